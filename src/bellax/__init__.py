@@ -1,0 +1,29 @@
+"""bellax: write a dynamic model once, as plain functions of named quantities, and solve it with what its structure allows."""
+
+import os
+
+import jax
+
+if "JAX_ENABLE_X64" not in os.environ:
+    jax.config.update("jax_enable_x64", True)
+
+from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
+from bellax.model import shocks
+from bellax.model.conditions import Complementarity, Conditions
+from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint
+from bellax.model.laws import Markov, fixed
+from bellax.model.model import Model
+from bellax.model.preferences import EpsteinZin, ExtremeValue, QuasiHyperbolic, Recursive, RiskSensitive
+from bellax.model.quantity import by_age, by_period
+from bellax.model.regime import Regime, Terminal
+from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
+from bellax.model.time import Ages
+from bellax.numerics import rules as quadrature
+from bellax.numerics import scales
+
+__all__ = [
+    "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Complementarity", "Conditions", "Continuous", "DiffusionModel",
+    "Discrete", "EpsteinZin", "ExtremeValue", "Markov", "MarkovChain", "Model", "ModelError", "Natural",
+    "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RiskSensitive", "SolveError",
+    "StateConstraint", "Terminal", "by_age", "by_period", "fixed", "quadrature", "scales", "shocks",
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Preferences over risk and time, and taste shocks. Expected utility is the default and needs no object.
+
+They are part of the model: a solver that cannot honour one refuses it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bellax.errors import ModelError
+from bellax.model.quantity import QuantityLike
+
+
+@dataclass(frozen=True, eq=False)
+class EpsteinZin:
+    """V = ((1 - b) c^(1 - 1/psi) + b E[V'^(1 - gamma)]^((1 - 1/psi)/(1 - gamma)))^(1/(1 - 1/psi)).
+
+    The reward is in units of consumption. Mortality belongs in regimes, never in `discount`.
+
+    Args:
+        risk_aversion: gamma, a Quantity.
+        substitution: psi, the elasticity of intertemporal substitution, a Quantity.
+    Source: Epstein & Zin (1989).
+    """
+
+    risk_aversion: QuantityLike
+    substitution: QuantityLike
+
+    def quantities(self) -> Mapping[str, QuantityLike]:
+        return {"risk_aversion": self.risk_aversion, "substitution": self.substitution}
+
+
+@dataclass(frozen=True, eq=False)
+class RiskSensitive:
+    """V = r - b/theta log E[exp(-theta V')].
+
+    Args:
+        theta: risk sensitivity, a Quantity; expected utility as it goes to zero.
+    Source: Hansen & Sargent (1995).
+    """
+
+    theta: QuantityLike
+
+    def quantities(self) -> Mapping[str, QuantityLike]:
+        return {"theta": self.theta}
+
+
+@dataclass(frozen=True, eq=False)
+class QuasiHyperbolic:
+    """The present self discounts all of the future once more, by `present_bias`.
+
+    Args:
+        present_bias: beta of Laibson (1997), a Quantity; `discount` is his delta.
+        sophisticated: whether today's self knows that tomorrow's will do the same.
+    """
+
+    present_bias: QuantityLike
+    sophisticated: bool = True
+
+    def quantities(self) -> Mapping[str, QuantityLike]:
+        return {"present_bias": self.present_bias}
+
+
+@dataclass(frozen=True, eq=False)
+class Recursive:
+    """V = aggregator(reward, discount, certainty), certainty = certainty_equivalent(V', weights).
+
+    Args:
+        aggregator: a function of `reward`, `discount`, `certainty` and parameters.
+        certainty_equivalent: a function of arrays `values` and `weights` along one axis, and parameters.
+    """
+
+    aggregator: Callable[..., Any]
+    certainty_equivalent: Callable[..., Any]
+
+    def quantities(self) -> Mapping[str, QuantityLike]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class ExtremeValue:
+    """Additive taste shocks of mean zero, extreme value type I, one for each combination of discrete actions.
+
+    Args:
+        scale: scale of the shocks in utils, a Quantity.
+        over: names of the discrete actions that they touch.
+    Source: McFadden (1973); Rust (1987).
+    """
+
+    scale: QuantityLike
+    over: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.over, str) or not self.over:
+            raise ModelError("ExtremeValue needs over=('action', ...): the discrete actions that its shocks touch.")
+
+    def quantities(self) -> Mapping[str, QuantityLike]:
+        return {"scale": self.scale}
+
+
+Preferences = EpsteinZin | RiskSensitive | QuasiHyperbolic | Recursive

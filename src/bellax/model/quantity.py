@@ -1,0 +1,160 @@
+"""Quantities: wherever a model takes a number it takes a number, a name, or a function of names.
+
+A `Quantity` is the common form of the three: the names it needs, and a function of them. A literal number needs no
+names; its value travels to the compiled program as an argument, under the label of its slot, like any parameter.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import dags
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.errors import ModelError
+
+QuantityLike: TypeAlias = Any
+"""A number, an array, a name, a function of names, `by_period(...)` or `by_age(...)`."""
+
+
+class ByPeriod(eqx.Module):
+    """A value that differs from period to period: functions see this period's.
+
+    Attributes:
+        values: one value a period along the first axis, shape (t, ...).
+    """
+
+    values: Array | np.ndarray
+
+    def at(self, period: Array | int) -> Array:
+        """The value of `period`, shape (...); the last one afterwards."""
+        return jnp.asarray(self.values)[jnp.minimum(jnp.asarray(period), len(self.values) - 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class ByAge:
+    """A pandas Series indexed by age; `Model.parameters` lays it along the model's ages."""
+
+    series: Any
+
+
+def by_period(values: Any) -> ByPeriod:
+    """Marks an array as one value a period. Functions see the scalar of their period; a plain array is seen whole.
+
+    Args:
+        values: shape (t, ...), t at least the horizon.
+    """
+    array = values if isinstance(values, jax.Array) else np.asarray(values, dtype=float)
+    if array.ndim == 0:
+        raise ModelError("by_period takes an array with one value a period, not a single number; give the number itself.")
+    return ByPeriod(array)
+
+
+def by_age(series: Any) -> ByAge:
+    """Marks a pandas Series, indexed by age in years, as one value an age. Functions see the scalar of their age."""
+    if not hasattr(series, "index"):
+        raise ModelError("by_age takes a pandas Series indexed by age; for an array by period use bx.by_period.")
+    return ByAge(series)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """One slot of a model, in the common form.
+
+    Attributes:
+        label: the slot, as a user would name it: `reward`, `bounds of 'wealth'`.
+        names: what the quantity needs, in the order of its arguments.
+        function: called with those names as keywords; None for a literal.
+        literal: the number of a literal, else None.
+        defaults: parameters with a default, and the default.
+        annotations: annotated shapes or types, as text, by name.
+    """
+
+    label: str
+    names: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    literal: Any = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Under what name a literal travels among the arguments."""
+        return f"literal:{self.label}"
+
+    def node(self) -> Callable[..., Any]:
+        """This quantity as a function that dags composes."""
+        if self.function is None:
+            return dags.with_signature(args=[self.key])(_identity)
+        return dags.with_signature(args=list(self.names))(_free_call(self.function))
+
+
+def _identity(**arguments: Any) -> Any:
+    return next(iter(arguments.values()))
+
+
+def _free_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` under jax's ordinary promotion of dtypes and ranks, whatever the library runs under."""
+
+    def call(**arguments: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(**arguments)
+
+    return call
+
+
+def quantity(value: QuantityLike, label: str) -> Quantity:
+    """The common form of a number, a name or a function of names.
+
+    Raises:
+        ModelError: if a function has positional-only or variadic arguments, or the value is none of the three.
+    """
+    if isinstance(value, str):
+        return Quantity(label, (value,), _identity)
+    if callable(value) and not isinstance(value, (ByPeriod, jax.Array)):
+        return _from_function(value, label)
+    if isinstance(value, ByAge):
+        return Quantity(label, literal=value)
+    if isinstance(value, ByPeriod):
+        return Quantity(label, literal=value)
+    return Quantity(label, literal=_number(value, label))
+
+
+def _number(value: Any, label: str) -> Array | np.ndarray:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{label} is {value!r}, which is neither a number, a name, nor a function of names."
+        ) from error
+    if np.isnan(array).any():
+        raise ModelError(f"{label} contains NaN.")
+    return array
+
+
+def _from_function(function: Callable[..., Any], label: str) -> Quantity:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{label}: the arguments of {function!r} cannot be read; wrap it in a def.") from error
+    names, defaults, annotations = [], {}, {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ModelError(
+                f"{label} has the argument {parameter}, whose names cannot be read. Name every argument: each one is a "
+                "state, an action, a shock, next_<state>, a function of the model, period, age, or a parameter."
+            )
+        names.append(name)
+        if parameter.default is not parameter.empty:
+            defaults[name] = parameter.default
+        if parameter.annotation is not parameter.empty:
+            annotation = parameter.annotation
+            annotations[name] = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return Quantity(label, tuple(names), function, None, defaults, annotations)

@@ -1,0 +1,274 @@
+"""Distributions of shocks and of IID states: each knows its nodes and its draws.
+
+A distribution turns a *standard* rule, fixed by a number of nodes, into values by a pointwise function of its
+parameters, so that a parameter may depend on the state and the action and is differentiated. Weights may depend on
+parameters too (`Categorical`, `Jump`). Shocks are realised after the decision.
+"""
+
+import abc
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from bellax.errors import ModelError
+from bellax.model.quantity import QuantityLike
+from bellax.numerics import rules
+
+
+class Distribution(abc.ABC):
+    """What a solver and a simulation ask of a distribution. Pointwise: the library vectorises."""
+
+    @abc.abstractmethod
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        """The Quantities that the distribution takes, by name."""
+
+    @abc.abstractmethod
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        """Standard nodes, shape (q, d), and weights, shape (q,), for what a solver was given (None, a count or a rule).
+
+        Args:
+            given: the entry of the solver's `quadrature=`.
+            sizes: shapes of the parameters' values.
+        """
+
+    @abc.abstractmethod
+    def realise(self, node: Float[Array, "d"], **parameters: Array) -> Array:
+        """The value at one standard node."""
+
+    @abc.abstractmethod
+    def draw(self, key: Array, **parameters: Array) -> Array:
+        """One random value."""
+
+    def weight(self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array) -> Float[Array, ""]:
+        """The weight of one node; the standard one unless parameters move it."""
+        return weight
+
+
+def _normal_rule(given: Any, shape: tuple[int, ...], default: int) -> rules.Nodes:
+    return rules.tensor([rules.as_rule(given, rules.GaussHermite(default)).normal()] * math.prod(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Normal(Distribution):
+    """mean + sd e with e standard normal.
+
+    Args:
+        mean: a Quantity.
+        sd: standard deviation, a Quantity, not negative.
+        shape: () for a number, (n,) for n independent ones.
+    """
+
+    mean: QuantityLike = 0.0
+    sd: QuantityLike = 1.0
+    shape: tuple[int, ...] = ()
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        return {"mean": self.mean, "sd": self.sd}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        return _normal_rule(given, self.shape, 7 if self.shape == () else 3)
+
+    def realise(self, node: Float[Array, "d"], mean: Array, sd: Array) -> Array:
+        return mean + sd * node.reshape(self.shape)
+
+    def draw(self, key: Array, mean: Array, sd: Array) -> Array:
+        return mean + sd * jax.random.normal(key, self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Lognormal(Distribution):
+    """exp(mean + sd e) with e standard normal: `mean` and `sd` are those of the logarithm."""
+
+    mean: QuantityLike = 0.0
+    sd: QuantityLike = 1.0
+    shape: tuple[int, ...] = ()
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        return {"mean": self.mean, "sd": self.sd}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        return _normal_rule(given, self.shape, 7 if self.shape == () else 3)
+
+    def realise(self, node: Float[Array, "d"], mean: Array, sd: Array) -> Array:
+        return jnp.exp(mean + sd * node.reshape(self.shape))
+
+    def draw(self, key: Array, mean: Array, sd: Array) -> Array:
+        return jnp.exp(mean + sd * jax.random.normal(key, self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class MultivariateNormal(Distribution):
+    """mean + L e with L L' = covariance; functions see an array of shape (n,).
+
+    Args:
+        mean: a Quantity, shape (n,) or a number.
+        covariance: a Quantity, shape (n, n), positive definite.
+        size: n; read off `covariance` where that is a literal.
+    """
+
+    mean: QuantityLike = 0.0
+    covariance: QuantityLike = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.covariance is None:
+            raise ModelError("MultivariateNormal needs covariance=, an (n, n) array, a name or a function of names.")
+        if self.size is None and not (isinstance(self.covariance, str) or callable(self.covariance)):
+            shape = np.shape(self.covariance)
+            if len(shape) != 2 or shape[0] != shape[1]:
+                raise ModelError(f"MultivariateNormal: covariance has shape {shape}; it must be (n, n).")
+            object.__setattr__(self, "size", int(shape[0]))
+        if self.size is None:
+            raise ModelError("MultivariateNormal needs size= where its covariance is a name or a function.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        assert self.size is not None
+        return (self.size,)
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        return {"mean": self.mean, "covariance": self.covariance}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        return _normal_rule(given, self.shape, 3)
+
+    def realise(self, node: Float[Array, "d"], mean: Array, covariance: Array) -> Array:
+        return jnp.broadcast_to(mean, self.shape) + jnp.linalg.cholesky(covariance) @ node
+
+    def draw(self, key: Array, mean: Array, covariance: Array) -> Array:
+        return self.realise(jax.random.normal(key, self.shape), mean, covariance)
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform(Distribution):
+    """Uniform on [lower, upper]."""
+
+    lower: QuantityLike = 0.0
+    upper: QuantityLike = 1.0
+    shape: tuple[int, ...] = ()
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        return {"lower": self.lower, "upper": self.upper}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        default = rules.GaussLegendre(7 if self.shape == () else 3)
+        return rules.tensor([rules.as_rule(given, default).uniform()] * math.prod(self.shape))
+
+    def realise(self, node: Float[Array, "d"], lower: Array, upper: Array) -> Array:
+        return lower + (upper - lower) * node.reshape(self.shape)
+
+    def draw(self, key: Array, lower: Array, upper: Array) -> Array:
+        return lower + (upper - lower) * jax.random.uniform(key, self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical(Distribution):
+    """One of finitely many values, with given probabilities.
+
+    Args:
+        values: a Quantity, shape (n,) (or (n, ...): functions see one entry); None for 0, 1, ..., n-1.
+        probabilities: a Quantity, shape (n,), summing to one; None for equal ones.
+        shape: only () is possible.
+    """
+
+    values: QuantityLike = None
+    probabilities: QuantityLike = None
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.values is None and self.probabilities is None:
+            raise ModelError("Categorical needs values=, probabilities=, or both.")
+        if self.shape != ():
+            raise ModelError("Categorical draws one value; for several declare several shocks.")
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        given = {"values": self.values, "probabilities": self.probabilities}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        count = next(iter(sizes.values()))[0]
+        if given not in (None, count):
+            raise ModelError(f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that.")
+        return rules.Nodes(jnp.arange(count, dtype=float)[:, None], jnp.full((count,), 1.0 / count))
+
+    def realise(self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None) -> Array:
+        return node[0] if values is None else values[node[0].astype(jnp.int32)]
+
+    def weight(
+        self,
+        node: Float[Array, "d"],
+        weight: Float[Array, ""],
+        values: Array | None = None,
+        probabilities: Array | None = None,
+    ) -> Float[Array, ""]:
+        return weight if probabilities is None else probabilities[node[0].astype(jnp.int32)]
+
+    def draw(self, key: Array, values: Array | None = None, probabilities: Array | None = None) -> Array:
+        if probabilities is None:
+            assert values is not None
+            probabilities = jnp.full((values.shape[0],), 1.0 / values.shape[0])
+        # by inverse distribution function: jax.random.choice would need a static size of its own
+        index = jnp.searchsorted(jnp.cumsum(probabilities), jax.random.uniform(key) * jnp.sum(probabilities))
+        index = jnp.minimum(index, probabilities.shape[0] - 1)
+        return index.astype(probabilities.dtype) if values is None else values[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Jump(Distribution):
+    """The sum of a Poisson number of normal jumps: N ~ Poisson(intensity), value ~ Normal(N mean, N sd^2).
+
+    Args:
+        intensity: expected number of jumps in a period, a Quantity, not negative.
+        mean: mean size of one jump, a Quantity.
+        sd: standard deviation of the size of one jump, a Quantity.
+        largest: jumps counted at most; the truncated mass is given to the last count.
+    Source: Merton (1976).
+    """
+
+    intensity: QuantityLike
+    mean: QuantityLike = 0.0
+    sd: QuantityLike = 1.0
+    largest: int = 6
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.shape != ():
+            raise ModelError("Jump draws one value; for several declare several shocks.")
+        if self.largest < 1:
+            raise ModelError(f"Jump has largest={self.largest}; count at least one jump.")
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        return {"intensity": self.intensity, "mean": self.mean, "sd": self.sd}
+
+    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        sizes_of_jump = rules.as_rule(given, rules.GaussHermite(7)).normal()
+        count = sizes_of_jump.weights.shape[0]
+        jumps = jnp.repeat(jnp.arange(1, self.largest + 1, dtype=float), count)
+        standard = jnp.tile(sizes_of_jump.nodes[:, 0], self.largest)
+        nodes = jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([jumps, standard], axis=1)])
+        return rules.Nodes(nodes, jnp.concatenate([jnp.ones(1), jnp.tile(sizes_of_jump.weights, self.largest)]))
+
+    def realise(self, node: Float[Array, "d"], intensity: Array, mean: Array, sd: Array) -> Array:
+        return node[0] * mean + jnp.sqrt(node[0]) * sd * node[1]
+
+    def weight(
+        self, node: Float[Array, "d"], weight: Float[Array, ""], intensity: Array, mean: Array, sd: Array
+    ) -> Float[Array, ""]:
+        counts = jnp.arange(self.largest, dtype=float)
+        positive = jnp.where(intensity > 0, intensity, 1.0)
+        mass = jnp.exp(counts * jnp.log(positive) - intensity - jax.scipy.special.gammaln(counts + 1))
+        mass = jnp.where(intensity > 0, mass, (counts == 0).astype(mass.dtype))
+        mass = jnp.append(mass, 1 - jnp.sum(mass))
+        return weight * mass[node[0].astype(jnp.int32)]
+
+    def draw(self, key: Array, intensity: Array, mean: Array, sd: Array) -> Array:
+        count_key, size_key = jax.random.split(key)
+        count = jax.random.poisson(count_key, intensity).astype(jnp.result_type(float))
+        return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)

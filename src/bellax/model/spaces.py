@@ -1,0 +1,186 @@
+"""The sets that states and actions live in, and the processes that move by themselves.
+
+`Continuous` is a box, `Discrete` a finite set. A process state (`MarkovChain`, `AR1`, `IID`) is seen before the
+decision and brings its own law. None of them says how many nodes a grid gives it: that is the solver's business.
+"""
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bellax.errors import ModelError
+from bellax.model.quantity import QuantityLike
+from bellax.model.shocks import Distribution
+from bellax.numerics import scales
+
+
+@dataclass(frozen=True, eq=False)
+class Continuous:
+    """A box of real numbers, or of arrays of them.
+
+    Args:
+        lower: smallest value, a Quantity; for an action it may name states and other actions.
+        upper: largest value, likewise. A state's bounds say where grids live; they are not constraints.
+        scale: how distance is measured: `bx.scales.linear`, `log`, `asinh(unit)`, `power(exponent)`, or a pair of
+            functions (forward, inverse). Grids use it by default.
+        shape: shape of the arrays that functions see; () for a number.
+    """
+
+    lower: QuantityLike = -math.inf
+    upper: QuantityLike = math.inf
+    scale: Any = scales.linear
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", scales.as_scale(self.scale))
+        shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        if any(length < 1 for length in shape):
+            raise ModelError(f"a Continuous space has shape {shape}; every length must be at least 1.")
+        object.__setattr__(self, "shape", shape)
+        if all(isinstance(bound, (int, float)) for bound in (self.lower, self.upper)) and self.lower > self.upper:
+            raise ModelError(f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds.")
+
+    @property
+    def size(self) -> int:
+        """How many numbers one point of the space is."""
+        return math.prod(self.shape)
+
+    @property
+    def bounded(self) -> bool:
+        """False where a bound is literally infinite."""
+        bounds = [b for b in (self.lower, self.upper) if isinstance(b, (int, float, np.ndarray))]
+        return all(bool(np.all(np.isfinite(b))) for b in bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class Discrete:
+    """A finite set. Functions see the integer of an IntEnum member or of range(n), or the number of a value list.
+
+    Args:
+        categories: an IntEnum, a number of categories, or a list of distinct numbers.
+    """
+
+    categories: Any
+
+    def __post_init__(self) -> None:
+        categories(self.categories, "Discrete")  # raises where they are none
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the categories, for tables."""
+        return categories(self.categories, "Discrete")[0]
+
+    @property
+    def values(self) -> np.ndarray:
+        """What functions see, one entry a category."""
+        return categories(self.categories, "Discrete")[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MarkovChain:
+    """A finite Markov chain, seen before the decision.
+
+    Args:
+        categories: an IntEnum, a list of numbers, or a Quantity that gives them (functions see the integer or the number).
+        transition: a Quantity, rows today, columns tomorrow, shape (n, n); rows sum to one.
+        row_tolerance: how far a row may be from one before it is an error. Published tables are often off in the
+            last digit; they are used as they are.
+        intensity: in continuous time, instead of `transition`: rates, rows sum to zero, shape (n, n).
+    """
+
+    categories: Any
+    transition: QuantityLike = None
+    row_tolerance: float = 1e-8
+    intensity: QuantityLike = None
+
+    def __post_init__(self) -> None:
+        if (self.transition is None) == (self.intensity is None):
+            raise ModelError("a MarkovChain takes either transition= (discrete time) or intensity= (continuous time).")
+        if self.known:
+            categories(self.categories, "MarkovChain")
+
+    @property
+    def known(self) -> bool:
+        """True where the categories are given by the model and not by a parameter."""
+        return not (isinstance(self.categories, str) or _is_function(self.categories))
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the categories, for tables; None where a parameter gives their values."""
+        return categories(self.categories, "MarkovChain")[0] if self.known else None
+
+
+@dataclass(frozen=True, eq=False)
+class AR1:
+    """z' = mean + rho (z - mean) + sigma e with e standard normal, seen before the decision.
+
+    Args:
+        rho: autocorrelation, a Quantity.
+        sigma: standard deviation of the innovation, a Quantity.
+        mean: unconditional mean, a Quantity.
+    """
+
+    rho: QuantityLike
+    sigma: QuantityLike
+    mean: QuantityLike = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class IID:
+    """A state drawn afresh every period, seen before the decision.
+
+    Args:
+        distribution: one of `bx.shocks`; its parameters may name parameters, `period` and `age` only.
+    """
+
+    distribution: Distribution
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.distribution, Distribution):
+            raise ModelError(f"IID takes a distribution of bx.shocks, not {self.distribution!r}.")
+
+
+StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | IID
+ActionSpace: TypeAlias = Continuous | Discrete
+PROCESSES = (MarkovChain, AR1, IID)
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Labels and values of an IntEnum, a count or a list of numbers.
+
+    Returns:
+        Labels, and the values that functions see, shape (n,), integers for an IntEnum or a count.
+    Raises:
+        ModelError: if there are none, some are equal, or an Enum's members are no integers.
+    """
+    if isinstance(given, type) and issubclass(given, enum.Enum):
+        if not issubclass(given, enum.IntEnum):
+            raise ModelError(
+                f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum, not {given.__base__.__name__}: "
+                f"functions compare an array with a member, and only an integer compares."
+            )
+        members = list(given)
+        labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
+    elif isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)
+    elif isinstance(given, (Sequence, np.ndarray)) or hasattr(given, "__array__"):
+        try:
+            values = np.asarray(given, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{what}: the values must be numbers; use an IntEnum for labels. Got {given!r}.") from error
+        labels = tuple(f"{value:g}" for value in values.ravel())
+    else:
+        raise ModelError(f"{what} takes an IntEnum, a number of categories or a list of numbers, not {given!r}.")
+    if values.ndim != 1 or values.size == 0:
+        raise ModelError(f"{what} needs at least one category, in one dimension; got shape {values.shape}.")
+    if len(np.unique(values)) != values.size or not np.all(np.isfinite(values)):
+        raise ModelError(f"{what}: the categories {values.tolist()} are not distinct finite numbers.")
+    return labels, values

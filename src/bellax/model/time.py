@@ -1,0 +1,102 @@
+"""Horizons: a number of periods, infinity, or ages.
+
+With horizon T decisions are taken in periods 0..T-1, and `terminal` is the value at T. `Ages(25, 95)` takes decisions
+at both ends.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from jax import Array
+
+from bellax.errors import ModelError
+
+_STEPS = {"Y": 1.0, "Q": 0.25, "M": 1 / 12}
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Decisions at every age from `first` to `last`, both included.
+
+    Args:
+        first: age of period 0, in years.
+        last: age of the last decision, in years.
+        step: `1Y`, `2Y`, `1Q`, `1M`, ...: a count of years, quarters or months.
+    """
+
+    first: float
+    last: float
+    step: str = "1Y"
+
+    def __post_init__(self) -> None:
+        match = re.fullmatch(r"(\d+)([YQM])", self.step)
+        if match is None or int(match[1]) == 0:
+            raise ModelError(f"Ages has step {self.step!r}; write a count and Y, Q or M: '1Y', '5Y', '1Q', '6M'.")
+        if not self.last >= self.first:
+            raise ModelError(f"Ages runs from {self.first} to {self.last}; that is no period at all.")
+        count = (self.last - self.first) / self.years
+        if abs(count - round(count)) > 1e-9:
+            raise ModelError(f"Ages: {self.last} is no whole number of steps of {self.step} after {self.first}.")
+
+    @property
+    def years(self) -> float:
+        """Length of a period, in years."""
+        match = re.fullmatch(r"(\d+)([YQM])", self.step)
+        assert match is not None
+        return int(match[1]) * _STEPS[match[2]]
+
+    @property
+    def periods(self) -> int:
+        """How many decisions there are."""
+        return round((self.last - self.first) / self.years) + 1
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Periods and ages of a model.
+
+    Attributes:
+        periods: number of decisions, or infinity.
+        first: age of period 0 (the period itself where the model has no ages).
+        years: length of a period in years (1 where the model has no ages).
+    """
+
+    periods: float
+    first: float = 0.0
+    years: float = 1.0
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.periods)
+
+    @property
+    def count(self) -> int:
+        """Number of decisions of a finite horizon."""
+        assert self.finite
+        return int(self.periods)
+
+    def age(self, period: Array | int) -> Any:
+        """Age at `period`, in years."""
+        return self.first + period * self.years
+
+    def period(self, age: float) -> int:
+        """The period of `age`; ModelError where it falls between two or outside."""
+        period = (age - self.first) / self.years
+        if abs(period - round(period)) > 1e-9 or not 0 <= round(period) <= self.periods:
+            raise ModelError(f"age {age} is no age of this model: {self.first} to {self.age(int(self.periods) - 1)}.")
+        return round(period)
+
+
+def clock(horizon: Any) -> Clock:
+    """The clock of a horizon: an integer, `math.inf` or `Ages`."""
+    if isinstance(horizon, Ages):
+        return Clock(horizon.periods, horizon.first, horizon.years)
+    if horizon == math.inf:
+        return Clock(math.inf)
+    if isinstance(horizon, bool) or not isinstance(horizon, int):
+        raise ModelError(f"horizon is {horizon!r}; give a whole number of periods, math.inf, or bx.Ages(first, last).")
+    if horizon < 1:
+        raise ModelError(f"horizon is {horizon}; there is no decision in it. Give at least 1.")
+    return Clock(horizon)

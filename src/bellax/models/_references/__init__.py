@@ -1,0 +1,1 @@
+"""Reference computations, one file a family; `bellax.models.references` is their public face."""

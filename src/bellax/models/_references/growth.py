@@ -1,0 +1,64 @@
+"""Stochastic growth with logarithmic utility and full depreciation (Brock & Mirman 1972): everything in closed form.
+
+    V(k, z) = max_c weight log c + beta sum over z' of P(z, z') V(z k^alpha - c, z').
+
+Productivity z of the period is seen before the choice. The agent consumes the share 1 - alpha beta of output, and
+V(k, z) = A(z) + B log k with B = weight alpha / (1 - alpha beta) and, in vectors over z,
+
+    (I - beta P) A = weight log((1 - alpha beta) z) + beta B log(alpha beta z).
+
+Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of Economic Theory 4.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+
+class BrockMirman(NamedTuple):
+    """Closed form at any capital k; arrays over productivity have shape (z,)."""
+
+    intercepts: Float[np.ndarray, " z"]
+    slope: float
+    levels: Float[np.ndarray, " z"]
+    alpha: float
+    discount: float
+
+    def value(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+        """A(z) + B log k, with productivity as the last axis."""
+        return self.intercepts + self.slope * np.log(k)[..., None]
+
+    def consumption(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+        """(1 - alpha beta) z k^alpha, with productivity as the last axis."""
+        return (1 - self.alpha * self.discount) * self.levels * np.power(k, self.alpha)[..., None]
+
+    def capital_next(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+        """alpha beta z k^alpha, with productivity as the last axis."""
+        return self.alpha * self.discount * self.levels * np.power(k, self.alpha)[..., None]
+
+
+def brock_mirman(
+    alpha: float,
+    discount: float,
+    levels: Float[np.ndarray, " z"],
+    transition: Float[np.ndarray, "z z"],
+    weight: float = 1.0,
+) -> BrockMirman:
+    """Policy and value of the growth model of the module's docstring.
+
+    Args:
+        alpha: capital's share of output.
+        discount: beta.
+        levels: productivity z, shape (z,).
+        transition: P, each row a probability, shape (z, z).
+        weight: multiplies log c; Aruoba & Fernandez-Villaverde (2015) take 1 - beta.
+    Returns:
+        Intercepts A(z), slope B, and the policy and value as functions of capital.
+    """
+    invested = alpha * discount
+    slope = weight * alpha / (1 - invested)
+    flow = weight * np.log((1 - invested) * levels) + discount * slope * np.log(invested * levels)
+    intercepts = np.linalg.solve(np.eye(len(levels)) - discount * transition, flow)
+    return BrockMirman(intercepts, slope, levels, alpha, discount)

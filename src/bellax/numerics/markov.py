@@ -1,0 +1,132 @@
+"""Finite Markov chains for the first-order autoregression
+
+    z' = (1 - rho) mean + rho z + sigma eps,     eps standard normal,
+
+whose mean is `mean` and whose standard deviation is sigma / sqrt(1 - rho^2). A chain is a pair (values,
+transition), transition[i, j] being the probability of going from value i to value j; its stationary
+distribution p solves p = p P.
+
+Rouwenhorst's chain counts the heads among n - 1 independent coins, each of which keeps its side with
+probability (1 + rho) / 2. Its stationary distribution is binomial, its mean, variance and autocorrelation are
+those of the process for every n and rho (Kopecky and Suen 2010): the one to take for persistent processes.
+Tauchen's chain moves to the nearest of equally spaced values. Its moments converge in n, slowly where rho is
+near one, but its conditional distributions look normal with few values already.
+
+The number of values is static. Chains are differentiable in rho, sigma and mean: the transition depends on
+rho alone, the values are affine in mean and sigma.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from bellax.errors import ModelError
+
+Scalar = float | int | Float[ArrayLike, ""]
+Chain = tuple[Float[Array, "s"], Float[Array, "s s"]]
+
+
+def rouwenhorst(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0) -> Chain:
+    """Rouwenhorst's chain: mean, variance and autocorrelation are exactly those of the process.
+
+    Row i of the transition is the distribution of the heads among i coins of bias p and n - 1 - i coins of
+    bias 1 - p, with p = (1 + rho) / 2: the coefficients of (1 - p + p x)^i (p + (1 - p) x)^(n - 1 - i).
+
+    Args:
+        count: the number of values n; one value stands for a process that stays at its mean.
+        rho: autocorrelation, between -1 and 1.
+        sigma: standard deviation of the innovation (conditional on today's value).
+        mean: the unconditional mean.
+    Returns:
+        Values, increasing, shape (s,), and the transition, shape (s, s).
+    Raises:
+        ModelError: if count is below one.
+    Assumes: |rho| < 1; values are infinite or nan otherwise.
+    Source: Rouwenhorst (1995); Kopecky and Suen (2010), Review of Economic Dynamics 13, 701-714. Departs from
+        their recursion in multiplying out the generating function of each row, one coin at a time.
+    """
+    rho, sigma, mean = _floats(rho, sigma, mean)
+    units = _units("rouwenhorst", count)
+    keep = 0.5 * (1.0 + rho)
+    heads = jnp.arange(count)[:, None]
+
+    def add_coin(coin: Int[Array, ""], rows: Float[Array, "s s"]) -> Float[Array, "s s"]:
+        tail = jnp.where(coin < heads, 1.0 - keep, keep)
+        return tail * rows + (1.0 - tail) * jnp.pad(rows[:, :-1], ((0, 0), (1, 0)))
+
+    start = jnp.zeros((count, count), float).at[:, 0].set(1.0)
+    transition = jax.lax.fori_loop(0, count - 1, add_coin, start)
+    return mean + np.sqrt(count - 1.0).item() * sigma / _shrink(rho) * units, transition
+
+
+def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: float = 3.0) -> Chain:
+    """Tauchen's chain: equally spaced values, each reached with the probability of the points nearest to it.
+
+    P_ij = Phi((z_j + h/2 - rho z_i) / sigma) - Phi((z_j - h/2 - rho z_i) / sigma), with h the spacing, z
+    measured from its mean, and the first and the last interval unbounded.
+
+    Args:
+        count: the number of values n; one value stands for a process that stays at its mean.
+        rho: autocorrelation, between -1 and 1.
+        sigma: standard deviation of the innovation (conditional on today's value).
+        mean: the unconditional mean.
+        width: distance of the end values from the mean, in unconditional standard deviations.
+    Returns:
+        Values, increasing, shape (s,), and the transition, shape (s, s).
+    Raises:
+        ModelError: if count is below one.
+    Assumes: |rho| < 1; everything is nan otherwise. With rho near one take many values, or `rouwenhorst`.
+    Source: Tauchen (1986), Economics Letters 20, 177-181, eq. (3).
+    """
+    rho, sigma, mean = _floats(rho, sigma, mean)
+    units = _units("tauchen", count)
+    expected = rho * units[:, None]
+    edges = 0.5 * (units[1:] + units[:-1])[None, :]
+    edges = width * (edges - expected) / _shrink(rho)
+    below = jnp.pad(jax.scipy.special.ndtr(edges), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
+    above = jnp.pad(jax.scipy.special.ndtr(-edges), ((0, 0), (1, 1)), constant_values=(1.0, 0.0))
+    # Differences in the tail where the function is small: no probability is lost to cancellation against one.
+    left = jnp.diff(below, axis=1)
+    right = -jnp.diff(above, axis=1)
+    transition = jnp.where(units[None, :] < expected, left, right)
+    return mean + width * sigma / _shrink(rho) * units, transition
+
+
+def stationary(transition: Float[Array, "s s"]) -> Float[Array, "s"]:
+    """Stationary distribution p = p P, sum(p) = 1, by one linear solve; differentiable in the transition.
+
+    One equation of the system is redundant; the sum replaces the last one. A derivative has meaning along
+    directions in which the rows keep their sums.
+
+    Args:
+        transition: probabilities of going from a row to a column, shape (s, s).
+    Returns:
+        Probabilities of the states, shape (s,).
+    Assumes: one recurrent class. With several the distribution is not unique: the outcome is nan or arbitrary.
+    """
+    count = transition.shape[0]
+    ones = jnp.ones((1, count), transition.dtype)
+    system = jnp.concatenate([(jnp.eye(count, dtype=transition.dtype) - transition.T)[:-1], ones])
+    solution = jnp.linalg.solve(system, jnp.zeros(count, transition.dtype).at[-1].set(1.0))
+    # Rounding leaves -1e-18 where the probability is negligible. Clipping must not touch the derivative.
+    clipped = jnp.maximum(solution, 0.0)
+    return solution + jax.lax.stop_gradient(clipped / jnp.sum(clipped) - solution)
+
+
+def _floats(*numbers: Scalar) -> list[Float[Array, ""]]:
+    return [jnp.asarray(number, float) for number in numbers]
+
+
+def _units(name: str, count: int) -> Float[Array, "s"]:
+    """Equally spaced values from -1 to 1, or the one value 0."""
+    if count < 1:
+        raise ModelError(
+            f"{name} was asked for {count} values, and a chain has at least one. Raise the count."
+        )
+    return jnp.asarray(np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1), float)
+
+
+def _shrink(rho: Float[Array, ""]) -> Float[Array, ""]:
+    """Conditional over unconditional standard deviation, sqrt(1 - rho^2), without cancellation near one."""
+    return jnp.sqrt((1.0 - rho) * (1.0 + rho))

@@ -1,0 +1,104 @@
+"""Quadrature rules as options: `quadrature={"z": 7}` or `quadrature={"z": bx.quadrature.Equispaced(31)}`.
+
+A rule names a method and a count; `normal()` and `uniform()` give its nodes for a standard normal and for a uniform
+on [0, 1]. Gauss-Hermite is exact for polynomials and misses kinks; equally spaced nodes bear kinks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jax import Array
+from jaxtyping import Float
+
+from bellax.errors import ModelError
+from bellax.numerics import quadrature
+
+
+class Nodes(NamedTuple):
+    """Nodes, shape (q, d), and weights, shape (q,), summing to one."""
+
+    nodes: Float[Array, "q d"]
+    weights: Float[Array, "q"]
+
+
+@dataclass(frozen=True)
+class GaussHermite:
+    """Exact for polynomials of degree 2 count - 1 in a normal shock."""
+
+    count: int
+
+    def normal(self) -> Nodes:
+        return _column(quadrature.gauss_hermite(_positive(self.count)))
+
+    def uniform(self) -> Nodes:
+        raise ModelError("GaussHermite is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
+
+
+@dataclass(frozen=True)
+class GaussLegendre:
+    """Exact for polynomials of degree 2 count - 1 in a uniform shock."""
+
+    count: int
+
+    def normal(self) -> Nodes:
+        raise ModelError("GaussLegendre is a rule for uniform shocks; for a normal one use bx.quadrature.GaussHermite.")
+
+    def uniform(self) -> Nodes:
+        return _column(quadrature.gauss_legendre(_positive(self.count)))
+
+
+@dataclass(frozen=True)
+class Equispaced:
+    """Equally spaced nodes on +- width standard deviations, for integrands with kinks."""
+
+    count: int
+    width: float = 5.5
+
+    def normal(self) -> Nodes:
+        return _column(quadrature.equispaced_normal(_positive(self.count), self.width))
+
+    def uniform(self) -> Nodes:
+        raise ModelError("Equispaced is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
+
+
+@dataclass(frozen=True)
+class Equiprobable:
+    """Conditional means of bins of equal probability."""
+
+    count: int
+
+    def normal(self) -> Nodes:
+        return _column(quadrature.equiprobable_normal(_positive(self.count)))
+
+    def uniform(self) -> Nodes:
+        raise ModelError("Equiprobable is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
+
+
+RULES = (GaussHermite, GaussLegendre, Equispaced, Equiprobable)
+
+
+def as_rule(given: Any, default: Any) -> Any:
+    """The rule that a solver was given: None is the default, a count is the default's kind with that many nodes."""
+    if given is None:
+        return default
+    if isinstance(given, RULES):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return type(default)(given)
+    raise ModelError(f"quadrature {given!r} is neither a number of nodes nor a rule of bx.quadrature.")
+
+
+def tensor(factors: Sequence[Nodes]) -> Nodes:
+    """The product of rules, last factor fastest."""
+    return Nodes(*quadrature.tensor(*[(rule.nodes, rule.weights) for rule in factors]))
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise ModelError(f"a quadrature rule has {count} nodes; it needs at least one.")
+    return count
+
+
+def _column(rule: tuple[Array, Array]) -> Nodes:
+    return Nodes(rule[0][:, None], rule[1])

@@ -1,0 +1,169 @@
+"""Scales: how distance along a line is measured.
+
+A scale maps x to a coordinate y in which a grid is uniform and an interpolant is a polynomial. The cell of a point is
+then floor((y - y0) / h): no search. On the CPU the logarithm is ours, from the bits of the float: x = 2^k m with m in
+[sqrt(1/2), sqrt(2)), log x = k log 2 + 2 artanh(s), s = (m - 1)/(m + 1), an odd series in s; it is four to eight times
+faster than the library's and good to 1e-15. `Octave` goes further: its coordinate is the bits themselves, log2 of x
+interpolated linearly between powers of two, which costs next to nothing and grows like a logarithm.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from bellax.errors import ModelError
+
+_FORMATS = {"float64": (jnp.int64, 52, 1023), "float32": (jnp.int32, 23, 127)}
+
+
+@jax.custom_jvp
+def logarithm(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log x for normal positive x, to 1e-15 (float64); x below the smallest normal number counts as that number."""
+    integer, mantissa, _ = _FORMATS[x.dtype.name]
+    x = jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+    bits = lax.bitcast_convert_type(x, integer)
+    root = lax.bitcast_convert_type(jnp.asarray(math.sqrt(0.5), x.dtype), integer)
+    exponent = (bits - root) >> mantissa
+    m = lax.bitcast_convert_type(bits - (exponent << mantissa), x.dtype)
+    s = (m - 1) / (m + 1)
+    square = s * s
+    series = jnp.full_like(s, 1 / 19)
+    for odd in range(17, 0, -2):
+        series = series * square + 1 / odd
+    return exponent.astype(x.dtype) * math.log(2) + 2 * s * series
+
+
+@logarithm.defjvp
+def _logarithm_jvp(primals: tuple, tangents: tuple) -> tuple:
+    (x,), (dx,) = primals, tangents
+    return logarithm(x), dx / jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+
+
+@jax.custom_jvp
+def bit_logarithm(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log2 of x at powers of two, linear in x between them."""
+    integer, mantissa, bias = _FORMATS[x.dtype.name]
+    bits = lax.bitcast_convert_type(jnp.maximum(x, jnp.finfo(x.dtype).tiny), integer)
+    return bits.astype(x.dtype) * 2.0**-mantissa - bias
+
+
+@bit_logarithm.defjvp
+def _bit_logarithm_jvp(primals: tuple, tangents: tuple) -> tuple:
+    (x,), (dx,) = primals, tangents
+    y = bit_logarithm(x)
+    return y, dx * jnp.exp2(-jnp.floor(y))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = x."""
+
+    def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return x
+
+    def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        return y
+
+
+@dataclass(frozen=True)
+class Log:
+    """y = log x, for x > 0."""
+
+    positive: ClassVar[bool] = True
+
+    def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return logarithm(x)
+
+    def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(y)
+
+
+@dataclass(frozen=True)
+class Asinh:
+    """y = arsinh(x / unit): linear below `unit`, logarithmic above, defined for every x."""
+
+    unit: float = 1.0
+
+    def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        z = jnp.abs(x) * (1 / self.unit)
+        far = z + jnp.sqrt(z * z + 1)
+        # d|x|/dx is 0 at 0 for autodiff; the sign restores the odd function and jnp.where its slope there.
+        return jnp.where(x == 0, x * (1 / self.unit), jnp.sign(x) * logarithm(far))
+
+    def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.unit * jnp.sinh(y)
+
+
+@dataclass(frozen=True)
+class Power:
+    """y = x^(1/exponent), for x >= 0: nodes crowd towards zero where exponent > 1."""
+
+    exponent: float = 2.0
+
+    def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(logarithm(x) / self.exponent)
+
+    def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.maximum(y, 0.0) ** self.exponent
+
+
+@dataclass(frozen=True)
+class Octave:
+    """y = the exponent of the float plus the fraction of its octave, for x > 0: the cheapest scale that grows like log2."""
+
+    positive: ClassVar[bool] = True
+
+    def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return bit_logarithm(x)
+
+    def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
+        octave = jnp.floor(y)
+        return jnp.exp2(octave) * (1 + (y - octave))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scale given as two functions, each the other's inverse, increasing."""
+
+    forward: Callable[[Array], Array]
+    inverse: Callable[[Array], Array]
+
+
+type_of_scale = (Linear, Log, Asinh, Power, Octave, Pair)
+linear = Linear()
+log = Log()
+octave = Octave()
+
+
+def asinh(unit: float = 1.0) -> Asinh:
+    """The scale arsinh(x / unit)."""
+    if not unit > 0:
+        raise ModelError(f"scales.asinh has unit {unit}; it must be positive: distances below it count as linear.")
+    return Asinh(float(unit))
+
+
+def power(exponent: float = 2.0) -> Power:
+    """The scale x^(1/exponent)."""
+    if not exponent > 0:
+        raise ModelError(f"scales.power has exponent {exponent}; it must be positive.")
+    return Power(float(exponent))
+
+
+def as_scale(given: Any) -> Any:
+    """A scale of this module from itself, from one of its constructors, or from a pair of functions."""
+    if isinstance(given, type_of_scale):
+        return given
+    if given in (asinh, power):
+        return given()
+    if isinstance(given, tuple) and len(given) == 2 and all(callable(f) for f in given):
+        return Pair(*given)
+    raise ModelError(
+        f"scale is {given!r}; use bx.scales.linear, log, octave, asinh(unit), power(exponent) or a pair "
+        "(forward, inverse) of increasing functions."
+    )

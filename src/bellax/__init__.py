@@ -7,6 +7,8 @@ import jax
 if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 
+from bellax import solvers
+from bellax.bellman import maximise
 from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -18,8 +20,11 @@ from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
 from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
+from bellax.numerics import grids, scales
+from bellax.numerics import interpolate as interpolants
 from bellax.numerics import rules as quadrature
-from bellax.numerics import scales
+from bellax.solution import Result, Solution
+from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
     "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Complementarity", "Conditions", "Continuous", "DiffusionModel",

@@ -4,14 +4,22 @@ discount V = max over a of r(s, a) + drift(s, a) . V_s + 1/2 tr(diffusion diffus
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bellax.errors import ModelError, listed, nearest
-from bellax.model.quantity import Quantity, QuantityLike, quantity
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bellax.errors import ModelError, check_names
+from bellax.model import parameters as _parameters
+from bellax.model import shapes, slots
+from bellax.model.graph import Graph, Slot
+from bellax.model.quantity import QuantityLike, quantity
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
+from bellax.model.time import Clock
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Natural(Boundary):
 
 @dataclass(frozen=True, eq=False)
 class Absorbing(Boundary):
-    """The problem ends at the edge with a value, a Quantity."""
+    """The problem ends at the edge with a value, a Quantity in states."""
 
     value: QuantityLike = 0.0
 
@@ -47,17 +55,20 @@ class DiffusionModel:
 
     Args:
         states: `Continuous` or `MarkovChain(values, intensity=Q)`, by name.
+        reward: flow of reward, a Quantity.
+        drift: of each continuous state, a Quantity.
         actions: spaces of the actions, by name; unbounded where a policy in closed form is given.
         policy: closed forms of actions, by name.
         functions: further functions of names.
-        reward: flow of reward, a Quantity.
-        drift: of each continuous state, a Quantity.
         diffusion: standard deviation of each state that diffuses, a Quantity.
         discount: a rate, a Quantity.
         boundary: of each continuous state, one `Boundary` or a pair (lower, upper).
         stop: payoff of stopping, the obstacle, a Quantity.
         terminal: value at the end of a finite horizon, a Quantity.
-        horizon: a time, or `math.inf`.
+        horizon: a time, or `math.inf`. In a finite horizon functions may name `time`.
+
+    Raises:
+        ModelError: as `Model`.
     """
 
     states: Mapping[str, Continuous | MarkovChain]
@@ -74,53 +85,103 @@ class DiffusionModel:
     horizon: float = math.inf
 
     def __post_init__(self) -> None:
+        slots.check_names(self, ("states", "actions", "functions"), "")
+        slots.check_spaces(self, "", {"states": (Continuous, MarkovChain), "actions": (Continuous, Discrete)})
         continuous = [name for name, space in self.states.items() if isinstance(space, Continuous)]
         for slot in ("drift", "diffusion", "boundary"):
-            for name in getattr(self, slot):
-                if name not in continuous:
-                    raise ModelError(f"{slot}[{name!r}]: no continuous state of that name.{nearest(name, continuous)}")
+            check_names(getattr(self, slot), continuous, f"{slot} of the continuous state")
+        check_names(self.policy, self.actions, "policy of the action")
         for name in continuous:
             if name not in self.drift:
-                raise ModelError(f"state {name!r} has no drift; give drift={{{name!r}: ...}}, 0.0 where it has none.")
-        for name in self.policy:
-            if name not in self.actions:
-                raise ModelError(f"policy[{name!r}]: no action of that name.{nearest(name, self.actions)}")
-        known = {*self.states, *self.actions, *self.functions, "time"}
-        marginals = {f"marginal_{name}" for name in continuous}
-        for q in self.quantities:
-            for name in q.names:
-                if name.startswith(("next_", "marginal_")) and name not in marginals:
-                    raise ModelError(
-                        f"{q.label} names {name!r}, which does not exist here.{nearest(name, marginals)} "
-                        f"Names: {listed(sorted(known | marginals))}."
-                    )
+                raise ModelError(
+                    f"state {name!r} has no drift; give drift={{{name!r}: ...}}, 0.0 where it has none."
+                )
+        for name, space in self.states.items():
+            if isinstance(space, MarkovChain) and space.intensity is None:
+                raise ModelError(
+                    f"state {name!r} has transition probabilities, and time is continuous; give intensity=."
+                )
+        self._check_boundary()
+        if not self.horizon > 0:
+            raise ModelError(f"horizon is {self.horizon}; it is a positive time, or math.inf.")
+        if not math.isfinite(self.horizon) and self.terminal is not None:
+            raise ModelError("terminal is given and the horizon is infinite; remove one of them.")
+        _parameters.entries(self)
+        self._check_discount()
+
+    def _check_boundary(self) -> None:
+        for name, given in self.boundary.items():
+            sides = given if isinstance(given, tuple) else (given, given)
+            if len(sides) != 2 or not all(isinstance(side, Boundary) for side in sides):
+                raise ModelError(
+                    f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), Natural(), "
+                    "Absorbing(value), or a pair of them, (lower, upper)."
+                )
+
+    def _check_discount(self) -> None:
+        q = self.graphs[""].slots["slot:discount"].quantity
+        if q.function is None and not math.isfinite(self.horizon) and not np.all(np.asarray(q.literal) > 0):
+            raise ModelError(
+                f"discount is {np.asarray(q.literal):g} and the horizon is infinite; in continuous time it is a rate, "
+                "and must be above zero."
+            )
 
     @cached_property
-    def quantities(self) -> list[Quantity]:
-        """Every slot in its common form."""
-        slots: dict[str, Any] = {f"functions[{n!r}]": f for n, f in self.functions.items()}
-        for name in ("policy", "drift", "diffusion"):
-            slots |= {f"{name}[{n!r}]": q for n, q in getattr(self, name).items()}
+    def clock(self) -> Clock:
+        """No periods: time is continuous."""
+        return Clock(math.inf)
+
+    @cached_property
+    def graphs(self) -> dict[str, Graph]:
+        """The graph of the model, under the name of its only regime, ''."""
+        kinds = dict.fromkeys(self.states, "state") | dict.fromkeys(self.actions, "action")
+        seen = {name: slots.view(space) for name, space in {**self.states, **self.actions}.items()}
         for name, space in self.states.items():
             if isinstance(space, Continuous):
-                slots |= {f"{side} bound of {name!r}": getattr(space, side) for side in ("lower", "upper")}
+                kinds[f"marginal_{name}"], seen[f"marginal_{name}"] = "marginal", seen[name]
+        if math.isfinite(self.horizon):
+            kinds["time"], seen["time"] = "clock", jax.ShapeDtypeStruct((), jnp.result_type(float))
+        return {"": Graph(self._slots(), kinds, seen, self)}
+
+    def _slots(self) -> Iterable[Slot]:
+        for name, function in self.functions.items():
+            yield Slot(name, "function", quantity(function, f"functions[{name!r}]"))
+        for name, space in self.states.items():
+            if isinstance(space, MarkovChain):
+                yield from slots.process(name, space, "")
             else:
-                slots[f"intensity of {name!r}"] = space.intensity
-        slots |= {n: getattr(self, n) for n in ("reward", "discount", "stop", "terminal")}
-        return [quantity(value, label) for label, value in slots.items() if value is not None]
+                yield from slots.bounds("state", name, space, "")
+        for name, space in self.actions.items():
+            if isinstance(space, Continuous):
+                yield from slots.bounds("action", name, space, "")
+        for what, scope in (("policy", "closed form"), ("drift", "flow"), ("diffusion", "spread")):
+            for name, given in getattr(self, what).items():
+                shape = slots.view({**self.states, **self.actions}[name]).shape
+                # a state of shape (n,) may diffuse with one spread for all, or with a matrix (n, n)
+                yield Slot(
+                    f"{what}:{name}", scope, quantity(given, f"{what}[{name!r}]"), None if shape else ()
+                )
+        for what, scope in (
+            ("reward", "flow"),
+            ("discount", "terminal"),
+            ("stop", "stop"),
+            ("terminal", "terminal"),
+        ):
+            if getattr(self, what) is not None:
+                yield Slot(f"slot:{what}", scope, quantity(getattr(self, what), what), ())
+        for name, given in self.boundary.items():
+            sides = given if isinstance(given, tuple) else (given, given)
+            for which, side in zip(("lower", "upper"), sides, strict=True):
+                if isinstance(side, Absorbing):
+                    label = f"value at the {which} boundary of {name!r}"
+                    yield Slot(f"boundary:{which}.{name}", "terminal", quantity(side.value, label), ())
 
     def template(self) -> Any:
         """The parameters: a pandas DataFrame of name, where it is used, default, and annotation."""
-        import pandas as pd  # costs .4 s at import
+        return _parameters.template(self)
 
-        known = {*self.states, *self.actions, *self.functions, "time"} | {f"marginal_{name}" for name in self.states}
-        rows: dict[str, dict[str, Any]] = {}
-        for q in self.quantities:
-            for name in q.names:
-                if name not in known:
-                    row = rows.setdefault(name, {"name": name, "used in": [], "default": "", "annotation": ""})
-                    row["used in"].append(q.label)
-                    row["default"] = q.defaults.get(name, row["default"])
-                    row["annotation"] = q.annotations.get(name, row["annotation"])
-        table = [{**row, "used in": ", ".join(row["used in"])} for row in rows.values()]
-        return pd.DataFrame(table, columns=["name", "used in", "default", "annotation"])
+    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as solvers will take them; as `Model.parameters`."""
+        found = _parameters.parameters(self, given)
+        shapes.check(self.graphs[""], found)
+        return found

@@ -1,76 +1,154 @@
-"""The graph of a regime: which name needs which, who may name what, and one function for any set of names.
+"""The graph of a statement: which name needs which, who may name what, and one function for any set of names.
 
-Every slot becomes a node with a name of its own (`slot:reward`, `lower:consumption`); laws are the nodes `next_<state>`.
-What no node computes is a leaf: a state, an action, a shock, `next_<state>` of a process or of a `Markov` law, the
-period, the age, a literal, or else a parameter. dags composes the nodes that a target needs, each evaluated once.
+Every slot becomes a node with a name of its own (`slot:reward`, `lower:consumption`); laws are the nodes
+`next_<state>`. What no node computes is a leaf: a state, an action, a shock, `next_<state>` of a process or of a
+`Markov` law, the period, the age, a literal, or else a parameter. dags composes the nodes that a target needs,
+each evaluated once. Which slots a statement has is said in slots.py, one collector for each kind of statement.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import dags
+import jax
 import networkx as nx
+import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
-from bellax.model.laws import Fixed, Markov
-from bellax.model.quantity import Quantity, quantity
-from bellax.model.regime import Slots
-from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
+from bellax.model.align import along_clock, each_period
+from bellax.model.quantity import ByAge, ByPeriod, Quantity
+from bellax.model.time import Clock
 
 RESERVED = ("period", "age", "regime")
 RESERVED_PREFIXES = ("next_", "marginal_")
 CLOCK = ("period", "age")
 
-# What a slot may name besides parameters, the clock, and functions of these. `next` is a realised process.
-SCOPES: dict[str, tuple[str, ...]] = {
+# What a slot may name besides parameters, the clock, and functions of these. `next` is a realised process; a
+# `next_<state>` that a law computes counts as what the law needs. None: a function, bound by the slots that use it.
+SCOPES: dict[str, tuple[str, ...] | None] = {
+    "function": None,
     "state bound": (),
     "process": (),
+    "preference": (),
     "action bound": ("state", "action"),
     "constraint": ("state", "action"),
     "shock": ("state", "action", "next"),
     "law": ("state", "action", "shock", "next"),
     "terminal": ("state",),
     "stop": ("state",),
+    # continuous time
+    "flow": ("state", "action", "marginal"),
+    "closed form": ("state", "action", "marginal"),
+    "spread": ("state", "action"),
+    # conditions
+    "unknown bound": ("state", "unknown"),
+    "evolution": ("state", "unknown", "shock", "next"),
+    "disturbance": ("state", "unknown", "next"),
+    "equation": ("state", "unknown", "shock", "next", "tomorrow"),
+}
+
+_KINDS = {
+    "state": "the state",
+    "action": "the action",
+    "shock": "the shock",
+    "next": "the realised process",
+    "marginal": "the marginal value",
+    "unknown": "the unknown",
+    "tomorrow": "tomorrow's unknown",
+}
+_ALLOWED = {
+    "state": "states",
+    "action": "actions",
+    "shock": "shocks",
+    "next": "next_<chain>",
+    "marginal": "marginal_<state>",
+    "unknown": "unknowns",
+    "tomorrow": "next_<unknown>",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """One quantity of a regime, the node that it is, and the row of the scope table that binds it."""
+    """One quantity of a statement, the node that it is, and the row of the scope table that binds it.
+
+    Attributes:
+        node: its name in the graph.
+        scope: a key of `SCOPES`.
+        quantity: the quantity.
+        shape: shape that its value must have; None where that is not known here.
+        broadcast: whether a smaller shape will do, such as one bound for a whole vector.
+        complaint: says what is wrong with a value of it, or None; called with an array.
+    """
 
     node: str
     scope: str
     quantity: Quantity
+    shape: tuple[int, ...] | None = None
+    broadcast: bool = False
+    complaint: Callable[[np.ndarray], str | None] | None = None
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value that the slot was given, in any period; nothing is known of a tracer."""
+        for array in each_period(value):
+            found = self.misfit(array.shape) or (self.complaint and self.complaint(array))
+            if found:
+                return found
+        return None
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """What is wrong with a value of this shape."""
+        if self.shape is None or shape == self.shape or (self.broadcast and _broadcasts(shape, self.shape)):
+            return None
+        if self.shape == ():
+            return f"has shape {shape}; it must be a single number."
+        return f"has shape {shape}; it must have shape {self.shape}."
+
+
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
 
 
 class Graph:
-    """The names of one regime.
+    """The names of one regime, or of another statement.
 
-    Attributes:
-        slots: every quantity of the regime, by node.
-        kinds: `state`, `action`, `shock`, `next` or `clock` for each leaf that is no parameter.
+    Args:
+        slots: every quantity.
+        kinds: a key of `_KINDS`, or `clock`, for each leaf that is no parameter.
+        seen: what functions see of each leaf, shape and type; a shock's is its distribution's affair.
+        regime: the statement itself.
+        where: what its messages begin with, such as `regime 'retired': `.
+        clock: the periods along which literals by age are laid; None where the statement has none.
     """
 
-    def __init__(self, regime: Slots, where: str = "") -> None:
+    def __init__(
+        self,
+        slots: Iterable[Slot],
+        kinds: Mapping[str, str],
+        seen: Mapping[str, jax.ShapeDtypeStruct],
+        regime: Any,
+        where: str = "",
+        clock: Clock | None = None,
+    ) -> None:
         self.regime = regime
+        self.seen = dict(seen)
         self.where = where
-        self._check_names()
-        self.kinds: dict[str, str] = dict.fromkeys(CLOCK, "clock")
-        self.kinds |= dict.fromkeys(regime.states, "state") | dict.fromkeys(regime.actions, "action")
-        self.kinds |= dict.fromkeys(regime.shocks, "shock")
-        self.kinds |= {f"next_{name}": "next" for name in regime.states if self.is_random_leaf(name)}
-        self.slots: dict[str, Slot] = {slot.node: slot for slot in self._collect()}
+        self.clock = clock
+        self.kinds: dict[str, str] = dict(kinds)
+        self.slots: dict[str, Slot] = {slot.node: slot for slot in slots}
         self._check_reserved_arguments()
         self._check_cycles()
         self._check_scopes()
+        _ = self.action_order
+        self._check_literals()
 
     def is_random_leaf(self, state: str) -> bool:
         """True where tomorrow's value of `state` is drawn and not computed."""
-        return isinstance(self.regime.states[state], PROCESSES) or isinstance(
-            self.regime.transitions.get(state), Markov
-        )
+        return self.kinds.get(f"next_{state}") == "next"
 
     @cached_property
     def nodes(self) -> dict[str, Callable[..., Any]]:
@@ -84,6 +162,17 @@ class Graph:
             graph.add_node(name)
             needs = slot.quantity.names if slot.quantity.function is not None else (slot.quantity.key,)
             graph.add_edges_from((need, name) for need in needs)
+        return graph
+
+    @cached_property
+    def _resolution(self) -> nx.DiGraph:
+        """The graph, with what is drawn after that which it is drawn with: a shock after its parameters."""
+        graph = self._dag.copy()
+        for node in self.slots:
+            kind, _, name = node.partition(":")
+            drawn = {"shock": name.partition(".")[0], "probabilities": f"next_{name}"}.get(kind)
+            if drawn is not None:
+                graph.add_edge(node, drawn)
         return graph
 
     def reach(self, target: str) -> set[str]:
@@ -130,167 +219,79 @@ class Graph:
         return used
 
     def literals(self) -> dict[str, Any]:
-        """The literal numbers of the regime, by the name under which they travel."""
+        """The literal numbers of the statement, by the name under which they travel; by period where by age."""
         quantities = [slot.quantity for slot in self.slots.values()]
-        return {q.key: q.literal for q in quantities if q.function is None}
+        return {q.key: self._on_clock(q) for q in quantities if q.function is None}
 
-    # -- construction ---------------------------------------------------------------------------------------------
-
-    def _collect(self) -> Iterable[Slot]:
-        regime, at = self.regime, self.where
-        for name, function in regime.functions.items():
-            yield Slot(name, "law", quantity(function, f"{at}functions[{name!r}]"))
-        for name, space in regime.states.items():
-            yield from self._state_slots(name, space)
-        for name, space in regime.actions.items():
-            if isinstance(space, Continuous):
-                for side in ("lower", "upper"):
-                    label = f"{at}{side} bound of action {name!r}"
-                    yield Slot(f"{side}:{name}", "action bound", quantity(getattr(space, side), label))
-            elif not isinstance(space, Discrete):
-                raise ModelError(f"{at}action {name!r} is {space!r}; an action is bx.Continuous or bx.Discrete.")
-        for name, shock in regime.shocks.items():
-            for key, value in shock.parameters().items():
-                yield Slot(f"shock:{name}.{key}", "shock", quantity(value, f"{at}{key} of shock {name!r}"))
-        for name, constraint in regime.constraints.items():
-            yield Slot(f"constraint:{name}", "constraint", quantity(constraint, f"{at}constraints[{name!r}]"))
-        yield from self._single_slots()
-
-    def _state_slots(self, name: str, space: Any) -> Iterable[Slot]:
-        at, law = self.where, self.regime.transitions.get(name)
-        if isinstance(space, PROCESSES):
-            yield from self._process_slots(name, space)
-            return
-        if isinstance(space, Continuous):
+    @cached_property
+    def action_order(self) -> list[str]:
+        """The actions (of conditions, the unknowns), each after those that its bounds name."""
+        graph, actions = nx.DiGraph(), list(getattr(self.regime, "actions", {}))
+        graph.add_nodes_from(actions)
+        for name in actions:
             for side in ("lower", "upper"):
-                label = f"{at}{side} bound of state {name!r}"
-                yield Slot(f"{side}:{name}", "state bound", quantity(getattr(space, side), label))
-        elif not isinstance(space, Discrete):
-            raise ModelError(f"{at}state {name!r} is {space!r}; use a space of bellax such as bx.Continuous(lower, upper).")
-        if isinstance(law, Markov):
-            if not isinstance(space, Discrete):
-                raise ModelError(f"{at}transitions[{name!r}] is bx.Markov, which is for a Discrete state; {name!r} is none.")
-            label = f"{at}transitions[{name!r}]"
-            yield Slot(f"probabilities:{name}", "law", quantity(law.probabilities, label))
-        elif law is not None:
-            law = name if isinstance(law, Fixed) else law
-            yield Slot(f"next_{name}", "law", quantity(law, f"{at}transitions[{name!r}]"))
-
-    def _process_slots(self, name: str, space: Any) -> Iterable[Slot]:
-        given: dict[str, Any] = {}
-        if isinstance(space, MarkovChain):
-            given = {"transition": space.transition} if space.transition is not None else {"intensity": space.intensity}
-            if not space.known:
-                given["values"] = space.categories
-        elif isinstance(space, AR1):
-            given = {"rho": space.rho, "sigma": space.sigma, "mean": space.mean}
-        elif isinstance(space, IID):
-            given = dict(space.distribution.parameters())
-        for key, value in given.items():
-            yield Slot(f"process:{name}.{key}", "process", quantity(value, f"{self.where}{key} of state {name!r}"))
-
-    def _single_slots(self) -> Iterable[Slot]:
-        regime, at = self.regime, self.where
-        for name, scope in (("reward", "law"), ("discount", "law"), ("stop", "stop"), ("terminal", "terminal")):
-            if getattr(regime, name) is not None:
-                yield Slot(f"slot:{name}", scope, quantity(getattr(regime, name), f"{at}{name}"))
-        if regime.next_regime is not None:
-            yield Slot("slot:next_regime", "law", quantity(regime.next_regime, f"{at}next_regime"))
-        for owner in (regime.preferences, regime.taste_shocks):
-            for key, value in (owner.quantities() if owner is not None else {}).items():
-                label = f"{at}{key} of {type(owner).__name__}"
-                yield Slot(f"preference:{key}", "process", quantity(value, label))
+                others = self.leaves(f"{side}:{name}", "action", "unknown")
+                graph.add_edges_from((other, name) for other in others)
+        try:
+            return list(nx.lexicographical_topological_sort(graph, key=actions.index))
+        except nx.NetworkXUnfeasible:
+            circle = " -> ".join(repr(edge[0]) for edge in nx.find_cycle(graph))
+            raise ModelError(
+                f"{self.where}the bounds of the actions name each other in a circle: {circle}."
+            ) from None
 
     # -- checks ---------------------------------------------------------------------------------------------------
 
-    def _check_names(self) -> None:
-        seen: dict[str, str] = {}
-        for what in ("states", "actions", "shocks", "functions"):
-            for name in getattr(self.regime, what):
-                if not (isinstance(name, str) and name.isidentifier()):
-                    raise ModelError(f"{self.where}{what} has the name {name!r}, which is no Python identifier.")
-                if name in RESERVED or name.startswith(RESERVED_PREFIXES):
-                    raise ModelError(
-                        f"{self.where}{what} has the name {name!r}, which is reserved (period, age, regime, next_*, "
-                        "marginal_*). Choose another."
-                    )
-                if name in seen:
-                    raise ModelError(
-                        f"{self.where}{name!r} is used twice, in {seen[name]} and in {what}; one name has one meaning."
-                    )
-                seen[name] = what
-        for name, law in self.regime.transitions.items():
-            if name not in self.regime.states:
-                raise ModelError(
-                    f"{self.where}transitions has a law for {name!r}, which is no state."
-                    f"{nearest(name, self.regime.states)} States: {listed(self.regime.states)}."
-                )
-            if isinstance(self.regime.states[name], PROCESSES):
-                kind = type(self.regime.states[name]).__name__
-                raise ModelError(f"{self.where}{name!r} is a {kind}, which brings its own law; remove {law!r} from transitions.")
+    def _on_clock(self, q: Quantity) -> Any:
+        if isinstance(q.literal, ByPeriod | ByAge):
+            return along_clock(q.label, q.literal, self.clock, {}, ModelError)
+        return q.literal
+
+    def _check_literals(self) -> None:
+        for slot in self.slots.values():
+            if slot.quantity.function is None:
+                problem = slot.problem(self._on_clock(slot.quantity))
+                if problem:
+                    raise ModelError(f"{slot.quantity.label} {problem}")
 
     def _check_reserved_arguments(self) -> None:
         known = set(self.kinds) | set(self.slots)
         for slot in self.slots.values():
             for name in slot.quantity.names:
-                if name in known:
+                if name in known or not (name.startswith(RESERVED_PREFIXES) or name in RESERVED):
                     continue
-                if name.startswith(RESERVED_PREFIXES) or name in RESERVED:
-                    options = [key for key in known if key.startswith("next_")]
-                    raise ModelError(
-                        f"{slot.quantity.label} names {name!r}, which is reserved and does not exist here."
-                        f"{nearest(name, options)} It can name {listed(sorted(options))}."
-                    )
+                options = [key for key in known if key.startswith(RESERVED_PREFIXES)]
+                raise ModelError(
+                    f"{slot.quantity.label} names {name!r}, which is reserved and does not exist here."
+                    f"{nearest(name, options)} It can name {listed(sorted(options))}."
+                )
 
     def _check_cycles(self) -> None:
         try:
-            cycle = nx.find_cycle(self._dag)
+            cycle = [edge[0] for edge in nx.find_cycle(self._resolution)]
         except nx.NetworkXNoCycle:
             return
-        path = " -> ".join(repr(edge[0]) for edge in cycle) + f" -> {cycle[0][0]!r}"
-        raise ModelError(f"{self.where}these names need each other in a circle: {path}.")
+        names = [self.slots[node].quantity.label if ":" in node else repr(node) for node in cycle]
+        raise ModelError(
+            f"{self.where}these names need each other in a circle: {' -> '.join([*names, names[0]])}."
+        )
 
     def _check_scopes(self) -> None:
-        order = self._bound_order()
         for slot in self.slots.values():
-            if slot.node in self.regime.functions:
+            allowed = SCOPES[slot.scope]
+            if allowed is None:
                 continue
-            for name in sorted(self.leaves(slot.node, "state", "action", "shock", "next")):
-                kind = self.kinds[name]
-                if kind not in SCOPES[slot.scope]:
-                    raise ModelError(_scope_message(slot, name, kind, self._through(slot, name)))
-        if order is None:
-            raise ModelError(f"{self.where}the bounds of the actions name each other in a circle.")
+            for name in sorted(self.leaves(slot.node, *_KINDS)):
+                if self.kinds[name] not in allowed:
+                    raise ModelError(self._scope_message(slot, name, allowed))
 
-    def _through(self, slot: Slot, name: str) -> str:
-        if name in slot.quantity.names:
-            return ""
-        path = nx.shortest_path(self._dag, name, slot.node)
-        return f" through {listed(path[1:-1])}"
-
-    def _bound_order(self) -> list[str] | None:
-        """The actions in an order in which each one's bounds name earlier ones only; None where there is none."""
-        graph = nx.DiGraph()
-        graph.add_nodes_from(self.regime.actions)
-        for name in self.regime.actions:
-            for side in ("lower", "upper"):
-                graph.add_edges_from((other, name) for other in self.leaves(f"{side}:{name}", "action"))
-        try:
-            return list(nx.lexicographical_topological_sort(graph, key=list(self.regime.actions).index))
-        except nx.NetworkXUnfeasible:
-            return None
-
-    @cached_property
-    def action_order(self) -> list[str]:
-        """The actions, each after those that its bounds name."""
-        order = self._bound_order()
-        assert order is not None  # checked at construction
-        return order
-
-
-def _scope_message(slot: Slot, name: str, kind: str, through: str) -> str:
-    allowed = {"state": "states", "action": "other actions", "shock": "shocks", "next": "next_<chain>"}
-    may = ", ".join(["parameters", "period", "age", *(allowed[k] for k in SCOPES[slot.scope])])
-    what = {"next": "a realised process", "shock": "a shock"}.get(kind, f"the {kind}")
-    return f"{slot.quantity.label} names {what} {name!r}{through}; it may name {may}, and functions of these."
-
+    def _scope_message(self, slot: Slot, name: str, allowed: tuple[str, ...]) -> str:
+        through = ""
+        if name not in slot.quantity.names:
+            through = f" through {listed(nx.shortest_path(self._dag, name, slot.node)[1:-1])}"
+        clock = [key for key in self.kinds if self.kinds[key] == "clock"]
+        may = ", ".join(["parameters", *clock, *(_ALLOWED[kind] for kind in allowed)])
+        return (
+            f"{slot.quantity.label} names {_KINDS[self.kinds[name]]} {name!r}{through}; it may name {may}, and "
+            "functions of these."
+        )

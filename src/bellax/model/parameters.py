@@ -4,21 +4,29 @@ Parameters are a dict that every solver takes as an argument. A model of regimes
 dict first, `params["retired"]["growth"]`, then in the outer one.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bellax.errors import ParameterError, listed, nearest
+from bellax.errors import ModelError, ParameterError, listed, nearest
+from bellax.model.align import Categories, aligned, along_clock, floats
+from bellax.model.boundaries import mapping_quantity, mappings, source_names
 from bellax.model.graph import Graph
-from bellax.model.quantity import ByAge, ByPeriod, Quantity, quantity
-from bellax.model.regime import Regime
+from bellax.model.quantity import ByAge, ByPeriod, Quantity, is_table
+from bellax.model.regime import kinds
 from bellax.model.spaces import Discrete, MarkovChain
+from bellax.model.time import Clock
 
-if TYPE_CHECKING:
-    from bellax.model.model import Model
+
+class Statement(Protocol):
+    """What has parameters: a model, a diffusion, conditions."""
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]: ...
+
+    @property
+    def clock(self) -> Clock: ...
 
 
 class Entry(NamedTuple):
@@ -32,52 +40,74 @@ class Entry(NamedTuple):
     annotation: str
 
 
-def entries(model: "Model") -> list[Entry]:
-    """Every parameter of every regime, in the order in which the model names them."""
-    return [entry for regime, graph in model.graphs.items() for entry in _of_graph(model, regime, graph)]
+def entries(model: Statement) -> list[Entry]:
+    """Every parameter of every regime, in the order in which the model names them.
+
+    Raises:
+        ModelError: if a parameter has two defaults in one regime, is a state, an action, a shock or a function in
+            another regime, or has the name of a regime.
+    """
+    elsewhere = kinds(graph.regime for graph in model.graphs.values()) if len(model.graphs) > 1 else {}
+    return [
+        _entry(regime, graph, name, uses, elsewhere, model.graphs)
+        for regime, graph in model.graphs.items()
+        for name, uses in _uses(model, regime, graph).items()
+    ]
 
 
-def _of_graph(model: "Model", regime: str, graph: Graph) -> Iterator[Entry]:
-    used: dict[str, list[Quantity]] = {
-        name: [slot.quantity for slot in slots] for name, slots in graph.parameter_names().items()
-    }
-    for boundary, source in _boundary_quantities(model, regime):
-        known = set(graph.kinds) | set(graph.slots) | set(source.kinds) | set(source.slots)
-        known |= {f"next_{state}" for state in source.regime.states}
-        for name in boundary.names:
-            if name not in known:
-                used.setdefault(name, []).append(boundary)
-    for name, quantities in used.items():
-        defaults = [q.defaults[name] for q in quantities if name in q.defaults]
-        if any(not _same(default, defaults[0]) for default in defaults):
-            labels = listed(q.label for q in quantities if name in q.defaults)
-            raise ParameterError(f"parameter {name!r} has different defaults in {labels}; give it one.")
-        annotation = next((q.annotations[name] for q in quantities if name in q.annotations), "")
-        where = tuple(q.label for q in quantities)
-        yield Entry(regime, name, where, defaults[0] if defaults else None, bool(defaults), annotation)
+def _uses(model: Statement, regime: str, graph: Graph) -> dict[str, list[Quantity]]:
+    used = {name: [slot.quantity for slot in slots] for name, slots in graph.parameter_names().items()}
+    for state, source, target, law in mappings(graph, regime):
+        q = mapping_quantity(state, source, target, law)
+        known = source_names(model.graphs[source]) | source_names(graph)
+        for name in q.names if q is not None else ():
+            if name not in known and not name.startswith("next_"):
+                used.setdefault(name, []).append(q)
+    return used
 
 
-def _boundary_quantities(model: "Model", regime: str) -> Iterator[tuple[Quantity, Graph]]:
-    """Entry and exit laws that `regime` owns, each with the graph of the regime that the state leaves."""
-    owner = model.all_regimes[regime]
-    for slot in ("entry", "exit"):
-        for state, laws in (getattr(owner, slot, None) or {}).items():
-            for other, law in laws.items():
-                source = model.graphs[other if slot == "entry" else regime]
-                yield quantity(law, f"{slot}[{state!r}][{other!r}] of {regime!r}"), source
+def _entry(
+    regime: str,
+    graph: Graph,
+    name: str,
+    uses: list[Quantity],
+    elsewhere: Mapping[str, str],
+    graphs: Mapping[str, Graph],
+) -> Entry:
+    where = tuple(q.label.removeprefix(graph.where) for q in uses)
+    if name in elsewhere:
+        raise ModelError(
+            f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime and does "
+            f"not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
+        )
+    if name in graphs:
+        raise ModelError(
+            f"{graph.where}{where[0]} names the parameter {name!r}, which is a regime. Rename one of them."
+        )
+    defaults = [q.defaults[name] for q in uses if name in q.defaults]
+    if any(not np.array_equal(np.asarray(default), np.asarray(defaults[0])) for default in defaults):
+        labels = listed(q.label for q in uses if name in q.defaults)
+        raise ModelError(f"parameter {name!r} has different defaults in {labels}; give it one.")
+    annotation = next((q.annotations[name] for q in uses if name in q.annotations), "")
+    return Entry(regime, name, where, defaults[0] if defaults else None, bool(defaults), annotation)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return np.array_equal(np.asarray(a), np.asarray(b))
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == "action" else f"a {kind}"
 
 
-def template(model: "Model", regime: str | None = None) -> Any:
+def _names(graph: Graph) -> list[str]:
+    return [*graph.kinds, *(name for name in graph.slots if ":" not in name and name not in graph.kinds)]
+
+
+def template(model: Statement, regime: str | None = None) -> Any:
     """The parameters as a pandas DataFrame; see `Model.template`."""
     import pandas as pd  # costs .4 s at import, and a solve does not need it
 
+    several = list(model.graphs) != [""]
     rows = [
         {
-            **({"regime": e.regime} if model.regimes else {}),
+            **({"regime": e.regime} if several else {}),
             "name": e.name,
             "used in": ", ".join(e.used_in),
             "default": e.default if e.has_default else "",
@@ -86,16 +116,19 @@ def template(model: "Model", regime: str | None = None) -> Any:
         for e in entries(model)
         if regime in (None, e.regime)
     ]
-    columns = (["regime"] if model.regimes else []) + ["name", "used in", "default", "annotation"]
+    columns = (["regime"] if several else []) + ["name", "used in", "default", "annotation"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def parameters(model: "Model", given: Mapping[str, Any]) -> dict[str, Any]:
+def parameters(model: Statement, given: Mapping[str, Any], clock: Clock | None = None) -> dict[str, Any]:
     """The parameters as solvers take them; see `Model.parameters`."""
     if not isinstance(given, Mapping):
         raise ParameterError(f"parameters are {given!r}; give a dict by name, such as {{'discount': 0.96}}.")
+    clock = clock or model.clock
     needed = entries(model)
-    nested = {name: value for name, value in given.items() if name in model.all_regimes and isinstance(value, Mapping)}
+    nested = {
+        name: value for name, value in given.items() if name in model.graphs and isinstance(value, Mapping)
+    }
     shared = {name: value for name, value in given.items() if name not in nested}
     _check_surplus(model, needed, shared, nested)
     missing = [
@@ -106,96 +139,103 @@ def parameters(model: "Model", given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for e in needed:
         if e.name in nested.get(e.regime, {}):
-            found.setdefault(e.regime, {})[e.name] = convert(model, e.name, nested[e.regime][e.name])
+            value = convert(model, e.name, nested[e.regime][e.name], clock)
+            found.setdefault(e.regime, {})[e.name] = value
+        elif e.name not in shared:  # regimes may have different defaults
+            own = found.setdefault(e.regime, {}) if e.regime else found
+            own[e.name] = convert(model, e.name, e.default, clock)
         elif e.name not in found:
-            found[e.name] = convert(model, e.name, shared.get(e.name, e.default))
+            found[e.name] = convert(model, e.name, shared[e.name], clock)
+    _check_values(model, found)
     return found
 
 
-def _check_surplus(model: "Model", needed: list[Entry], shared: Mapping, nested: Mapping) -> None:
-    names = {e.name for e in needed}
-    groups = [("", shared, names)]
-    groups += [(f" of regime {r!r}", group, {e.name for e in needed if e.regime == r}) for r, group in nested.items()]
+def lookup(found: Mapping[str, Any], regime: str) -> dict[str, Any]:
+    """The parameters as one regime sees them: its own before the outer ones."""
+    own = found.get(regime, {})
+    return {**found, **own} if isinstance(own, Mapping) else dict(found)
+
+
+def categories(model: Statement) -> Categories:
+    """Labels and values of every discrete state and action; those of the first regime where several have one."""
+    found: dict[str, Any] = {}
+    for key, graph in model.graphs.items():
+        spaces = {**graph.regime.states, **getattr(graph.regime, "actions", {})}
+        for name, space in spaces.items():
+            if isinstance(space, Discrete | MarkovChain) and space.labels is not None:
+                known = (space.labels, space.values)
+                # a second set of categories of one name is found by its labels alone
+                found[name if name not in found or found[name][0] == space.labels else f"{key}.{name}"] = (
+                    known
+                )
+    return found
+
+
+def convert(model: Statement, name: str, value: Any, clock: Clock | None = None) -> Any:
+    """One value as a float array, or as one a period; tracers pass unchanged.
+
+    Args:
+        model: whose clock and categories values by age and labels refer to.
+        name: of the parameter, for messages.
+        value: what the user gave.
+        clock: instead of the model's.
+    """
+    what = f"parameter {name!r}"
+    if isinstance(value, ByAge | ByPeriod):
+        return along_clock(what, value, clock or model.clock, categories(model), ParameterError)
+    return floats(what, aligned(what, value, categories(model)) if is_table(value) else value)
+
+
+def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
+    """What a slot demands of its value, where a parameter is that value."""
+    for regime, graph in model.graphs.items():
+        seen = lookup(found, regime)
+        for slot in graph.slots.values():
+            if slot.quantity.alias and slot.quantity.names[0] in seen:
+                name = slot.quantity.names[0]
+                problem = slot.problem(seen[name])
+                if problem:
+                    raise ParameterError(f"parameter {name!r}, the {slot.quantity.label}, {problem}")
+
+
+def _check_surplus(model: Statement, needed: list[Entry], shared: Mapping, nested: Mapping) -> None:
+    takers: dict[str, list[str]] = {}
+    for e in needed:
+        takers.setdefault(e.name, []).append(e.regime)
+    groups = [("", shared, {*takers})]
+    groups += [
+        (f" of regime {r!r}", group, {n for n in takers if r in takers[n]}) for r, group in nested.items()
+    ]
     for where, group, known in groups:
         for name in group:
-            if name not in known:
-                raise ParameterError(
-                    f"parameter {name!r}{where} is not used by the model.{nearest(str(name), known)} "
-                    f"It takes {listed(sorted(known))}."
-                )
+            if name in known:
+                continue
+            hint = nearest(str(name), {*known, *(() if where else model.graphs)})
+            if where and name in takers:
+                hint = f" It belongs to {listed(takers[name])}."
+            raise ParameterError(
+                f"parameter {name!r}{where} is not used by the model.{hint} It takes {listed(sorted(known))}."
+            )
 
 
-def _missing_message(model: "Model", missing: list[Entry]) -> str:
+def _missing_message(model: Statement, missing: list[Entry]) -> str:
     parts = []
     for e in missing:
-        graph = model.graphs[e.regime]
-        hint = nearest(e.name, [*graph.kinds, *(s for s in graph.slots if ":" not in s)])
-        parts.append(f"{e.name!r} (named by {', '.join(e.used_in)}){hint}")
+        where = f" in regime {e.regime!r}" if e.regime else ""
+        parts.append(
+            f"{e.name!r} (named by {', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
+        )
     return f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a parameter."
 
 
-def convert(model: "Model", name: str, value: Any) -> Any:
-    """One value as a float array, or as one a period; tracers pass unchanged."""
-    if isinstance(value, ByAge):
-        value = ByPeriod(_along_ages(model, name, value.series))
-    if isinstance(value, ByPeriod):
-        if not model.clock.finite:
-            raise ParameterError(f"parameter {name!r} is given by period or age, and the horizon is infinite.")
-        if len(value.values) < model.clock.count:
-            raise ParameterError(
-                f"parameter {name!r} has {len(value.values)} periods, and the model has {model.clock.count}."
-            )
-        return ByPeriod(_floats(name, value.values))
-    if isinstance(value, jax.Array):
-        return _floats(name, value)
-    if hasattr(value, "index") and hasattr(value, "to_numpy"):
-        value = _aligned(model, name, value)
-    return _floats(name, value)
-
-
-def _floats(name: str, value: Any) -> jax.Array:
-    if isinstance(value, jax.core.Tracer):
-        return value.astype(jnp.result_type(float))
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"parameter {name!r} is {value!r}, which is no number or array of numbers.") from error
-    if np.isnan(array).any():
-        raise ParameterError(f"parameter {name!r} contains NaN.")
-    return jnp.asarray(array, dtype=jnp.result_type(float))
-
-
-def _along_ages(model: "Model", name: str, series: Any) -> np.ndarray:
-    if not model.clock.finite:
-        raise ParameterError(f"parameter {name!r} is given by age, and the horizon is infinite.")
-    ages = [model.clock.age(period) for period in range(model.clock.count)]
-    known = {float(age): value for age, value in zip(series.index, series.to_numpy(), strict=True)}
-    missing = [age for age in ages if not any(abs(age - other) < 1e-9 for other in known)]
-    if missing:
-        raise ParameterError(f"parameter {name!r} has no value at age {missing[0]:g} (and {len(missing) - 1} more).")
-    return np.asarray([next(v for other, v in known.items() if abs(age - other) < 1e-9) for age in ages], dtype=float)
-
-
-def _aligned(model: "Model", name: str, value: Any) -> np.ndarray:
-    """A Series or DataFrame in the order of the categories that its labels name, else in its own."""
-    for axis in ("index", "columns"):
-        labels = getattr(value, axis, None)
-        if labels is None or not all(isinstance(label, str) for label in labels):
-            continue
-        order = _category_order(model, name, set(labels))
-        value = value.reindex(order) if axis == "index" else value.reindex(columns=order)
-    return value.to_numpy()
-
-
-def _category_order(model: "Model", name: str, labels: set[str]) -> list[str]:
-    known: list[tuple[str, ...]] = []
-    for regime in model.all_regimes.values():
-        spaces = [*regime.states.values(), *regime.actions.values()] if isinstance(regime, Regime) else []
-        known += [s.labels for s in spaces if isinstance(s, Discrete | MarkovChain) and s.labels is not None]
-    for order in known:
-        if set(order) == labels:
-            return list(order)
-    raise ParameterError(
-        f"parameter {name!r} is labelled {listed(sorted(labels))}, which are the categories of no state or action. "
-        f"Categories: {'; '.join(listed(order) for order in dict.fromkeys(known)) or 'none'}."
+def signature(found: Mapping[str, Any], regime: str) -> tuple[Any, ...]:
+    """The shapes of the parameters of one regime: what has to be equal for its functions to give equal shapes."""
+    return tuple(
+        (
+            name,
+            isinstance(value, ByPeriod),
+            value.values.shape if isinstance(value, ByPeriod) else value.shape,
+        )
+        for name, value in lookup(found, regime).items()
+        if not isinstance(value, Mapping)
     )

@@ -68,13 +68,15 @@ class Recursive:
     Args:
         aggregator: a function of `reward`, `discount`, `certainty` and parameters.
         certainty_equivalent: a function of arrays `values` and `weights` along one axis, and parameters.
+
+    In the graph both are functions of these arguments, with the parameters already in them.
     """
 
     aggregator: Callable[..., Any]
     certainty_equivalent: Callable[..., Any]
 
     def quantities(self) -> Mapping[str, QuantityLike]:
-        return {}
+        return {"aggregator": self.aggregator, "certainty_equivalent": self.certainty_equivalent}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,15 @@ class ExtremeValue:
 
     def __post_init__(self) -> None:
         if isinstance(self.over, str) or not self.over:
-            raise ModelError("ExtremeValue needs over=('action', ...): the discrete actions that its shocks touch.")
+            raise ModelError(
+                "ExtremeValue needs over=('action', ...): the discrete actions that its shocks touch."
+            )
 
     def quantities(self) -> Mapping[str, QuantityLike]:
         return {"scale": self.scale}
 
+
+LOCAL = {"aggregator": ("reward", "discount", "certainty"), "certainty_equivalent": ("values", "weights")}
+"""Arguments of a preference's functions that whoever evaluates them supplies."""
 
 Preferences = EpsteinZin | RiskSensitive | QuasiHyperbolic | Recursive

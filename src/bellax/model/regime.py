@@ -1,18 +1,19 @@
 """A regime: everything that a model says, but its horizon.
 
 A model without regimes has one. Slots given to `Model` beside `regimes` are merged into every regime key by key; the
-value None removes a key.
+value None removes a key. What is shared serves the regimes that can use it: the law of a state that a regime does not
+have, and a function that reads what a regime does not have, stay out of that regime.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, listed, nearest
 from bellax.model.preferences import ExtremeValue, Preferences
-from bellax.model.quantity import QuantityLike
+from bellax.model.quantity import QuantityLike, quantity
 from bellax.model.shocks import Distribution
-from bellax.model.spaces import ActionSpace, StateSpace
+from bellax.model.spaces import ActionSpace, StateSpace, agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,22 +74,111 @@ class Terminal:
     """A regime that ends the problem: its value is a function of the states that the function reads.
 
     Args:
-        value: a Quantity; zero by default. The names that are states of other regimes are its states.
+        value: a Quantity; zero by default. It may name the shared functions of the model, and parameters.
+        states: spaces of the states that it reads; by default those of the other regimes.
         entry: how a state gets its value on arrival, by state, then by source regime.
     """
 
     value: QuantityLike = 0.0
+    states: Mapping[str, StateSpace] = field(default_factory=dict)
     entry: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def merge(shared: Slots, regime: Regime) -> Regime:
-    """`regime` with the slots that `shared` gives and it does not; None in a dict removes the key."""
+DICTS = tuple(slot.name for slot in fields(Slots) if slot.default_factory is dict)
+
+
+def merge_all(shared: Slots, regimes: Mapping[str, Regime | Terminal]) -> dict[str, Slots]:
+    """Every regime with the shared slots merged in; a `Terminal` as slots with a terminal value only."""
+    merged = {name: _merge(name, shared, r) for name, r in regimes.items() if isinstance(r, Regime)}
+    states = {state for regime in merged.values() for state in regime.states}
+    for name, regime in merged.items():
+        merged[name] = replace(regime, **_useful_laws(regime, regimes[name], states))
+    elsewhere = kinds(merged.values())
+    for name, regime in merged.items():
+        merged[name] = replace(regime, functions=_useful_functions(regime, regimes[name], elsewhere))
+    return {
+        name: _ending(name, regime, shared, merged) if isinstance(regime, Terminal) else merged[name]
+        for name, regime in regimes.items()
+    }
+
+
+def kinds(regimes: Iterable[Slots]) -> dict[str, str]:
+    """What each name is, somewhere: `state`, `action`, `shock` or `function`."""
+    return {
+        name: what
+        for regime in regimes
+        for what in ("state", "action", "shock", "function")
+        for name in getattr(regime, f"{what}s")
+    }
+
+
+def _merge(name: str, shared: Slots, regime: Regime) -> Regime:
     merged: dict[str, Any] = {}
     for slot in fields(Slots):
         ours, theirs = getattr(regime, slot.name), getattr(shared, slot.name)
-        if slot.default_factory is dict:
-            both = {**theirs, **ours}
-            merged[slot.name] = {key: value for key, value in both.items() if value is not None}
-        else:
+        if slot.name not in DICTS:
             merged[slot.name] = theirs if ours is None else ours
+            continue
+        for key in ours:
+            if ours[key] is None and key not in theirs:
+                raise ModelError(
+                    f"regime {name!r}: {slot.name}[{key!r}] is None, which removes what is shared, and no such key is."
+                    f"{nearest(str(key), theirs)} Shared: {listed(theirs)}."
+                )
+        merged[slot.name] = {key: value for key, value in {**theirs, **ours}.items() if value is not None}
     return replace(regime, **merged)
+
+
+def _useful_laws(merged: Slots, own: Slots, states: set[str]) -> dict[str, Any]:
+    """Laws without the shared ones of states that other regimes have and this one has not."""
+    absent = states - set(merged.states)
+    return {
+        slot: {
+            state: law
+            for state, law in getattr(merged, slot).items()
+            if state not in absent - set(getattr(own, slot))
+        }
+        for slot in ("transitions", "entry", "exit")
+    }
+
+
+def _useful_functions(
+    merged: Slots, own: Slots, elsewhere: Mapping[str, str]
+) -> dict[str, Callable[..., Any]]:
+    """Functions without the shared ones that read what other regimes have and this one has not."""
+    functions = dict(merged.functions)
+    while True:
+        here = {*merged.states, *merged.actions, *merged.shocks, *functions}
+        here |= {f"next_{state}" for state in merged.states}
+        missing = {*elsewhere, *(f"next_{name}" for name in elsewhere if elsewhere[name] == "state")} - here
+        useless = [
+            n for n, f in functions.items() if n not in own.functions and missing & {*quantity(f, n).names}
+        ]
+        if not useless:
+            return functions
+        for name in useless:
+            del functions[name]
+
+
+def _ending(name: str, terminal: Terminal, shared: Slots, regimes: Mapping[str, Slots]) -> Slots:
+    """A terminal regime as slots: a terminal value, with the shared functions and the states that it reads."""
+    functions: dict[str, Callable[..., Any]] = {}
+    wanted = list(quantity(terminal.value, "value").names)
+    for need in wanted:  # grows while it is walked
+        if need in shared.functions and need not in functions:
+            functions[need] = shared.functions[need]
+            wanted += quantity(functions[need], need).names
+    states = dict(terminal.states)
+    for state in wanted:
+        spaces = {key: regime.states[state] for key, regime in regimes.items() if state in regime.states}
+        if state in states or not spaces:
+            continue
+        first, *others = spaces
+        for other in others:
+            if not agree(spaces[first], spaces[other]):
+                raise ModelError(
+                    f"regime {name!r} reads {state!r}, whose categories differ between {first!r} and {other!r}. Say "
+                    f"which it sees: Terminal(value, states={{{state!r}: ...}}, entry=...)."
+                )
+        states[state] = spaces[first]
+    return Slots(states=states, functions=functions, terminal=terminal.value, entry=terminal.entry)

@@ -23,7 +23,13 @@ from bellax.numerics import rules
 
 
 class Distribution(abc.ABC):
-    """What a solver and a simulation ask of a distribution. Pointwise: the library vectorises."""
+    """What a solver and a simulation ask of a distribution. Pointwise: the library vectorises.
+
+    Attributes:
+        shape: shape of one value.
+    """
+
+    shape: tuple[int, ...]
 
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, QuantityLike]:
@@ -46,9 +52,40 @@ class Distribution(abc.ABC):
     def draw(self, key: Array, **parameters: Array) -> Array:
         """One random value."""
 
-    def weight(self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array) -> Float[Array, ""]:
+    def weight(
+        self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array
+    ) -> Float[Array, ""]:
         """The weight of one node; the standard one unless parameters move it."""
         return weight
+
+    @property
+    def seen(self) -> jax.ShapeDtypeStruct:
+        """Shape and type of what functions see."""
+        return jax.ShapeDtypeStruct(self.shape, jnp.result_type(float))
+
+    def parameter_shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape to which a parameter's value must broadcast; None where it is free."""
+        return self.shape
+
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        """What is wrong with the value of a parameter, or None."""
+        return None
+
+
+def not_a_distribution(probabilities: np.ndarray, tolerance: float = 1e-8) -> str | None:
+    """What keeps an array, shape (..., n), from being probabilities along its last axis; None where nothing does."""
+    if np.any(probabilities < 0):
+        return f"holds the probability {np.min(probabilities):g}; none may be negative."
+    total = np.sum(probabilities, axis=-1)
+    worst = np.unravel_index(np.argmax(np.abs(total - 1)), total.shape)
+    if abs(total[worst] - 1) <= tolerance:
+        return None
+    row = f" in row {', '.join(map(str, worst))}" if worst else ""
+    return f"sums to {total[worst]:.10g}{row}; probabilities sum to one."
+
+
+def _negative(value: np.ndarray) -> str | None:
+    return f"is {np.min(value):g}; it must not be negative." if np.any(value < 0) else None
 
 
 def _normal_rule(given: Any, shape: tuple[int, ...], default: int) -> rules.Nodes:
@@ -81,6 +118,9 @@ class Normal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return mean + sd * jax.random.normal(key, self.shape)
 
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        return _negative(value) if name == "sd" else None
+
 
 @dataclass(frozen=True, eq=False)
 class Lognormal(Distribution):
@@ -102,6 +142,9 @@ class Lognormal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return jnp.exp(mean + sd * jax.random.normal(key, self.shape))
 
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        return _negative(value) if name == "sd" else None
+
 
 @dataclass(frozen=True, eq=False)
 class MultivariateNormal(Distribution):
@@ -119,7 +162,9 @@ class MultivariateNormal(Distribution):
 
     def __post_init__(self) -> None:
         if self.covariance is None:
-            raise ModelError("MultivariateNormal needs covariance=, an (n, n) array, a name or a function of names.")
+            raise ModelError(
+                "MultivariateNormal needs covariance=, an (n, n) array, a name or a function of names."
+            )
         if self.size is None and not (isinstance(self.covariance, str) or callable(self.covariance)):
             shape = np.shape(self.covariance)
             if len(shape) != 2 or shape[0] != shape[1]:
@@ -144,6 +189,17 @@ class MultivariateNormal(Distribution):
 
     def draw(self, key: Array, mean: Array, covariance: Array) -> Array:
         return self.realise(jax.random.normal(key, self.shape), mean, covariance)
+
+    def parameter_shape(self, name: str) -> tuple[int, ...] | None:
+        return (*self.shape, *self.shape) if name == "covariance" else self.shape
+
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        if name != "covariance":
+            return None
+        if not np.allclose(value, value.T):
+            return "is not symmetric."
+        least = float(np.linalg.eigvalsh(value)[0])
+        return None if least > 0 else f"is not positive definite: its least eigenvalue is {least:g}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +229,9 @@ class Categorical(Distribution):
     """One of finitely many values, with given probabilities.
 
     Args:
-        values: a Quantity, shape (n,) (or (n, ...): functions see one entry); None for 0, 1, ..., n-1.
+        values: a Quantity, shape (n, *shape): functions see one entry; None for the integers 0, 1, ..., n-1.
         probabilities: a Quantity, shape (n,), summing to one; None for equal ones.
-        shape: only () is possible.
+        shape: shape of one value, such as (2,) for pairs of a permanent and a transitory shock.
     """
 
     values: QuantityLike = None
@@ -185,8 +241,10 @@ class Categorical(Distribution):
     def __post_init__(self) -> None:
         if self.values is None and self.probabilities is None:
             raise ModelError("Categorical needs values=, probabilities=, or both.")
-        if self.shape != ():
-            raise ModelError("Categorical draws one value; for several declare several shocks.")
+        if self.values is None and self.shape != ():
+            raise ModelError(
+                f"Categorical without values= draws one integer; shape {self.shape} needs values=."
+            )
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         given = {"values": self.values, "probabilities": self.probabilities}
@@ -195,11 +253,16 @@ class Categorical(Distribution):
     def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
         count = next(iter(sizes.values()))[0]
         if given not in (None, count):
-            raise ModelError(f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that.")
+            raise ModelError(
+                f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that."
+            )
         return rules.Nodes(jnp.arange(count, dtype=float)[:, None], jnp.full((count,), 1.0 / count))
 
-    def realise(self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None) -> Array:
-        return node[0] if values is None else values[node[0].astype(jnp.int32)]
+    def realise(
+        self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None
+    ) -> Array:
+        index = node[0].astype(jnp.int32)
+        return index if values is None else values[index]
 
     def weight(
         self,
@@ -217,7 +280,20 @@ class Categorical(Distribution):
         # by inverse distribution function: jax.random.choice would need a static size of its own
         index = jnp.searchsorted(jnp.cumsum(probabilities), jax.random.uniform(key) * jnp.sum(probabilities))
         index = jnp.minimum(index, probabilities.shape[0] - 1)
-        return index.astype(probabilities.dtype) if values is None else values[index]
+        return index.astype(jnp.int32) if values is None else values[index]
+
+    @property
+    def seen(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(self.shape, jnp.int32 if self.values is None else jnp.result_type(float))
+
+    def parameter_shape(self, name: str) -> tuple[int, ...] | None:
+        return None
+
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        shape = self.shape if name == "values" else ()
+        if value.ndim == 0 or value.shape[1:] != shape:
+            return f"has shape {value.shape}; it must have one entry of shape {shape} for each value."
+        return not_a_distribution(value) if name == "probabilities" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +329,9 @@ class Jump(Distribution):
         jumps = jnp.repeat(jnp.arange(1, self.largest + 1, dtype=float), count)
         standard = jnp.tile(sizes_of_jump.nodes[:, 0], self.largest)
         nodes = jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([jumps, standard], axis=1)])
-        return rules.Nodes(nodes, jnp.concatenate([jnp.ones(1), jnp.tile(sizes_of_jump.weights, self.largest)]))
+        return rules.Nodes(
+            nodes, jnp.concatenate([jnp.ones(1), jnp.tile(sizes_of_jump.weights, self.largest)])
+        )
 
     def realise(self, node: Float[Array, "d"], intensity: Array, mean: Array, sd: Array) -> Array:
         return node[0] * mean + jnp.sqrt(node[0]) * sd * node[1]
@@ -272,3 +350,6 @@ class Jump(Distribution):
         count_key, size_key = jax.random.split(key)
         count = jax.random.poisson(count_key, intensity).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
+
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        return None if name == "mean" else _negative(value)

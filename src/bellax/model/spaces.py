@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bellax.errors import ModelError
-from bellax.model.quantity import QuantityLike
-from bellax.model.shocks import Distribution
+from bellax.model.quantity import QuantityLike, is_literal
+from bellax.model.shocks import Distribution, not_a_distribution
 from bellax.numerics import scales
 
 
@@ -41,8 +41,14 @@ class Continuous:
         if any(length < 1 for length in shape):
             raise ModelError(f"a Continuous space has shape {shape}; every length must be at least 1.")
         object.__setattr__(self, "shape", shape)
-        if all(isinstance(bound, (int, float)) for bound in (self.lower, self.upper)) and self.lower > self.upper:
-            raise ModelError(f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds.")
+        if (
+            is_literal(self.lower)
+            and is_literal(self.upper)
+            and np.any(np.asarray(self.lower) > np.asarray(self.upper))
+        ):
+            raise ModelError(
+                f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds."
+            )
 
     @property
     def size(self) -> int:
@@ -52,8 +58,7 @@ class Continuous:
     @property
     def bounded(self) -> bool:
         """False where a bound is literally infinite."""
-        bounds = [b for b in (self.lower, self.upper) if isinstance(b, (int, float, np.ndarray))]
-        return all(bool(np.all(np.isfinite(b))) for b in bounds)
+        return all(bool(np.all(np.isfinite(b))) for b in (self.lower, self.upper) if is_literal(b))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,11 @@ class Discrete:
 
     def __post_init__(self) -> None:
         categories(self.categories, "Discrete")  # raises where they are none
+
+    @property
+    def size(self) -> int:
+        """How many categories there are."""
+        return len(self.labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -99,9 +109,38 @@ class MarkovChain:
 
     def __post_init__(self) -> None:
         if (self.transition is None) == (self.intensity is None):
-            raise ModelError("a MarkovChain takes either transition= (discrete time) or intensity= (continuous time).")
+            raise ModelError(
+                "a MarkovChain takes either transition= (discrete time) or intensity= (continuous time)."
+            )
         if self.known:
             categories(self.categories, "MarkovChain")
+
+    @property
+    def values(self) -> np.ndarray | None:
+        """What functions see, one entry a category; None where a parameter gives it."""
+        return categories(self.categories, "MarkovChain")[1] if self.known else None
+
+    @property
+    def size(self) -> int | None:
+        """How many categories there are; None where a parameter gives them."""
+        return len(self.labels) if self.labels is not None else None
+
+    def complaint(self, matrix: np.ndarray) -> str | None:
+        """What is wrong with a transition (or intensity) matrix, or None."""
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            return f"has shape {matrix.shape}; it must be (n, n), rows today and columns tomorrow."
+        if self.intensity is None:
+            return not_a_distribution(matrix, self.row_tolerance)
+        off = matrix[~np.eye(len(matrix), dtype=bool)]
+        if np.any(off < 0):
+            return f"holds the rate {np.min(off):g} off the diagonal; none may be negative."
+        worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
+        total = float(matrix[worst].sum())
+        return (
+            None
+            if abs(total) <= self.row_tolerance
+            else f"sums to {total:.6g} in row {worst}; rates sum to zero."
+        )
 
     @property
     def known(self) -> bool:
@@ -128,6 +167,12 @@ class AR1:
     sigma: QuantityLike
     mean: QuantityLike = 0.0
 
+    def complaint(self, name: str, value: np.ndarray) -> str | None:
+        """What is wrong with the value of a parameter, or None."""
+        if name == "sigma" and np.any(value < 0):
+            return f"is {value:g}; it must not be negative."
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class IID:
@@ -142,6 +187,22 @@ class IID:
     def __post_init__(self) -> None:
         if not isinstance(self.distribution, Distribution):
             raise ModelError(f"IID takes a distribution of bx.shocks, not {self.distribution!r}.")
+
+
+def agree(a: Any, b: Any) -> bool:
+    """True where a value of the state space `a` is one of `b`: the same categories, or numbers of the same shape."""
+    discrete = [isinstance(space, Discrete | MarkovChain) for space in (a, b)]
+    if all(discrete):
+        if a.values is None or b.values is None:
+            return a.categories is b.categories or a.categories == b.categories
+        return a.labels == b.labels and np.array_equal(a.values, b.values)
+    return not any(discrete) and _shape(a) == _shape(b)
+
+
+def _shape(space: Any) -> tuple[int, ...]:
+    if isinstance(space, IID):
+        return space.distribution.shape
+    return space.shape if isinstance(space, Continuous) else ()
 
 
 StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | IID
@@ -159,26 +220,35 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
     Returns:
         Labels, and the values that functions see, shape (n,), integers for an IntEnum or a count.
     Raises:
-        ModelError: if there are none, some are equal, or an Enum's members are no integers.
+        ModelError: if there are none, some are equal, or an Enum's members are not 0, 1, 2, ...
     """
     if isinstance(given, type) and issubclass(given, enum.Enum):
         if not issubclass(given, enum.IntEnum):
             raise ModelError(
                 f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum, not {given.__base__.__name__}: "
-                f"functions compare an array with a member, and only an integer compares."
+                "functions compare an array with a member, and only an integer compares."
             )
         members = list(given)
         labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
+        if values.tolist() != list(range(len(members))):
+            raise ModelError(
+                f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this order. "
+                "Functions see the code, and look it up in arrays; for other numbers give a list of them."
+            )
     elif isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)
     elif isinstance(given, (Sequence, np.ndarray)) or hasattr(given, "__array__"):
         try:
             values = np.asarray(given, dtype=float)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{what}: the values must be numbers; use an IntEnum for labels. Got {given!r}.") from error
-        labels = tuple(f"{value:g}" for value in values.ravel())
+            raise ModelError(
+                f"{what}: the values must be numbers; use an IntEnum for labels. Got {given!r}."
+            ) from error
+        labels = tuple(f"{value:.12g}" for value in values.ravel())
     else:
-        raise ModelError(f"{what} takes an IntEnum, a number of categories or a list of numbers, not {given!r}.")
+        raise ModelError(
+            f"{what} takes an IntEnum, a number of categories or a list of numbers, not {given!r}."
+        )
     if values.ndim != 1 or values.size == 0:
         raise ModelError(f"{what} needs at least one category, in one dimension; got shape {values.shape}.")
     if len(np.unique(values)) != values.size or not np.all(np.isfinite(values)):

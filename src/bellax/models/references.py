@@ -1,8 +1,9 @@
 """Answers to check the gallery against, computed without bellax and without JAX.
 
-Every function here is numpy or scipy on a closed form, or on a method that shares nothing with this library's solvers:
-a binomial tree, piecewise quadrature, an endogenous grid with its kinks placed exactly, policy iteration by linear solves.
-They are slow, accurate, and each is itself checked against published numbers, against another of them, or both.
+Every function here is numpy or scipy on a closed form, or on a method that shares nothing with this
+library's solvers: a binomial tree, piecewise quadrature, an endogenous grid with its kinks placed exactly,
+policy iteration by linear solves. They are slow, accurate, and each is itself checked against published
+numbers, against another of them, or both.
 """
 
 from bellax.models._references.discrete import discrete_dp, puterman_621, rust_replacement

@@ -16,9 +16,12 @@ The number of values is static. Chains are differentiable in rho, sigma and mean
 rho alone, the values are affine in mean and sigma.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from bellax.errors import ModelError
@@ -48,16 +51,21 @@ def rouwenhorst(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0) -> C
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
     units = _units("rouwenhorst", count)
-    keep = 0.5 * (1.0 + rho)
+    transition = _coins(count, 0.5 * (1.0 + rho))
+    return mean + np.sqrt(count - 1.0).item() * sigma / _shrink(rho) * units, transition
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _coins(count: int, keep: Float[Array, ""]) -> Float[Array, "s s"]:
+    """Distribution of the heads among count - 1 coins, row i after i of them showed heads."""
     heads = jnp.arange(count)[:, None]
 
     def add_coin(coin: Int[Array, ""], rows: Float[Array, "s s"]) -> Float[Array, "s s"]:
         tail = jnp.where(coin < heads, 1.0 - keep, keep)
         return tail * rows + (1.0 - tail) * jnp.pad(rows[:, :-1], ((0, 0), (1, 0)))
 
-    start = jnp.zeros((count, count), float).at[:, 0].set(1.0)
-    transition = jax.lax.fori_loop(0, count - 1, add_coin, start)
-    return mean + np.sqrt(count - 1.0).item() * sigma / _shrink(rho) * units, transition
+    nobody = jnp.zeros((count, count), float).at[:, 0].set(1.0)
+    return jax.lax.fori_loop(0, count - 1, add_coin, nobody)
 
 
 def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: float = 3.0) -> Chain:
@@ -76,23 +84,32 @@ def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: f
         Values, increasing, shape (s,), and the transition, shape (s, s).
     Raises:
         ModelError: if count is below one.
-    Assumes: |rho| < 1; everything is nan otherwise. With rho near one take many values, or `rouwenhorst`.
+    Assumes: |rho| < 1; values are infinite or nan otherwise.
     Source: Tauchen (1986), Economics Letters 20, 177-181, eq. (3).
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
     units = _units("tauchen", count)
-    expected = rho * units[:, None]
-    edges = 0.5 * (units[1:] + units[:-1])[None, :]
-    edges = width * (edges - expected) / _shrink(rho)
-    below = jnp.pad(jax.scipy.special.ndtr(edges), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
-    above = jnp.pad(jax.scipy.special.ndtr(-edges), ((0, 0), (1, 1)), constant_values=(1.0, 0.0))
-    # Differences in the tail where the function is small: no probability is lost to cancellation against one.
-    left = jnp.diff(below, axis=1)
-    right = -jnp.diff(above, axis=1)
-    transition = jnp.where(units[None, :] < expected, left, right)
+    transition = _intervals(units, rho, jnp.asarray(width, float))
     return mean + width * sigma / _shrink(rho) * units, transition
 
 
+@jax.jit
+def _intervals(
+    units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Array, ""]
+) -> Float[Array, "s s"]:
+    """Probabilities of the intervals around each unit, row i given unit i today."""
+    expected = rho * units[:, None]
+    edges = 0.5 * (units[1:] + units[:-1])[None, :]
+    edges = width * (edges - expected) / _shrink(rho)
+    below = jnp.pad(ndtr(edges), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
+    above = jnp.pad(ndtr(-edges), ((0, 0), (1, 1)), constant_values=(1.0, 0.0))
+    # Differences in the tail where the function is small: no probability is lost to cancellation against one.
+    left = jnp.diff(below, axis=1)
+    right = -jnp.diff(above, axis=1)
+    return jnp.where(units[None, :] < expected, left, right)
+
+
+@jax.jit
 def stationary(transition: Float[Array, "s s"]) -> Float[Array, "s"]:
     """Stationary distribution p = p P, sum(p) = 1, by one linear solve; differentiable in the transition.
 
@@ -102,14 +119,15 @@ def stationary(transition: Float[Array, "s s"]) -> Float[Array, "s"]:
     Args:
         transition: probabilities of going from a row to a column, shape (s, s).
     Returns:
-        Probabilities of the states, shape (s,).
-    Assumes: one recurrent class. With several the distribution is not unique: the outcome is nan or arbitrary.
+        Probabilities of the states, shape (s,), non-negative, each good to the rounding of one: a state that
+        is never visited may get 1e-16.
+    Assumes: one recurrent class; with several the distribution is not unique, the outcome nan or arbitrary.
     """
     count = transition.shape[0]
     ones = jnp.ones((1, count), transition.dtype)
     system = jnp.concatenate([(jnp.eye(count, dtype=transition.dtype) - transition.T)[:-1], ones])
     solution = jnp.linalg.solve(system, jnp.zeros(count, transition.dtype).at[-1].set(1.0))
-    # Rounding leaves -1e-18 where the probability is negligible. Clipping must not touch the derivative.
+    # Rounding leaves -1e-17 where the probability is negligible. Clipping must not touch the derivative.
     clipped = jnp.maximum(solution, 0.0)
     return solution + jax.lax.stop_gradient(clipped / jnp.sum(clipped) - solution)
 

@@ -72,7 +72,7 @@ def equispaced_normal(count: int, width: float = 5.5) -> Rule:
     Inner weights are proportional to the density: the trapezoidal rule, whose error is of the order of
     exp(-2 pi^2 / h^2) in the spacing h. The two end nodes carry the tails beyond them: with the density's own
     weight there the variance would miss one by 1.2e-6 however many nodes, so their weight is the one that
-    makes it one. It is positive for odd counts, and for even ones of at least 3 width.
+    makes it one. It is positive for odd counts, and for even ones of at least width^2 / 2.5.
 
     Args:
         count: the number of nodes.

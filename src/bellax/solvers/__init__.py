@@ -1,1 +1,7 @@
-"""."""
+"""Solvers: in which order periods are solved, and when to stop. Frozen configuration; loops live in `numerics.loops`."""
+
+from bellax.solvers.backward_induction import BackwardInduction
+from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.value_iteration import ValueIteration
+
+__all__ = ["BackwardInduction", "PolicyIteration", "ValueIteration"]

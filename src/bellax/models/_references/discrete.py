@@ -1,8 +1,9 @@
-"""Finite decision processes by exact policy iteration, and the replacement problem in continuous usage in closed form.
+"""Finite decision processes by exact policy iteration, and replacement in continuous usage in closed form.
 
 A finite process has rewards R(s, a) and transition probabilities Q(s, a, s'); policy iteration alternates
 
-    v = R_sigma + beta Q_sigma v  (one linear solve),    sigma(s) in argmax_a R(s, a) + beta sum over s' of Q(s, a, s') v(s'),
+    v = R_sigma + beta Q_sigma v                                         (one linear solve),
+    sigma(s) in argmax_a R(s, a) + beta sum over s' of Q(s, a, s') v(s'),
 
 and stops, after finitely many rounds, at a policy that improves on no state.
 
@@ -14,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
+
+from bellax.models._references.numbers import Numbers
 
 
 class DiscreteSolution(NamedTuple):
@@ -49,10 +51,11 @@ def discrete_dp(R: Float[np.ndarray, "s a"], Q: Float[np.ndarray, "s a s"], beta
 
 
 def puterman_621(discount: float) -> DiscreteSolution:
-    """Two-state example of Puterman (1994), section 6.2.1: v = ((5 - 5.5 beta) / ((1 - beta/2) (1-beta)), -1 / (1-beta)).
+    """Two-state example of Puterman (1994), section 6.2.1, whose first state stays or leaves.
 
-    State 0 has two actions: reward 5 and an even chance to stay, or reward 10 and a move to state 1. State 1 has one:
-    reward -1, for ever. The formula is for beta >= 10/11; below, the second action is better and v(0) = 10 - beta / (1-beta).
+    State 0 has two actions: reward 5 and an even chance to stay, or reward 10 and a move to state 1. State 1
+    has one: reward -1, for ever. So v(1) = -1 / (1-beta), and v(0) = (5 - 5.5 beta) / ((1 - beta/2) (1-beta))
+    by the first action, the better one for beta >= 10/11, or 10 - beta / (1-beta) by the second.
 
     Args:
         discount: beta in [0, 1).
@@ -72,8 +75,8 @@ class Replacement(NamedTuple):
     maintenance: float
     discount: float
 
-    def value(self, x: ArrayLike) -> Float[np.ndarray, "..."]:
-        """Value before the decision at usage x, minus the expected discounted cost; constant above the threshold."""
+    def value(self, x: Numbers) -> Numbers:
+        """Value before the decision at usage x: minus the expected discounted cost."""
         patience, growth = 1 - self.discount, self.rate * (1 - self.discount)
         kept = np.minimum(x, self.threshold)
         curvature = self.discount * self.maintenance / (growth * patience)
@@ -83,18 +86,21 @@ class Replacement(NamedTuple):
 def rust_replacement(rate: float, maintenance: float, cost: float, discount: float) -> Replacement:
     """Optimal replacement of a machine with exponential wear, in closed form (with c(x) = c x).
 
-    Timing: accumulated usage x >= 0 is seen. Keep: the cost c x is paid now and next usage is x + e, e ~ Exp(lambda) of mean
-    1 / lambda. Replace: the cost K + c(0) = K is paid now, the new machine has usage 0 in this period, and next usage is e.
+    Timing: accumulated usage x >= 0 is seen. Keep: the cost c x is paid now and next usage is x + e, where e
+    is exponential with mean 1 / lambda. Replace: the cost K + c(0) = K is paid now, the new machine has usage 0
+    in this period, and next usage is e.
 
         V(x) = max(-c x + beta E V(x + e), -K + beta E V(e)).
 
-    W(x) = E V(x + e) solves W' = lambda (W - V). Where the machine is kept, below the threshold g, V = -c x + beta W, a linear
-    equation; above it V is the constant V(0) - K. As W is continuous, W(g) = V(0) - K = -c g / (1-beta), hence
+    W(x) = E V(x + e) solves W' = lambda (W - V). Where the machine is kept, below the threshold g, this is
+    linear, as V = -c x + beta W; above g, V is the constant V(0) - K. At g the two actions are worth the same
+    and W is that constant, so W(g) = V(0) - K = -c g / (1-beta), hence
 
-        V(x) = -c x / (1-beta) - beta c / (lambda (1-beta)^2) (1 - exp(-lambda (1-beta) (g - x)))    for x <= g,
-        K = c g / (1-beta) - beta c / (lambda (1-beta)^2) (1 - exp(-lambda (1-beta) g)),
+        V(x) = -c x / (1-beta) - beta c / (lambda (1-beta)^2) (1 - exp(-lambda (1-beta) (g - x))),    x <= g,
+        K = c g / (1-beta) - beta c / (lambda (1-beta)^2) (1 - exp(-lambda (1-beta) g)).
 
-    which determines g: it is the integral of (1 - beta exp(-lambda (1-beta) y)) c / (1-beta) over y in [0, g].
+    The last line determines g: its right side increases, being the integral over [0, g] of
+    (1 - beta exp(-lambda (1-beta) y)) c / (1-beta).
 
     Args:
         rate: lambda, one over mean usage in a period.
@@ -102,9 +108,11 @@ def rust_replacement(rate: float, maintenance: float, cost: float, discount: flo
         cost: K, cost of a new machine net of scrap.
         discount: beta in (0, 1).
     Returns:
-        The threshold g, 52.86545636 at lambda = .5, c = 200, K = 1e5, beta = .95, and the value as a function of usage.
-    Source: Rust (1985), "Stationary equilibrium in a market for durable assets", Econometrica 53, for the threshold;
-    Rust (1996), "Numerical dynamic programming in economics", Handbook of computational economics 1, chapter 14.
+        The threshold g and the value as a function of usage; g is 52.86545636 at lambda = .5, c = 200, K =
+        1e5 and beta = .95.
+    Source: Rust (1985), "Stationary equilibrium in a market for durable assets", Econometrica 53, for the
+    threshold; Rust (1996), "Numerical dynamic programming in economics", Handbook of computational
+    economics 1, chapter 14.
     """
     patience, growth = 1 - discount, rate * (1 - discount)
 

@@ -1,20 +1,22 @@
-"""Stochastic growth with logarithmic utility and full depreciation (Brock & Mirman 1972): everything in closed form.
+"""Stochastic growth with logarithmic utility and full depreciation: everything in closed form.
 
     V(k, z) = max_c weight log c + beta sum over z' of P(z, z') V(z k^alpha - c, z').
 
-Productivity z of the period is seen before the choice. The agent consumes the share 1 - alpha beta of output, and
-V(k, z) = A(z) + B log k with B = weight alpha / (1 - alpha beta) and, in vectors over z,
+Productivity z of the period is seen before the choice. The agent consumes the share 1 - alpha beta of
+output, and V(k, z) = A(z) + B log k with B = weight alpha / (1 - alpha beta) and, in vectors over z,
 
     (I - beta P) A = weight log((1 - alpha beta) z) + beta B log(alpha beta z).
 
-Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of Economic Theory 4.
+Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of
+Economic Theory 4.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
+
+from bellax.models._references.numbers import Numbers
 
 
 class BrockMirman(NamedTuple):
@@ -26,15 +28,15 @@ class BrockMirman(NamedTuple):
     alpha: float
     discount: float
 
-    def value(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+    def value(self, k: Numbers) -> Float[np.ndarray, "... z"]:
         """A(z) + B log k, with productivity as the last axis."""
         return self.intercepts + self.slope * np.log(k)[..., None]
 
-    def consumption(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+    def consumption(self, k: Numbers) -> Float[np.ndarray, "... z"]:
         """(1 - alpha beta) z k^alpha, with productivity as the last axis."""
         return (1 - self.alpha * self.discount) * self.levels * np.power(k, self.alpha)[..., None]
 
-    def capital_next(self, k: ArrayLike) -> Float[np.ndarray, "... z"]:
+    def capital_next(self, k: Numbers) -> Float[np.ndarray, "... z"]:
         """alpha beta z k^alpha, with productivity as the last axis."""
         return self.alpha * self.discount * self.levels * np.power(k, self.alpha)[..., None]
 

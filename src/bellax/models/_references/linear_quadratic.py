@@ -1,12 +1,16 @@
 """The linear regulator with a quadratic reward, discounted and with noise.
 
-    V_t(x) = max_u -x'Q x - u'R u + beta E V_{t+1}(A x + B u + e),    E e = 0,    E e e' = Sigma,    V_T(x) = -x'P_T x.
+    V_t(x) = max_u -x'Q x - u'R u + beta E V_{t+1}(A x + B u + e),    V_T(x) = -x'P_T x,
 
-The value stays quadratic, V_t(x) = -x'P_t x - d_t, and the best control linear, u = -F_t x:
+with E e = 0 and E e e' = Sigma. The value stays quadratic, V_t(x) = -x'P_t x - d_t, and the best control
+linear, u = -F_t x:
 
-    F_t = (R + beta B'P B)^(-1) beta B'P A,    P_t = Q + beta A'P A - beta A'P B F_t,    d_t = beta (d + tr(P Sigma)),
+    F_t = (R + beta B'P B)^(-1) beta B'P A,
+    P_t = Q + beta A'P A - beta A'P B F_t,
+    d_t = beta (d + tr(P Sigma)),
 
-where P and d are those of t + 1. The stationary P solves the algebraic Riccati equation of sqrt(beta) A and sqrt(beta) B.
+where P and d are those of t + 1. The stationary P solves the algebraic Riccati equation of sqrt(beta) A and
+sqrt(beta) B.
 
 Source: Ljungqvist & Sargent (2018), "Recursive macroeconomic theory", 4th edition, chapter 5.
 """
@@ -37,7 +41,7 @@ def riccati(  # eight arguments: the letters of the equation, and each is data
     horizon: int | None = None,
     terminal: Float[np.ndarray, "n n"] | None = None,
 ) -> LinearQuadratic:
-    """Value and gains of the regulator of the module's docstring, by recursion or, without a horizon, stationary.
+    """Value and gains of the linear regulator, by recursion or, without a horizon, stationary.
 
     Args:
         A: law of the state, shape (n, n).
@@ -78,7 +82,7 @@ def _by_period(
         P = value_matrix[-1]
         F = _gain(A, B, R, discount, P)
         before = Q + discount * A.T @ P @ (A - B @ F)
-        value_matrix.append(0.5 * (before + before.T))  # rounding would otherwise break the symmetry, and grow
+        value_matrix.append(0.5 * (before + before.T))  # rounding breaks the symmetry
         constant.append(discount * (constant[-1] + np.trace(P @ noise_covariance)))
         gain.append(F)
     return LinearQuadratic(np.array(value_matrix[::-1]), np.array(constant[::-1]), np.array(gain[::-1]))

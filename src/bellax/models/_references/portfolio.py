@@ -2,15 +2,18 @@
 
     V_t(w) = max_c u(c) + beta E V_{t+1}(w'),    w' = (w - c) exp(mu + sigma z),    z ~ N(0, 1).
 
-All wealth is in the one asset. The consumption share c / w does not depend on wealth: it is 1 - beta for u = log c, and for
-u = c^(1-gamma) / (1-gamma), where V_t(w) = a_t w^(1-gamma) / (1-gamma), it follows from
+All wealth is in the one asset. The consumption share s = c / w does not depend on wealth: it is 1 - beta for
+u = log c, and for u = c^(1-gamma) / (1-gamma), where V_t(w) = a_t w^(1-gamma) / (1-gamma), it follows from
 
-    a_t = s_t^(-gamma),    s_t = 1 / (1 + (M a_{t+1})^(1/gamma)),    M = beta exp((1-gamma) mu + (1-gamma)^2 sigma^2 / 2),
+    a_t = s_t^(-gamma),    s_t = 1 / (1 + (M a_{t+1})^(1/gamma)),
+    M = beta E exp((1-gamma) (mu + sigma z)) = beta exp((1-gamma) mu + (1-gamma)^2 sigma^2 / 2),
 
-the envelope theorem and the first-order condition s^(-gamma) = M a' (1-s)^(-gamma). With no last period s = 1 - M^(1/gamma).
+the envelope theorem and the first-order condition s^(-gamma) = M a' (1-s)^(-gamma). With no last period
+s = 1 - M^(1/gamma).
 
-Source: Samuelson (1969), "Lifetime portfolio selection by dynamic stochastic programming", Review of Economics and Statistics
-51; Merton (1969), "Lifetime portfolio selection under uncertainty: the continuous-time case", ibid.
+Source: Samuelson (1969), "Lifetime portfolio selection by dynamic stochastic programming", Review of
+Economics and Statistics 51; Merton (1969), "Lifetime portfolio selection under uncertainty: the
+continuous-time case", ibid.
 """
 
 import math
@@ -37,7 +40,7 @@ def merton_log(discount: float, mu: float) -> tuple[float, float]:
 
 
 class MertonCRRA(NamedTuple):
-    """Consumption share and value coefficient with their derivatives; arrays of shape (t,), or () with no last period."""
+    """Consumption share, value coefficient, and their derivatives: shape (t,), or () with no last period."""
 
     share: Float[np.ndarray, "*t"]
     coefficient: Float[np.ndarray, "*t"]
@@ -55,10 +58,11 @@ def merton_crra(
     horizon: int | None = None,
     terminal: float = 0.0,
 ) -> MertonCRRA:
-    """Consumption share s_t and coefficient a_t of V_t(w) = a_t w^(1-gamma) / (1-gamma), with their derivatives.
+    """Consumption share s_t, and a_t of V_t(w) = a_t w^(1-gamma) / (1-gamma), with their derivatives.
 
-    The derivatives were derived by hand: those of s_t and a_t in log M, which sigma moves by (1-gamma)^2 sigma and beta
-    by 1/beta. With h = (M a')^(1/gamma): dh = (h/gamma) (1 + dlog a'), ds = -s^2 dh, dlog a = -gamma ds / s.
+    The derivatives were derived by hand, in log M, which moves by (1-gamma)^2 sigma with sigma and by
+    1/beta with beta. With h = (M a')^(1/gamma): dh = (h / gamma) (1 + dlog a'), ds = -s^2 dh, dlog a =
+    -gamma ds / s.
 
     Args:
         gamma: relative risk aversion, positive and not 1.

@@ -1,0 +1,81 @@
+"""Candidates of the continuous actions, and the best of their product at one state."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.bellman.maximum import Best, first_maximum, guarded
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.plan import Plan
+from bellax.errors import ModelError, check_names
+from bellax.numerics import grids
+
+
+def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> tuple[list[Array], frozenset[str]]:
+    """Candidate values of every continuous number, and the actions whose candidates are values and not u.
+
+    Args:
+        grid: by action, a count or `grids.Given`.
+        default: count where `grid` says nothing.
+        what: the maximiser, for messages.
+    """
+    check_names(grid, plan.controls, f"{what}: grid of a continuous action")
+    nodes: list[Array] = []
+    absolute = set()
+    for name, space in plan.controls.items():
+        spec = grid.get(name, default)
+        if isinstance(spec, grids.Given):
+            absolute.add(name)
+            own = jnp.asarray(spec.nodes, jnp.result_type(float))
+        elif isinstance(spec, int) and not isinstance(spec, bool):
+            if spec < 2:
+                raise ModelError(f"{what}: the grid of action {name!r} has {spec} candidates; give at least 2.")
+            own = jnp.linspace(0.0, 1.0, spec)
+        else:
+            raise ModelError(f"{what}: the grid of action {name!r} is {spec!r}; give a count or bx.grids.Given(nodes).")
+        nodes += [own] * space.size
+    return nodes, frozenset(absolute)
+
+
+def scan(
+    objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array], absolute: frozenset[str]
+) -> Best:
+    """The best of the product of candidates: one plane, the last action inside."""
+
+    def value(*u: Array) -> Array:
+        numbers = jnp.stack(u) if u else jnp.zeros(0)
+        return guarded(objective, point, Decision(combination, numbers), absolute)
+
+    for inner in reversed(range(len(nodes))):
+        value = jax.vmap(value, in_axes=[0 if k == inner else None for k in range(len(nodes))])
+    shape = tuple(node.shape[0] for node in nodes)
+    plane = jnp.asarray(value(*nodes)).reshape(-1)
+    place = first_maximum(plane)
+    places = jnp.unravel_index(place, shape) if nodes else ()
+    u = jnp.stack([node[k] for node, k in zip(nodes, places, strict=True)]) if nodes else jnp.zeros(0)
+    return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
+
+
+def relative(
+    objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], absolute: frozenset[str]
+) -> Float[Array, "m"]:
+    """u in [0, 1] of candidates that are values."""
+    if not absolute:
+        return u
+    values = objective.choices(combination)
+    parts, start = [], 0
+    for name, space in objective.plan.controls.items():
+        own = u[start : start + space.size].reshape(space.shape)
+        start += space.size
+        lower, upper = objective.bounds(name, point, values)
+        width = upper - lower
+        share = jnp.where(width > 0, (own - lower) / jnp.where(width > 0, width, 1.0), 0.0)
+        values[name] = own if name in absolute else (1 - own) * lower + own * upper
+        parts.append((share if name in absolute else own).reshape(-1))
+    return jnp.concatenate(parts)

@@ -1,0 +1,115 @@
+"""Enumeration: the best of finitely many candidates, for any mix of actions.
+
+Where the objective is single-peaked along an action, bisection on the sign of its first difference replaces the scan.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.bellman.candidates import candidates, relative, scan
+from bellax.bellman.maximum import Best, Maximiser, check_bounded, guarded
+from bellax.bellman.mesh import Point
+from bellax.bellman.newton import Newton
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.plan import Plan
+from bellax.errors import ModelError, check_names
+from bellax.numerics import loops
+
+
+@dataclass(frozen=True)
+class Enumerate(Maximiser):
+    """The best of all combinations of candidates; masks with every constraint.
+
+    Args:
+        grid: by continuous action, the number of candidates between its bounds, or `bx.grids.Given(values)`; 100 where
+            nothing is said.
+        single_peaked: continuous actions along which the objective rises, then falls: found by bisection.
+        monotone: by continuous action, a continuous state in which its optimum does not fall; with one action and a
+            solver that sweeps a grid, each level of a divide-and-conquer search is bracketed by the one before.
+        polish: a `Newton` that starts from the best candidate.
+    Raises:
+        ModelError: for an option that the model cannot honour.
+    Source: single-peaked and monotone search: Gordon & Qiu (2018), Quantitative Economics 9.
+    """
+
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    single_peaked: tuple[str, ...] = ()
+    monotone: Mapping[str, str] = field(default_factory=dict)
+    polish: Newton | None = None
+    smooth: ClassVar[bool] = False
+
+    def check(self, plan: Plan) -> None:
+        check_bounded(plan, "Enumerate")
+        candidates(plan, self.grid, 100, "Enumerate")
+        check_names(self.single_peaked, plan.controls, "Enumerate: single_peaked action")
+        check_names(self.monotone, plan.controls, "Enumerate: monotone action")
+        for action, state in self.monotone.items():
+            check_names([state], plan.continuous, f"Enumerate: state in which {action!r} is monotone")
+        if (self.monotone or self.single_peaked) and len(plan.coordinates) != 1:
+            raise ModelError(
+                "Enumerate: monotone= and single_peaked= order the search along one continuous action, and the model "
+                f"has {len(plan.coordinates)}. Leave the option out, or use bx.maximise.Newton."
+            )
+        if self.single_peaked and plan.constraints:
+            raise ModelError("Enumerate: single_peaked= cannot mask constraints; state them as bounds of the action.")
+        if self.polish is not None:
+            self.polish.check(plan)
+
+    def cells(self, plan: Plan) -> int:
+        if self.single_peaked:
+            return 1
+        nodes, _ = candidates(plan, self.grid, 100, "Enumerate")
+        return math.prod(node.shape[0] for node in nodes)
+
+    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+        nodes, absolute = candidates(objective.plan, self.grid, 100, "Enumerate")
+        if self.single_peaked:
+            found = peak(objective, point, combination, nodes[0], absolute)
+        else:
+            found = scan(objective, point, combination, nodes, absolute)
+        found = found._replace(u=relative(objective, point, combination, found.u, absolute))
+        if self.polish is None:
+            return found
+        width = 1.0 if absolute else max((1.0 / (node.shape[0] - 1) for node in nodes), default=0.0)
+        return self.polish.improve(objective, point, combination, found, width)
+
+
+def peak(
+    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"], absolute: frozenset[str]
+) -> Best:
+    """The best candidate of a single-peaked objective, by bisection on the sign of its first difference."""
+
+    def value(place: Array) -> Array:
+        return guarded(objective, point, Decision(combination, nodes[place][None]), absolute)
+
+    first, last = _allowed_range(objective, point, combination, nodes, absolute)
+
+    def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = (low + high) // 2
+        rises = value(middle) < value(jnp.minimum(middle + 1, high))
+        return jnp.where(rises, middle + 1, low), jnp.where(rises, high, middle)
+
+    halvings = max(1, math.ceil(math.log2(nodes.shape[0])))
+    place, _ = loops.repeat(halvings, halve, (first, jnp.maximum(last, first)))
+    place = jnp.minimum(place, nodes.shape[0] - 1)
+    return Best(value(place), nodes[place][None], jnp.asarray(2.0 * halvings + 1))
+
+
+def _allowed_range(
+    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"], absolute: frozenset[str]
+) -> tuple[Array, Array]:
+    """First and last candidate between the bounds of the action."""
+    name = objective.plan.coordinates[0].name
+    if name not in absolute:
+        return jnp.zeros((), jnp.int32), jnp.full((), nodes.shape[0] - 1, jnp.int32)
+    lower, upper = objective.bounds(name, point, objective.choices(combination))
+    first = jnp.searchsorted(nodes, lower.reshape(()), side="left").astype(jnp.int32)
+    last = jnp.searchsorted(nodes, upper.reshape(()), side="right").astype(jnp.int32) - 1
+    return first, last

@@ -1,0 +1,203 @@
+"""The nodes of one period: a tensor of processes, discrete states and lines, in this order.
+
+Bounds of states and parameters of processes may move with parameters and with the period, so a mesh is made of arrays;
+only its shape is static.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.bellman.plan import Plan
+from bellax.errors import ModelError
+from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, categories
+from bellax.numerics import grids, markov
+from bellax.numerics.grids import Line
+
+
+class Process(eqx.Module):
+    """A process on its nodes.
+
+    Attributes:
+        values: what functions see, shape (n, ...).
+        transition: rows today, shape (n, n); for IID states one row of probabilities, shape (n,).
+        continuous: whether a value between two nodes makes sense.
+    """
+
+    values: Array
+    transition: Float[Array, "..."]
+    continuous: bool = eqx.field(static=True)
+
+    @property
+    def count(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def memoryless(self) -> bool:
+        """True for IID states, which tomorrow does not remember."""
+        return self.transition.ndim == 1
+
+
+class Point(eqx.Module):
+    """One state: what functions see, and where it lies on the discrete axes of the mesh.
+
+    Attributes:
+        values: by state.
+        codes: by process and discrete state, the category, or the node below the value.
+        fractions: by process, how far the value lies on the way to the next node; absent at a node.
+    """
+
+    values: dict[str, Array]
+    codes: dict[str, Int[Array, ""]]
+    fractions: dict[str, Float[Array, ""]]
+
+
+class Mesh(eqx.Module):
+    """The nodes of one period.
+
+    Attributes:
+        processes: by name.
+        discrete: what functions see of each discrete state, by name.
+        lines: one for each number of the continuous states.
+    """
+
+    processes: dict[str, Process]
+    discrete: dict[str, Array]
+    lines: tuple[Line, ...]
+    plan: Plan = eqx.field(static=True)
+
+    @property
+    def discrete_axes(self) -> dict[str, int]:
+        """Names and lengths of the leading axes."""
+        axes = {name: process.count for name, process in self.processes.items()}
+        return axes | {name: values.shape[0] for name, values in self.discrete.items()}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of all axes."""
+        return (*self.discrete_axes.values(), *(line.count for line in self.lines))
+
+    def point(self, codes: dict[str, Int[Array, ""]], coordinates: Float[Array, "d"]) -> Point:
+        """The state at a node of the discrete axes and at coordinates of the lines."""
+        values: dict[str, Array] = {name: self.processes[name].values[codes[name]] for name in self.processes}
+        values |= {name: self.discrete[name][codes[name]] for name in self.discrete}
+        numbers = [line.scale.inverse(coordinates[k]) for k, line in enumerate(self.lines)]
+        return Point(values | assembled(self.plan, numbers), codes, {})
+
+    def locate(self, values: Mapping[str, Array], remember: bool = False) -> Point:
+        """The state at given values, which may lie between the nodes of an AR1 process.
+
+        Args:
+            remember: whether to place IID states among their nodes too; tomorrow does not ask for it.
+        """
+        codes: dict[str, Array] = {}
+        fractions: dict[str, Array] = {}
+        for name, process in self.processes.items():
+            if process.memoryless and not remember:
+                codes[name] = jnp.zeros((), jnp.int32)
+            elif process.continuous and process.count > 1:
+                below = jnp.searchsorted(process.values, values[name], side="right").astype(jnp.int32) - 1
+                code = jnp.clip(below, 0, process.count - 2)
+                low, high = process.values[code], process.values[code + 1]
+                codes[name], fractions[name] = code, jnp.clip((values[name] - low) / (high - low), 0.0, 1.0)
+            else:
+                codes[name] = encode(process.values, values[name])
+        for name, known in self.discrete.items():
+            codes[name] = encode(known, values[name])
+        return Point(dict(values), codes, fractions)
+
+
+def encode(known: Array, value: Array) -> Int[Array, ""]:
+    """The place of the category that functions see as `value`; the nearest one."""
+    if jnp.issubdtype(known.dtype, jnp.integer):
+        value = jnp.asarray(value)
+        value = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value)
+        known, value = known.astype(jnp.int32), value.astype(jnp.int32)
+    else:
+        value = jnp.asarray(value).astype(known.dtype)
+    return jnp.argmin(jnp.abs(known - value)).astype(jnp.int32)
+
+
+def assembled(plan: Plan, numbers: list[Array]) -> dict[str, Array]:
+    """Continuous states in their declared shapes from the numbers on the lines."""
+    values, start = {}, 0
+    for name, space in plan.continuous.items():
+        part = numbers[start : start + space.size]
+        values[name] = part[0] if space.shape == () else jnp.stack(part).reshape(space.shape)
+        start += space.size
+    return values
+
+
+def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -> Mesh:
+    """The mesh of a period.
+
+    Args:
+        grid: the solver's grid, by state, completed with defaults.
+        environment: leaves that are known without a state: parameters, literals, period, age.
+    """
+    processes = {name: _process(plan, name, grid, environment) for name in plan.processes}
+    discrete = {}
+    for name in plan.discrete:
+        space = plan.states[name]
+        assert isinstance(space, Discrete)
+        discrete[name] = _as_seen(space.values)
+    return Mesh(processes, discrete, tuple(_lines(plan, grid, environment)), plan)
+
+
+def _as_seen(values: np.ndarray) -> Array:
+    return jnp.asarray(values, jnp.int32 if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float))
+
+
+def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -> list[Line]:
+    lines = []
+    for name, space in plan.continuous.items():
+        bounds = plan.graph.compose([f"lower:{name}", f"upper:{name}"])(**environment)
+        lower, upper = (
+            jnp.broadcast_to(_float(bounds[f"{side}:{name}"]), space.shape).reshape(-1) for side in ("lower", "upper")
+        )
+        specs = grid[name] if isinstance(grid[name], tuple) else (grid[name],) * space.size
+        if len(specs) != space.size:
+            raise ModelError(f"the grid of {name!r} has {len(specs)} entries, and the state is {space.size} numbers.")
+        lines += [grids.line(specs[k], lower[k], upper[k], space.scale) for k in range(space.size)]
+    return lines
+
+
+def _float(value: Any) -> Array:
+    return jnp.asarray(value).astype(jnp.result_type(float))
+
+
+def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[str, Array]) -> Process:
+    space = plan.states[name]
+    nodes = plan.process_nodes(name)
+    given = {node.rpartition(".")[2]: value for node, value in plan.graph.compose(nodes)(**environment).items()}
+    if isinstance(space, MarkovChain):
+        from_model = given["values"] if "values" in given else _as_seen(_category_values(space))
+        return Process(from_model, _float(given["transition"]), False)
+    if isinstance(space, AR1):
+        rho, sigma, mean = (_float(given[key]) for key in ("rho", "sigma", "mean"))
+        spec = grid.get(name, grids.Rouwenhorst(7))
+        if isinstance(spec, grids.Tauchen):
+            values, transition = markov.tauchen(spec.count, rho, sigma, mean, spec.width)
+        else:
+            values, transition = markov.rouwenhorst(spec.count, rho, sigma, mean)
+        return Process(values, transition, True)
+    assert isinstance(space, IID)
+    return _independent(space, given, grid.get(name))
+
+
+def _category_values(space: MarkovChain) -> np.ndarray:
+    return categories(space.categories, "MarkovChain")[1]
+
+
+def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:
+    given = {key: _float(value) for key, value in given.items()}
+    rule = space.distribution.rule(spec, {key: value.shape for key, value in given.items()})
+    values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
+    weights = jax.vmap(lambda node, weight: space.distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
+    return Process(values, weights, True)

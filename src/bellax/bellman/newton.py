@@ -1,0 +1,240 @@
+"""Newton's method on the unit box, with derivatives by autodiff, safeguarded where the objective is not concave.
+
+One action: Newton on Q_u = 0 inside a bracket around the best of a few candidates, halved where a step leaves it.
+Several: steps (D - H) p = g on the coordinates that are not held at a bound, D a damping that falls with success and
+rises with failure (Levenberg 1944), projected on the box. A maximum located by values alone is good to the square root
+of rounding; one located by derivatives is good to rounding.
+
+Derivatives of the optimum itself follow from the implicit function theorem: Q_uu du = -Q_up dp on the free coordinates.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float, Int
+
+from bellax.bellman.candidates import candidates, scan
+from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.plan import Plan
+from bellax.errors import ModelError
+from bellax.numerics import grids, loops
+from bellax.numerics.interpolate import barrier
+
+_CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
+
+
+@dataclass(frozen=True)
+class Newton(Maximiser):
+    """Newton's method from the best of a few candidates; several continuous actions at once.
+
+    Args:
+        grid: by action, the number of candidates to start from, at least 2; few suffice where Q is concave.
+        steps: Newton steps at most.
+        tolerance: stops when u moves by less than this, relative to itself.
+    Raises:
+        ModelError: for a constraint on a continuous action, or an action without bounds.
+    Assumes: Q twice differentiable almost everywhere; the best candidate lies in the basin of the maximum.
+    """
+
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 60
+    tolerance: float = 1e-11
+    smooth: ClassVar[bool] = True
+
+    def check(self, plan: Plan) -> None:
+        check_bounded(plan, "Newton")
+        check_constraints(plan, "Newton")
+        if any(isinstance(spec, grids.Given) for spec in self.grid.values()):
+            raise ModelError("Newton starts from a number of candidates between the bounds; grids.Given is for Enumerate.")
+        candidates(plan, self.grid, 2, "Newton")
+
+    def cells(self, plan: Plan) -> int:
+        nodes, _ = self._candidates(plan)
+        return math.prod(node.shape[0] for node in nodes)
+
+    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+        nodes, absolute = self._candidates(objective.plan)
+        start = scan(objective, point, combination, nodes, absolute)
+        return self._improve(objective, point, combination, start, [1.0 / (node.shape[0] - 1) for node in nodes])
+
+    def improve(self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float) -> Best:
+        """Polishes what another maximiser found to within `width` in u."""
+        return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
+
+    def _candidates(self, plan: Plan) -> tuple[list[Array], frozenset[str]]:
+        return candidates(plan, self.grid, _CANDIDATES.get(len(plan.coordinates), 3), "Newton")
+
+    def _improve(
+        self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, widths: list[float]
+    ) -> Best:
+        if not widths:
+            return start
+        objective, point, start = jax.tree.map(lax.stop_gradient, (objective, point, start))
+
+        def value(u: Float[Array, "m"]) -> Float[Array, ""]:
+            return objective(point, Decision(combination, u))
+
+        if len(widths) == 1:
+            found = on_line(value, start, widths[0], self.steps, self.tolerance)
+        else:
+            found = in_box(value, start, self.steps, self.tolerance)
+        # A start that nothing beats is kept: the safeguard where derivatives mislead.
+        slack = 1e-12 * jnp.maximum(1.0, jnp.abs(start.value))
+        better = (found.value >= start.value - slack) & (start.value > 0.5 * barrier(start.value.dtype))
+        return Best(
+            jnp.where(better, found.value, start.value),
+            jnp.where(better, found.u, start.u),
+            start.evaluations + found.evaluations,
+        )
+
+
+class _LineState(NamedTuple):
+    low: Array
+    high: Array
+    u: Array
+    value: Array
+    done: Bool[Array, ""]
+    steps: Int[Array, ""]
+
+
+def on_line(value: Callable[[Array], Array], start: Best, width: float, most: int, tolerance: float) -> Best:
+    """The maximum near `start.u`, by Newton on the derivative inside a bracket that halves where a step leaves it."""
+
+    def derivatives(u: Array) -> tuple[Array, Array, Array]:
+        def first(u: Array) -> tuple[Array, Array]:
+            return jax.jvp(lambda x: value(x[None]), (u,), (jnp.ones_like(u),))
+
+        (q, g), (_, h) = jax.jvp(first, (u,), (jnp.ones_like(u),))
+        return q, g, h
+
+    def step(state: _LineState) -> _LineState:
+        q, g, h = derivatives(state.u)
+        # At an edge where the objective is infinite the way is inwards.
+        usable = jnp.isfinite(g) & jnp.isfinite(h)
+        g = jnp.where(usable, g, jnp.where(state.u - state.low <= state.high - state.u, 1.0, -1.0))
+        low, high = jnp.where(g > 0, state.u, state.low), jnp.where(g > 0, state.high, state.u)
+        held = ((state.u <= 0) & (g <= 0)) | ((state.u >= 1) & (g >= 0))
+        concave = usable & (h < 0)
+        proposal = state.u - g / jnp.where(concave, h, -1.0)
+        middle = 0.5 * (low + high)
+        inside = jnp.where((proposal > low) & (proposal < high), proposal, middle)
+        # A step across a bound of the action tries the bound itself: a bounded optimum is hit exactly.
+        edge = jnp.where((proposal <= 0) & (low <= 0), 0.0, jnp.where((proposal >= 1) & (high >= 1), 1.0, inside))
+        edge = jnp.where(edge == state.u, inside, edge)
+        new = jnp.where(held, state.u, jnp.where(concave, edge, middle))
+        small = jnp.abs(new - state.u) <= tolerance * jnp.abs(state.u)
+        return _LineState(low, high, new, q, held | small, state.steps + 1)
+
+    u = start.u[0]
+    low, high = jnp.maximum(u - width, 0.0), jnp.minimum(u + width, 1.0)
+    first = _LineState(low, high, u, start.value, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+    last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
+    return Best(last.value, last.u[None], 3.0 * last.steps)
+
+
+class _BoxState(NamedTuple):
+    u: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    damping: Array
+    done: Bool[Array, ""]
+    steps: Int[Array, ""]
+
+
+def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: float) -> Best:
+    """A local maximum on the unit box, by damped projected Newton steps from `start.u`."""
+    size = start.u.shape[0]
+    # Off the bounds a little: there a derivative may be infinite. An optimum at a bound is found again by projection.
+    u = jnp.clip(start.u, 1e-6, 1 - 1e-6)
+    q, g, h = derivatives(value, u)
+    first = _BoxState(u, q, g, h, jnp.asarray(1e-3), jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+
+    def step(state: _BoxState) -> _BoxState:
+        free = ~((state.u <= 0) & (state.gradient <= 0)) & ~((state.u >= 1) & (state.gradient >= 0))
+        move = _damped_step(state, free)
+        new = jnp.clip(state.u + move, 0.0, 1.0)
+        q, g, h = derivatives(value, new)
+        noise = 1e-13 * jnp.maximum(1.0, jnp.abs(state.value))
+        flatter = _norm(g, new) < _norm(state.gradient, state.u)
+        sound = jnp.isfinite(q) & jnp.all(jnp.isfinite(g)) & jnp.all(jnp.isfinite(h)) & jnp.all(jnp.isfinite(move))
+        accept = sound & ((q > state.value + noise) | ((q >= state.value - noise) & flatter))
+        small = jnp.max(jnp.abs(new - state.u) / (jnp.abs(state.u) + 1e-8)) <= tolerance
+        # A step that neither raises Q nor flattens it by more than rounding ends the search, too.
+        stuck = ~accept & (small | (state.damping > 1e12))
+        damping = jnp.where(accept, jnp.where(state.damping < 1e-8, 0.0, state.damping * 0.1), _raised(state.damping))
+        kept = jax.tree.map(
+            lambda a, b: jnp.where(accept, a, b), (new, q, g, h), (state.u, state.value, state.gradient, state.hessian)
+        )
+        return _BoxState(*kept, damping, (accept & small) | stuck | ~jnp.any(free), state.steps + 1)
+
+    last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
+    return Best(last.value, last.u, (1.0 + size) ** 2 * (last.steps + 1))
+
+
+def _raised(damping: Array) -> Array:
+    return jnp.maximum(damping * 8, 1e-6)
+
+
+def _norm(gradient: Array, u: Array) -> Array:
+    free = ~((u <= 0) & (gradient <= 0)) & ~((u >= 1) & (gradient >= 0))
+    return jnp.max(jnp.where(free, jnp.abs(gradient), 0.0))
+
+
+def _damped_step(state: _BoxState, free: Bool[Array, "m"]) -> Float[Array, "m"]:
+    """(D - H) p = g on the free coordinates; infinite where the matrix is not positive definite."""
+    scale = jnp.maximum(jnp.abs(jnp.diagonal(state.hessian)), 1e-12)
+    matrix = -state.hessian + state.damping * jnp.diag(scale)
+    both = free[:, None] & free[None, :]
+    matrix = jnp.where(both, matrix, jnp.eye(free.shape[0]))
+    factor = jnp.linalg.cholesky(matrix)
+    move = jax.scipy.linalg.cho_solve((factor, True), jnp.where(free, state.gradient, 0.0))
+    return jnp.where(jnp.all(jnp.isfinite(factor)), move, jnp.inf)
+
+
+def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[Array, Array, Array]:
+    """Q, its gradient and its Hessian, forward over forward: the fastest to compile for a few actions."""
+    basis = jnp.eye(u.shape[0])
+
+    def gradient(u: Array) -> tuple[Array, Array]:
+        q, g = jax.vmap(lambda d: jax.jvp(value, (u,), (d,)))(basis)
+        return q[0], g
+
+    (q, g), (_, h) = jax.vmap(lambda d: jax.jvp(gradient, (u,), (d,)), out_axes=0)(basis)
+    return q[0], g[0], h
+
+
+@eqx.filter_custom_jvp
+def implicit(u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]) -> Float[Array, "m"]:
+    """u itself, with the derivative that the implicit function theorem gives an interior maximum, and 0 at a bound."""
+    return u
+
+
+@implicit.def_jvp
+def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    u, objective, point, combination = primals
+    _, t_objective, t_point, _ = tangents
+    u = lax.stop_gradient(u)
+    if u.shape[0] == 0:
+        return u, jnp.zeros_like(u)
+
+    def gradient(objective: Objective, point: Point) -> Array:
+        def value(u: Array) -> Array:
+            return objective(point, Decision(combination, u))
+
+        return jax.vmap(lambda d: jax.jvp(value, (u,), (d,))[1])(jnp.eye(u.shape[0]))
+
+    _, moved = eqx.filter_jvp(gradient, (objective, point), (t_objective, t_point))
+    _, _, hessian = derivatives(lambda u: objective(point, Decision(combination, u)), u)
+    free = (u > 0) & (u < 1)
+    both = free[:, None] & free[None, :]
+    matrix = jnp.where(both, lax.stop_gradient(hessian), -jnp.eye(u.shape[0]))
+    return u, jnp.linalg.solve(matrix, jnp.where(free, -moved, 0.0))

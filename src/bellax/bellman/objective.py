@@ -1,0 +1,231 @@
+"""Q of one state and one action: Q(s, a) = E[ r(s, a, w, s') + b(s, a, w, s') V(s') ], pointwise.
+
+Actions come as a combination of the discrete ones and as u in [0, 1] for each number of the continuous ones, resolved
+in the order in which their bounds name each other: a = (1 - u) lower + u upper, which hits both bounds exactly.
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from bellax.bellman.continuation import Continuation
+from bellax.bellman.expectation import expectation
+from bellax.bellman.mesh import Point, Process
+from bellax.bellman.plan import Plan
+from bellax.model.shocks import Distribution
+from bellax.model.spaces import Discrete
+from bellax.numerics.rules import Nodes
+
+
+class Decision(NamedTuple):
+    """An action as the maximisers see it: the place of the discrete combination, and u of the continuous numbers."""
+
+    combination: Int[Array, ""]
+    u: Float[Array, "m"]
+
+
+class Outcome(NamedTuple):
+    """What one node of the scan leads to."""
+
+    reward: Float[Array, ""]
+    discount: Float[Array, ""]
+    following: dict[str, Array]
+    weights: dict[str, Array]
+
+
+class Objective(eqx.Module):
+    """The one-period problem.
+
+    Attributes:
+        environment: parameters, literals, period and age of this period, by name.
+        continuation: tomorrow's value.
+        processes: today's processes, by name.
+        rules: standard nodes of the shocks, by name.
+        combinations: codes of the discrete actions, shape (k, number of discrete actions).
+    """
+
+    environment: dict[str, Array]
+    continuation: Continuation
+    processes: dict[str, Process]
+    rules: dict[str, Nodes]
+    plan: Plan = eqx.field(static=True)
+
+    # -- actions --------------------------------------------------------------------------------------------------
+
+    @property
+    def combinations(self) -> np.ndarray:
+        """Codes of every combination of discrete actions, shape (k, number of discrete actions)."""
+        return combinations(self.plan)
+
+    def choices(self, combination: Int[Array, ""]) -> dict[str, Array]:
+        """What functions see of the discrete actions of a combination."""
+        table = self.combinations
+        values: dict[str, Array] = {}
+        for place, (name, space) in enumerate(self.plan.choices.items()):
+            assert isinstance(space, Discrete)
+            column = space.values[table[:, place]] if len(table) else space.values
+            integer = np.issubdtype(column.dtype, np.integer)
+            seen = jnp.asarray(column, jnp.int32 if integer else jnp.result_type(float))
+            values[name] = seen[combination]
+        return values
+
+    def actions(
+        self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()
+    ) -> tuple[dict[str, Array], Bool[Array, ""]]:
+        """The actions of a decision, and whether its bounds allow them.
+
+        Args:
+            absolute: continuous actions whose u is the value itself.
+        """
+        values = self.choices(decision.combination)
+        allowed = jnp.ones((), bool)
+        start = 0
+        for name, space in self.plan.controls.items():
+            lower, upper = self.bounds(name, point, values)
+            u = decision.u[start : start + space.size].reshape(space.shape)
+            start += space.size
+            if name in absolute:
+                values[name] = u
+                allowed = allowed & jnp.all((u >= lower) & (u <= upper))
+            else:
+                values[name] = (1 - u) * lower + u * upper
+                allowed = allowed & jnp.all(lower <= upper)
+        return values, allowed
+
+    def bounds(self, name: str, point: Point, before: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Lower and upper bound of a continuous action, given the actions before it, in its shape."""
+        found = self.plan.evaluate_bounds[name](**self.environment, **point.values, **before)
+        shape = self.plan.controls[name].shape
+        lower, upper = (jnp.broadcast_to(as_float(found[f"{side}:{name}"]), shape) for side in ("lower", "upper"))
+        return lower, upper
+
+    def feasible(self, point: Point, actions: Mapping[str, Array]) -> Bool[Array, ""]:
+        """Whether every constraint holds."""
+        holds = jnp.ones((), bool)
+        for value in self.plan.evaluate_constraints(**self.environment, **point.values, **actions).values():
+            holds = holds & jnp.all(jnp.asarray(value))
+        return holds
+
+    # -- value ----------------------------------------------------------------------------------------------------
+
+    def __call__(self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Float[Array, ""]:
+        """Q, and minus infinity where bounds or constraints forbid the action."""
+        actions, allowed = self.actions(point, decision, absolute)
+        if self.plan.constraints:
+            allowed = allowed & self.feasible(point, actions)
+        return jnp.where(allowed, self.value(point, actions), -jnp.inf)
+
+    def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
+        """Q of allowed actions."""
+        leaves = {**self.environment, **point.values, **actions}
+        known = self.plan.evaluate_known(**leaves)
+        nodes, count = self._nodes(point)
+        early = "slot:reward" in known and "slot:discount" in known
+
+        def term(node: Any) -> tuple[Array, Array]:
+            weight, outcome = self._outcome(point, leaves, known, node)
+            following = self.continuation(point, outcome.following, outcome.weights)
+            return weight, following if early else outcome.reward + outcome.discount * following
+
+        total = expectation(term, nodes, count)
+        if early:
+            return as_float(known["slot:reward"]) + as_float(known["slot:discount"]) * total
+        return total
+
+    def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
+        """Weights and outcomes of every scanned node, along the first axis."""
+        leaves = {**self.environment, **point.values, **actions}
+        known = self.plan.evaluate_known(**leaves)
+        nodes, _ = self._nodes(point)
+        return jax.vmap(lambda node: self._outcome(point, leaves, known, node))(nodes)
+
+    def _outcome(self, point: Point, leaves: dict, known: dict, node: dict[str, Array]) -> tuple[Array, Outcome]:
+        weight = jnp.ones((), jnp.result_type(float))
+        realised: dict[str, Array] = {}
+        following: dict[str, Array] = {}
+        for name in self.plan.scanned:
+            code = node[f"next_{name}"]
+            following[name] = code
+            if name in self.plan.processes:
+                realised[f"next_{name}"] = self.processes[name].values[code]
+                weight = weight * self.row(name, point)[code]
+            else:
+                space = self.plan.states[name]
+                assert isinstance(space, Discrete)
+                realised[f"next_{name}"] = self.continuation.discrete[name][code]
+                weight = weight * as_float(known[f"probabilities:{name}"])[code]
+        early = self.plan.evaluate_early(**leaves, **known, **realised)
+        for name in self.plan.shocks:
+            given = {n.rpartition(".")[2]: as_float({**known, **early}[n]) for n in self.plan.shock_nodes(name)}
+            shock = self.plan.graph.regime.shocks[name]
+            standard, base = node[name], node[f"weight:{name}"]
+            realised[name] = shock.realise(standard, **given)
+            weight = weight * shock.weight(standard, base, **given)
+        values = {**known, **self.plan.evaluate_random(**leaves, **known, **realised)}
+        for name in (*self.plan.continuous, *self.plan.discrete):
+            if name not in self.plan.markov:
+                value = values[f"next_{name}"]
+                following[name] = self._shaped(name, value)
+        weights = {name: as_float(values[f"probabilities:{name}"]) for name in self.plan.dotted}
+        return weight, Outcome(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following, weights)
+
+    def _shaped(self, name: str, value: Any) -> Array:
+        space = self.plan.continuous.get(name)
+        return jnp.asarray(value) if space is None else jnp.broadcast_to(as_float(value), space.shape)
+
+    def row(self, name: str, point: Point) -> Float[Array, "n"]:
+        """Probabilities of a process's nodes tomorrow, given today's value, between nodes a mixture of two rows."""
+        process = self.processes[name]
+        if process.memoryless:
+            return process.transition
+        row = process.transition[point.codes[name]]
+        if name in point.fractions:
+            above = process.transition[point.codes[name] + 1]
+            row = row + point.fractions[name] * (above - row)
+        return row
+
+    def _nodes(self, point: Point) -> tuple[dict[str, Array], int]:
+        """The product of all scanned nodes, along the first axis, and their number."""
+        lengths: dict[str, int] = {f"next_{name}": self._categories(name) for name in self.plan.scanned}
+        lengths |= {name: self.rules[name].weights.shape[0] for name in self.plan.shocks}
+        places = np.indices(tuple(lengths.values())).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
+        nodes: dict[str, Array] = {"place": jnp.zeros(1, jnp.int32)} if not lengths else {}
+        for (name, _), place in zip(lengths.items(), places, strict=True):
+            if name in self.plan.shocks:
+                nodes[name] = self.rules[name].nodes[place]
+                nodes[f"weight:{name}"] = self.rules[name].weights[place]
+            else:
+                nodes[name] = jnp.asarray(place, jnp.int32)
+        return nodes, places.shape[1]
+
+    def _categories(self, name: str) -> int:
+        if name in self.processes:
+            return self.processes[name].count
+        space = self.plan.states[name]
+        assert isinstance(space, Discrete)
+        return len(space.values)
+
+
+def combinations(plan: Plan) -> np.ndarray:
+    """Codes of every combination of discrete actions, shape (k, number of discrete actions), k = 1 without any."""
+    ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
+    rows = list(itertools.product(*ranges))
+    return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
+
+
+def as_float(value: Any) -> Array:
+    """A float array of the default precision, from whatever a user's function returned."""
+    return jnp.asarray(value).astype(jnp.result_type(float))
+
+
+def rules(plan: Plan, quadrature: Mapping[str, Any], sizes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, Nodes]:
+    """Standard nodes of every scanned shock."""
+    shocks: Mapping[str, Distribution] = plan.graph.regime.shocks
+    return {name: shocks[name].rule(quadrature.get(name), sizes.get(name, {})) for name in plan.shocks}

@@ -1,0 +1,126 @@
+"""The options that every grid solver takes, completed with defaults that follow from the structure of the model."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bellax.bellman.enumeration import Enumerate
+from bellax.bellman.maximum import Maximiser
+from bellax.bellman.newton import Newton
+from bellax.bellman.plan import Plan
+from bellax.bellman.sweep import differentiable
+from bellax.errors import ModelError, check_names
+from bellax.model.spaces import AR1, IID
+from bellax.numerics import grids, rules
+from bellax.numerics.interpolate import Hermite, Interpolant, Linear
+
+_HERMITE_NODES = {1: 100, 2: 30, 3: 16}
+_LINEAR_NODES = {1: 500, 2: 60, 3: 25}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSolver:
+    """Configuration shared by the solvers on grids.
+
+    Args:
+        grid: by state, a number of nodes or one of `bx.grids`; a tuple of them for a vector state.
+        quadrature: by shock, a number of nodes or one of `bx.quadrature`.
+        interpolant: `bx.interpolants.Linear` or `Hermite`; by default Hermite where the maximiser is smooth.
+        maximiser: one of `bx.maximise`; by default `Newton` where there are continuous actions, else `Enumerate`.
+        memory: bytes that a Bellman step may have in flight; work is cut in chunks that fit.
+    """
+
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    quadrature: Mapping[str, Any] = field(default_factory=dict)
+    interpolant: Interpolant | None = None
+    maximiser: Maximiser | None = None
+    memory: int = 2**28
+
+
+def key(value: Any) -> Any:
+    """A hashable stand-in for a configuration: equal configurations have equal keys."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (type(value), tuple((f.name, key(getattr(value, f.name))) for f in dataclasses.fields(value)))
+    if isinstance(value, Mapping):
+        return tuple(sorted((name, key(entry)) for name, entry in value.items()))
+    if isinstance(value, tuple | list):
+        return tuple(key(entry) for entry in value)
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    return value
+
+
+def complete_maximiser(plan: Plan, given: Maximiser | None) -> Maximiser:
+    """The maximiser asked for, or the one that the structure suggests."""
+    if given is None:
+        given = Newton() if plan.controls and not _constrained(plan) else Enumerate()
+    if not isinstance(given, Maximiser):
+        raise ModelError(f"maximiser is {given!r}; give one of bx.maximise: Enumerate(), Golden(), Newton().")
+    given.check(plan)
+    return given
+
+
+def _constrained(plan: Plan) -> bool:
+    return any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints)
+
+
+def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Interpolant | None) -> Interpolant:
+    """The interpolant asked for, or the one that suits the maximiser."""
+    if given is None:
+        smooth = differentiable(maximiser) if plan.controls else not plan.choices
+        return Hermite() if smooth else Linear()
+    if not isinstance(given, Linear | Hermite):
+        raise ModelError(f"interpolant is {given!r}; give bx.interpolants.Linear() or bx.interpolants.Hermite().")
+    return given
+
+
+def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant) -> dict[str, Any]:
+    """Specifications of every state that has nodes of its own."""
+    gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, AR1 | IID)]
+    fixed = [name for name in plan.states if name not in gridded]
+    for name in given:
+        if name in fixed:
+            raise ModelError(f"grid: state {name!r} is discrete and has exactly its categories; remove it from grid=.")
+    check_names(given, gridded, "grid: state")
+    table = _HERMITE_NODES if isinstance(interpolant, Hermite) else _LINEAR_NODES
+    default = table.get(len(plan.lines), 8)
+    complete: dict[str, Any] = {}
+    for name in gridded:
+        space, spec = plan.states[name], given.get(name)
+        if isinstance(space, AR1):
+            complete[name] = _chain(name, spec)
+        elif isinstance(space, IID):
+            complete[name] = spec
+        else:
+            complete[name] = _lines(name, default if spec is None else spec, plan.continuous[name].size, interpolant)
+    return complete
+
+
+def _chain(name: str, spec: Any) -> Any:
+    spec = grids.Rouwenhorst(7) if spec is None else spec
+    spec = grids.Rouwenhorst(spec) if isinstance(spec, int) and not isinstance(spec, bool) else spec
+    if not isinstance(spec, grids.Rouwenhorst | grids.Tauchen):
+        raise ModelError(f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen.")
+    if spec.count < 2:
+        raise ModelError(f"the grid of the AR1 state {name!r} has {spec.count} node; give at least 2.")
+    return spec
+
+
+def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
+    if isinstance(spec, tuple | list):
+        if len(spec) != size:
+            raise ModelError(f"the grid of {name!r} has {len(spec)} entries, and the state is {size} numbers.")
+        return tuple(grids.as_spec(entry, repr(name), interpolant.least) for entry in spec)
+    return (grids.as_spec(spec, repr(name), interpolant.least),) * size
+
+
+def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
+    """Raises ModelError for the quadrature of an unknown shock, or what is no rule."""
+    check_names(given, plan.graph.regime.shocks, "quadrature: shock")
+    for name, spec in given.items():
+        rules.as_rule(spec, rules.GaussHermite(1))
+        if isinstance(spec, int) and spec < 1:
+            raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")

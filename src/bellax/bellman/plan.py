@@ -1,0 +1,138 @@
+"""The stages of one period: what is known before the shock, what with it, and how tomorrow's states are averaged over.
+
+A random leaf is one of three kinds. It is *scanned* where a law, the reward or the discount sees it: one node at a
+time. A process that nothing sees is *integrated*: V is averaged over it at the nodes, before any interpolation. A
+`Markov` law that nothing sees is *dotted*: probabilities times the values of its categories.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+from bellax.model.graph import Graph
+from bellax.model.laws import Markov
+from bellax.model.spaces import PROCESSES, Continuous, Discrete
+
+
+class Component(NamedTuple):
+    """One number of a continuous state or action: its name and its place in the flattened array."""
+
+    name: str
+    place: int
+
+
+class Plan:
+    """The static structure of one regime, read off its graph once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        regime = graph.regime
+        self.states = dict(regime.states)
+        self.actions = dict(regime.actions)
+        self.processes = [name for name, space in self.states.items() if isinstance(space, PROCESSES)]
+        self.discrete = [name for name, space in self.states.items() if isinstance(space, Discrete)]
+        self.continuous = {name: space for name, space in self.states.items() if isinstance(space, Continuous)}
+        self.markov = [name for name in self.discrete if isinstance(regime.transitions.get(name), Markov)]
+        self.lines = [Component(name, k) for name, space in self.continuous.items() for k in range(space.size)]
+        self.controls = {name: self.actions[name] for name in graph.action_order if isinstance(self.actions[name], Continuous)}
+        self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
+        self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """What one period's objective is made of."""
+        lawful = [f"next_{name}" for name in (*self.continuous, *self.discrete) if name not in self.markov]
+        return ["slot:reward", "slot:discount", *lawful, *(f"probabilities:{name}" for name in self.markov)]
+
+    @cached_property
+    def _seen(self) -> set[str]:
+        """Random leaves that some target sees, those behind the parameters of a shock included."""
+        seen = {leaf for target in self.targets for leaf in self.graph.leaves(target, "shock", "next")}
+        shocks = {name for name in seen if self.graph.kinds[name] == "shock"}
+        return seen | {leaf for name in shocks for node in self.shock_nodes(name) for leaf in self.graph.leaves(node, "next")}
+
+    def shock_nodes(self, shock: str) -> list[str]:
+        """The nodes of the graph that are parameters of a shock."""
+        return [node for node in self.graph.slots if node.startswith(f"shock:{shock}.")]
+
+    def process_nodes(self, process: str) -> list[str]:
+        """The nodes of the graph that are parameters of a process."""
+        return [node for node in self.graph.slots if node.startswith(f"process:{process}.")]
+
+    @cached_property
+    def shocks(self) -> list[str]:
+        """Scanned shocks."""
+        return [name for name in self.graph.regime.shocks if name in self._seen]
+
+    @cached_property
+    def scanned(self) -> list[str]:
+        """Processes, then `Markov` states, that are scanned."""
+        return [name for name in (*self.processes, *self.markov) if f"next_{name}" in self._seen]
+
+    @cached_property
+    def integrated(self) -> list[str]:
+        """Processes over which V is averaged at the nodes."""
+        return [name for name in self.processes if name not in self.scanned]
+
+    @cached_property
+    def dotted(self) -> list[str]:
+        """`Markov` states whose values are weighted by their probabilities after the look-up."""
+        return [name for name in self.markov if name not in self.scanned]
+
+    @cached_property
+    def known(self) -> list[str]:
+        """Targets and shock parameters known before the shock, and the known nodes that the random ones need."""
+        parameters = [node for name in self.shocks for node in self.shock_nodes(name)]
+        wanted = [*self.targets, *parameters]
+        random = [target for target in wanted if self.graph.is_random(target)]
+        inner = {n for target in random for n in self.graph.reach(target) if n in self.graph.slots and not self.graph.is_random(n)}
+        return list(dict.fromkeys([*(t for t in wanted if t not in random), *sorted(inner)]))
+
+    @cached_property
+    def random(self) -> list[str]:
+        """Targets known only with the shock."""
+        return [target for target in self.targets if target not in self.known]
+
+    @cached_property
+    def early(self) -> list[str]:
+        """Parameters of shocks that see a realised process."""
+        return [n for name in self.shocks for n in self.shock_nodes(name) if n not in self.known]
+
+    @cached_property
+    def evaluate_known(self):  # noqa: ANN201
+        """The first stage, of leaves."""
+        return self.graph.compose(self.known)
+
+    @cached_property
+    def evaluate_early(self):  # noqa: ANN201
+        """The parameters of shocks that see a realised process."""
+        return self.graph.compose(self.early, given=self.known)
+
+    @cached_property
+    def evaluate_random(self):  # noqa: ANN201
+        """The second stage, of leaves, shocks and the first stage."""
+        return self.graph.compose(self.random, given=self.known)
+
+    @cached_property
+    def evaluate_bounds(self):  # noqa: ANN201
+        """The bounds of each continuous action, of leaves and of the actions before it."""
+        return {name: self.graph.compose([f"lower:{name}", f"upper:{name}"]) for name in self.controls}
+
+    @cached_property
+    def constraints(self) -> list[str]:
+        """Nodes of the constraints."""
+        return [f"constraint:{name}" for name in self.graph.regime.constraints]
+
+    @cached_property
+    def evaluate_constraints(self):  # noqa: ANN201
+        """Whether each constraint holds, of leaves."""
+        return self.graph.compose(self.constraints)
+
+    @cached_property
+    def evaluate_stop(self):  # noqa: ANN201
+        """The payoff of stopping, of leaves; None where there is none."""
+        return self.graph.compose(["slot:stop"]) if "slot:stop" in self.graph.slots else None
+
+    @cached_property
+    def evaluate_terminal(self):  # noqa: ANN201
+        """The value after the last decision, of leaves; None where it is zero."""
+        return self.graph.compose(["slot:terminal"]) if "slot:terminal" in self.graph.slots else None

@@ -1,0 +1,121 @@
+"""Questions about a solved period: what is chosen at a state, on the mesh or off it, and how a query is read."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.mesh import Mesh
+from bellax.bellman.objective import Objective
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import decided, optimum_at, stopping
+from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
+from bellax.model.spaces import Discrete, MarkovChain, categories
+from bellax.numerics.interpolate import is_barrier
+
+
+class Chosen(NamedTuple):
+    """The answer at one state: value, actions by name, whether to stop, and the value of every discrete combination."""
+
+    value: Array
+    actions: dict[str, Array]
+    stop: Array
+    choice_values: Array
+
+
+def concrete(value: Any) -> bool:
+    """False for a value that is being traced."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def program(setting: Setting, name: Any, build: Callable[[], Any]) -> Any:
+    """The compiled program of that name, built once and kept with the setting."""
+    if name not in setting.programs:
+        setting.programs[name] = build()
+    return setting.programs[name]
+
+
+def problem(setting: Setting, arguments: Arguments, values: Value, period: Any) -> tuple[Objective, Mesh]:
+    """The one-period problem of `period`, and today's mesh."""
+    finite = setting.model.clock.finite
+    following = jax.tree.map(lambda leaf: leaf[period + 1], values) if finite else values
+    today = setting.environment(arguments, period)
+    mesh = setting.mesh(today)
+    tomorrow = setting.mesh(setting.environment(arguments, period + 1)) if finite else mesh
+    return setting.objective(today, mesh.processes, following, tomorrow), mesh
+
+
+def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[str, Array]) -> Chosen:
+    """The optimum at one state."""
+    point = today.locate(states)
+    optimum = optimum_at(setting.maximiser, objective, point)
+    actions, _ = objective.actions(point, optimum.decision)
+    values = jnp.where(is_barrier(optimum.choice_values), -jnp.inf, optimum.choice_values)
+    return Chosen(decided(objective, point, optimum), actions, stopping(objective, point, optimum), values)
+
+
+def check_period(model: Any, period: Any, age: float | None, last: bool) -> Any:
+    """The period that a query means; ParameterError where it is none."""
+    clock = model.clock
+    if not clock.finite:
+        if period is not None or age is not None:
+            raise ParameterError("the horizon is infinite, so value and policy take no period and no age.")
+        return 0
+    if (period is None) == (age is None):
+        raise ParameterError(f"give period= (0 to {clock.count - 1}) or age=, one of them.")
+    if age is not None:
+        period = clock.period(age)
+    if concrete(period):
+        number = np.asarray(period)
+        if number.ndim != 0 or number != np.floor(number):
+            raise ParameterError(f"period is {period!r}; it must be one whole number. Query several in a loop or vmap.")
+        if not 0 <= number <= clock.count - (0 if last else 1):
+            raise ParameterError(f"period {int(number)} does not exist: decisions are in periods 0 to {clock.count - 1}.")
+        return int(number)
+    return period
+
+
+def flattened(setting: Setting, states: Mapping[str, Any]) -> tuple[dict[str, Array], tuple[int, ...]]:
+    """Queried states as arrays of one common batch axis, and the shape that they broadcast to."""
+    plan = setting.plan
+    check_names(states, plan.states, "state")
+    missing = [name for name in plan.states if name not in states]
+    if missing:
+        hint = nearest(missing[0], states)
+        raise ModelError(f"the query lacks the states {listed(missing)}; give every state by name.{hint}")
+    arrays = {name: _seen(setting, name, states[name]) for name in plan.states}
+    inner = {name: plan.continuous[name].shape if name in plan.continuous else _inner(setting, name) for name in arrays}
+    for name, array in arrays.items():
+        if array.shape[array.ndim - len(inner[name]) :] != inner[name]:
+            raise ModelError(f"state {name!r} has shape {array.shape}; its last axes must be {inner[name]}.")
+    batch = {name: array.shape[: array.ndim - len(inner[name])] for name, array in arrays.items()}
+    try:
+        shape = np.broadcast_shapes(*batch.values())
+    except ValueError as error:
+        raise ModelError(f"the queried states have shapes {batch}, which do not broadcast.") from error
+    return {
+        name: jnp.broadcast_to(array, (*shape, *inner[name])).reshape(-1, *inner[name]) for name, array in arrays.items()
+    }, shape
+
+
+def _inner(setting: Setting, name: str) -> tuple[int, ...]:
+    distribution = getattr(setting.plan.states[name], "distribution", None)
+    return () if distribution is None else distribution.shape
+
+
+def _seen(setting: Setting, name: str, value: Any) -> Array:
+    space = setting.plan.states[name]
+    array = value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
+    known = None
+    if isinstance(space, Discrete):
+        known = space.values
+    elif isinstance(space, MarkovChain) and space.known:
+        known = categories(space.categories, "MarkovChain")[1]
+    if known is not None and concrete(array) and not np.isclose(np.asarray(array)[..., None], known).any(-1).all():
+        raise ParameterError(f"state {name!r} has a value that is none of its categories: {known.tolist()}.")
+    integer = known is not None and np.issubdtype(known.dtype, np.integer)
+    return array.astype(jnp.int32 if integer else jnp.result_type(float))

@@ -1,0 +1,119 @@
+"""A model and its numerics brought together: from parameters and a period, everything that one Bellman step needs."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman import mesh as _mesh
+from bellax.bellman import objective as _objective
+from bellax.bellman.continuation import Value, continuation
+from bellax.bellman.mesh import Mesh, Process
+from bellax.bellman.objective import Objective, as_float
+from bellax.bellman.options import (
+    GridSolver,
+    check_quadrature,
+    complete_grid,
+    complete_interpolant,
+    complete_maximiser,
+)
+from bellax.bellman.plan import Plan
+from bellax.bellman.sweep import over_mesh, value_and_slopes
+from bellax.model.model import Model
+from bellax.model.parameters import convert
+from bellax.model.quantity import ByPeriod
+from bellax.model.shocks import Categorical
+from bellax.numerics.interpolate import Hermite
+from bellax.numerics.rules import Nodes
+
+Arguments = dict[str, Any]
+"""Parameters and literals of a model, by name: what a compiled program takes."""
+
+
+class Setting:
+    """The numerics of one model under one configuration. Static: it holds no array.
+
+    Attributes:
+        model, plan: what is solved.
+        maximiser, interpolant, grid, quadrature, memory: how, with defaults filled in.
+        programs: what was compiled, by name.
+    """
+
+    def __init__(self, model: Model, options: GridSolver) -> None:
+        self.model = model
+        self.plan = Plan(model.graph)
+        self.maximiser = complete_maximiser(self.plan, options.maximiser)
+        self.interpolant = complete_interpolant(self.plan, self.maximiser, options.interpolant)
+        self.grid = complete_grid(self.plan, options.grid, self.interpolant)
+        check_quadrature(self.plan, options.quadrature)
+        self.quadrature = dict(options.quadrature)
+        self.memory = options.memory
+        self.programs: dict[Any, Any] = {}
+
+    def arguments(self, params: Mapping[str, Any]) -> Arguments:
+        """What the compiled programs take: checked parameters and the literals of the model."""
+        literals = {name: convert(self.model, name, value) for name, value in self.plan.graph.literals().items()}
+        return {**literals, **self.model.parameters(params)}
+
+    def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
+        """The leaves that are known without a state: this period's parameters and literals, and the clock."""
+        now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
+        if self.model.clock.finite:
+            now |= {"period": jnp.asarray(period), "age": as_float(self.model.clock.age(period))}
+        return now
+
+    def mesh(self, environment: dict[str, Array]) -> Mesh:
+        """The nodes of a period."""
+        return _mesh.mesh(self.plan, self.grid, environment)
+
+    def objective(self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh) -> Objective:
+        """The one-period problem, given V on tomorrow's mesh."""
+        following = continuation(value, tomorrow, today, self.interpolant)
+        return Objective(environment, following, dict(today), self.rules(environment), self.plan)
+
+    def rules(self, environment: dict[str, Array]) -> dict[str, Nodes]:
+        """Standard nodes of the scanned shocks."""
+        sizes = {name: self._sizes(name, environment) for name in self.plan.shocks}
+        return _objective.rules(self.plan, self.quadrature, sizes)
+
+    def _sizes(self, shock: str, environment: dict[str, Array]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters of a shock whose number of nodes depends on them."""
+        if not isinstance(self.plan.graph.regime.shocks[shock], Categorical):
+            return {}
+        nodes = self.plan.shock_nodes(shock)
+        leaves = {n for node in nodes for n in self.plan.graph.leaves(node, "state", "action", "next")}
+        dummies = {name: jnp.zeros(()) for name in leaves}
+        shapes = jax.eval_shape(lambda: self.plan.graph.compose(nodes)(**environment, **dummies))
+        return {node.rpartition(".")[2]: shape.shape for node, shape in shapes.items()}
+
+    def terminal(self, arguments: Arguments, period: int) -> Value:
+        """V after the last decision, on the mesh of `period`."""
+        environment = self.environment(arguments, period)
+        mesh = self.mesh(environment)
+        slopes = isinstance(self.interpolant, Hermite)
+
+        def at(node: Any) -> Value:
+            def value(coordinates: Array) -> Array:
+                if self.plan.evaluate_terminal is None:
+                    return jnp.zeros(())
+                point = mesh.point(node.codes, coordinates)
+                return as_float(self.plan.evaluate_terminal(**environment, **point.values)["slot:terminal"])
+
+            return Value(*value_and_slopes(value, node.coordinates, slopes))
+
+        return over_mesh(at, mesh, 1, self.memory)
+
+    def zero(self, arguments: Arguments) -> Value:
+        """V = 0 on the mesh of a stationary model."""
+        mesh = self.mesh(self.environment(arguments, 0))
+        slopes = isinstance(self.interpolant, Hermite)
+        levels = jnp.zeros(mesh.shape)
+        return Value(levels, (levels,) * len(mesh.lines) if slopes else ())
+
+    def bytes_of_value(self, shape: tuple[int, ...], periods: int) -> int:
+        """Bytes that V and its slopes take on a mesh, over all periods."""
+        tables = 1 + len(self.plan.lines) if isinstance(self.interpolant, Hermite) else 1
+        return math.prod(shape) * tables * periods * jnp.result_type(float).itemsize

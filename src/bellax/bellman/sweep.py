@@ -1,0 +1,226 @@
+"""One Bellman step over a mesh: V, its slopes and the decision at every node.
+
+Pointwise functions are laid over the axes of the mesh by nested `vmap`, outermost axis first, in chunks that keep the
+cells in flight within a budget of bytes. Slopes are those of the envelope theorem: the derivative of Q along each line
+at the optimal u, held fixed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import Maximiser, Optimum, maximum
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.newton import implicit
+from bellax.bellman.objective import Decision, Objective, as_float
+from bellax.numerics.interpolate import Hermite, is_barrier
+
+_PLANES = 4  # arrays of the size of a plane of candidates that live at once
+
+
+class Step(NamedTuple):
+    """A Bellman step.
+
+    Attributes:
+        value: V and its slopes, on the mesh.
+        decision: the optimal decision at every node.
+        stop: whether stopping is optimal.
+        feasible: whether any action is feasible.
+        evaluations: how many (state, action) pairs were evaluated.
+    """
+
+    value: Value
+    decision: Decision
+    stop: Array
+    feasible: Array
+    evaluations: Array
+
+
+class Node(NamedTuple):
+    """One node of a mesh."""
+
+    codes: dict[str, Array]
+    coordinates: Array
+
+
+def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget: int) -> Any:
+    """`function` of one entry of every axis, over all of them: nested `vmap`, chunked from the outside to fit.
+
+    Args:
+        function: pointwise.
+        axes: arrays; the result has their lengths as leading axes.
+        cells: numbers that one point needs at once.
+        budget: numbers that may be in flight.
+    """
+    if not axes:
+        return function()
+    head, rest = axes[0], list(axes[1:])
+    inner = cells * math.prod(len(axis) for axis in rest)
+
+    def row(x: Array) -> Any:
+        return lay(lambda *others: function(x, *others), rest, cells, budget)
+
+    if inner * len(head) <= budget:
+        return jax.vmap(row)(head)
+    batch = min(max(1, budget // inner), len(head))
+    return lax.map(row, head, batch_size=batch) if batch > 1 else lax.map(row, head)
+
+
+def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: int) -> Any:
+    """`function` of a node, at every node of the mesh.
+
+    Args:
+        cells: numbers that one node needs at once.
+        memory: bytes that may be in flight.
+    """
+    names = list(mesh.discrete_axes)
+
+    def at(*entries: Array) -> Any:
+        coordinates = jnp.stack(entries[len(names) :]) if mesh.lines else jnp.zeros(0)
+        return function(Node(dict(zip(names, entries, strict=False)), coordinates))
+
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [line.coordinates for line in mesh.lines]
+    size = jnp.result_type(float).itemsize
+    return lay(at, axes, cells * _PLANES, max(1, memory // size))
+
+
+def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int) -> Step:
+    """One Bellman step: V(s) = max over a of Q(s, a) at every node of the mesh."""
+    slopes = isinstance(objective.continuation.interpolant, Hermite)
+
+    def at(node: Node) -> Step:
+        return solve_node(maximiser, objective, mesh, node, slopes)
+
+    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+
+
+def solve_node(maximiser: Maximiser, objective: Objective, mesh: Mesh, node: Node, slopes: bool) -> Step:
+    """The Bellman step at one node."""
+    point = mesh.point(node.codes, node.coordinates)
+    optimum = optimum_at(maximiser, objective, point)
+
+    def value(coordinates: Array) -> Array:
+        return decided(objective, mesh.point(node.codes, coordinates), optimum)
+
+    level, steep = value_and_slopes(value, node.coordinates, slopes)
+    stop = stopping(objective, point, optimum)
+    return Step(Value(level, steep), optimum.decision, stop, optimum.feasible | stop, optimum.evaluations)
+
+
+def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:
+    """The optimum at one state; its u is differentiable by the implicit function theorem where `maximiser.smooth`."""
+    fixed_objective, fixed_point = jax.tree.map(lax.stop_gradient, (objective, point))
+    optimum = jax.tree.map(lax.stop_gradient, maximum(maximiser, fixed_objective, fixed_point))
+    if not differentiable(maximiser):
+        return optimum
+    combination, u = optimum.decision
+    return optimum._replace(decision=Decision(combination, implicit(u, objective, point, combination)))
+
+
+def differentiable(maximiser: Maximiser) -> bool:
+    """True where the optimum is located between candidates, so that it moves with parameters."""
+    return maximiser.smooth or getattr(maximiser, "polish", None) is not None
+
+
+def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
+    """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
+    value = objective(point, optimum.decision)
+    value = jnp.where(optimum.feasible, value, -jnp.inf)
+    if objective.plan.evaluate_stop is not None:
+        payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+        value = jnp.where(payoff >= value, payoff, value)
+    return jnp.where(is_barrier(value), -jnp.inf, value)
+
+
+def stopping(objective: Objective, point: Point, optimum: Optimum) -> Array:
+    """Whether stopping is optimal; it wins ties."""
+    if objective.plan.evaluate_stop is None:
+        return jnp.zeros((), bool)
+    payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+    return payoff >= optimum.value
+
+
+def value_and_slopes(
+    value: Callable[[Array], Array], coordinates: Array, slopes: bool
+) -> tuple[Array, tuple[Array, ...]]:
+    """A function of coordinates and its partial derivatives at one node; slopes are zero where it is infinite."""
+    if not slopes or coordinates.shape[0] == 0:
+        return value(coordinates), ()
+    basis = jnp.eye(coordinates.shape[0])
+    levels, steep = jax.vmap(lambda d: jax.jvp(value, (coordinates,), (d,)))(basis)
+    finite = jnp.isfinite(levels[0])
+    return levels[0], tuple(jnp.where(finite, steep[k], 0.0) for k in range(coordinates.shape[0]))
+
+
+class Frozen(eqx.Module):
+    """A policy at the nodes and its derivative along the lines: what Howard's improvement hands to evaluation.
+
+    Attributes:
+        decision: at every node, shape of the mesh (and m numbers u).
+        stop: whether the policy stops, shape of the mesh.
+        drift: du/dy along each line, shape of the mesh, m, d.
+    """
+
+    decision: Decision
+    stop: Array
+    drift: Array
+
+
+def improve(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int) -> tuple[Step, Frozen]:
+    """A Bellman step, and its policy frozen for evaluation."""
+    slopes = isinstance(objective.continuation.interpolant, Hermite)
+
+    def at(node: Node) -> tuple[Step, Frozen]:
+        found = solve_node(maximiser, objective, mesh, node, slopes)
+        combination, u = found.decision
+
+        def optimal(coordinates: Array) -> Array:
+            return implicit(u, objective, mesh.point(node.codes, coordinates), combination)
+
+        drift = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
+        if slopes and drift.size and differentiable(maximiser):
+            drift = jax.jacfwd(optimal)(node.coordinates)
+            drift = jnp.where(jnp.isfinite(drift), drift, 0.0)
+        return found, Frozen(found.decision, found.stop, drift)
+
+    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+
+
+def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:
+    """V of following a frozen policy for one period, and its total derivative along the lines."""
+    slopes = isinstance(objective.continuation.interpolant, Hermite)
+
+    def at(node: Node, policy: Frozen) -> Value:
+        def value(coordinates: Array) -> Array:
+            point = mesh.point(node.codes, coordinates)
+            u = policy.decision.u + policy.drift @ (coordinates - node.coordinates)
+            going_on = objective(point, Decision(policy.decision.combination, u))
+            if objective.plan.evaluate_stop is None:
+                return going_on
+            payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+            return jnp.where(policy.stop, payoff, going_on)
+
+        return Value(*value_and_slopes(value, node.coordinates, slopes))
+
+    nodes = nodes_of(mesh)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(mesh.shape) :]), frozen)
+    values = jax.vmap(at)(nodes, flat)
+    return jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values)
+
+
+def nodes_of(mesh: Mesh) -> Node:
+    """Every node of a mesh, along one axis."""
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [line.coordinates for line in mesh.lines]
+    grids = [axis.reshape(-1) for axis in jnp.meshgrid(*axes, indexing="ij")]
+    lead = len(mesh.discrete_axes)
+    count = math.prod(mesh.shape)
+    coordinates = jnp.stack(grids[lead:], axis=1) if mesh.lines else jnp.zeros((count, 0))
+    return Node(dict(zip(mesh.discrete_axes, grids[:lead], strict=True)), coordinates)

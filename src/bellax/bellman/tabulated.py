@@ -1,0 +1,148 @@
+"""A policy kept at the nodes of a grid and interpolated between them.
+
+Continuous actions are interpolated as shares u of their bounds, given the discrete combination; the combination is the
+one of highest interpolated value. A discrete action is never interpolated as an index.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import first_maximum
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.objective import Decision, Objective, as_float, combinations
+from bellax.bellman.query import Chosen, check_period, flattened, problem, program
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import over_mesh
+from bellax.errors import ModelError
+from bellax.numerics.interpolate import Linear, barrier, is_barrier, multilinear
+
+
+class Tabulated(eqx.Module):
+    """A policy at the nodes of a grid, interpolated between them.
+
+    Attributes:
+        u: shares by node, combination and number, shape ([t], mesh, k, m).
+        choice_values: value of going on with each combination, shape ([t], mesh, k).
+        payoff: payoff of stopping, shape ([t], mesh); minus infinity where nothing can be stopped.
+    """
+
+    arguments: Arguments
+    u: Array
+    choice_values: Array
+    payoff: Array
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def model(self) -> Any:
+        """The model that was solved."""
+        return self.setting.model
+
+    def policy(self, period: Any = None, *, age: float | None = None, **states: Any) -> dict[str, Array]:
+        """The interpolated actions at any states, by name; see `Solution.policy`."""
+        period = check_period(self.model, period, age, last=False)
+        arrays, shape = flattened(self.setting, states)
+
+        def ask(table: Tabulated, period: Array, arrays: dict[str, Array]) -> Any:
+            chosen = jax.vmap(table.rule(period))(arrays)
+            stop = {"stop": chosen.stop} if table.setting.plan.evaluate_stop is not None else {}
+            return chosen.actions | stop
+
+        compiled = program(self.setting, "tabulated", lambda: eqx.filter_jit(ask))
+        answer = compiled(self, jnp.asarray(period, jnp.int32), arrays)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
+
+    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        """A pointwise function from the states of a period to what is chosen there."""
+        finite = self.model.clock.finite
+        tables = tuple(leaf[period] if finite else leaf for leaf in (self.u, self.choice_values, self.payoff))
+        objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
+        return lambda states: _interpolated(objective, mesh, tables, states)
+
+
+def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
+    """The policy of a solution at every node of every period."""
+    for name, space in setting.plan.states.items():
+        if getattr(getattr(space, "distribution", None), "shape", ()) != ():
+            raise ModelError(f"tabulate cannot interpolate over the IID vector {name!r}; query the solution itself.")
+
+    def build() -> Any:
+        def at_period(arguments: Arguments, values: Value, period: Any) -> Any:
+            objective, mesh = problem(setting, arguments, values, period)
+            entry = lambda node: _entry(setting, objective, mesh.point(node.codes, node.coordinates))  # noqa: E731
+            return over_mesh(entry, mesh, setting.maximiser.cells(setting.plan), setting.memory)
+
+        def run(arguments: Arguments, values: Value) -> Any:
+            if not setting.model.clock.finite:
+                return at_period(arguments, values, 0)
+            periods = jnp.arange(setting.model.clock.count, dtype=jnp.int32)
+            return jax.lax.map(lambda period: at_period(arguments, values, period), periods)
+
+        return jax.jit(run)
+
+    return Tabulated(arguments, *program(setting, "tabulate", build)(arguments, values), setting)
+
+
+def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array, Array]:
+    codes = jnp.arange(len(combinations(setting.plan)), dtype=jnp.int32)
+    best = jax.vmap(lambda k: setting.maximiser.best(objective, point, k))(codes)
+    payoff = jnp.asarray(-jnp.inf)
+    if setting.plan.evaluate_stop is not None:
+        payoff = as_float(setting.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+    return best.u, best.value, payoff
+
+
+def _nothing(setting: Setting, arguments: Arguments) -> Value:
+    """A value that nobody looks at: bounds and payoffs need an objective, and not its continuation."""
+    zero = setting.zero(arguments)
+    if not setting.model.clock.finite:
+        return zero
+    count = setting.model.clock.count + 1
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), zero)
+
+
+def _interpolated(
+    objective: Objective, mesh: Mesh, tables: tuple[Array, Array, Array], states: Mapping[str, Array]
+) -> Chosen:
+    u, values, payoff = tables
+    point = mesh.locate(states, remember=True)
+    going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
+    combination = first_maximum(going)
+    shares = jnp.clip(_look_up(mesh, u, point)[combination], 0.0, 1.0)
+    actions, _ = objective.actions(point, Decision(combination, shares))
+    stop, best = jnp.zeros((), bool), going[combination]
+    if objective.plan.evaluate_stop is not None:
+        now = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+        stop, best = now >= best, jnp.maximum(now, best)
+    return Chosen(best, actions, stop, jnp.where(is_barrier(going), -jnp.inf, going))
+
+
+def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
+    """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
+    lead = len(mesh.shape)
+    rows = table.reshape(-1, *table.shape[lead:])
+    steps = [1] * lead
+    for k in range(lead - 2, -1, -1):
+        steps[k] = steps[k + 1] * mesh.shape[k + 1]
+    names = list(mesh.discrete_axes)
+    numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
+    flat = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
+    cells = [line.locate(flat[k]) for k, line in enumerate(mesh.lines)]
+    base = jnp.zeros((), jnp.int32)
+    for name, step in zip(names, steps, strict=False):
+        base = base + point.codes[name] * step
+    between = [(name, step) for name, step in zip(names, steps, strict=False) if name in point.fractions]
+
+    def mixed(base: Array, rest: list[tuple[str, int]]) -> Array:
+        if not rest:
+            return multilinear(rows, base, cells, steps[len(names) :], Linear("constant"))
+        (name, step), rest = rest[0], rest[1:]
+        low, high = mixed(base, rest), mixed(base + step, rest)
+        return low + point.fractions[name] * (high - low)
+
+    return mixed(base, between)

@@ -1,0 +1,161 @@
+"""Which law gives a state its value at the boundary from one regime to another, and why that one.
+
+In this order: the target's `entry` for that source; the source's `exit` for that target; for a state that is drawn
+afresh in every period, its distribution in the target; then, only where the categories agree, the source's law (of
+which `bx.fixed` is the identity), and where the source has no such state, the target's. Else ModelError.
+
+Inside a mapping, states, actions and functions are the source's, and next_<state> is what the source's own law gives;
+parameters are those of the regime that owns it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bellax.errors import ModelError, listed, nearest
+from bellax.model import shapes
+from bellax.model.graph import Graph
+from bellax.model.laws import Fixed, Markov
+from bellax.model.quantity import Quantity, quantity
+from bellax.model.regime import kinds
+from bellax.model.spaces import IID, PROCESSES, agree
+
+if TYPE_CHECKING:
+    from bellax.model.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """How one state gets its value when the model moves from one regime to another.
+
+    Attributes:
+        source: the regime that is left.
+        target: the regime that is reached.
+        state: a state of the target.
+        law: a Quantity as the user gave it, `bx.Markov`, `bx.fixed`, or the space of a process.
+        owner: the regime whose parameters the law sees.
+        why: the rule that chose it.
+    """
+
+    source: str
+    target: str
+    state: str
+    law: Any
+    owner: str
+    why: str
+
+
+def boundaries(model: "Model", parameters: Mapping[str, Any] | None = None) -> list[Boundary]:
+    """The law of every state at every boundary that can be crossed.
+
+    Args:
+        model: the model.
+        parameters: as `model.parameters` returns them; without them boundaries are left out whose `next_regime`
+            needs to see the shapes of the parameters.
+    Raises:
+        ModelError: if `next_regime` names no regime, or no law serves.
+    """
+    return [
+        resolve(model, source, target, state)
+        for source in model.graphs
+        for target in targets(model, source, parameters) or ()
+        if target != source
+        for state in model.graphs[target].regime.states
+    ]
+
+
+def targets(model: "Model", source: str, parameters: Mapping[str, Any] | None = None) -> list[str] | None:
+    """The regimes that `next_regime` of `source` names; None where that shows only once parameters are given."""
+    graph = model.graphs[source]
+    if "slot:next_regime" not in graph.slots:
+        return [source] if graph.regime.reward is not None else []
+    names = shapes.keys(graph, "slot:next_regime", parameters, source)
+    for name in names or ():
+        if name not in model.graphs:
+            raise ModelError(
+                f"next_regime of {source!r} names the regime {name!r}, which does not exist."
+                f"{nearest(str(name), model.graphs)} Regimes: {listed(model.graphs)}."
+            )
+    return names
+
+
+def resolve(model: "Model", source: str, target: str, state: str) -> Boundary:
+    """The law that gives `state` its value on the way from `source` to `target`.
+
+    Raises:
+        ModelError: if none does, or the one that does reads what the source does not have.
+    """
+    leaving, reached = model.graphs[source].regime, model.graphs[target].regime
+    ours, theirs = leaving.states.get(state), reached.states[state]
+    if source in reached.entry.get(state, {}):
+        law, owner, why = reached.entry[state][source], target, f"entry of {target!r} for {source!r}"
+    elif target in leaving.exit.get(state, {}):
+        law, owner, why = leaving.exit[state][target], source, f"exit of {source!r} for {target!r}"
+    elif isinstance(theirs, IID):
+        law, owner, why = theirs, target, f"drawn afresh in {target!r}"
+    elif ours is not None and agree(ours, theirs):
+        law, owner = ours if isinstance(ours, PROCESSES) else leaving.transitions[state], source
+        why = f"{source!r} has {state!r} with the same categories; its law holds"
+    elif ours is None and not isinstance(theirs, PROCESSES) and state in reached.transitions:
+        law, owner, why = (
+            reached.transitions[state],
+            target,
+            f"{source!r} has no {state!r}; the law of {target!r} holds",
+        )
+    else:
+        raise ModelError(_no_law(source, target, state, ours is None))
+    boundary = Boundary(source, target, state, law, owner, why)
+    _check_reads(model, boundary)
+    return boundary
+
+
+def mappings(graph: Graph, regime: str) -> list[tuple[str, str, str, Any]]:
+    """Entry and exit laws that `regime` owns: state, source, target, law."""
+    found = [
+        (state, source, regime, law)
+        for state, laws in getattr(graph.regime, "entry", {}).items()
+        for source, law in laws.items()
+    ]
+    return found + [
+        (state, regime, target, law)
+        for state, laws in getattr(graph.regime, "exit", {}).items()
+        for target, law in laws.items()
+    ]
+
+
+def mapping_quantity(state: str, source: str, target: str, law: Any) -> Quantity | None:
+    """A mapping in the common form; None for `bx.fixed` and for a process, which name nothing of their own."""
+    if isinstance(law, Fixed) or isinstance(law, PROCESSES):
+        return None
+    law = law.probabilities if isinstance(law, Markov) else law
+    return quantity(law, f"the mapping of {state!r} from {source!r} to {target!r}")
+
+
+def source_names(source: Graph) -> set[str]:
+    """What a mapping may name, besides parameters."""
+    return {*source.kinds, *source.slots} | {f"next_{state}" for state in source.regime.states}
+
+
+def _no_law(source: str, target: str, state: str, absent: bool) -> str:
+    cause = f"{source!r} has no such state" if absent else "its categories differ and no mapping is given"
+    return (
+        f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on the target, "
+        f"Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, Regime(exit={{{state!r}: {{{target!r}: f}}}})."
+    )
+
+
+def _check_reads(model: "Model", boundary: Boundary) -> None:
+    q = mapping_quantity(boundary.state, boundary.source, boundary.target, boundary.law)
+    known = source_names(model.graphs[boundary.source])
+    needs = q.names if q is not None else ()
+    if isinstance(boundary.law, Fixed):
+        needs = (boundary.state,)
+    somewhere = kinds(graph.regime for graph in model.graphs.values())
+    for name in needs:
+        if name in known or (name not in somewhere and not name.startswith("next_")):
+            continue
+        raise ModelError(
+            f"the state {boundary.state!r} gets its value on the way from {boundary.source!r} to {boundary.target!r} by "
+            f"a law that reads {name!r}, which {boundary.source!r} does not have ({boundary.why})."
+            f"{nearest(name, known)} Give entry={{{boundary.state!r}: {{{boundary.source!r}: f}}}} on the target."
+        )

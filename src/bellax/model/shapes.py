@@ -1,0 +1,114 @@
+"""The shapes of what the slots give, found by evaluating them on shapes alone: no number is computed.
+
+This is what a model cannot know before it has parameters: whether a reward is a single number, whether a law gives its
+state's shape, which regimes `next_regime` names.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bellax.errors import ModelError, ParameterError
+from bellax.model.graph import Graph, Slot
+from bellax.model.quantity import ByPeriod
+
+Shapes = dict[str, Any]
+
+
+def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None:
+    """Every slot evaluates, and has the shape that it must have.
+
+    Raises:
+        ParameterError: if one does not, and reads a parameter that is an array.
+        ModelError: if one does not otherwise.
+    """
+    env = environment(graph, parameters, regime)
+    slots = [slot for slot in graph.slots.values() if not slot.quantity.local]
+    try:
+        found = _evaluate(graph, [slot.node for slot in slots], env)
+    except Exception:  # whatever the user's functions raise; the culprit is found one by one
+        found = {slot.node: _one(graph, slot, env) for slot in slots}
+    for slot in slots:
+        if slot.shape is None:
+            continue
+        shape = getattr(found[slot.node], "shape", None)
+        problem = f"gives {found[slot.node]!r}, which is no array." if shape is None else slot.misfit(shape)
+        if problem:
+            raise _error(graph, slot, env, problem)
+
+
+def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: str = "") -> list[str] | None:
+    """The keys of the dict that a slot gives; None where it does not evaluate before the parameters are known.
+
+    Raises:
+        ModelError: if it gives no dict.
+    """
+    env = environment(graph, parameters, regime)
+    try:
+        found = _evaluate(graph, [node], env)[node]
+    except Exception:  # a table indexed by a state is no single number, which is what a parameter counts as
+        if parameters is None:
+            return None
+        found = _one(graph, graph.slots[node], env)
+    if not isinstance(found, Mapping):
+        raise ModelError(
+            f"{graph.slots[node].quantity.label} gives no dict by regime, such as {{'retired': p}}."
+        )
+    return list(found)
+
+
+def environment(graph: Graph, parameters: Mapping[str, Any] | None, regime: str = "") -> Shapes:
+    """Shape and type of every leaf; a parameter that is not given has the shape of its default, else one number."""
+    env: Shapes = dict(graph.seen)
+    env |= {key: shape_of(value) for key, value in graph.literals().items()}
+    given = {} if parameters is None else {**parameters, **_nested(parameters, regime)}
+    for name, slots in graph.parameter_names().items():
+        default = next((s.quantity.defaults[name] for s in slots if name in s.quantity.defaults), 0.0)
+        env[name] = shape_of(given.get(name, default))
+    return env
+
+
+def shape_of(value: Any) -> jax.ShapeDtypeStruct:
+    """Shape and type of what a function sees of a value, which is one period of what differs by period."""
+    shape = value.values.shape[1:] if isinstance(value, ByPeriod) else np.shape(value)
+    return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+
+
+def _nested(parameters: Mapping[str, Any], regime: str) -> Mapping[str, Any]:
+    own = parameters.get(regime, {})
+    return own if isinstance(own, Mapping) else {}
+
+
+def _evaluate(graph: Graph, nodes: Iterable[str], env: Shapes) -> dict[str, Any]:
+    return jax.eval_shape(lambda env: graph.compose(nodes)(**env), env)
+
+
+def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
+    try:
+        return _evaluate(graph, [slot.node], env)[slot.node]
+    except Exception as error:
+        message = str(error).partition("\n")[0]
+        raise _error(graph, slot, env, f"cannot be evaluated: {type(error).__name__}: {message}") from error
+
+
+def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:
+    names = graph.parameter_names()
+    read = [name for name in (*slot.quantity.names, *sorted(graph.reach(slot.node))) if name in names]
+    arrays = {name: env[name].shape for name in read if env[name].shape}
+    if not arrays:
+        return ModelError(f"{slot.quantity.label} {problem}")
+    listed = ", ".join(f"{name!r} has shape {shape}" for name, shape in arrays.items())
+    return ParameterError(
+        f"{slot.quantity.label} {problem} Of the parameters that it reads, {listed}. A function sees an array whole; "
+        "for one value a period use bx.by_period(...)."
+    )
+
+
+def sizes(graph: Graph, nodes: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, int]:
+    """How many numbers each of some nodes is."""
+    found = _evaluate(graph, nodes, environment(graph, parameters))
+    return {name: math.prod(shape.shape) for name, shape in found.items()}

@@ -1,0 +1,154 @@
+"""Grids along a line: what a solver is told (`Scaled`, `Given`, ...), and the nodes of one period (`Line`).
+
+A `Line` is uniform in the coordinate of a scale, so that the cell of a point is found by arithmetic; only given nodes
+are searched.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.errors import ModelError
+from bellax.numerics import scales
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Nodes that are equally spaced in a scale's coordinate.
+
+    Args:
+        count: number of nodes, at least 2.
+        scale: a scale of `bx.scales`; None for the scale that the space declares.
+    """
+
+    count: int
+    scale: Any = None
+
+
+@dataclass(frozen=True)
+class Regular:
+    """Equally spaced nodes."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """These nodes, increasing.
+
+    Args:
+        nodes: at least 2, shape (n,).
+        scale: the scale in whose coordinate an interpolant is a polynomial; None for the scale that the space declares.
+    """
+
+    nodes: tuple[float, ...]
+    scale: Any = None
+
+    def __init__(self, nodes: Any, scale: Any = None) -> None:
+        array = np.asarray(nodes, dtype=float)
+        if array.ndim != 1 or array.size < 2 or not np.all(np.diff(array) > 0):
+            raise ModelError("grids.Given takes at least two increasing nodes in one dimension.")
+        object.__setattr__(self, "nodes", tuple(array.tolist()))
+        object.__setattr__(self, "scale", scale)
+
+
+@dataclass(frozen=True)
+class Rouwenhorst:
+    """The chain of Rouwenhorst (1995) for an AR1 state: exact first and second moments, also near a unit root."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Tauchen:
+    """The chain of Tauchen (1986) for an AR1 state, on +- width unconditional standard deviations."""
+
+    count: int
+    width: float = 3.0
+
+
+class Cell(NamedTuple):
+    """Where a point lies: left node, fraction of the way to the right one (outside [0, 1] off the grid), width in y."""
+
+    index: Int[Array, ""]
+    fraction: Float[Array, ""]
+    width: Float[Array, ""]
+
+
+class Line(eqx.Module):
+    """The nodes of one line.
+
+    Attributes:
+        scale: coordinate in which an interpolant is a polynomial.
+        count: number of nodes.
+        origin: coordinate of the first node.
+        step: distance of nodes in the coordinate; their mean distance where nodes are given.
+        given: coordinates of given nodes, shape (n,); None where they are uniform.
+    """
+
+    scale: Any = eqx.field(static=True)
+    count: int = eqx.field(static=True)
+    origin: Float[Array, ""]
+    step: Float[Array, ""]
+    given: Float[Array, "n"] | None = None
+
+    @property
+    def coordinates(self) -> Float[Array, "n"]:
+        """Nodes in the coordinate of the scale."""
+        if self.given is not None:
+            return self.given
+        return self.origin + self.step * jnp.arange(self.count, dtype=self.origin.dtype)
+
+    @property
+    def nodes(self) -> Float[Array, "n"]:
+        """Nodes in the units of the state."""
+        return self.scale.inverse(self.coordinates)
+
+    def locate(self, x: Float[Array, ""]) -> Cell:
+        """The cell of x, in arithmetic where nodes are uniform, by search where they are given."""
+        y = self.scale.forward(x)
+        if self.given is not None:
+            inner = jnp.searchsorted(self.given, y, side="right").astype(jnp.int32) - 1
+            index = jnp.clip(inner, 0, self.count - 2)
+            width = self.given[index + 1] - self.given[index]
+            return Cell(index, (y - self.given[index]) / width, width)
+        t = (y - self.origin) * (1 / self.step)
+        index = jnp.clip(t, 0, self.count - 2).astype(jnp.int32)
+        return Cell(index, t - index.astype(t.dtype), self.step)
+
+
+def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any) -> Line:
+    """The line between two bounds that a specification asks for.
+
+    Args:
+        spec: a count, `Scaled`, `Regular` or `Given`.
+        lower: first node, in the units of the state.
+        upper: last node.
+        scale: the scale that the space declares.
+    """
+    if isinstance(spec, Given):
+        chosen = scale if spec.scale is None else scales.as_scale(spec.scale)
+        y = chosen.forward(jnp.asarray(spec.nodes))
+        return Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y)
+    if isinstance(spec, Regular):
+        chosen = scales.linear
+    else:
+        chosen = scale if spec.scale is None else scales.as_scale(spec.scale)
+    first, last = chosen.forward(lower), chosen.forward(upper)
+    return Line(chosen, spec.count, first, (last - first) / (spec.count - 1))
+
+
+def as_spec(given: Any, what: str, least: int = 2) -> Any:
+    """A specification from a count or itself; ModelError where it is neither or has fewer than `least` nodes."""
+    spec = Scaled(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(spec, Scaled | Regular | Given):
+        raise ModelError(f"the grid of {what} is {given!r}; give a number of nodes or one of bx.grids.")
+    count = len(spec.nodes) if isinstance(spec, Given) else spec.count
+    if count < least:
+        raise ModelError(f"the grid of {what} has {count} nodes; its interpolant needs at least {least}.")
+    return spec

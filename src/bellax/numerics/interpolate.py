@@ -1,0 +1,224 @@
+"""Interpolation on a tensor grid, pointwise: tables in, one value out; the library vectorises.
+
+Tables are flat, and a point is a base index (the discrete part of the state) plus one cell a dimension. Multilinear:
+sum over the 2^d corners. Hermite: on every dimension the cubic with values v0, v1 and slopes d0, d1 at the ends,
+
+    H(t) = h00 v0 + h10 w d0 + h01 v1 + h11 w d1,   h00 = (1 + 2t)(1 - t)^2, h10 = t (1 - t)^2, ...,
+
+and its tensor product in several: 2^d tables (value, slopes, mixed slopes). Slopes limited to the range of the adjacent
+secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
+
+A node may be minus infinity. Its cell is then minus infinity but at the other nodes: `BARRIER` stands for it, finite,
+so that a weight of zero gives zero.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.errors import ModelError
+from bellax.numerics.grids import Cell, Line
+
+EXTRAPOLATIONS = ("linear", "constant", "extend")
+
+
+def barrier(dtype: Any) -> float:
+    """The finite number that stands for minus infinity in a table."""
+    return -1e250 if dtype == jnp.float64 else -1e30
+
+
+def is_barrier(value: Float[Array, "..."]) -> Any:
+    """True where a value was mixed with the barrier, however small its weight."""
+    return value < (-1e100 if value.dtype == jnp.float64 else -1e12)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Multilinear interpolation in the coordinates of the scales.
+
+    Args:
+        extrapolation: off the grid, `linear` continues the last cell and `constant` the last node.
+    """
+
+    extrapolation: str = "linear"
+    order: ClassVar[int] = 1
+    least: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check(self.extrapolation, ("linear", "constant"), "Linear")
+
+
+@dataclass(frozen=True)
+class Hermite:
+    """Cubic Hermite interpolation with the envelope-theorem slopes of V, limited to keep the shape of the data.
+
+    Args:
+        extrapolation: off the grid, `linear` continues the last slope, `constant` the last value, and `extend` the
+            last cell's cubic, which is right for quadratics and risky for the rest.
+    """
+
+    extrapolation: str = "linear"
+    order: ClassVar[int] = 3
+    least: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check(self.extrapolation, EXTRAPOLATIONS, "Hermite")
+
+
+Interpolant = Linear | Hermite
+
+
+def _check(given: str, allowed: tuple[str, ...], what: str) -> None:
+    if given not in allowed:
+        raise ModelError(f"{what} has extrapolation={given!r}; use one of {', '.join(map(repr, allowed))}.")
+
+
+def multilinear(
+    table: Float[Array, "n"], base: Int[Array, ""], cells: Sequence[Cell], strides: Sequence[int], rule: Linear
+) -> Float[Array, ""]:
+    """The multilinear interpolant at one point.
+
+    Args:
+        table: values, flat.
+        base: index of the point's discrete part.
+        cells: one a dimension.
+        strides: distance of neighbours in the flat table, one a dimension.
+    """
+    if not cells:
+        return table[base]
+    cell, stride = cells[0], strides[0]
+    t = cell.fraction if rule.extrapolation == "linear" else _clipped(cell.fraction)
+    left = base + cell.index * stride
+    low = multilinear(table, left, cells[1:], strides[1:], rule)
+    high = multilinear(table, left + stride, cells[1:], strides[1:], rule)
+    return low + t * (high - low)
+
+
+def _clipped(t: Float[Array, ""]) -> Float[Array, ""]:
+    # not jnp.clip, whose derivative is one half at the ends: nodes are ends
+    return jnp.where(t < 0, 0.0, jnp.where(t > 1, 1.0, t))
+
+
+def hermite_basis(cell: Cell, extrapolation: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Weights of (value, slope) at the left node and at the right one."""
+    t = cell.fraction if extrapolation == "extend" else _clipped(cell.fraction)
+    s = 1 - t
+    h00, h10, h01, h11 = (1 + 2 * t) * s * s, t * s * s, t * t * (3 - 2 * t), -t * t * s
+    if extrapolation == "linear":
+        h10 = h10 + jnp.where(cell.fraction < 0, cell.fraction, 0.0)
+        h11 = h11 + jnp.where(cell.fraction > 1, cell.fraction - 1, 0.0)
+    return (h00, h10 * cell.width), (h01, h11 * cell.width)
+
+
+def hermite(
+    tables: Sequence[Float[Array, "n"]],
+    base: Int[Array, ""],
+    cells: Sequence[Cell],
+    strides: Sequence[int],
+    rule: Hermite,
+) -> Float[Array, ""]:
+    """The tensor Hermite interpolant at one point.
+
+    Args:
+        tables: 2^d flat tables; bit k of the position says whether the k-th dimension is differentiated.
+        base: index of the point's discrete part.
+        cells: one a dimension.
+        strides: distance of neighbours in the flat tables, one a dimension.
+    """
+    bases = [hermite_basis(cell, rule.extrapolation) for cell in cells]
+    total = jnp.zeros((), tables[0].dtype)
+    for corner in itertools.product((0, 1), repeat=len(cells)):
+        index = base
+        for side, cell, stride in zip(corner, cells, strides, strict=True):
+            index = index + (cell.index + side) * stride
+        for position, table in enumerate(tables):
+            weight = jnp.ones((), table.dtype)
+            for k, side in enumerate(corner):
+                weight = weight * bases[k][side][(position >> k) & 1]
+            total = total + weight * table[index]
+    return total
+
+
+def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Array:
+    """Slopes limited to the range of the adjacent secants, along the last axis.
+
+    At the two ends, where one secant is missing, the range is two secant differences on either side of the one there
+    is: the end slope of a parabola lies half a difference away.
+
+    Args:
+        values: shape (..., n).
+        slopes: in the coordinate, shape (..., n).
+        coordinates: shape (n,).
+    """
+    secants = jnp.diff(values, axis=-1) / jnp.diff(coordinates)
+    if secants.shape[-1] == 1:
+        return jnp.broadcast_to(secants, slopes.shape)
+    left, right = secants[..., :-1], secants[..., 1:]
+    low, high = jnp.minimum(left, right), jnp.maximum(left, right)
+    margin = 2 * (high - low)
+    first, last = margin[..., :1], margin[..., -1:]
+    low = jnp.concatenate([secants[..., :1] - first, low, secants[..., -1:] - last], axis=-1)
+    high = jnp.concatenate([secants[..., :1] + first, high, secants[..., -1:] + last], axis=-1)
+    bounded = jnp.where(slopes < low, low, jnp.where(slopes > high, high, slopes))
+    return jnp.where(jnp.isfinite(low + high), bounded, 0.0)
+
+
+def secant_slopes(values: Array, coordinates: Float[Array, "n"]) -> Array:
+    """Slopes of the parabolas through three neighbours, along the last axis: second-order accurate.
+
+    Args:
+        values: shape (..., n), n >= 2.
+        coordinates: shape (n,).
+    """
+    widths = jnp.diff(coordinates)
+    secants = jnp.diff(values, axis=-1) / widths
+    if secants.shape[-1] == 1:
+        return jnp.concatenate([secants, secants], axis=-1)
+    left, right = widths[:-1], widths[1:]
+    inner = (right * secants[..., :-1] + left * secants[..., 1:]) / (left + right)
+    first = secants[..., :1] + (secants[..., :1] - inner[..., :1])
+    last = secants[..., -1:] + (secants[..., -1:] - inner[..., -1:])
+    return jnp.concatenate([first, inner, last], axis=-1)
+
+
+def hermite_tables(values: Array, slopes: Sequence[Array], lines: Sequence[Line], limit: bool = True) -> list[Array]:
+    """The 2^d tables of a Hermite interpolant from values and slopes at nodes.
+
+    Mixed slopes are the mean of the parabolic differences of the slopes, one along each of their dimensions: an error
+    of second order in them is one of fourth order in the interpolant.
+
+    Args:
+        values: shape (..., n1, ..., nd).
+        slopes: d arrays of that shape, in the coordinates.
+        lines: the last d axes.
+        limit: whether to limit the slopes to the range of the secants.
+    """
+    dimensions = len(lines)
+    tables: list[Array] = [values]
+    for position in range(1, 2**dimensions):
+        axes = [k for k in range(dimensions) if (position >> k) & 1]
+        if len(axes) == 1:
+            k = axes[0]
+            slope = slopes[k]
+            if limit:
+                slope = _along(k - dimensions, limited, values, slope, coordinates=lines[k].coordinates)
+            tables.append(slope)
+        else:
+            parts = [
+                _along(k - dimensions, secant_slopes, tables[position & ~(1 << k)], coordinates=lines[k].coordinates)
+                for k in axes
+            ]
+            mixed = sum(parts[1:], parts[0]) / len(parts)
+            # next to a barrier a mixed slope is as large as the barrier and of any sign
+            tables.append(jnp.where(is_barrier(-jnp.abs(mixed)), 0.0, mixed))
+    return tables
+
+
+def _along(axis: int, function: Any, *arrays: Array, coordinates: Array) -> Array:
+    moved = [jnp.moveaxis(array, axis, -1) for array in arrays]
+    return jnp.moveaxis(function(*moved, coordinates), -1, axis)

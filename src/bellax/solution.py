@@ -1,0 +1,179 @@
+"""What a solve returns: value and policy everywhere, how it ended, and what it took.
+
+A grid policy re-maximises at the queried point from the next value, so that it is as good off the grid as on it, and
+nothing of the size states x actions is kept. `tabulate` trades that for interpolation.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.objective import combinations
+from bellax.bellman.query import Chosen, check_period, choose, concrete, flattened, problem, program
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import differentiable, lay
+from bellax.bellman.tabulated import Tabulated, tabulated
+from bellax.errors import ModelError
+
+
+class Result(enum.IntEnum):
+    """How a solve ended."""
+
+    successful = 0
+    max_steps_reached = 1
+    infeasible = 2
+    nonfinite = 3
+
+
+class Solution(eqx.Module):
+    """Value and policy of a model, and how they were found.
+
+    Attributes:
+        arguments: parameters and literals that were solved for.
+        values: V at the nodes; with a finite horizon one a period, 0 to T, along the first axis.
+        code: how the solve ended; see `result`.
+        stats: numbers about the solve, by name.
+        setting: the model and its numerics.
+    """
+
+    arguments: Arguments
+    values: Value
+    code: Array
+    stats: dict[str, Array]
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def model(self) -> Any:
+        """The model that was solved."""
+        return self.setting.model
+
+    @property
+    def result(self) -> Result | Array:
+        """How the solve ended; under a transformation the code of it."""
+        return self.code if isinstance(self.code, jax.core.Tracer) else Result(int(self.code))
+
+    @property
+    def params(self) -> Arguments:
+        """The parameters that were solved for."""
+        return {name: value for name, value in self.arguments.items() if not name.startswith("literal:")}
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def value(self, period: Any = None, *, age: float | None = None, **states: Any) -> Array:
+        """V at any states, on the grid or off it.
+
+        Args:
+            period: which period, 0 to the horizon; absent for an infinite horizon.
+            age: instead of `period`, in years.
+            **states: every state by name, arrays that broadcast (a vector state has its own axes last).
+        Returns:
+            The broadcast shape, in units of the reward.
+        """
+        period = check_period(self.model, period, age, last=True)
+        if concrete(period) and self.model.clock.finite and int(period) == self.model.clock.count:
+            return self._ask("terminal", period, states)
+        return self._ask("value", period, states)
+
+    def policy(self, period: Any = None, *, age: float | None = None, **states: Any) -> dict[str, Array]:
+        """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping problem.
+
+        Args:
+            period, age, **states: as in `value`; the period is one with a decision.
+        Raises:
+            ModelError: when it is differentiated and the maximiser only enumerates candidates.
+        """
+        chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
+        if not differentiable(self.setting.maximiser) and self.setting.plan.controls:
+            chosen = {name: _undifferentiable(x) if _floating(x) else x for name, x in chosen.items()}
+        return chosen
+
+    def choice_values(self, period: Any = None, *, age: float | None = None, **states: Any) -> Array:
+        """The value of every combination of discrete actions, each with its best continuous actions.
+
+        Returns:
+            The broadcast shape and one axis of combinations, in the order of `combinations`.
+        """
+        return self._ask("choices", check_period(self.model, period, age, last=False), states)
+
+    @property
+    def combinations(self) -> list[dict[str, str]]:
+        """Labels of the discrete actions of every combination, in the order of `choice_values`."""
+        names = list(self.setting.plan.choices.items())
+        return [
+            {name: space.labels[code] for (name, space), code in zip(names, row, strict=True)}
+            for row in combinations(self.setting.plan)
+        ]
+
+    # -- how ------------------------------------------------------------------------------------------------------
+
+    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        """A pointwise function from the states of a period to what is chosen there."""
+        objective, today = problem(self.setting, self.arguments, self.values, period)
+        return lambda states: choose(self.setting, objective, today, states)
+
+    def tabulate(self) -> Tabulated:
+        """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
+        return tabulated(self.setting, self.arguments, self.values)
+
+    def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
+        arrays, shape = flattened(self.setting, states)
+        setting = self.setting
+        compiled = program(setting, what, lambda: jax.jit(_question(setting, what)))
+        answer = compiled(self.arguments, self.values, jnp.asarray(period, jnp.int32), arrays)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
+
+
+def _floating(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _question(setting: Setting, what: str) -> Callable[..., Any]:
+    """A program that answers one question at a batch of states, shape (n,)."""
+
+    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> Any:
+        count = next(iter(states.values())).shape[0]
+        if what == "terminal":
+            final = _terminal(setting, arguments, values, period)
+            return jax.vmap(final)(states)
+        objective, today = problem(setting, arguments, values, period)
+
+        def at(place: Array) -> Any:
+            chosen = choose(setting, objective, today, {name: array[place] for name, array in states.items()})
+            stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
+            return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}[what]
+
+        budget = max(1, setting.memory // jnp.result_type(float).itemsize)
+        return lay(at, [jnp.arange(count, dtype=jnp.int32)], 4 * setting.maximiser.cells(setting.plan), budget)
+
+    return ask
+
+
+def _terminal(setting: Setting, arguments: Arguments, values: Value, period: Array) -> Callable[..., Array]:
+    """V after the last decision: the model's function of it, or the interpolated value that was given to the solve."""
+    environment = setting.environment(arguments, period)
+
+    def value(states: Mapping[str, Array]) -> Array:
+        if setting.plan.evaluate_terminal is None:
+            return jnp.zeros(())
+        return jnp.asarray(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"], float)
+
+    return value
+
+
+@jax.custom_jvp
+def _undifferentiable(x: Array) -> Array:
+    return x
+
+
+@_undifferentiable.defjvp
+def _refuse(primals: tuple, tangents: tuple) -> tuple:
+    raise ModelError(
+        "Enumerate chooses among finitely many candidates, so its policy has no derivative. Use bx.maximise.Newton() or "
+        "Golden(), or Enumerate(polish=bx.maximise.Newton()); the value can be differentiated as it is."
+    )

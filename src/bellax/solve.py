@@ -1,0 +1,176 @@
+"""The front door: check what was asked, choose what was not, compile once, run, and say how it ended."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.options import key
+from bellax.bellman.plan import Plan
+from bellax.bellman.setting import Arguments, Setting
+from bellax.errors import ModelError, ParameterError, SolveError
+from bellax.model.conditions import Conditions
+from bellax.model.diffusion import DiffusionModel
+from bellax.model.model import Model
+from bellax.solution import Result, Solution
+from bellax.solvers.backward_induction import BackwardInduction
+from bellax.solvers.common import Solver, blanked
+from bellax.solvers.policy_iteration import PolicyIteration
+
+
+def solve(
+    model: Model,
+    params: Mapping[str, Any],
+    solver: Solver | None = None,
+    *,
+    horizon: int | None = None,
+    terminal: Solution | None = None,
+    throw: bool = True,
+    progress: Callable[[int, float], None] | None = None,
+) -> Solution:
+    """Solves a model for given parameters.
+
+    Args:
+        model: what to solve.
+        params: parameters by name; a pytree that may be traced by `jit`, `grad` and `vmap`.
+        solver: one of `bx.solvers`; chosen by the structure of the model where absent, see `choose_solver`.
+        horizon: a number of periods to solve a model of infinite horizon for.
+        terminal: a solution whose value is the value after the last decision.
+        throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
+        progress: called with the count of steps done and a residual.
+    Raises:
+        ModelError: if the solver cannot solve such a model.
+        ParameterError: if the parameters do not fit.
+        SolveError: if the solve fails; the message says where.
+    """
+    if horizon is not None:
+        model = _with_horizon(model, horizon)
+    solver = choose_solver(model)[0] if solver is None else solver
+    setting = setting_of(model, solver)
+    arguments = setting.arguments(params)
+    concrete = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+    if concrete:
+        check_arguments(setting, arguments)
+        check_memory(setting, arguments)
+    final = None if terminal is None else _final(setting, arguments, terminal)
+    started = time.perf_counter()
+    solution = _program(setting, solver, final is not None, progress)(arguments, final)
+    if not concrete:
+        return solution
+    wait(solution)
+    if throw and solution.result != Result.successful:
+        raise SolveError(_explain(solution))
+    seconds = np.asarray(time.perf_counter() - started)
+    return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
+
+
+def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
+    """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
+
+    It raises nothing after its arguments are checked: a failed solve is NaN with its `result`.
+    """
+    setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
+    run = _program(setting, solver or choose_solver(model)[0], False, None)
+    return lambda params: run(setting.arguments(params), None)
+
+
+def choose_solver(model: Model) -> tuple[Solver, str]:
+    """The solver that `solve` takes by itself, and why."""
+    _check_solvable(model)
+    plan = Plan(model.graph)
+    how = "Newton for the continuous actions" if plan.controls else "enumeration of the discrete actions"
+    if model.clock.finite:
+        return BackwardInduction(), f"BackwardInduction: the horizon is finite; {how}."
+    return PolicyIteration(), f"PolicyIteration: the horizon is infinite; {how}."
+
+
+def setting_of(model: Model, solver: Solver) -> Setting:
+    """The numerics of a model under a solver, made once for equal configurations and kept on the model."""
+    _check_solvable(model)
+    if not isinstance(solver, Solver):
+        raise ModelError(f"solver is {solver!r}; give one of bx.solvers, such as bx.solvers.BackwardInduction().")
+    name = ("setting", key(solver))
+    if name not in model.programs:
+        setting = Setting(model, solver)
+        solver.check(setting)
+        model.programs[name] = setting
+    return model.programs[name]
+
+
+def _check_solvable(model: Any) -> None:
+    if isinstance(model, DiffusionModel | Conditions):
+        raise ModelError(f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it.")
+    if not isinstance(model, Model):
+        raise ModelError(f"solve takes a bx.Model, not {model!r}.")
+    regime = model.graph.regime
+    for what in ("preferences", "taste_shocks"):
+        if getattr(regime, what) is not None:
+            raise ModelError(
+                f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers of "
+                "this version take expected utility without taste shocks."
+            )
+    if not model.clock.finite:
+        for node, slot in model.graph.slots.items():
+            named = {"period", "age"} & set(slot.quantity.names)
+            if named:
+                raise ModelError(f"{slot.quantity.label} names {named.pop()!r}, and the horizon is infinite ({node}).")
+
+
+def _with_horizon(model: Model, horizon: int) -> Model:
+    name = ("horizon", horizon)
+    if name not in model.programs:
+        model.programs[name] = replace(model, horizon=horizon)
+    return model.programs[name]
+
+
+def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any) -> Callable[..., Solution]:
+    name = ("solve", given_final, progress is not None)
+    if progress is not None:
+        setting.programs["progress"] = progress
+    if name not in setting.programs:
+        report = None
+        if progress is not None:
+            report = lambda done, residual: setting.programs["progress"](int(done), float(residual))  # noqa: E731
+
+        def run(arguments: Arguments, final: Value | None) -> Solution:
+            setting.programs["traces"] = setting.programs.get("traces", 0) + 1
+            found = solver.run(setting, arguments, final, report)
+            values = blanked(found.values, found.code) if setting.programs.get("blank", False) else found.values
+            return Solution(arguments, values, found.code, found.stats, setting)
+
+        setting.programs[name] = jax.jit(run)
+    return setting.programs[name]
+
+
+def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
+    """The value of another solution on this one's last mesh."""
+    raise NotImplementedError
+
+
+def wait(solution: Solution) -> None:
+    """Waits for a solve in a way that Ctrl-C interrupts: the computation runs in the background meanwhile."""
+    leaves = [leaf for leaf in jax.tree.leaves(solution.values) if isinstance(leaf, jax.Array)]
+    pause, started = 0.0, time.perf_counter()
+    while not all(leaf.is_ready() for leaf in leaves):
+        time.sleep(pause)
+        pause = 0.0 if time.perf_counter() - started < 0.05 else 0.01
+
+
+def check_arguments(setting: Setting, arguments: Arguments) -> None:
+    """Raises ParameterError for numbers that make no model: explosive discounts, rows that do not sum to one."""
+
+
+def check_memory(setting: Setting, arguments: Arguments) -> None:
+    """Raises ModelError for a grid whose value function does not fit in memory."""
+
+
+def _explain(solution: Solution) -> str:
+    return str(solution.result)

@@ -1,0 +1,104 @@
+"""Policy iteration (Howard 1960): improve the policy, then evaluate it, until V stops changing.
+
+Evaluation solves V = r + b P V for the policy at hand. V and its slopes at the nodes, X, obey X = c + L X with L linear
+in X, which `jax.linearize` gives with everything that does not depend on V computed once: cells, weights, rewards. It is
+solved exactly, or approached by a number of steps X <- c + L X (modified policy iteration, Puterman & Shin 1978). The
+slopes are total derivatives along the frozen policy, with its own slope from the implicit function theorem; envelope
+slopes of a policy that is not yet optimal would feed back.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import Frozen, follow, improve
+from bellax.numerics import loops
+from bellax.numerics.fixed_point import implicit, solve_linear
+from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
+from bellax.solvers.value_iteration import bellman, changed, check_stationary, latest_faults, nothing
+
+_DENSE = 1500  # unknowns up to which a dense factorisation is faster than GMRES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyIteration(Solver):
+    """Howard's policy iteration for a stationary model. Options: see `GridSolver`, and
+
+    Args:
+        evaluation_steps: steps of evaluation after each improvement; None solves the linear system exactly.
+        tolerance: on the largest change of V by an improvement, divided by the largest |V| where that exceeds one.
+        max_steps: improvements at most.
+    Raises:
+        ModelError: for a finite horizon.
+    """
+
+    evaluation_steps: int | None = None
+    tolerance: float = 1e-10
+    max_steps: int = 200
+
+    def check(self, setting: Setting) -> None:
+        check_stationary(setting, "PolicyIteration")
+
+    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+        fixed = jax.lax.stop_gradient(arguments)
+        environment = setting.environment(fixed, 0)
+        mesh = setting.mesh(environment)
+        first = setting.zero(fixed) if final is None else final
+
+        def more(state: _State) -> _State:
+            objective = setting.objective(environment, mesh.processes, state.value, mesh)
+            found, frozen = improve(setting.maximiser, objective, mesh, setting.memory)
+            change = changed(found.value.levels, state.value.levels)
+            value = self._evaluate(setting, fixed, frozen, found.value)
+            count = jax.tree.map(jnp.add, state.count, counted(found))._replace(**latest_faults(counted(found)))
+            tell(report, state.steps + 1, change)
+            finished = change <= self.tolerance
+            value = jax.tree.map(lambda a, b: jnp.where(finished, a, b), found.value, value)
+            return _State(value, change, state.steps + 1, count)
+
+        def done(state: _State) -> Array:
+            faulty = (state.count.not_numbers > 0) | (state.count.infeasible > 0)
+            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty
+
+        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())
+        last = loops.until(done, more, start)
+        value = implicit(lambda v: bellman(setting, arguments, v).value, last.value)
+        code = outcome(last.count, last.change <= self.tolerance)
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
+
+    def _evaluate(self, setting: Setting, arguments: Arguments, frozen: Frozen, start: Value) -> Value:
+        environment = setting.environment(arguments, 0)
+        mesh = setting.mesh(environment)
+
+        def operator(value: Value) -> Value:
+            objective = setting.objective(environment, mesh.processes, value, mesh)
+            return follow(frozen, objective, mesh, setting.memory)
+
+        constant, linear = jax.linearize(operator, jax.tree.map(jnp.zeros_like, start))
+        if self.evaluation_steps is not None:
+            return loops.repeat(
+                self.evaluation_steps, lambda x: jax.tree.map(jnp.add, constant, linear(x)), start
+            )
+        return _solved(linear, constant)
+
+
+class _State(NamedTuple):
+    value: Value
+    change: Array
+    steps: Array
+    count: Count
+
+
+def _solved(linear, constant: Value) -> Value:  # noqa: ANN001
+    """X with X = constant + linear(X)."""
+    flat, restore = ravel_pytree(constant)
+    if flat.shape[0] > _DENSE:
+        return solve_linear(lambda x: jax.tree.map(jnp.subtract, x, linear(x)), constant)
+    columns = jax.vmap(lambda unit: ravel_pytree(linear(restore(unit)))[0])(jnp.eye(flat.shape[0]))
+    return restore(jnp.linalg.solve(jnp.eye(flat.shape[0]) - columns.T, flat))

@@ -1,0 +1,98 @@
+"""Value iteration: V <- T V until the largest change of V is below a tolerance.
+
+T contracts with modulus b: the error of V is at most b/(1-b) times the last change. At the fixed point derivatives come
+from the implicit function theorem.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import step
+from bellax.errors import ModelError
+from bellax.numerics import loops
+from bellax.numerics.fixed_point import implicit
+from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueIteration(Solver):
+    """Iterates the Bellman operator of a stationary model from V = 0. Options: see `GridSolver`, and
+
+    Args:
+        tolerance: on the largest change of V, divided by the largest |V| where that exceeds one.
+        max_steps: Bellman steps at most.
+    Raises:
+        ModelError: for a finite horizon.
+    """
+
+    tolerance: float = 1e-8
+    max_steps: int = 5000
+
+    def check(self, setting: Setting) -> None:
+        check_stationary(setting, "ValueIteration")
+
+    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+        fixed = jax.lax.stop_gradient(arguments)
+        first = setting.zero(fixed) if final is None else final
+
+        def more(state: _State) -> _State:
+            found = bellman(setting, fixed, state.value)
+            change = changed(found.value.levels, state.value.levels)
+            count = jax.tree.map(jnp.add, state.count, counted(found))
+            tell(report, state.steps + 1, change)
+            latest = counted(found)
+            return _State(found.value, change, state.steps + 1, count._replace(**latest_faults(latest)))
+
+        def done(state: _State) -> Array:
+            faulty = (state.count.not_numbers > 0) | (state.count.infeasible > 0)
+            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty
+
+        last = loops.until(done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())))
+        value = implicit(lambda v: bellman(setting, arguments, v).value, last.value)
+        code = outcome(last.count, last.change <= self.tolerance)
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
+
+
+class _State(NamedTuple):
+    value: Value
+    change: Array
+    steps: Array
+    count: Count
+
+
+def bellman(setting: Setting, arguments: Arguments, value: Value):  # noqa: ANN201
+    """One step of the stationary Bellman operator."""
+    environment = setting.environment(arguments, 0)
+    mesh = setting.mesh(environment)
+    objective = setting.objective(environment, mesh.processes, value, mesh)
+    return step(setting.maximiser, objective, mesh, setting.memory)
+
+
+def changed(new: Array, old: Array) -> Array:
+    """The largest change of V, divided by the largest |V| where that exceeds one; infinite nodes that stay do not count."""
+    difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
+    size = jnp.max(jnp.where(jnp.isfinite(new), jnp.abs(new), 0.0))
+    return jnp.max(difference) / jnp.maximum(1.0, size)
+
+
+def nothing() -> Count:
+    """Sums before the first step."""
+    whole = jnp.zeros((), jnp.int64 if jnp.result_type(float).itemsize == 8 else jnp.int32)
+    return Count(jnp.zeros(()), whole, whole, whole)
+
+
+def latest_faults(count: Count) -> dict[str, Array]:
+    """The faults of the last step: those of earlier ones are the same nodes again."""
+    return {name: getattr(count, name) for name in ("infeasible", "not_numbers", "infinite")}
+
+
+def check_stationary(setting: Setting, what: str) -> None:
+    """Raises ModelError for a finite horizon."""
+    if setting.model.clock.finite:
+        raise ModelError(f"{what} looks for a stationary value, and the horizon is finite. Use bx.solvers.BackwardInduction.")

@@ -1,0 +1,247 @@
+"""Three categories of health that become two at retirement, by a law whose parameter the target owns."""
+
+from enum import IntEnum
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import bellax as bx
+
+
+class Health(IntEnum):
+    bad = 0
+    fair = 1
+    good = 2
+
+
+class Frailty(IntEnum):
+    frail = 0
+    robust = 1
+
+
+class Labor(IntEnum):
+    rest = 0
+    work = 1
+
+
+def utility(consumption, risk_aversion=2.0):
+    return consumption ** (1 - risk_aversion) / (1 - risk_aversion)
+
+
+def utility_of_workers(utility, labor, disutility):
+    return utility - disutility * (labor == Labor.work)
+
+
+def next_wealth(wealth, consumption, income, interest):
+    return (1 + interest) * (wealth - consumption) + income
+
+
+def salary(labor, health, wage, productivity):
+    return wage * productivity[health] * (labor == Labor.work)
+
+
+def collapse(next_health, robust_from):
+    """Evolve, then collapse: who arrives in at least this health is robust."""
+    return jnp.where(next_health >= robust_from, Frailty.robust, Frailty.frail)
+
+
+def working_or_not(age, health, survival, retirement_age):
+    retires = age + 1 >= retirement_age
+    alive = survival[health]
+    return {"working": alive * ~retires, "retired": alive * retires, "dead": 1 - alive}
+
+
+def retired_or_not(health, survival):
+    return {"retired": survival[health], "dead": 1 - survival[health]}
+
+
+working = bx.Regime(
+    states={"health": bx.Discrete(Health)},
+    actions={"labor": bx.Discrete(Labor)},
+    functions={"income": salary},
+    transitions={"health": bx.Markov(lambda health, labor, health_risk: health_risk[labor, health])},
+    reward=utility_of_workers,
+    next_regime=working_or_not,
+)
+retired = bx.Regime(
+    states={"health": bx.Discrete(Frailty)},
+    functions={"income": lambda pension: pension},
+    transitions={"health": bx.Markov(lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health]))},
+    reward="utility",
+    next_regime=retired_or_not,
+    entry={"health": {"working": collapse}},
+)
+dead = bx.Terminal(value=lambda wealth, bequest_weight, luxury: bequest_weight * jnp.log(wealth + luxury))
+
+
+def model(working=working, retired=retired, dead=dead):
+    return bx.Model(
+        regimes={"working": working, "retired": retired, "dead": dead},
+        states={"wealth": bx.Continuous(0.0, 50.0, scale=bx.scales.power(2.0))},
+        actions={"consumption": bx.Continuous(0.01, lambda wealth: wealth + 0.01)},
+        functions={"utility": utility},
+        transitions={"wealth": next_wealth},
+        horizon=bx.Ages(25, 85),
+    )
+
+
+AGES = range(25, 86)
+RISK = pd.Series(
+    {
+        (labor, today, tomorrow): probability
+        for labor in ("work", "rest")
+        for today, row in {"good": (0.9, 0.08, 0.02), "fair": (0.3, 0.6, 0.1), "bad": (0.05, 0.25, 0.7)}.items()
+        for tomorrow, probability in zip(("good", "fair", "bad"), row, strict=True)
+    }
+)
+PARAMS = {
+    "interest": 0.03,
+    "discount": 0.97,
+    "working": {
+        "wage": bx.by_age(pd.Series({age: 1 + 0.01 * (age - 25) for age in AGES})),
+        "productivity": pd.Series({"good": 1.0, "fair": 0.8, "bad": 0.5}),
+        "health_risk": RISK,
+        "survival": bx.by_age(pd.DataFrame({"good": 0.99, "fair": 0.98, "bad": 0.9}, index=AGES)),
+        "disutility": 0.3,
+        "retirement_age": 65,
+    },
+    "retired": {
+        "robust_from": 1,
+        "decline": 0.1,
+        "pension": 0.4,
+        "survival": bx.by_age(pd.DataFrame({"robust": 0.95, "frail": 0.8}, index=AGES)),
+    },
+    "dead": {"bequest_weight": 0.5, "luxury": 1.0},
+}
+
+
+def test_the_template_lists_every_parameter_under_the_regime_that_names_it(template):
+    everywhere = {
+        "risk_aversion": ("functions['utility']", 2.0, ""),
+        "interest": ("transitions['wealth']", "", ""),
+        "discount": ("discount", "", ""),
+    }
+    mapping = "the mapping of 'health' from 'working' to 'retired'"
+    expected = {(regime, name): row for regime in ("working", "retired") for name, row in everywhere.items()}
+    expected |= {
+        ("working", "wage"): ("functions['income']", "", ""),
+        ("working", "productivity"): ("functions['income']", "", ""),
+        ("working", "health_risk"): ("transitions['health']", "", ""),
+        ("working", "disutility"): ("reward", "", ""),
+        ("working", "survival"): ("next_regime", "", ""),
+        ("working", "retirement_age"): ("next_regime", "", ""),
+        ("retired", "pension"): ("functions['income']", "", ""),
+        ("retired", "decline"): ("transitions['health']", "", ""),
+        ("retired", "survival"): ("next_regime", "", ""),
+        ("retired", "robust_from"): (mapping, "", ""),
+        ("dead", "bequest_weight"): ("terminal", "", ""),
+        ("dead", "luxury"): ("terminal", "", ""),
+    }
+    assert template(model()) == expected
+
+
+def test_labels_are_aligned_with_the_codes_that_functions_see():
+    found = model().parameters(PARAMS)
+    np.testing.assert_array_equal(found["working"]["productivity"], [0.5, 0.8, 1.0])
+    np.testing.assert_array_equal(found["working"]["survival"].at(0), [0.9, 0.98, 0.99])
+    np.testing.assert_array_equal(found["retired"]["survival"].at(0), [0.8, 0.95])
+    risk = found["working"]["health_risk"]
+    assert risk.shape == (2, 3, 3)
+    assert risk[Labor.work, Health.bad, Health.good] == 0.05
+    assert risk[Labor.rest, Health.good, Health.bad] == 0.02
+    assert float(found["working"]["wage"].at(40)) == pytest.approx(1.4)
+
+
+def test_laws_are_the_economics_that_they_say(evaluate):
+    graph = model().graphs["working"]
+    names = {"labor": Labor.work, "health": Health.fair, "wage": 2.0, "productivity": jnp.array([0.5, 0.8, 1.0])}
+    assert float(evaluate(graph, "income", **names)) == pytest.approx(1.6)
+    after = evaluate(graph, "next_wealth", wealth=3.0, consumption=1.0, interest=0.05, **names)
+    assert float(after) == pytest.approx(2 * 1.05 + 1.6)
+
+
+def test_each_boundary_says_which_law_holds_and_why():
+    m = model()
+    found = {(b.source, b.target, b.state): b for b in m.boundaries(m.parameters(PARAMS))}
+    assert set(found) == {
+        ("working", "retired", "wealth"),
+        ("working", "retired", "health"),
+        ("working", "dead", "wealth"),
+        ("retired", "dead", "wealth"),
+    }
+    health = found["working", "retired", "health"]
+    assert (health.law, health.owner, health.why) == (collapse, "retired", "entry of 'retired' for 'working'")
+    wealth = found["working", "retired", "wealth"]
+    assert (wealth.law, wealth.owner) == (next_wealth, "working")
+    assert "same categories" in wealth.why
+
+
+def test_the_source_may_own_the_mapping_instead():
+    leaving = bx.Regime(**{**vars(working), "exit": {"health": {"retired": collapse}}})
+    arriving = bx.Regime(**{**vars(retired), "entry": {}})
+    m = model(leaving, arriving)
+    assert "robust_from" in set(m.template("working")["name"])
+    params = {**PARAMS, "retired": {k: v for k, v in PARAMS["retired"].items() if k != "robust_from"}}
+    params["working"] = {**params["working"], "robust_from": 1}
+    found = {(b.target, b.state): b for b in m.boundaries(m.parameters(params)) if b.source == "working"}
+    assert (found["retired", "health"].owner, found["retired", "health"].why) == (
+        "working",
+        "exit of 'working' for 'retired'",
+    )
+
+
+def test_the_targets_entry_comes_before_the_sources_exit():
+    leaving = bx.Regime(**{**vars(working), "exit": {"health": {"retired": lambda health: 0}}})
+    m = model(leaving)
+    found = {(b.target, b.state): b.owner for b in m.boundaries(m.parameters(PARAMS)) if b.source == "working"}
+    assert found["retired", "health"] == "retired"
+
+
+def test_differing_categories_without_a_mapping_are_refused():
+    m = model(retired=bx.Regime(**{**vars(retired), "entry": {}}))
+    params = {**PARAMS, "retired": {k: v for k, v in PARAMS["retired"].items() if k != "robust_from"}}
+    with pytest.raises(bx.ModelError, match="'health' has no value on the way from 'working' to 'retired'.*categories differ"):
+        m.parameters(params)
+
+
+def test_a_mapping_may_give_probabilities():
+    luck = bx.Markov(lambda next_health, recovery: jnp.stack([1 - recovery[next_health], recovery[next_health]]))
+    m = model(retired=bx.Regime(**{**vars(retired), "entry": {"health": {"working": luck}}}))
+    assert "recovery" in set(m.template("retired")["name"])
+
+
+def test_a_terminal_value_of_differing_categories_says_which_it_sees():
+    tomb = bx.Terminal(value=lambda health: 1.0 * health)
+    with pytest.raises(bx.ModelError, match="'dead' reads 'health', whose categories differ.*'working' and 'retired'"):
+        model(dead=tomb)
+    mapped = bx.Terminal(
+        value=lambda health: 1.0 * health, states={"health": bx.Discrete(Frailty)}, entry={"health": {"working": collapse}}
+    )
+    assert ("dead", "robust_from") in set(zip(*[model(dead=mapped).template()[c] for c in ("regime", "name")], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"working": {**PARAMS["working"], "robust_from": 1}}, "'robust_from' of regime 'working'.*belongs to 'retired'"),
+        ({"dead": {"bequest_weight": 0.5, "luxery": 1.0}}, "Did you mean 'luxury'"),
+        ({"retird": PARAMS["retired"]}, "Did you mean 'retired'"),
+        ({"dead": {"bequest_weight": 0.5}}, "'luxury' .named by terminal in regime 'dead'."),
+    ],
+)
+def test_a_parameter_under_the_wrong_regime_is_refused(change, message):
+    with pytest.raises(bx.ParameterError, match=message):
+        model().parameters({**PARAMS, **change})
+
+
+def test_probability_of_a_regime_that_does_not_exist():
+    lost = bx.Regime(**{**vars(retired), "next_regime": lambda: {"retird": 1.0}})
+    with pytest.raises(bx.ModelError, match="names the regime 'retird'.*Did you mean 'retired'"):
+        model(retired=lost)
+
+
+def test_it_cannot_be_solved_yet_and_says_so():
+    with pytest.raises(bx.ModelError, match="cannot be solved by this version"):
+        _ = model().graph

@@ -1,25 +1,25 @@
 """The front door: check what was asked, choose what was not, compile once, run, and say how it ended."""
 
-import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
+from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.continuation import Value
+from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.options import key
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
-from bellax.errors import ModelError, ParameterError, SolveError
+from bellax.bellman.sweep import Node, over_mesh, value_and_slopes
+from bellax.errors import ModelError, SolveError, check_names
 from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
+from bellax.numerics.interpolate import Hermite
 from bellax.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked
@@ -64,10 +64,10 @@ def solve(
     started = time.perf_counter()
     solution = _program(setting, solver, final is not None, progress)(arguments, final)
     if not concrete:
-        return solution
+        return blank(solution)
     wait(solution)
     if throw and solution.result != Result.successful:
-        raise SolveError(_explain(solution))
+        raise SolveError(_explain(setting, solution))
     seconds = np.asarray(time.perf_counter() - started)
     return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
 
@@ -79,7 +79,13 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """
     setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
     run = _program(setting, solver or choose_solver(model)[0], False, None)
-    return lambda params: run(setting.arguments(params), None)
+    return lambda params: blank(run(setting.arguments(params), None))
+
+
+def blank(solution: Solution) -> Solution:
+    """The solution, or NaN everywhere after a failure: what a transformation gets, where nothing can raise."""
+    values = blanked(solution.values, solution.code)
+    return Solution(solution.arguments, values, solution.code, solution.stats, solution.setting)
 
 
 def choose_solver(model: Model) -> tuple[Solver, str]:
@@ -143,16 +149,27 @@ def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any)
         def run(arguments: Arguments, final: Value | None) -> Solution:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1
             found = solver.run(setting, arguments, final, report)
-            values = blanked(found.values, found.code) if setting.programs.get("blank", False) else found.values
-            return Solution(arguments, values, found.code, found.stats, setting)
+            return Solution(arguments, found.values, found.code, found.stats, setting)
 
         setting.programs[name] = jax.jit(run)
     return setting.programs[name]
 
 
 def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
-    """The value of another solution on this one's last mesh."""
-    raise NotImplementedError
+    """The value of another solution, at its first period, and its slopes on this one's last mesh."""
+    if not isinstance(terminal, Solution):
+        raise ModelError(f"terminal is {terminal!r}; give the Solution whose value follows the last decision.")
+    if setting.plan.evaluate_terminal is not None:
+        raise ModelError("the model has a terminal value of its own; solve without terminal=, or remove it from the model.")
+    check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
+    rule = terminal.rule(0)
+    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count if setting.model.clock.finite else 0))
+
+    def at(node: Node) -> Value:
+        value = lambda y: rule(mesh.point(node.codes, y).values).value  # noqa: E731
+        return Value(*value_and_slopes(value, node.coordinates, isinstance(setting.interpolant, Hermite)))
+
+    return over_mesh(at, mesh, terminal.setting.maximiser.cells(terminal.setting.plan), setting.memory)
 
 
 def wait(solution: Solution) -> None:
@@ -164,13 +181,13 @@ def wait(solution: Solution) -> None:
         pause = 0.0 if time.perf_counter() - started < 0.05 else 0.01
 
 
-def check_arguments(setting: Setting, arguments: Arguments) -> None:
-    """Raises ParameterError for numbers that make no model: explosive discounts, rows that do not sum to one."""
-
-
-def check_memory(setting: Setting, arguments: Arguments) -> None:
-    """Raises ModelError for a grid whose value function does not fit in memory."""
-
-
-def _explain(solution: Solution) -> str:
-    return str(solution.result)
+def _explain(setting: Setting, solution: Solution) -> str:
+    result = Result(solution.result)
+    if result == Result.max_steps_reached:
+        steps, residual = int(solution.stats["steps"]), float(solution.stats["residual"])
+        return (
+            f"not converged after {steps} steps: the last change of V was {residual:.3g}. Likely causes: a discount near "
+            "one (raise max_steps=, or use PolicyIteration), or an interpolant that does not contract (try "
+            "bx.interpolants.Linear()). `throw=False` returns what there is, with its `result`."
+        )
+    return first_failure(setting, solution.arguments, solution.values)

@@ -186,7 +186,7 @@ class TestOptions:
         np.testing.assert_allclose(tree, exact, atol=2e-3)
 
     def test_many_dates_are_american(self):
-        coarse, fine = (references.bermudan_put(self.spot, 40.0, 0.06, 0.2, 1.0, dates=n) for n in (75, 150))
+        coarse, fine = (references.bermudan_put(self.spot, 40.0, 0.06, 0.2, 1.0, dates=n) for n in (50, 100))
         tree = references.crr_tree(self.spot, 40.0, 0.06, 0.2, 1.0)
         assert np.all(coarse < fine) and np.all(fine < tree)
         np.testing.assert_allclose(2 * fine - coarse, tree, atol=2e-4)  # a Bermudan falls short by about 1/n

@@ -126,7 +126,7 @@ class Objective(eqx.Module):
         """Q of allowed actions."""
         leaves = {**self.environment, **point.values, **actions}
         known = self.plan.evaluate_known(**leaves)
-        nodes, count = self._nodes(point)
+        nodes, count = self.nodes(point)
         early = "slot:reward" in known and "slot:discount" in known
 
         def term(node: Any) -> tuple[Array, Array]:
@@ -143,38 +143,41 @@ class Objective(eqx.Module):
         """Weights and outcomes of every scanned node, along the first axis."""
         leaves = {**self.environment, **point.values, **actions}
         known = self.plan.evaluate_known(**leaves)
-        nodes, _ = self._nodes(point)
+        nodes, _ = self.nodes(point)
         return jax.vmap(lambda node: self._outcome(point, leaves, known, node))(nodes)
 
     def _outcome(self, point: Point, leaves: dict, known: dict, node: dict[str, Array]) -> tuple[Array, Outcome]:
+        weight, realised, following = self.realise(point, leaves, known, node)
+        values = {**known, **self.plan.evaluate_random(**leaves, **known, **realised)}
+        for name in (*self.plan.continuous, *self.plan.discrete):
+            if name not in self.plan.markov:
+                following[name] = self._shaped(name, values[f"next_{name}"])
+        weights = {name: as_float(values[f"probabilities:{name}"]) for name in self.plan.dotted}
+        return weight, Outcome(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following, weights)
+
+    def realise(
+        self, point: Point, leaves: dict, known: dict, node: dict[str, Array]
+    ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """The weight of a scanned node, its realised leaves by name, and the codes of scanned states tomorrow."""
         weight = jnp.ones((), jnp.result_type(float))
         realised: dict[str, Array] = {}
-        following: dict[str, Array] = {}
+        codes: dict[str, Array] = {}
         for name in self.plan.scanned:
             code = node[f"next_{name}"]
-            following[name] = code
+            codes[name] = code
             if name in self.plan.processes:
                 realised[f"next_{name}"] = self.processes[name].values[code]
                 weight = weight * self.row(name, point)[code]
             else:
-                space = self.plan.states[name]
-                assert isinstance(space, Discrete)
                 realised[f"next_{name}"] = self.continuation.discrete[name][code]
                 weight = weight * as_float(known[f"probabilities:{name}"])[code]
-        early = self.plan.evaluate_early(**leaves, **known, **realised)
+        given = {**known, **self.plan.evaluate_early(**leaves, **known, **realised)}
         for name in self.plan.shocks:
-            given = {n.rpartition(".")[2]: as_float({**known, **early}[n]) for n in self.plan.shock_nodes(name)}
+            parameters = {n.rpartition(".")[2]: as_float(given[n]) for n in self.plan.shock_nodes(name)}
             shock = self.plan.graph.regime.shocks[name]
-            standard, base = node[name], node[f"weight:{name}"]
-            realised[name] = shock.realise(standard, **given)
-            weight = weight * shock.weight(standard, base, **given)
-        values = {**known, **self.plan.evaluate_random(**leaves, **known, **realised)}
-        for name in (*self.plan.continuous, *self.plan.discrete):
-            if name not in self.plan.markov:
-                value = values[f"next_{name}"]
-                following[name] = self._shaped(name, value)
-        weights = {name: as_float(values[f"probabilities:{name}"]) for name in self.plan.dotted}
-        return weight, Outcome(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following, weights)
+            realised[name] = shock.realise(node[name], **parameters)
+            weight = weight * shock.weight(node[name], node[f"weight:{name}"], **parameters)
+        return weight, realised, codes
 
     def _shaped(self, name: str, value: Any) -> Array:
         space = self.plan.continuous.get(name)
@@ -191,7 +194,7 @@ class Objective(eqx.Module):
             row = row + point.fractions[name] * (above - row)
         return row
 
-    def _nodes(self, point: Point) -> tuple[dict[str, Array], int]:
+    def nodes(self, point: Point) -> tuple[dict[str, Array], int]:
         """The product of all scanned nodes, along the first axis, and their number."""
         lengths: dict[str, int] = {f"next_{name}": self._categories(name) for name in self.plan.scanned}
         lengths |= {name: self.rules[name].weights.shape[0] for name in self.plan.shocks}

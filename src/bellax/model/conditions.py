@@ -36,7 +36,7 @@ class Complementarity:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conditions:
+class Conditions(_parameters.Statement):
     """Equations that are zero in expectation; they may name `next_<state>`, `next_<unknown>` and `next_<function>`.
 
     Args:

@@ -50,7 +50,7 @@ class Absorbing(Boundary):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DiffusionModel:
+class DiffusionModel(_parameters.Statement):
     """A model in continuous time, as functions of names; reward, drift and `policy` may name `marginal_<state>`.
 
     Args:
@@ -82,7 +82,7 @@ class DiffusionModel:
     boundary: Mapping[str, Boundary | tuple[Boundary, Boundary]] = field(default_factory=dict)
     stop: QuantityLike = None
     terminal: QuantityLike = None
-    horizon: float = math.inf
+    horizon: int | float = math.inf
 
     def __post_init__(self) -> None:
         slots.check_names(self, ("states", "actions", "functions"), "")

@@ -22,7 +22,7 @@ from bellax.model.time import Ages, Clock, clock
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Model(Slots):
+class Model(Slots, _parameters.Statement):
     """A model: the slots of a `Regime`, a horizon, and regimes where it has several.
 
     Args:

@@ -4,8 +4,9 @@ Parameters are a dict that every solver takes as an argument. A model of regimes
 dict first, `params["retired"]["growth"]`, then in the outer one.
 """
 
+import abc
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,14 +20,18 @@ from bellax.model.spaces import Discrete, MarkovChain
 from bellax.model.time import Clock
 
 
-class Statement(Protocol):
+class Statement(abc.ABC):
     """What has parameters: a model, a diffusion, conditions."""
 
     @property
-    def graphs(self) -> Mapping[str, Graph]: ...
+    @abc.abstractmethod
+    def graphs(self) -> Mapping[str, Graph]:
+        """The graph of every regime; of one, named '', where there are no regimes."""
 
     @property
-    def clock(self) -> Clock: ...
+    @abc.abstractmethod
+    def clock(self) -> Clock:
+        """Periods and ages."""
 
 
 class Entry(NamedTuple):

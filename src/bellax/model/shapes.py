@@ -92,7 +92,7 @@ def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
         return _evaluate(graph, [slot.node], env)[slot.node]
     except Exception as error:
         message = str(error).partition("\n")[0]
-        raise _error(graph, slot, env, f"cannot be evaluated: {type(error).__name__}: {message}") from error
+        raise _error(graph, slot, env, f"cannot be evaluated: {type(error).__name__}: {message}.") from error
 
 
 def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:

@@ -72,7 +72,7 @@ class Distribution(abc.ABC):
         return None
 
 
-def not_a_distribution(probabilities: np.ndarray, tolerance: float = 1e-8) -> str | None:
+def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:
     """What keeps an array, shape (..., n), from being probabilities along its last axis; None where nothing does."""
     if np.any(probabilities < 0):
         return f"holds the probability {np.min(probabilities):g}; none may be negative."

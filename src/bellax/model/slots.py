@@ -61,11 +61,11 @@ def bounds(what: str, name: str, space: Continuous, where: str) -> Iterable[Slot
         yield Slot(f"{side}:{name}", f"{what} bound", q, space.shape, broadcast=True)
 
 
-def distribution(node: str, scope: str, dist: Distribution, label: str) -> Iterable[Slot]:
+def distribution(node: str, scope: str, dist: Distribution, label: str, where: str = "") -> Iterable[Slot]:
     """The parameters of a shock, or of an IID state."""
     for key, value in dist.parameters().items():
         shape = dist.parameter_shape(key)
-        q = quantity(value, f"{key} of {label}")
+        q = quantity(value, f"{where}{key} of {label}")
         # a covariance is a matrix or it is nothing; the rest may be one number for all
         yield Slot(f"{node}.{key}", scope, q, shape, key != "covariance", partial(dist.complaint, key))
 
@@ -74,7 +74,7 @@ def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[S
     """The parameters of a process."""
     label = f"state {name!r}"
     if isinstance(space, IID):
-        yield from distribution(f"process:{name}", "process", space.distribution, f"{where}{label}")
+        yield from distribution(f"process:{name}", "process", space.distribution, label, where)
         return
     if isinstance(space, AR1):
         for key in ("rho", "sigma", "mean"):
@@ -100,7 +100,7 @@ def _collect(regime: Slots, where: str) -> Iterable[Slot]:
         if isinstance(space, Continuous):
             yield from bounds("action", name, space, where)
     for name, shock in regime.shocks.items():
-        yield from distribution(f"shock:{name}", "shock", shock, f"{where}shock {name!r}")
+        yield from distribution(f"shock:{name}", "shock", shock, f"shock {name!r}", where)
     for name, constraint in regime.constraints.items():
         q = quantity(constraint, f"{where}constraints[{name!r}]")
         yield Slot(f"constraint:{name}", "constraint", q, ())
@@ -160,7 +160,7 @@ def check_spaces(statement: Any, where: str, allowed: Mapping[str, tuple[type, .
                 raise ModelError(f"{where}{slot}[{name!r}] is {given!r}; it must be {names}.")
 
 
-def check_laws(regime: Slots, where: str) -> None:
+def check_laws(regime: Any, where: str) -> None:
     """Spaces and laws are of their kind, and each law is of a state that has none of its own."""
     states = (Continuous, Discrete, *PROCESSES)
     check_spaces(

@@ -104,7 +104,7 @@ class MarkovChain:
 
     categories: Any
     transition: QuantityLike = None
-    row_tolerance: float = 1e-8
+    row_tolerance: int | float = 1e-8
     intensity: QuantityLike = None
 
     def __post_init__(self) -> None:

@@ -26,8 +26,8 @@ class Ages:
         step: `1Y`, `2Y`, `1Q`, `1M`, ...: a count of years, quarters or months.
     """
 
-    first: float
-    last: float
+    first: int | float
+    last: int | float
     step: str = "1Y"
 
     def __post_init__(self) -> None:
@@ -67,9 +67,9 @@ class Clock:
         years: length of a period in years (1 where the model has no ages).
     """
 
-    periods: float
-    first: float = 0.0
-    years: float = 1.0
+    periods: int | float
+    first: int | float = 0.0
+    years: int | float = 1.0
 
     @property
     def finite(self) -> bool:
@@ -85,7 +85,7 @@ class Clock:
         """Age at `period`, in years."""
         return self.first + period * self.years
 
-    def period(self, age: float) -> int:
+    def period(self, age: int | float) -> int:
         """The period of `age`; ModelError where it falls between two or outside."""
         period = (age - self.first) / self.years
         if abs(period - round(period)) > 1e-9 or not 0 <= round(period) <= self.periods:

@@ -1,37 +1,59 @@
-"""Fixed points X = T(X), differentiable by the implicit function theorem: dX = (I - T_X)^-1 T_p dp.
+"""Fixed points X = T(p, X), differentiable by the implicit function theorem: (I - T_X) dX = T_p dp.
 
-Memory does not grow with the iterations that found X. The linear system is solved by GMRES without forming T_X.
+Memory does not grow with the iterations that found X. A small linear system is factorised, a large one solved by GMRES
+without forming T_X.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import lineax as lx
-from jax import lax
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import gmres
+
+DENSE = 1200
+"""Unknowns up to which a dense factorisation is faster than GMRES."""
 
 
-def implicit(operator: Callable[[Any], Any], found: Any) -> Any:
-    """The fixed point `found` of `operator`, with its derivative.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def implicit(operator: Callable[[Any, Any], Any], parameters: Any, found: Any) -> Any:
+    """The fixed point `found` of `operator`, with the derivative that the implicit function theorem gives it.
 
     Args:
-        operator: T, a function of a pytree of float arrays; closes over what is differentiated.
-        found: its fixed point, however it was found; its own derivative is ignored.
+        operator: T, a function of parameters and of a pytree of float arrays; it closes over nothing differentiated.
+        parameters: p, a pytree of float arrays.
+        found: the fixed point, however it was found; its own derivative is ignored.
     """
-    found = lax.stop_gradient(found)
-
-    def residual(x: Any) -> Any:
-        return jax.tree.map(jnp.subtract, operator(x), x)
-
-    return lax.custom_root(residual, found, lambda _, guess: guess, solve_linear)
+    return found
 
 
-def solve_linear(function: Callable[[Any], Any], right: Any) -> Any:
-    """x with function(x) = right for a linear function of pytrees, by GMRES to 1e-11."""
-    structure = jax.eval_shape(lambda: right)
-    operator = lx.FunctionLinearOperator(function, structure)
-    size = sum(leaf.size for leaf in jax.tree.leaves(right))
-    restart = min(size, 100)
-    solver = lx.GMRES(rtol=1e-11, atol=1e-13, restart=restart, stagnation_iters=restart, max_steps=50 * restart)
-    return lx.linear_solve(operator, right, solver=solver, throw=False).value
+@implicit.defjvp
+def _implicit_jvp(operator: Callable[[Any, Any], Any], primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    (parameters, found), (moved, _) = primals, tangents
+    _, right = jax.jvp(lambda p: operator(p, found), (parameters,), (moved,))
+    _, forward = jax.linearize(lambda x: operator(parameters, x), found)
+    flat, restore = ravel_pytree(right)
+
+    def matrix(x: Array) -> Array:
+        return x - ravel_pytree(forward(restore(x)))[0]
+
+    return found, restore(solve_linear(matrix, flat))
+
+
+def solve_linear(matrix: Callable[[Array], Array], right: Array) -> Array:
+    """x with matrix(x) = right for a linear function of vectors of shape (n,)."""
+    solve = _dense if right.shape[0] <= DENSE else _iterative
+    return lax.custom_linear_solve(matrix, right, solve=solve, transpose_solve=solve)
+
+
+def _dense(matrix: Callable[[Array], Array], right: Array) -> Array:
+    rows = jax.vmap(matrix)(jnp.eye(right.shape[0], dtype=right.dtype))
+    return jnp.linalg.solve(rows.T, right)
+
+
+def _iterative(matrix: Callable[[Array], Array], right: Array) -> Array:
+    # scaled, so that the tolerance is relative; 1e-12 is what rounding leaves of a well-posed system
+    return gmres(matrix, right, tol=1e-12, restart=min(right.shape[0], 100), maxiter=20)[0]

@@ -7,6 +7,7 @@ slopes are total derivatives along the frozen policy, with its own slope from th
 slopes of a policy that is not yet optimal would feed back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +23,6 @@ from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
 from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
 from bellax.solvers.value_iteration import bellman, changed, check_stationary, latest_faults, nothing
-
-_DENSE = 1500  # unknowns up to which a dense factorisation is faster than GMRES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class PolicyIteration(Solver):
 
         start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())
         last = loops.until(done, more, start)
-        value = implicit(lambda v: bellman(setting, arguments, v).value, last.value)
+        value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
         code = outcome(last.count, last.change <= self.tolerance)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
 
@@ -95,10 +94,7 @@ class _State(NamedTuple):
     count: Count
 
 
-def _solved(linear, constant: Value) -> Value:  # noqa: ANN001
+def _solved(linear: Callable[[Value], Value], constant: Value) -> Value:
     """X with X = constant + linear(X)."""
     flat, restore = ravel_pytree(constant)
-    if flat.shape[0] > _DENSE:
-        return solve_linear(lambda x: jax.tree.map(jnp.subtract, x, linear(x)), constant)
-    columns = jax.vmap(lambda unit: ravel_pytree(linear(restore(unit)))[0])(jnp.eye(flat.shape[0]))
-    return restore(jnp.linalg.solve(jnp.eye(flat.shape[0]) - columns.T, flat))
+    return restore(solve_linear(lambda x: x - ravel_pytree(linear(restore(x)))[0], flat))

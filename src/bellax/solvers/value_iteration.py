@@ -54,7 +54,7 @@ class ValueIteration(Solver):
             return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty
 
         last = loops.until(done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())))
-        value = implicit(lambda v: bellman(setting, arguments, v).value, last.value)
+        value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
         code = outcome(last.count, last.change <= self.tolerance)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
 

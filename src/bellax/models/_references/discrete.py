@@ -87,8 +87,8 @@ def rust_replacement(rate: float, maintenance: float, cost: float, discount: flo
     """Optimal replacement of a machine with exponential wear, in closed form (with c(x) = c x).
 
     Timing: accumulated usage x >= 0 is seen. Keep: the cost c x is paid now and next usage is x + e, where e
-    is exponential with mean 1 / lambda. Replace: the cost K + c(0) = K is paid now, the new machine has usage 0
-    in this period, and next usage is e.
+    is exponential with mean 1 / lambda. Replace: the cost K + c(0) = K is paid now, the new machine has usage
+    0 in this period, and next usage is e.
 
         V(x) = max(-c x + beta E V(x + e), -K + beta E V(e)).
 

@@ -3,8 +3,8 @@
 Two methods that share nothing. The binomial tree of Cox, Ross & Rubinstein converges slowly and irregularly
 to the American value (off by 1e-4 at 5,000 steps). A Bermudan value, with exercise on n dates, is exact to
 rounding by quadrature: below the exercise boundary b_k of a date the value is K - S, whose expectation is
-known in closed form, and above it the continuation C_k is smooth, so that panels of Gauss-Legendre nodes
-narrower than the density integrate it spectrally,
+known in closed form, and above it the continuation C_k is smooth, so that panels of Gauss-Legendre nodes as
+narrow as the density integrate it spectrally,
 
     C_{k-1}(x) = e^(-r dt) (int_{b_k}^inf C_k(y) phi(y; x) dy + int_{-inf}^{b_k} (K - e^y) phi(y; x) dy),
 

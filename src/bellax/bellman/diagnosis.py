@@ -1,0 +1,119 @@
+"""Why a solve failed: the period, the state, and the function that gave no number. Runs after a failure only."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.objective import Decision, Objective, combinations
+from bellax.bellman.query import problem
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import Node, step
+
+
+def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
+    """What failed first, in the order of the solve: which state of which period, and why."""
+    finite = setting.model.clock.finite
+    periods = range(setting.model.clock.count - 1, -1, -1) if finite else [0]
+
+    def solve(arguments: Arguments, values: Value, period: Any) -> tuple[Any, Any]:
+        objective, mesh = problem(setting, arguments, values, period)
+        found = step(setting.maximiser, objective, mesh, setting.memory)
+        return found.value.levels, found.feasible
+
+    compiled = jax.jit(solve)
+    if not finite:
+        values = setting.zero(arguments)
+    for period in periods:
+        levels, feasible = (np.asarray(x) for x in compiled(arguments, values, jnp.asarray(period)))
+        when = f" in period {period}" if finite else ""
+        for bad, why in ((np.isnan(levels) | (levels == np.inf), _not_a_number), (~feasible, _infeasible)):
+            if bad.any():
+                place = np.unravel_index(int(bad.argmax()), bad.shape)
+                objective, mesh = problem(setting, arguments, values, period)
+                node = _node(mesh, place)
+                state = _described(setting, mesh.point(node.codes, node.coordinates))
+                count = f"{int(bad.sum())} of {bad.size} states"
+                return why(setting, objective, mesh, node, f"{state}{when} ({count})")
+    return "the value is not a number after many steps: it diverges. Is the discount below one, is the reward bounded?"
+
+
+def _node(mesh: Mesh, place: tuple[Any, ...]) -> Node:
+    lead = len(mesh.discrete_axes)
+    codes = {name: jnp.asarray(k, jnp.int32) for name, k in zip(mesh.discrete_axes, place[:lead], strict=True)}
+    coordinates = [line.coordinates[k] for line, k in zip(mesh.lines, place[lead:], strict=True)]
+    return Node(codes, jnp.stack(coordinates) if coordinates else jnp.zeros(0))
+
+
+def _described(setting: Setting, point: Point) -> str:
+    parts = []
+    for name, value in point.values.items():
+        labels = getattr(setting.plan.states[name], "labels", None)
+        shown = labels[int(point.codes[name])] if labels and name in point.codes else np.array2string(np.asarray(value), precision=6)
+        parts.append(f"{name} = {shown}")
+    return ", ".join(parts)
+
+
+def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
+    point = mesh.point(node.codes, node.coordinates)
+    bounds = []
+    values = objective.choices(jnp.zeros((), jnp.int32))
+    for name in setting.plan.controls:
+        lower, upper = objective.bounds(name, point, values)
+        bounds.append(f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")
+        values[name] = lower
+    names = ", ".join(node.partition(":")[2] for node in setting.plan.constraints) or "none"
+    return (
+        f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. Likely causes: "
+        "a lower bound above the upper one, constraints that exclude each other, or a grid that reaches states where "
+        "nothing can be done. Move the bounds of the state, or give an action that is always possible."
+    )
+
+
+def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
+    point = mesh.point(node.codes, node.coordinates)
+    shares = itertools.product(np.linspace(0, 1, 9), repeat=len(setting.plan.coordinates))
+    for u in itertools.islice(shares, 1000):
+        for k in range(len(combinations(setting.plan))):
+            decision = Decision(jnp.asarray(k, jnp.int32), jnp.asarray(u, float).reshape(-1))
+            actions, allowed = objective.actions(point, decision)
+            if not allowed or not objective.feasible(point, actions):
+                continue
+            culprit = _culprit(setting, objective, point, actions)
+            if culprit is not None:
+                chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in actions.items())
+                return (
+                    f"{culprit} at {where}, with {chosen or 'no action'}. Likely causes: a logarithm or root of a "
+                    "negative number, or a division by zero. Keep the action away from there by a bound, or the state "
+                    "by its own."
+                )
+    return f"the value is not finite at {where}, while every function of the model is: an infinite value of a later period?"
+
+
+def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict[str, Any]) -> str | None:
+    """The first function, in the order in which they need each other, that gives NaN or plus infinity."""
+    graph = setting.plan.graph
+    nodes, _ = objective.nodes(point)
+    leaves = {**objective.environment, **point.values, **actions}
+    targets = [n for n in nx.topological_sort(graph._dag) if n in graph.slots]
+    wanted = set(setting.plan.targets) | {m for t in setting.plan.targets for m in graph.reach(t)}
+    targets = [n for n in targets if n in wanted]
+    evaluate = graph.compose(targets)
+
+    def at(node: Any) -> Any:
+        known = setting.plan.evaluate_known(**leaves)
+        realised = objective.realise(point, leaves, known, node)[1]
+        return evaluate(**leaves, **realised)
+
+    found = jax.vmap(at)(nodes)
+    for name in targets:
+        value = np.asarray(found[name], float)
+        if np.isnan(value).any() or (value == np.inf).any():
+            what = "NaN" if np.isnan(value).any() else "infinity"
+            return f"{graph.slots[name].quantity.label} gives {what}"
+    return None

@@ -1,0 +1,1 @@
+"""The gallery: one classic model a file, with its reference."""

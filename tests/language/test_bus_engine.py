@@ -1,0 +1,81 @@
+"""Replacement of bus engines: Rust (1987). Mileage moves up by random steps; a new engine starts at zero."""
+
+from enum import IntEnum
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+
+
+class Engine(IntEnum):
+    keep = 0
+    replace = 1
+
+
+def cost(mileage, engine, replacement_cost, maintenance):
+    return jnp.where(engine == Engine.replace, replacement_cost, 0.001 * maintenance * mileage)
+
+
+def next_mileage(mileage, engine, steps):
+    start = jnp.where(engine == Engine.replace, 0, mileage)
+    return jnp.minimum(start + steps, 89)
+
+
+model = bx.Model(
+    states={"mileage": bx.Discrete(90)},
+    actions={"engine": bx.Discrete(Engine)},
+    shocks={"steps": bx.shocks.Categorical(probabilities="step_probabilities")},
+    functions={"cost": cost},
+    transitions={"mileage": next_mileage},
+    reward=lambda cost: -cost,
+    taste_shocks=bx.ExtremeValue(scale=1.0, over=("engine",)),
+)
+
+PARAMS = {
+    "discount": 0.9999,
+    "replacement_cost": 10.0750,
+    "maintenance": 2.2930,
+    "step_probabilities": [0.3919, 0.5953, 0.0128],
+}
+
+
+def test_template(template):
+    assert template(model) == {
+        "replacement_cost": ("functions['cost']", "", ""),
+        "maintenance": ("functions['cost']", "", ""),
+        "step_probabilities": ("probabilities of shock 'steps'", "", ""),
+        "discount": ("discount", "", ""),
+    }
+
+
+def test_mileage_moves_in_whole_steps(evaluate):
+    steps = model.shocks["steps"]
+    nodes = steps.rule(None, {"probabilities": (3,)}).nodes
+    shocks = [steps.realise(node, probabilities=jnp.array([0.4, 0.6, 0.0])) for node in nodes]
+    after = [int(evaluate(model.graph, "next_mileage", mileage=88, engine=Engine.keep, steps=s)) for s in shocks]
+    assert after == [88, 89, 89]
+    assert int(evaluate(model.graph, "next_mileage", mileage=88, engine=Engine.replace, steps=shocks[2])) == 2
+    assert shocks[0].dtype == jnp.int32
+
+
+def test_cost_by_hand(evaluate):
+    given = {"replacement_cost": 10.075, "maintenance": 2.293, "mileage": 50}
+    assert float(evaluate(model.graph, "slot:reward", engine=Engine.keep, **given)) == pytest.approx(-0.11465)
+    assert float(evaluate(model.graph, "slot:reward", engine=Engine.replace, **given)) == pytest.approx(-10.075)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step_probabilities": [0.4, 0.5, 0.0]}, "probabilities of shock 'steps', sums to 0.9; probabilities sum to one"),
+        ({"step_probabilities": [1.2, -0.2, 0.0]}, "holds the probability -0.2"),
+        ({"step_probabilities": 1.0}, r"has shape \(\); it must have one entry"),
+        ({"maintenance": bx.by_period(np.ones(5))}, "given by period or by age, and the horizon is infinite"),
+    ],
+)
+def test_wrong_parameters_are_refused(change, message):
+    assert set(model.parameters(PARAMS)) == set(PARAMS)
+    with pytest.raises(bx.ParameterError, match=message):
+        model.parameters({**PARAMS, **change})

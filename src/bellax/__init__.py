@@ -10,6 +10,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 from bellax import solvers
 from bellax.bellman import maximise
 from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
+from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
 from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint

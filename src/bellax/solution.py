@@ -5,21 +5,26 @@ nothing of the size states x actions is kept. `tabulate` trades that for interpo
 """
 
 import enum
+import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from bellax.bellman.continuation import Value
-from bellax.bellman.objective import combinations
+from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.objective import as_float, combinations
 from bellax.bellman.query import Chosen, check_period, choose, concrete, flattened, problem, program
+from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import differentiable, lay
 from bellax.bellman.tabulated import Tabulated, tabulated
 from bellax.errors import ModelError
+from bellax.numerics import archive
 
 
 class Result(enum.IntEnum):
@@ -61,7 +66,8 @@ class Solution(eqx.Module):
     @property
     def params(self) -> Arguments:
         """The parameters that were solved for."""
-        return {name: value for name, value in self.arguments.items() if not name.startswith("literal:")}
+        literals = self.setting.plan.graph.literals()
+        return {name: value for name, value in self.arguments.items() if name not in literals}
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -121,49 +127,79 @@ class Solution(eqx.Module):
         """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
         return tabulated(self.setting, self.arguments, self.values)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
+
+        Raises:
+            ModelError: if the solver's configuration holds functions, which a file does not.
+            SolveError: if the file cannot be written.
+        """
+        archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
+
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
         arrays, shape = flattened(self.setting, states)
         setting = self.setting
-        compiled = program(setting, what, lambda: jax.jit(_question(setting, what)))
-        answer = compiled(self.arguments, self.values, jnp.asarray(period, jnp.int32), arrays)
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
+        build = _final if what == "terminal" else _answers
+        compiled = program(setting, build.__name__, lambda: jax.jit(build(setting)))
+        count = math.prod(shape)
+        if count and all(concrete(array) for array in arrays.values()):
+            arrays = {name: _padded(array, _batch(count)) for name, array in arrays.items()}
+        answers = compiled(self.arguments, self.values, jnp.asarray(period, jnp.int32), arrays)
+        return jax.tree.map(lambda leaf: leaf[:count].reshape(*shape, *leaf.shape[1:]), answers[what])
+
+
+def _batch(count: int) -> int:
+    """How many states are asked at once: one of a few sizes, so that most questions share a compiled program."""
+    return next((size for size in (256, 1024, 4096) if size >= count), count)
+
+
+def _padded(array: Array, count: int) -> Array:
+    """The array with its last row repeated up to `count` rows."""
+    given = np.asarray(array)
+    return jnp.asarray(np.concatenate([given, np.repeat(given[-1:], count - len(given), axis=0)]))
 
 
 def _floating(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
-def _question(setting: Setting, what: str) -> Callable[..., Any]:
-    """A program that answers one question at a batch of states, shape (n,)."""
+Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]
 
-    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> Any:
-        count = next(iter(states.values())).shape[0]
-        if what == "terminal":
-            final = _terminal(setting, arguments, values, period)
-            return jax.vmap(final)(states)
+
+def _answers(setting: Setting) -> Program:
+    """A program that answers every question at a batch of states, shape (n,): one to compile, whatever is asked."""
+
+    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         objective, today = problem(setting, arguments, values, period)
 
-        def at(place: Array) -> Any:
+        def at(place: Array) -> dict[str, Any]:
             chosen = choose(setting, objective, today, {name: array[place] for name, array in states.items()})
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
-            return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}[what]
+            return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
 
+        count = next(iter(states.values())).shape[0]
         budget = max(1, setting.memory // jnp.result_type(float).itemsize)
         return lay(at, [jnp.arange(count, dtype=jnp.int32)], 4 * setting.maximiser.cells(setting.plan), budget)
 
     return ask
 
 
-def _terminal(setting: Setting, arguments: Arguments, values: Value, period: Array) -> Callable[..., Array]:
-    """V after the last decision: the model's function of it, or the interpolated value that was given to the solve."""
-    environment = setting.environment(arguments, period)
+def _final(setting: Setting) -> Program:
+    """A program for V after the last decision: the model's function, or the value that was given to the solve."""
 
-    def value(states: Mapping[str, Array]) -> Array:
-        if setting.plan.evaluate_terminal is None:
-            return jnp.zeros(())
-        return jnp.asarray(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"], float)
+    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
+        environment = setting.environment(arguments, period)
+        mesh = setting.mesh(environment)
+        last = jax.tree.map(lambda leaf: leaf[-1], values)
 
-    return value
+        def at(states: dict[str, Array]) -> Array:
+            if setting.plan.evaluate_terminal is None:
+                return interpolated(last, mesh, setting.interpolant, mesh.locate(states, remember=True))
+            return as_float(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"])
+
+        return {"terminal": jax.vmap(at)(states)}
+
+    return ask
 
 
 @jax.custom_jvp

@@ -1,5 +1,6 @@
-"""What every test of a statement asks: its table of parameters, and the value of one quantity at one point."""
+"""What every test of a statement asks: its table of parameters, and the value of a quantity at a point."""
 
+import jaxtyping
 import pytest
 
 
@@ -24,3 +25,11 @@ def evaluate():
         return graph.compose([node])(**graph.literals(), **names)[node]
 
     return at
+
+
+@pytest.fixture
+def untyped():
+    """Users run without the type checker of the tests; the library's own messages are what they see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,4 +1,4 @@
-"""Continuous time: the irreversible firm with a marginal value in its cost, and a saver with Poisson income."""
+"""Continuous time: the irreversible firm, with a marginal value in its cost, and Poisson income."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ import bellax as bx
 
 
 def irreversibility(marginal_k, theta_up, theta_down, steepness):
-    """Cost of adjustment: theta_up where capital is worth more than its price, theta_down where it is worth less."""
+    """Cost of adjustment: theta_up where capital is worth more than its price, else theta_down."""
     return theta_up + (theta_down - theta_up) / (1 + jnp.exp(steepness * (marginal_k - 1)))
 
 
@@ -78,7 +78,7 @@ def test_parameters():
 
 
 def test_the_closed_form_is_the_first_order_condition_of_the_flow(evaluate):
-    """d/di of profit + V_k (i - delta k) is zero at the policy, for a cost of adjustment that the choice does not move."""
+    """d/di of profit + V_k (i - delta k) is zero at the policy, theta held fixed."""
     graph, step = firm.graphs[""], 1e-5
     investment = float(evaluate(graph, "policy:investment", k=2.0, marginal_k=1.3, **FIRM))
     theta = float(evaluate(graph, "theta", marginal_k=1.3, **FIRM))
@@ -99,17 +99,23 @@ def test_the_closed_form_is_the_first_order_condition_of_the_flow(evaluate):
         ({"drift": {"k": 0.0, "z": 0.0, "q": 0.0}}, "drift of the continuous state 'q' is unknown"),
         ({"policy": {"invest": 0.0}}, "policy of the action 'invest' is unknown.*Did you mean 'investment'"),
         ({"policy": {"investment": lambda marginal_q: marginal_q}}, "'marginal_q', which is reserved"),
-        ({"diffusion": {"z": lambda marginal_z: marginal_z}}, "diffusion.*names the marginal value 'marginal_z'"),
+        (
+            {"diffusion": {"z": lambda marginal_z: marginal_z}},
+            "diffusion.*names the marginal value 'marginal_z'",
+        ),
         ({"boundary": {"k": "reflect"}}, "boundary.'k'. is 'reflect'"),
         ({"boundary": {"k": (bx.Natural(),)}}, "a pair of them"),
         ({"discount": 0.0}, "discount is 0 and the horizon is infinite"),
         ({"terminal": 0.0}, "terminal is given and the horizon is infinite"),
         ({"horizon": -1.0}, "horizon is -1.0"),
         ({"functions": {"theta": lambda time, theta_up: theta_up}}, "^$"),
-        ({"states": {"k": bx.Continuous(0.2, 5.0), "z": bx.AR1(0.5, 0.1)}}, "'z'.*must be bx.Continuous, bx.MarkovChain"),
+        (
+            {"states": {"k": bx.Continuous(0.2, 5.0), "z": bx.AR1(0.5, 0.1)}},
+            "'z'.*must be bx.Continuous, bx.MarkovChain",
+        ),
     ],
 )
-def test_wrong_statements_are_refused(change, message):
+def test_wrong_statements_are_refused(change, message, untyped):
     given = {name: getattr(firm, name) for name in firm.__dataclass_fields__}
     if message == "^$":  # without a horizon `time` is a name like any other: a parameter
         assert "time" in set(bx.DiffusionModel(**{**given, **change}).template()["name"])
@@ -119,13 +125,19 @@ def test_wrong_statements_are_refused(change, message):
 
 
 def test_intensities_whose_rows_do_not_sum_to_zero():
-    with pytest.raises(bx.ModelError, match="intensity of state 'income' sums to 0.1 in row 0; rates sum to zero"):
+    with pytest.raises(
+        bx.ModelError, match="intensity of state 'income' sums to 0.1 in row 0; rates sum to zero"
+    ):
         bx.DiffusionModel(
-            states={"income": bx.MarkovChain([0.1, 0.2], intensity=[[-1.1, 1.2], [1.2, -1.2]])}, reward="income", drift={}
+            states={"income": bx.MarkovChain([0.1, 0.2], intensity=[[-1.1, 1.2], [1.2, -1.2]])},
+            reward="income",
+            drift={},
         )
     with pytest.raises(bx.ModelError, match="holds the rate -1"):
         bx.DiffusionModel(
-            states={"income": bx.MarkovChain([0.1, 0.2], intensity=[[1.0, -1.0], [1.0, -1.0]])}, reward="income", drift={}
+            states={"income": bx.MarkovChain([0.1, 0.2], intensity=[[1.0, -1.0], [1.0, -1.0]])},
+            reward="income",
+            drift={},
         )
 
 

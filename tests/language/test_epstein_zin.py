@@ -16,7 +16,9 @@ def next_wealth(wealth, consumption, equity, return_shock, risk_free, premium):
 alive = bx.Regime(
     states={"wealth": bx.Continuous(0.01, 100.0, scale=bx.scales.log)},
     actions={"consumption": bx.Continuous(1e-3, "wealth"), "equity": bx.Continuous(0.0, 1.0)},
-    shocks={"return_shock": bx.shocks.Lognormal(mean=lambda volatility: -(volatility**2) / 2, sd="volatility")},
+    shocks={
+        "return_shock": bx.shocks.Lognormal(mean=lambda volatility: -(volatility**2) / 2, sd="volatility")
+    },
     transitions={"wealth": next_wealth},
     reward="consumption",
     preferences=bx.EpsteinZin(risk_aversion="risk_aversion", substitution="substitution"),
@@ -55,13 +57,20 @@ def test_template(template):
 def test_parameters():
     found = model.parameters(PARAMS)
     assert (float(found["survival"].at(0)), float(found["survival"].at(35))) == (0.99, 0.5)
-    with pytest.raises(bx.ParameterError, match="'volatility', the .*sd of shock 'return_shock', is -0.2"):
+    with pytest.raises(
+        bx.ParameterError, match="'volatility', the .*sd of shock 'return_shock' in regime 'alive', is -0.2"
+    ):
         model.parameters({**PARAMS, "volatility": -0.2})
 
 
 def test_the_bequest_is_paid_where_the_dead_arrive():
     (boundary,) = model.boundaries(model.parameters(PARAMS))
-    assert (boundary.source, boundary.target, boundary.state, boundary.owner) == ("alive", "dead", "wealth", "alive")
+    assert (boundary.source, boundary.target, boundary.state, boundary.owner) == (
+        "alive",
+        "dead",
+        "wealth",
+        "alive",
+    )
 
 
 def test_the_return_has_the_mean_that_it_says(evaluate):

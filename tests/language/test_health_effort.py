@@ -1,7 +1,7 @@
 """Forty levels of effort, IID adjustment costs and types: the structure of Mahler and Yum (2024).
 
-Effort for health today is costly, more so where it differs from yesterday's; the cost of a change is drawn every
-period. Productivity, health and patience have fixed types. Who dies leaves the problem.
+Effort for health today is costly, more so where it differs from yesterday's; the cost of a change is drawn
+every period. Productivity, health and patience have fixed types. Who dies leaves the problem.
 """
 
 from enum import IntEnum
@@ -58,7 +58,9 @@ def utility(consumption_utility, work_disutility, effort_disutility, adjustment_
     return consumption_utility - work_disutility - effort_disutility - adjustment_disutility
 
 
-def labour_income(hours, health, education, productivity_type, luck, wage_profile, health_penalty, hours_worked):
+def labour_income(
+    hours, health, education, productivity_type, luck, wage_profile, health_penalty, hours_worked
+):
     penalty = jnp.where(health == Health.bad, health_penalty, 0.0)
     log_wage = wage_profile[education] + productivity_type + luck - penalty
     return jnp.exp(log_wage) * hours_worked[hours]
@@ -72,7 +74,9 @@ def next_wealth(wealth, net_income, pension, consumption, interest):
     return (1 + interest) * (wealth + net_income + pension - consumption)
 
 
-def good_health(health, effort, health_type, education, age, persistence, effort_effect, health_by_age, college_effect):
+def good_health(
+    health, effort, health_type, education, age, persistence, effort_effect, health_by_age, college_effect
+):
     index = health_by_age + persistence * health + effort_effect * effort + health_type
     return jax.nn.sigmoid(index + college_effect * (education == Education.college))
 
@@ -112,7 +116,11 @@ alive = bx.Regime(
         "health_type": bx.fixed,
         "patience": bx.fixed,
     },
-    constraints={"retired do not work": lambda hours, age, retirement_age: (age < retirement_age) | (hours == Hours.none)},
+    constraints={
+        "retired do not work": lambda hours, age, retirement_age: (
+            (age < retirement_age) | (hours == Hours.none)
+        )
+    },
     reward=utility,
     discount=lambda patience, discounts: discounts[patience],
     next_regime=lambda health, survival: {"alive": survival[health], "dead": 1 - survival[health]},
@@ -145,7 +153,9 @@ PARAMS = {
     "retirement_age": 65,
     "discounts": pd.Series({"high": 0.96, "low": 0.88}),
     "survival": bx.by_age(
-        pd.Series({(age, health): 0.99 - 0.05 * (health == "bad") for age in AGES for health in ("good", "bad")})
+        pd.Series(
+            {(age, health): 0.99 - 0.05 * (health == "bad") for age in AGES for health in ("good", "bad")}
+        )
     ),
 }
 
@@ -182,7 +192,10 @@ def test_a_cost_that_reads_a_state_is_refused():
     """What is drawn before the decision may depend on parameters and age, not on the state."""
     states = {**alive.states, "adjustment_cost": bx.IID(bx.shocks.Uniform(0.0, lambda health: 1.0 + health))}
     with pytest.raises(bx.ModelError, match="upper of state 'adjustment_cost' names the state 'health'"):
-        bx.Model(regimes={"alive": bx.Regime(**{**vars(alive), "states": states}), "dead": bx.Terminal()}, horizon=3)
+        bx.Model(
+            regimes={"alive": bx.Regime(**{**vars(alive), "states": states}), "dead": bx.Terminal()},
+            horizon=3,
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +206,10 @@ def test_a_cost_that_reads_a_state_is_refused():
         ({"pension": bx.by_age(pd.Series({25: 0.1, 27: 0.1}))}, "no value at age 29 .and at 35 more ages."),
         ({"health_by_age": bx.by_period([1.0, 0.5])}, "'health_by_age' has 2 periods, and the model has 38"),
         ({"health_by_age": np.zeros(38)}, "has shape .38,.*bx.by_period"),
-        ({"luck_sd": -0.1}, "'luck_sd', the .*sigma of state 'luck', is -0.1; it must not be negative"),
+        (
+            {"luck_sd": -0.1},
+            "'luck_sd', the .*sigma of state 'luck' in regime 'alive', is -0.1; it must not be negative",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused(change, message):

@@ -68,7 +68,11 @@ working = bx.Regime(
 retired = bx.Regime(
     states={"health": bx.Discrete(Frailty)},
     functions={"income": lambda pension: pension},
-    transitions={"health": bx.Markov(lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health]))},
+    transitions={
+        "health": bx.Markov(
+            lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health])
+        )
+    },
     reward="utility",
     next_regime=retired_or_not,
     entry={"health": {"working": collapse}},
@@ -92,7 +96,11 @@ RISK = pd.Series(
     {
         (labor, today, tomorrow): probability
         for labor in ("work", "rest")
-        for today, row in {"good": (0.9, 0.08, 0.02), "fair": (0.3, 0.6, 0.1), "bad": (0.05, 0.25, 0.7)}.items()
+        for today, row in {
+            "good": (0.9, 0.08, 0.02),
+            "fair": (0.3, 0.6, 0.1),
+            "bad": (0.05, 0.25, 0.7),
+        }.items()
         for tomorrow, probability in zip(("good", "fair", "bad"), row, strict=True)
     }
 )
@@ -156,7 +164,12 @@ def test_labels_are_aligned_with_the_codes_that_functions_see():
 
 def test_laws_are_the_economics_that_they_say(evaluate):
     graph = model().graphs["working"]
-    names = {"labor": Labor.work, "health": Health.fair, "wage": 2.0, "productivity": jnp.array([0.5, 0.8, 1.0])}
+    names = {
+        "labor": Labor.work,
+        "health": Health.fair,
+        "wage": 2.0,
+        "productivity": jnp.array([0.5, 0.8, 1.0]),
+    }
     assert float(evaluate(graph, "income", **names)) == pytest.approx(1.6)
     after = evaluate(graph, "next_wealth", wealth=3.0, consumption=1.0, interest=0.05, **names)
     assert float(after) == pytest.approx(2 * 1.05 + 1.6)
@@ -195,37 +208,52 @@ def test_the_source_may_own_the_mapping_instead():
 def test_the_targets_entry_comes_before_the_sources_exit():
     leaving = bx.Regime(**{**vars(working), "exit": {"health": {"retired": lambda health: 0}}})
     m = model(leaving)
-    found = {(b.target, b.state): b.owner for b in m.boundaries(m.parameters(PARAMS)) if b.source == "working"}
+    found = {
+        (b.target, b.state): b.owner for b in m.boundaries(m.parameters(PARAMS)) if b.source == "working"
+    }
     assert found["retired", "health"] == "retired"
 
 
 def test_differing_categories_without_a_mapping_are_refused():
     m = model(retired=bx.Regime(**{**vars(retired), "entry": {}}))
     params = {**PARAMS, "retired": {k: v for k, v in PARAMS["retired"].items() if k != "robust_from"}}
-    with pytest.raises(bx.ModelError, match="'health' has no value on the way from 'working' to 'retired'.*categories differ"):
+    with pytest.raises(
+        bx.ModelError, match="'health' has no value on the way from 'working' to 'retired'.*categories differ"
+    ):
         m.parameters(params)
 
 
 def test_a_mapping_may_give_probabilities():
-    luck = bx.Markov(lambda next_health, recovery: jnp.stack([1 - recovery[next_health], recovery[next_health]]))
+    luck = bx.Markov(
+        lambda next_health, recovery: jnp.stack([1 - recovery[next_health], recovery[next_health]])
+    )
     m = model(retired=bx.Regime(**{**vars(retired), "entry": {"health": {"working": luck}}}))
     assert "recovery" in set(m.template("retired")["name"])
 
 
 def test_a_terminal_value_of_differing_categories_says_which_it_sees():
     tomb = bx.Terminal(value=lambda health: 1.0 * health)
-    with pytest.raises(bx.ModelError, match="'dead' reads 'health', whose categories differ.*'working' and 'retired'"):
+    with pytest.raises(
+        bx.ModelError, match="'dead' reads 'health', whose categories differ.*'working' and 'retired'"
+    ):
         model(dead=tomb)
     mapped = bx.Terminal(
-        value=lambda health: 1.0 * health, states={"health": bx.Discrete(Frailty)}, entry={"health": {"working": collapse}}
+        value=lambda health: 1.0 * health,
+        states={"health": bx.Discrete(Frailty)},
+        entry={"health": {"working": collapse}},
     )
-    assert ("dead", "robust_from") in set(zip(*[model(dead=mapped).template()[c] for c in ("regime", "name")], strict=True))
+    assert ("dead", "robust_from") in set(
+        zip(*[model(dead=mapped).template()[c] for c in ("regime", "name")], strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"working": {**PARAMS["working"], "robust_from": 1}}, "'robust_from' of regime 'working'.*belongs to 'retired'"),
+        (
+            {"working": {**PARAMS["working"], "robust_from": 1}},
+            "'robust_from' of regime 'working'.*belongs to 'retired'",
+        ),
         ({"dead": {"bequest_weight": 0.5, "luxery": 1.0}}, "Did you mean 'luxury'"),
         ({"retird": PARAMS["retired"]}, "Did you mean 'retired'"),
         ({"dead": {"bequest_weight": 0.5}}, "'luxury' .named by terminal in regime 'dead'."),

@@ -112,7 +112,15 @@ def test_the_return_depends_on_the_market_that_is_reached(evaluate):
     graph = model.graphs["retired"]
     given = {"stock_mean": jnp.array([-0.02, 0.09]), "stock_sd": jnp.array([0.25, 0.14]), "bond_return": 1.02}
     wealth = evaluate(
-        graph, "next_wealth", wealth=10.0, pension=1.0, consumption=1.0, equity=0.5, next_market=Market.bull, z=0.0, **given
+        graph,
+        "next_wealth",
+        wealth=10.0,
+        pension=1.0,
+        consumption=1.0,
+        equity=0.5,
+        next_market=Market.bull,
+        z=0.0,
+        **given,
     )
     assert float(wealth) == pytest.approx(10 * (0.5 * 1.0941742837052104 + 0.5 * 1.02))
     assert graph.leaves("next_wealth", "shock", "next") == {"z", "next_market"}
@@ -131,7 +139,10 @@ def test_boundaries():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"market_moves": np.array([[0.6, 0.5], [0.2, 0.8]])}, "sums to 1.1 in row 0; probabilities sum to one"),
+        (
+            {"market_moves": np.array([[0.6, 0.5], [0.2, 0.8]])},
+            "sums to 1.1 in row 0; probabilities sum to one",
+        ),
         ({"market_moves": np.eye(3)}, r"has shape \(3, 3\); it must have shape \(2, 2\)"),
         ({"market_moves": np.array([[1.6, -0.6], [0.2, 0.8]])}, "holds the probability -0.6"),
         ({"stock_mean": pd.Series({"bull": 0.1, "beer": 0.0})}, "Did you mean 'bear'"),

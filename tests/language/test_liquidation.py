@@ -25,7 +25,9 @@ model = bx.Model(
     functions={"proceeds": proceeds, "risk": risk},
     transitions={
         "inventory": lambda inventory, sold: inventory - sold,
-        "signal": lambda signal, factor, exposure, decay=0.7, loading=0.4: decay * signal + loading * exposure * factor,
+        "signal": lambda signal, factor, exposure, decay=0.7, loading=0.4: (
+            decay * signal + loading * exposure * factor
+        ),
     },
     reward=lambda proceeds, risk: proceeds - risk,
     discount=1.0,
@@ -54,10 +56,18 @@ def test_parameters():
 
 
 def test_a_number_that_a_vector_law_forgets_is_found():
-    shrunk = {"states": model.states, "actions": model.actions, "shocks": model.shocks, "reward": 0.0, "horizon": 10}
+    shrunk = {
+        "states": model.states,
+        "actions": model.actions,
+        "shocks": model.shocks,
+        "reward": 0.0,
+        "horizon": 10,
+    }
     laws = {**model.transitions, "inventory": lambda inventory, sold: jnp.sum(inventory - sold)}
     wrong = bx.Model(**shrunk, transitions=laws, discount=1.0)
-    with pytest.raises(bx.ModelError, match=r"transitions\['inventory'\] has shape \(\); it must have shape \(40,\)"):
+    with pytest.raises(
+        bx.ModelError, match=r"transitions\['inventory'\] has shape \(\); it must have shape \(40,\)"
+    ):
         wrong.parameters({"exposure": 1.0})
 
 
@@ -65,6 +75,13 @@ def test_reward_of_one_asset_by_hand(evaluate):
     """v p - 2 v^2 - .02 (b q)^2 with v = .1, p = .5, b = 1, q = .6, for each of forty equal assets."""
     ones = jnp.ones(N)
     reward = evaluate(
-        model.graph, "slot:reward", sold=0.1 * ones, signal=0.5 * ones, inventory=0.6 * ones, exposure=ones, impact=2.0, aversion=0.02
+        model.graph,
+        "slot:reward",
+        sold=0.1 * ones,
+        signal=0.5 * ones,
+        inventory=0.6 * ones,
+        exposure=ones,
+        impact=2.0,
+        aversion=0.02,
     )
     assert float(reward) == pytest.approx(40 * (0.05 - 0.02) - 0.02 * 24.0**2)

@@ -1,4 +1,4 @@
-"""Optimal stopping: a put, a put whose volatility is a chain, a call on the largest of five correlated assets."""
+"""Optimal stopping: a put, one whose volatility is a chain, a call on the largest of five assets."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -98,19 +98,33 @@ def test_payoff_and_covariance(evaluate):
     assert float(evaluate(put.graph, "slot:stop", price=90.0, strike=100.0)) == 10.0
     prices = jnp.array([90.0, 130.0, 100.0, 120.0, 80.0])
     assert float(evaluate(max_call.graph, "slot:stop", prices=prices, strike=100.0)) == 30.0
-    covariance = evaluate(max_call.graph, "shock:returns.covariance", volatility=0.2, correlated=0.25, step=0.5)
+    covariance = evaluate(
+        max_call.graph, "shock:returns.covariance", volatility=0.2, correlated=0.25, step=0.5
+    )
     assert (float(covariance[0, 0]), float(covariance[1, 4])) == pytest.approx((0.02, 0.005))
 
 
 def test_the_call_takes_parameters():
-    given = {"rate": 0.05, "dividend": 0.1, "volatility": 0.2, "correlated": 0.0, "step": 1 / 3, "strike": 100.0}
+    given = {
+        "rate": 0.05,
+        "dividend": 0.1,
+        "volatility": 0.2,
+        "correlated": 0.0,
+        "step": 1 / 3,
+        "strike": 100.0,
+    }
     assert float(max_call.parameters(given)["dividend"]) == 0.1
-    with pytest.raises(bx.ParameterError, match=r"functions\['covariance'\] cannot be evaluated.*'volatility' has shape \(3,\)"):
+    with pytest.raises(
+        bx.ParameterError,
+        match=r"functions\['covariance'\] cannot be evaluated.*'volatility' has shape \(3,\)",
+    ):
         max_call.parameters({**given, "volatility": np.ones(3)})
 
 
 def test_stopping_sees_states_and_nothing_that_comes_later():
-    with pytest.raises(bx.ModelError, match="stop names the shock 'z'; it may name parameters, period, age, states"):
+    with pytest.raises(
+        bx.ModelError, match="stop names the shock 'z'; it may name parameters, period, age, states"
+    ):
         bx.Model(**{**{k: v for k, v in vars(put).items() if k in SLOTS}, "stop": lambda price, z: price * z})
 
 

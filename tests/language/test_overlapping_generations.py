@@ -1,7 +1,7 @@
-"""Overlapping generations of six cohorts as equilibrium conditions: Krueger and Kubler (2004) with log utility.
+"""Overlapping generations of six cohorts as conditions: Krueger and Kubler (2004) with log utility.
 
-Cohort 1 works and owns nothing; cohorts 1 to 5 save; cohort 6 eats all. Capital is what they saved, production is
-Cobb-Douglas with a shock to productivity and to depreciation.
+Cohort 1 works and owns nothing; cohorts 1 to 5 save; cohort 6 eats all. Capital is what they saved,
+production is Cobb-Douglas with a shock to productivity and to depreciation.
 """
 
 import jax.numpy as jnp
@@ -68,7 +68,8 @@ PARAMS = {
 def test_template(template):
     assert template(economy) == {
         "alpha": (
-            "functions['gross_return'], functions['wage'], functions['gross_return'] tomorrow, functions['wage'] tomorrow",
+            "functions['gross_return'], functions['wage'], functions['gross_return'] tomorrow, "
+            "functions['wage'] tomorrow",
             "",
             "",
         ),
@@ -79,7 +80,7 @@ def test_template(template):
 
 
 def test_tomorrows_consumption_is_the_same_function_one_period_on(evaluate):
-    """Full depreciation, log utility: shares of income b_j/(1 + b_j), b_j = beta + ... + beta^(6-j), solve the equations."""
+    """Full depreciation: saving b_j / (1 + b_j) of income, b_j = beta + ... + beta^(6-j), is the solution."""
     graph = economy.graphs[""]
     parameters = {name: jnp.asarray(value) for name, value in PARAMS.items()}
     beta = 0.7
@@ -97,18 +98,25 @@ def test_tomorrows_consumption_is_the_same_function_one_period_on(evaluate):
 
 
 def statement(**change):
-    return bx.Conditions(**{**{name: getattr(economy, name) for name in economy.__dataclass_fields__}, **change})
+    return bx.Conditions(
+        **{**{name: getattr(economy, name) for name in economy.__dataclass_fields__}, **change}
+    )
 
 
 def test_a_borrowing_limit_is_a_complementarity():
-    m = statement(equations={"euler": bx.Complementarity(euler, "saving")}, unknowns={"saving": bx.Continuous(0.0, shape=(5,))})
+    m = statement(
+        equations={"euler": bx.Complementarity(euler, "saving")},
+        unknowns={"saving": bx.Continuous(0.0, shape=(5,))},
+    )
     assert set(m.parameters(PARAMS)) == set(PARAMS)
     with pytest.raises(bx.ModelError, match="the unknown 'savings' is unknown.*Did you mean 'saving'"):
         statement(equations={"euler": bx.Complementarity(euler, "savings")})
 
 
 def test_as_many_equations_as_unknowns_counted_in_numbers():
-    with pytest.raises(bx.ModelError, match=r"there are 6 equations \(.'euler': 5, 'clears': 1.\) for 5 unknowns"):
+    with pytest.raises(
+        bx.ModelError, match=r"there are 6 equations \(.'clears': 1, 'euler': 5.\) for 5 unknowns"
+    ):
         statement(equations={"euler": euler, "clears": lambda capital: capital - 1}).parameters(PARAMS)
 
 
@@ -116,10 +124,19 @@ def test_as_many_equations_as_unknowns_counted_in_numbers():
     ("change", "message"),
     [
         ({"transitions": {}}, "state 'holdings' has no law"),
-        ({"transitions": {"holdings": "saving", "holding": "saving"}}, "'holding', which is no state.*Did you mean 'holdings'"),
+        (
+            {"transitions": {"holdings": "saving", "holding": "saving"}},
+            "'holding', which is no state.*Did you mean 'holdings'",
+        ),
         ({"equations": {}}, "equations is empty"),
-        ({"equations": {"e": lambda next_savings: next_savings}}, "'next_savings', which is reserved.*Did you mean 'next_saving'"),
-        ({"transitions": {"holdings": lambda next_saving: next_saving}}, "names tomorrow's unknown 'next_saving'"),
+        (
+            {"equations": {"e": lambda next_savings: next_savings}},
+            "'next_savings', which is reserved.*Did you mean 'next_saving'",
+        ),
+        (
+            {"transitions": {"holdings": lambda next_saving: next_saving}},
+            "names tomorrow's unknown 'next_saving'",
+        ),
         ({"unknowns": {"saving": bx.Discrete(3)}}, r"unknowns\['saving'\] is .*it must be bx.Continuous"),
         ({"unknowns": {"wage": bx.Continuous()}}, "'wage' is used twice, in unknowns and in functions"),
         (
@@ -128,6 +145,6 @@ def test_as_many_equations_as_unknowns_counted_in_numbers():
         ),
     ],
 )
-def test_wrong_statements_are_refused(change, message):
+def test_wrong_statements_are_refused(change, message, untyped):
     with pytest.raises(bx.ModelError, match=message):
         statement(**change)

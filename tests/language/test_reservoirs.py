@@ -31,7 +31,10 @@ def next_level(level, release, inflow, full, spill, capacity):
 
 
 model = bx.Model(
-    states={"level": bx.Continuous(0.0, "capacity", shape=(2,)), "log_price": bx.AR1("rho", "sigma", mean="mean_price")},
+    states={
+        "level": bx.Continuous(0.0, "capacity", shape=(2,)),
+        "log_price": bx.AR1("rho", "sigma", mean="mean_price"),
+    },
     actions={"release": bx.Continuous(0.0, lambda level, turbine: jnp.minimum(level, turbine), shape=(2,))},
     shocks={"inflow": bx.shocks.Lognormal(mean="inflow_mean", sd="inflow_sd", shape=(2,))},
     functions={"price": price, "power": power, "full": full, "spill": spill},
@@ -78,7 +81,11 @@ def test_parameters_by_period_are_seen_one_at_a_time():
 
 def test_water_is_neither_lost_nor_made(evaluate):
     """What the upper reservoir releases and spills arrives below; the lower one's spill leaves the system."""
-    names = {"level": jnp.array([95.0, 20.0]), "release": jnp.array([5.0, 10.0]), "inflow": jnp.array([25.0, 3.0])}
+    names = {
+        "level": jnp.array([95.0, 20.0]),
+        "release": jnp.array([5.0, 10.0]),
+        "inflow": jnp.array([25.0, 3.0]),
+    }
     after = evaluate(model.graph, "next_level", capacity=jnp.array([100.0, 60.0]), **names)
     np.testing.assert_allclose(after, [100.0, 20 - 10 + 3 + 5 + 15.0])
     drier = {**names, "inflow": jnp.array([1.0, 3.0])}
@@ -89,8 +96,14 @@ def test_water_is_neither_lost_nor_made(evaluate):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"capacity": [100.0, 60.0, 50.0]}, r"'capacity', the upper bound of state 'level', has shape \(3,\)"),
-        ({"inflow_sd": [0.3, -0.4]}, "'inflow_sd', the sd of shock 'inflow', is -0.4; it must not be negative"),
+        (
+            {"capacity": [100.0, 60.0, 50.0]},
+            r"'capacity', the upper bound of state 'level', has shape \(3,\)",
+        ),
+        (
+            {"inflow_sd": [0.3, -0.4]},
+            "'inflow_sd', the sd of shock 'inflow', is -0.4; it must not be negative",
+        ),
         ({"inflow_mean": bx.by_period(np.ones((51, 2)))}, "has 51 periods, and the model has 52"),
         ({"head": 1.0}, r"reward has shape \(2,\); it must be a single number"),
         ({"water_value": [[1.0, 2.0]]}, r"terminal has shape \(1,\).*'water_value' has shape \(1, 2\)"),

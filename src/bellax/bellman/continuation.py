@@ -4,7 +4,7 @@ E[V(x', z') | z] = sum over z' of P(z, z') V(x', z') is taken at the nodes, so t
 replaces as many as z has nodes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, encode
+from bellax.bellman.mesh import Mesh, Point, Process, encode, row_major
 from bellax.bellman.plan import Plan
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
@@ -40,11 +40,13 @@ class Continuation(eqx.Module):
         strides: by discrete axis, the distance of neighbours in a flat table; absent for a state that is averaged out.
         lines: tomorrow's lines.
         discrete: what functions see of tomorrow's discrete states.
+        arrivals: tomorrow's processes: what they are worth there, and what IID states are drawn from.
     """
 
     tables: tuple[Float[Array, "n"], ...]
     lines: tuple[Line, ...]
     discrete: dict[str, Array]
+    arrivals: dict[str, Process]
     strides: dict[str, int] = eqx.field(static=True)
     steps: tuple[int, ...] = eqx.field(static=True)
     interpolant: Interpolant = eqx.field(static=True)
@@ -64,28 +66,23 @@ class Continuation(eqx.Module):
         for name in self.plan.discrete:
             if name not in self.plan.markov:
                 base = base + encode(self.discrete[name], following[name]) * self.strides[name]
-        mixed = [name for name in self.plan.integrated if name in point.fractions and name in self.strides]
-        for name in self.plan.integrated:
-            if name in self.strides:
-                base = base + point.codes[name] * self.strides[name]
+        integrated = {name: self.strides[name] for name in self.plan.integrated if name in self.strides}
+        for name, stride in integrated.items():
+            base = base + point.codes[name] * stride
         numbers = jnp.concatenate([jnp.ravel(following[name]) for name in self.plan.continuous]) if self.lines else ()
         cells = [line.locate(numbers[k]) for k, line in enumerate(self.lines)]
-        return self._average(base, cells, weights, list(self.plan.dotted), mixed, point)
+        dotted = list(self.plan.dotted)
+        return mixed(lambda place: self._average(place, cells, weights, dotted), base, integrated, point)
 
     def _average(
-        self, base: Array, cells: Sequence[Any], weights: Mapping[str, Array], dotted: list[str], mixed: list[str], point: Point
+        self, base: Array, cells: Sequence[Any], weights: Mapping[str, Array], dotted: list[str]
     ) -> Float[Array, ""]:
-        if mixed:
-            name, rest = mixed[0], mixed[1:]
-            low = self._average(base, cells, weights, dotted, rest, point)
-            high = self._average(base + self.strides[name], cells, weights, dotted, rest, point)
-            return low + point.fractions[name] * (high - low)
-        if dotted:
-            name, rest = dotted[0], dotted[1:]
-            codes = jnp.arange(weights[name].shape[0], dtype=jnp.int32)
-            values = jax.vmap(lambda j: self._average(base + j * self.strides[name], cells, weights, rest, [], point))(codes)
-            return jnp.dot(weights[name], values)
-        return self._look_up(base, cells)
+        if not dotted:
+            return self._look_up(base, cells)
+        name, rest = dotted[0], dotted[1:]
+        codes = jnp.arange(weights[name].shape[0], dtype=jnp.int32)
+        values = jax.vmap(lambda j: self._average(base + j * self.strides[name], cells, weights, rest))(codes)
+        return jnp.dot(weights[name], values)
 
     def _look_up(self, base: Int[Array, ""], cells: Sequence[Any]) -> Float[Array, ""]:
         if isinstance(self.interpolant, Hermite):
@@ -104,17 +101,53 @@ def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpo
     names = list(mesh.discrete_axes)
     for name in plan.integrated:
         axis, process = names.index(name), today[name]
+        process = mesh.processes[name] if process.memoryless else process
         tables = [_averaged(table, process, axis) for table in tables]
         if process.memoryless:
             names.remove(name)
-    shape = tables[0].shape
-    steps = [1] * len(shape)
-    for k in range(len(shape) - 2, -1, -1):
-        steps[k] = steps[k + 1] * shape[k + 1]
+    steps = row_major(tables[0].shape)
     lead = len(names)
     strides = dict(zip(names, steps[:lead], strict=True))
     flat = tuple(table.reshape(-1) for table in tables)
-    return Continuation(flat, mesh.lines, mesh.discrete, strides, tuple(steps[lead:]), interpolant, plan)
+    return Continuation(flat, mesh.lines, mesh.discrete, mesh.processes, strides, tuple(steps[lead:]), interpolant, plan)
+
+
+def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Point) -> Float[Array, ""]:
+    """V between the nodes of its own mesh: nothing is averaged, and processes are mixed where they lie between nodes.
+
+    Args:
+        point: a state that `mesh.locate(..., remember=True)` gave.
+    """
+    levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
+    tables = [levels]
+    if isinstance(interpolant, Hermite):
+        tables = interpolate.hermite_tables(levels, value.slopes, mesh.lines)
+    flat = [table.reshape(-1) for table in tables]
+    strides, steps = mesh.strides
+    numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
+    joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
+    cells = [line.locate(joined[k]) for k, line in enumerate(mesh.lines)]
+    base = jnp.zeros((), jnp.int32)
+    for name, stride in strides.items():
+        base = base + point.codes[name] * stride
+
+    def look_up(place: Array) -> Array:
+        if isinstance(interpolant, Hermite):
+            return interpolate.hermite(flat, place, cells, steps, interpolant)
+        return interpolate.multilinear(flat[0], place, cells, steps, interpolant)
+
+    found = mixed(look_up, base, strides, point)
+    return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
+
+
+def mixed(look_up: Callable[[Array], Array], base: Int[Array, ""], strides: Mapping[str, int], point: Point) -> Array:
+    """A look-up at the nodes around a point's processes, mixed by how far it lies between them."""
+    between = [name for name in strides if name in point.fractions]
+    if not between:
+        return look_up(base)
+    name, rest = between[0], {other: strides[other] for other in between[1:]}
+    low, high = mixed(look_up, base, rest, point), mixed(look_up, base + strides[name], rest, point)
+    return low + point.fractions[name] * (high - low)
 
 
 def _averaged(table: Array, process: Process, axis: int) -> Array:

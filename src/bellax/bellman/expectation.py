@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from bellax.numerics.scalar import where
+
 # A weight of exactly zero contributes nothing, not even against an infinite value: the term is taken out before the
 # product, for the derivative too.
 
@@ -30,7 +32,7 @@ def expectation(term: Callable[[Any], tuple[Array, Array]], nodes: Any, count: i
 
     def add(total: Array, node: Any) -> tuple[Array, None]:
         weight, value = term(node)
-        return total + weight * jnp.where(weight > 0, value, 0.0), None
+        return total + weight * where(weight > 0, value, 0.0), None
 
     total, _ = lax.scan(add, jnp.zeros((), jnp.result_type(float)), nodes)
     return total

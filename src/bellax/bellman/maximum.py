@@ -17,6 +17,7 @@ from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, listed
 from bellax.numerics import interpolate
+from bellax.numerics.scalar import take, where
 
 
 class Best(NamedTuple):
@@ -72,10 +73,10 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
     else:
         found = jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32))
     place = first_maximum(found.value)
-    value = found.value[place]
+    value = take(found.value, place)
     return Optimum(
         value=value,
-        decision=Decision(place, found.u[place]),
+        decision=Decision(place, take(found.u, place)),
         choice_values=found.value,
         feasible=value > -jnp.inf,
         evaluations=jnp.sum(found.evaluations),
@@ -94,7 +95,7 @@ def guarded(objective: Objective, point: Point, decision: Decision, absolute: fr
     value = objective(point, decision, absolute)
     low = interpolate.barrier(value.dtype)
     actions_allowed = value > -jnp.inf
-    return jnp.where(actions_allowed, jnp.maximum(value, low), value)
+    return where(actions_allowed, jnp.maximum(value, low), value)
 
 
 def check_bounded(plan: Plan, what: str) -> None:

@@ -4,6 +4,7 @@ Bounds of states and parameters of processes may move with parameters and with t
 only its shape is static.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from bellax.errors import ModelError
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, categories
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
+from bellax.numerics.scalar import take
 
 
 class Process(eqx.Module):
@@ -83,10 +85,17 @@ class Mesh(eqx.Module):
         """Lengths of all axes."""
         return (*self.discrete_axes.values(), *(line.count for line in self.lines))
 
+    @property
+    def strides(self) -> tuple[dict[str, int], list[int]]:
+        """Distance of neighbours in a flat table: by discrete axis, and along each line."""
+        steps = row_major(self.shape)
+        lead = len(self.discrete_axes)
+        return dict(zip(self.discrete_axes, steps[:lead], strict=True)), steps[lead:]
+
     def point(self, codes: dict[str, Int[Array, ""]], coordinates: Float[Array, "d"]) -> Point:
         """The state at a node of the discrete axes and at coordinates of the lines."""
-        values: dict[str, Array] = {name: self.processes[name].values[codes[name]] for name in self.processes}
-        values |= {name: self.discrete[name][codes[name]] for name in self.discrete}
+        values: dict[str, Array] = {name: take(self.processes[name].values, codes[name]) for name in self.processes}
+        values |= {name: take(self.discrete[name], codes[name]) for name in self.discrete}
         numbers = [line.scale.inverse(coordinates[k]) for k, line in enumerate(self.lines)]
         return Point(values | assembled(self.plan, numbers), codes, {})
 
@@ -104,13 +113,18 @@ class Mesh(eqx.Module):
             elif process.continuous and process.count > 1:
                 below = jnp.searchsorted(process.values, values[name], side="right").astype(jnp.int32) - 1
                 code = jnp.clip(below, 0, process.count - 2)
-                low, high = process.values[code], process.values[code + 1]
+                low, high = take(process.values, code), take(process.values, code + 1)
                 codes[name], fractions[name] = code, jnp.clip((values[name] - low) / (high - low), 0.0, 1.0)
             else:
                 codes[name] = encode(process.values, values[name])
         for name, known in self.discrete.items():
             codes[name] = encode(known, values[name])
         return Point(dict(values), codes, fractions)
+
+
+def row_major(shape: tuple[int, ...]) -> list[int]:
+    """Distance of neighbours along each axis of a flat array, the last axis fastest."""
+    return [math.prod(shape[k + 1 :]) for k in range(len(shape))]
 
 
 def encode(known: Array, value: Array) -> Int[Array, ""]:
@@ -134,12 +148,13 @@ def assembled(plan: Plan, numbers: list[Array]) -> dict[str, Array]:
     return values
 
 
-def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -> Mesh:
+def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], quick: bool = False) -> Mesh:
     """The mesh of a period.
 
     Args:
         grid: the solver's grid, by state, completed with defaults.
         environment: leaves that are known without a state: parameters, literals, period, age.
+        quick: whether states are located in planes of candidates.
     """
     processes = {name: _process(plan, name, grid, environment) for name in plan.processes}
     discrete = {}
@@ -147,14 +162,14 @@ def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -> 
         space = plan.states[name]
         assert isinstance(space, Discrete)
         discrete[name] = _as_seen(space.values)
-    return Mesh(processes, discrete, tuple(_lines(plan, grid, environment)), plan)
+    return Mesh(processes, discrete, tuple(_lines(plan, grid, environment, quick)), plan)
 
 
 def _as_seen(values: np.ndarray) -> Array:
     return jnp.asarray(values, jnp.int32 if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float))
 
 
-def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -> list[Line]:
+def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], quick: bool) -> list[Line]:
     lines = []
     for name, space in plan.continuous.items():
         bounds = plan.graph.compose([f"lower:{name}", f"upper:{name}"])(**environment)
@@ -164,7 +179,7 @@ def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array]) -
         specs = grid[name] if isinstance(grid[name], tuple) else (grid[name],) * space.size
         if len(specs) != space.size:
             raise ModelError(f"the grid of {name!r} has {len(specs)} entries, and the state is {space.size} numbers.")
-        lines += [grids.line(specs[k], lower[k], upper[k], space.scale) for k in range(space.size)]
+        lines += [grids.line(specs[k], lower[k], upper[k], space.scale, quick) for k in range(space.size)]
     return lines
 
 

@@ -27,6 +27,7 @@ from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
+from bellax.numerics.scalar import where
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
 
@@ -119,17 +120,19 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
         q, g, h = derivatives(state.u)
         # At an edge where the objective is infinite the way is inwards.
         usable = jnp.isfinite(g) & jnp.isfinite(h)
-        g = jnp.where(usable, g, jnp.where(state.u - state.low <= state.high - state.u, 1.0, -1.0))
-        low, high = jnp.where(g > 0, state.u, state.low), jnp.where(g > 0, state.high, state.u)
+        g = where(usable, g, where(state.u - state.low <= state.high - state.u, 1.0, -1.0))
+        low, high = where(g > 0, state.u, state.low), where(g > 0, state.high, state.u)
         held = ((state.u <= 0) & (g <= 0)) | ((state.u >= 1) & (g >= 0))
         concave = usable & (h < 0)
-        proposal = state.u - g / jnp.where(concave, h, -1.0)
+        proposal = state.u - g / where(concave, h, -1.0)
         middle = 0.5 * (low + high)
-        inside = jnp.where((proposal > low) & (proposal < high), proposal, middle)
+        # At the maximum the step rounds to nothing, and u is an end of its own bracket.
+        within = ((proposal > low) & (proposal < high)) | (proposal == state.u)
+        inside = where(within, proposal, middle)
         # A step across a bound of the action tries the bound itself: a bounded optimum is hit exactly.
-        edge = jnp.where((proposal <= 0) & (low <= 0), 0.0, jnp.where((proposal >= 1) & (high >= 1), 1.0, inside))
-        edge = jnp.where(edge == state.u, inside, edge)
-        new = jnp.where(held, state.u, jnp.where(concave, edge, middle))
+        edge = where((proposal <= 0) & (low <= 0), 0.0, where((proposal >= 1) & (high >= 1), 1.0, inside))
+        edge = where(edge == state.u, inside, edge)
+        new = where(held, state.u, where(concave, edge, middle))
         small = jnp.abs(new - state.u) <= tolerance * jnp.abs(state.u)
         return _LineState(low, high, new, q, held | small, state.steps + 1)
 

@@ -22,6 +22,7 @@ from bellax.bellman.plan import Plan
 from bellax.model.shocks import Distribution
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
+from bellax.numerics.scalar import take, where
 
 
 class Decision(NamedTuple):
@@ -73,7 +74,7 @@ class Objective(eqx.Module):
             column = space.values[table[:, place]] if len(table) else space.values
             integer = np.issubdtype(column.dtype, np.integer)
             seen = jnp.asarray(column, jnp.int32 if integer else jnp.result_type(float))
-            values[name] = seen[combination]
+            values[name] = take(seen, combination)
         return values
 
     def actions(
@@ -120,7 +121,7 @@ class Objective(eqx.Module):
         actions, allowed = self.actions(point, decision, absolute)
         if self.plan.constraints:
             allowed = allowed & self.feasible(point, actions)
-        return jnp.where(allowed, self.value(point, actions), -jnp.inf)
+        return where(allowed, self.value(point, actions), -jnp.inf)
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
@@ -166,11 +167,11 @@ class Objective(eqx.Module):
             code = node[f"next_{name}"]
             codes[name] = code
             if name in self.plan.processes:
-                realised[f"next_{name}"] = self.processes[name].values[code]
-                weight = weight * self.row(name, point)[code]
+                realised[f"next_{name}"] = take(self.continuation.arrivals[name].values, code)
+                weight = weight * take(self.row(name, point), code)
             else:
-                realised[f"next_{name}"] = self.continuation.discrete[name][code]
-                weight = weight * as_float(known[f"probabilities:{name}"])[code]
+                realised[f"next_{name}"] = take(self.continuation.discrete[name], code)
+                weight = weight * take(as_float(known[f"probabilities:{name}"]), code)
         given = {**known, **self.plan.evaluate_early(**leaves, **known, **realised)}
         for name in self.plan.shocks:
             parameters = {n.rpartition(".")[2]: as_float(given[n]) for n in self.plan.shock_nodes(name)}
@@ -187,10 +188,10 @@ class Objective(eqx.Module):
         """Probabilities of a process's nodes tomorrow, given today's value, between nodes a mixture of two rows."""
         process = self.processes[name]
         if process.memoryless:
-            return process.transition
-        row = process.transition[point.codes[name]]
+            return self.continuation.arrivals[name].transition
+        row = take(process.transition, point.codes[name])
         if name in point.fractions:
-            above = process.transition[point.codes[name] + 1]
+            above = take(process.transition, point.codes[name] + 1)
             row = row + point.fractions[name] * (above - row)
         return row
 

@@ -21,7 +21,7 @@ from bellax.bellman.options import (
     complete_maximiser,
 )
 from bellax.bellman.plan import Plan
-from bellax.bellman.sweep import over_mesh, value_and_slopes
+from bellax.bellman.sweep import differentiable, over_mesh, value_and_slopes
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
@@ -38,12 +38,14 @@ class Setting:
 
     Attributes:
         model, plan: what is solved.
+        options: the solver, as it was given.
         maximiser, interpolant, grid, quadrature, memory: how, with defaults filled in.
         programs: what was compiled, by name.
     """
 
     def __init__(self, model: Model, options: GridSolver) -> None:
         self.model = model
+        self.options = options
         self.plan = Plan(model.graph)
         self.maximiser = complete_maximiser(self.plan, options.maximiser)
         self.interpolant = complete_interpolant(self.plan, self.maximiser, options.interpolant)
@@ -67,7 +69,7 @@ class Setting:
 
     def mesh(self, environment: dict[str, Array]) -> Mesh:
         """The nodes of a period."""
-        return _mesh.mesh(self.plan, self.grid, environment)
+        return _mesh.mesh(self.plan, self.grid, environment, quick=not differentiable(self.maximiser))
 
     def objective(self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh) -> Objective:
         """The one-period problem, given V on tomorrow's mesh."""

@@ -20,6 +20,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import implicit
 from bellax.bellman.objective import Decision, Objective, as_float
 from bellax.numerics.interpolate import Hermite, is_barrier
+from bellax.numerics.scalar import where
 
 _PLANES = 4  # arrays of the size of a plane of candidates that live at once
 
@@ -132,11 +133,11 @@ def differentiable(maximiser: Maximiser) -> bool:
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     value = objective(point, optimum.decision)
-    value = jnp.where(optimum.feasible, value, -jnp.inf)
+    value = where(optimum.feasible, value, -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
-        value = jnp.where(payoff >= value, payoff, value)
-    return jnp.where(is_barrier(value), -jnp.inf, value)
+        value = where(payoff >= value, payoff, value)
+    return where(is_barrier(value), -jnp.inf, value)
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum) -> Array:
@@ -153,10 +154,10 @@ def value_and_slopes(
     """A function of coordinates and its partial derivatives at one node; slopes are zero where it is infinite."""
     if not slopes or coordinates.shape[0] == 0:
         return value(coordinates), ()
-    basis = jnp.eye(coordinates.shape[0])
-    levels, steep = jax.vmap(lambda d: jax.jvp(value, (coordinates,), (d,)))(basis)
-    finite = jnp.isfinite(levels[0])
-    return levels[0], tuple(jnp.where(finite, steep[k], 0.0) for k in range(coordinates.shape[0]))
+    # one forward pass a line: the values are common, and a few passes compile faster than a batch of them
+    passes = [jax.jvp(value, (coordinates,), (direction,)) for direction in jnp.eye(coordinates.shape[0])]
+    level = passes[0][0]
+    return level, tuple(where(jnp.isfinite(level), steep, 0.0) for _, steep in passes)
 
 
 class Frozen(eqx.Module):

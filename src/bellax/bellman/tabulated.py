@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.bellman.continuation import Value
+from bellax.bellman.continuation import Value, mixed
 from bellax.bellman.maximum import first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, as_float, combinations
@@ -124,25 +124,12 @@ def _interpolated(
 
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
-    lead = len(mesh.shape)
-    rows = table.reshape(-1, *table.shape[lead:])
-    steps = [1] * lead
-    for k in range(lead - 2, -1, -1):
-        steps[k] = steps[k + 1] * mesh.shape[k + 1]
-    names = list(mesh.discrete_axes)
+    rows = table.reshape(-1, *table.shape[len(mesh.shape) :])
+    strides, steps = mesh.strides
     numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
-    flat = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
-    cells = [line.locate(flat[k]) for k, line in enumerate(mesh.lines)]
+    joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
+    cells = [line.locate(joined[k]) for k, line in enumerate(mesh.lines)]
     base = jnp.zeros((), jnp.int32)
-    for name, step in zip(names, steps, strict=False):
-        base = base + point.codes[name] * step
-    between = [(name, step) for name, step in zip(names, steps, strict=False) if name in point.fractions]
-
-    def mixed(base: Array, rest: list[tuple[str, int]]) -> Array:
-        if not rest:
-            return multilinear(rows, base, cells, steps[len(names) :], Linear("constant"))
-        (name, step), rest = rest[0], rest[1:]
-        low, high = mixed(base, rest), mixed(base + step, rest)
-        return low + point.fractions[name] * (high - low)
-
-    return mixed(base, between)
+    for name, stride in strides.items():
+        base = base + point.codes[name] * stride
+    return mixed(lambda place: multilinear(rows, place, cells, steps, Linear("constant")), base, strides, point)

@@ -1,1 +1,1 @@
-"""WHAT: the model language. Functions of names, spaces, shocks, regimes; no grid, no node count, no tolerance."""
+"""WHAT: the model language. Functions of names, spaces, shocks, regimes; no grid, no tolerance."""

@@ -1,7 +1,7 @@
 """What users give, as arrays: tables laid along the clock, labels in the order of the categories, floats.
 
-A Series or a DataFrame says with its labels which entry is which. Labels are the names or the members of an IntEnum;
-their order is the order of the codes, so that `table[health]` finds the entry that the label meant.
+A Series or a DataFrame says with its labels which entry is which. Labels are the names or the members of an
+IntEnum; their order is the order of the codes, so that `table[health]` finds the entry that the label meant.
 """
 
 import enum
@@ -39,7 +39,7 @@ def each_period(value: Any) -> Iterable[np.ndarray]:
     """The numbers that a slot will see, one array a period where they differ; none of a tracer."""
     if isinstance(value, ByPeriod):
         values = value.values
-        return () if isinstance(values, jax.core.Tracer) else list(np.asarray(values))
+        return () if isinstance(values, jax.core.Tracer) else [np.asarray(row) for row in np.asarray(values)]
     return () if isinstance(value, jax.core.Tracer) else [np.asarray(value)]
 
 
@@ -49,7 +49,8 @@ def along_clock(
     """One value a period of `clock`, from one that is given by period or by age."""
     if clock is None or not clock.finite:
         raise error(
-            f"{what} is given by period or by age, and the horizon is infinite. Give one number for all periods."
+            f"{what} is given by period or by age, and the horizon is infinite. Give one number for all "
+            "periods."
         )
     if isinstance(value, ByAge):
         return ByPeriod(floats(what, _along_ages(what, value.series, clock, categories, error), error))
@@ -127,8 +128,9 @@ def _order(
             if set(values.tolist()) == set(labels):
                 return values.tolist()
     raise error(
-        f"{what} is labelled {listed(map(str, labels[:3]))}{', ...' if len(labels) > 3 else ''}, which are neither "
-        "categories nor 0, 1, 2, ... For one value an age use bx.by_age(series); for values in order use .to_numpy()."
+        f"{what} is labelled {listed(map(str, labels[:3]))}{', ...' if len(labels) > 3 else ''}, which are "
+        "neither categories nor 0, 1, 2, ... For one value an age use bx.by_age(series); for values in "
+        "order use .to_numpy()."
     )
 
 

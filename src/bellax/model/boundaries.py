@@ -1,11 +1,12 @@
 """Which law gives a state its value at the boundary from one regime to another, and why that one.
 
-In this order: the target's `entry` for that source; the source's `exit` for that target; for a state that is drawn
-afresh in every period, its distribution in the target; then, only where the categories agree, the source's law (of
-which `bx.fixed` is the identity), and where the source has no such state, the target's. Else ModelError.
+In this order: the target's `entry` for that source; the source's `exit` for that target; for a state that is
+drawn afresh in every period, its distribution in the target; then, only where the categories agree, the
+source's law (of which `bx.fixed` is the identity), and where the source has no such state, the target's. Else
+ModelError.
 
-Inside a mapping, states, actions and functions are the source's, and next_<state> is what the source's own law gives;
-parameters are those of the regime that owns it.
+Inside a mapping, states, actions and functions are the source's, and next_<state> is what the source's own
+law gives; parameters are those of the regime that owns it.
 """
 
 from collections.abc import Mapping
@@ -50,8 +51,8 @@ def boundaries(model: "Model", parameters: Mapping[str, Any] | None = None) -> l
 
     Args:
         model: the model.
-        parameters: as `model.parameters` returns them; without them boundaries are left out whose `next_regime`
-            needs to see the shapes of the parameters.
+        parameters: as `model.parameters` returns them; without them boundaries are left out whose
+            `next_regime` needs to see the shapes of the parameters.
     Raises:
         ModelError: if `next_regime` names no regime, or no law serves.
     """
@@ -65,7 +66,7 @@ def boundaries(model: "Model", parameters: Mapping[str, Any] | None = None) -> l
 
 
 def targets(model: "Model", source: str, parameters: Mapping[str, Any] | None = None) -> list[str] | None:
-    """The regimes that `next_regime` of `source` names; None where that shows only once parameters are given."""
+    """The regimes that `next_regime` of `source` names; None where only parameters can tell."""
     graph = model.graphs[source]
     if "slot:next_regime" not in graph.slots:
         return [source] if graph.regime.reward is not None else []
@@ -73,8 +74,8 @@ def targets(model: "Model", source: str, parameters: Mapping[str, Any] | None = 
     for name in names or ():
         if name not in model.graphs:
             raise ModelError(
-                f"next_regime of {source!r} names the regime {name!r}, which does not exist."
-                f"{nearest(str(name), model.graphs)} Regimes: {listed(model.graphs)}."
+                f"next_regime of {source!r} names the regime {name!r}, which does not "
+                f"exist.{nearest(str(name), model.graphs)} Regimes: {listed(model.graphs)}."
             )
     return names
 
@@ -124,8 +125,8 @@ def mappings(graph: Graph, regime: str) -> list[tuple[str, str, str, Any]]:
 
 
 def mapping_quantity(state: str, source: str, target: str, law: Any) -> Quantity | None:
-    """A mapping in the common form; None for `bx.fixed` and for a process, which name nothing of their own."""
-    if isinstance(law, Fixed) or isinstance(law, PROCESSES):
+    """A mapping in the common form; None for `bx.fixed` and for a process, which name nothing."""
+    if isinstance(law, (Fixed, *PROCESSES)):
         return None
     law = law.probabilities if isinstance(law, Markov) else law
     return quantity(law, f"the mapping of {state!r} from {source!r} to {target!r}")
@@ -139,8 +140,9 @@ def source_names(source: Graph) -> set[str]:
 def _no_law(source: str, target: str, state: str, absent: bool) -> str:
     cause = f"{source!r} has no such state" if absent else "its categories differ and no mapping is given"
     return (
-        f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on the target, "
-        f"Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, Regime(exit={{{state!r}: {{{target!r}: f}}}})."
+        f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on "
+        f"the target, Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, "
+        f"Regime(exit={{{state!r}: {{{target!r}: f}}}})."
     )
 
 
@@ -155,7 +157,8 @@ def _check_reads(model: "Model", boundary: Boundary) -> None:
         if name in known or (name not in somewhere and not name.startswith("next_")):
             continue
         raise ModelError(
-            f"the state {boundary.state!r} gets its value on the way from {boundary.source!r} to {boundary.target!r} by "
-            f"a law that reads {name!r}, which {boundary.source!r} does not have ({boundary.why})."
-            f"{nearest(name, known)} Give entry={{{boundary.state!r}: {{{boundary.source!r}: f}}}} on the target."
+            f"the state {boundary.state!r} gets its value on the way from {boundary.source!r} to "
+            f"{boundary.target!r} by a law that reads {name!r}, which {boundary.source!r} does not have "
+            f"({boundary.why}).{nearest(name, known)} Give entry={{{boundary.state!r}: "
+            f"{{{boundary.source!r}: f}}}} on the target."
         )

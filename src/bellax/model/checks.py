@@ -61,13 +61,15 @@ def check_regime(graph: Graph, time: Clock) -> None:
         clock = sorted(graph.leaves(slot.node, "clock"))
         if clock:
             raise ModelError(
-                f"{slot.quantity.label} reads {clock[0]!r} and the horizon is infinite: the value is the same in every "
-                "period. Give a finite horizon, or a parameter by period to a solve with horizon=."
+                f"{slot.quantity.label} reads {clock[0]!r} and the horizon is infinite: the value is the "
+                "same in every period. Give a finite horizon, or a parameter by period to a solve with "
+                "horizon=."
             )
     for name in regime.taste_shocks.over if regime.taste_shocks else ():
         if not isinstance(regime.actions.get(name), Discrete):
             raise ModelError(
-                f"{where}taste shocks over {name!r}, which is no discrete action.{nearest(name, regime.actions)}"
+                f"{where}taste shocks over {name!r}, which is no discrete "
+                f"action.{nearest(name, regime.actions)}"
             )
 
 
@@ -111,13 +113,14 @@ def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tup
         answer = active(time.age(period))
         if not isinstance(answer, bool | np.bool_):
             raise ModelError(
-                f"active of regime {name!r} gives {answer!r} at age {time.age(period):g}; it must be True or False."
+                f"active of regime {name!r} gives {answer!r} at age {time.age(period):g}; it must be True or "
+                "False."
             )
         found.append(bool(answer))
     if not any(found):
         raise ModelError(
-            f"regime {name!r} is active at no age from {time.first:g} to {time.age(time.count - 1):g}; remove it, or mend "
-            "its active."
+            f"regime {name!r} is active at no age from {time.first:g} to {time.age(time.count - 1):g}; "
+            "remove it, or mend its active."
         )
     return tuple(found)
 
@@ -135,13 +138,13 @@ def check_mappings(graphs: Mapping[str, Graph]) -> None:
                 for other in laws:
                     if other not in others:
                         raise ModelError(
-                            f"{slot}[{state!r}] of regime {name!r} names the regime {other!r}, which is none of the "
-                            f"others.{nearest(str(other), others)} Others: {listed(others)}."
+                            f"{slot}[{state!r}] of regime {name!r} names the regime {other!r}, which is none "
+                            f"of the others.{nearest(str(other), others)} Others: {listed(others)}."
                         )
                     target = name if slot == "entry" else other
                     states = graphs[target].regime.states
                     if state not in states:
                         raise ModelError(
-                            f"{slot}[{state!r}] of regime {name!r}: regime {target!r} has no state {state!r}."
-                            f"{nearest(state, states)} States: {listed(states)}."
+                            f"{slot}[{state!r}] of regime {name!r}: regime {target!r} has no state "
+                            f"{state!r}.{nearest(state, states)} States: {listed(states)}."
                         )

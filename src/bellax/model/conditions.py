@@ -1,8 +1,9 @@
-"""`Conditions`: equilibrium conditions of models that are no single agent's problem. Stated and printed; solved later.
+"""`Conditions`: equilibrium conditions of models that are no single agent's problem.
 
 E[ equation(s, x(s), w, s', x(s')) ] = 0 for unknown functions x of the states: overlapping generations,
-representative-agent equilibria. `next_<name>` is tomorrow's value of a state, of an unknown (the same function, at
-tomorrow's state), and of a function of these: where `consumption` is a function, `next_consumption` needs no second one.
+representative-agent equilibria. `next_<name>` is tomorrow's value of a state, of an unknown (the same
+function, at tomorrow's state), and of a function of these: where `consumption` is a function,
+`next_consumption` needs no second one.
 """
 
 import math
@@ -37,11 +38,14 @@ class Complementarity:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conditions(_parameters.Statement):
-    """Equations that are zero in expectation; they may name `next_<state>`, `next_<unknown>` and `next_<function>`.
+    """Equations that are zero in expectation.
+
+    They may name `next_<state>`, `next_<unknown>` and `next_<function>`.
 
     Args:
         states: spaces of the states, by name.
-        unknowns: spaces of the unknown functions of the states, by name; bounds may name states and other unknowns.
+        unknowns: spaces of the unknown functions of the states, by name; bounds may name states and other
+            unknowns.
         equations: functions of names, or `Complementarity`, by name; as many numbers as in the unknowns.
         transitions: the law of each state that is no process.
         shocks: distributions, by name.
@@ -128,8 +132,8 @@ class Conditions(_parameters.Statement):
         """Whether a name of a function means something else tomorrow; a shock has no tomorrow of its own."""
         if name in self.shocks or name.startswith("next_"):
             raise ModelError(
-                f"next_{function} is named, and {function!r} reads {name!r}, which is realised only then; tomorrow's "
-                f"value is known of functions of {listed([*self.states, *self.unknowns])}."
+                f"next_{function} is named, and {function!r} reads {name!r}, which is realised only then; "
+                f"tomorrow's value is known of functions of {listed([*self.states, *self.unknowns])}."
             )
         return name in self.states or name in self.unknowns or name in self.functions
 
@@ -151,17 +155,19 @@ class Conditions(_parameters.Statement):
         if sum(sizes.values()) != sum(unknowns.values()):
             equations = {name.removeprefix("equation:"): size for name, size in sizes.items()}
             raise ModelError(
-                f"there are {sum(sizes.values())} equations ({equations}) for {sum(unknowns.values())} unknowns "
-                f"({unknowns}), counted in numbers; give one for each."
+                f"there are {sum(sizes.values())} equations ({equations}) for {sum(unknowns.values())} "
+                f"unknowns ({unknowns}), counted in numbers; give one for each."
             )
         return found
 
 
 def _renamed(q: Quantity, names: Mapping[str, str]) -> Quantity:
     back = {new: old for old, new in names.items()}
+    function = q.function
+    assert function is not None  # a literal names nothing that could be renamed
 
     def call(**arguments: Any) -> Any:
-        return q.function(**{back.get(name, name): value for name, value in arguments.items()})
+        return function(**{back.get(name, name): value for name, value in arguments.items()})
 
     new = tuple(names.get(name, name) for name in q.names)
     return Quantity(f"{q.label} tomorrow", new, call, None, q.defaults, q.annotations)

@@ -51,7 +51,9 @@ class Absorbing(Boundary):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DiffusionModel(_parameters.Statement):
-    """A model in continuous time, as functions of names; reward, drift and `policy` may name `marginal_<state>`.
+    """A model in continuous time, as functions of names.
+
+    Reward, drift and `policy` may name `marginal_<state>`.
 
     Args:
         states: `Continuous` or `MarkovChain(values, intensity=Q)`, by name.
@@ -114,16 +116,16 @@ class DiffusionModel(_parameters.Statement):
             sides = given if isinstance(given, tuple) else (given, given)
             if len(sides) != 2 or not all(isinstance(side, Boundary) for side in sides):
                 raise ModelError(
-                    f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), Natural(), "
-                    "Absorbing(value), or a pair of them, (lower, upper)."
+                    f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), "
+                    "Natural(), Absorbing(value), or a pair of them, (lower, upper)."
                 )
 
     def _check_discount(self) -> None:
         q = self.graphs[""].slots["slot:discount"].quantity
         if q.function is None and not math.isfinite(self.horizon) and not np.all(np.asarray(q.literal) > 0):
             raise ModelError(
-                f"discount is {np.asarray(q.literal):g} and the horizon is infinite; in continuous time it is a rate, "
-                "and must be above zero."
+                f"discount is {np.asarray(q.literal):g} and the horizon is infinite; in continuous time it "
+                "is a rate, and must be above zero."
             )
 
     @cached_property
@@ -151,9 +153,9 @@ class DiffusionModel(_parameters.Statement):
                 yield from slots.process(name, space, "")
             else:
                 yield from slots.bounds("state", name, space, "")
-        for name, space in self.actions.items():
-            if isinstance(space, Continuous):
-                yield from slots.bounds("action", name, space, "")
+        for name, action in self.actions.items():
+            if isinstance(action, Continuous):
+                yield from slots.bounds("action", name, action, "")
         for what, scope in (("policy", "closed form"), ("drift", "flow"), ("diffusion", "spread")):
             for name, given in getattr(self, what).items():
                 shape = slots.view({**self.states, **self.actions}[name]).shape

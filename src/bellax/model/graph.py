@@ -1,9 +1,10 @@
 """The graph of a statement: which name needs which, who may name what, and one function for any set of names.
 
 Every slot becomes a node with a name of its own (`slot:reward`, `lower:consumption`); laws are the nodes
-`next_<state>`. What no node computes is a leaf: a state, an action, a shock, `next_<state>` of a process or of a
-`Markov` law, the period, the age, a literal, or else a parameter. dags composes the nodes that a target needs,
-each evaluated once. Which slots a statement has is said in slots.py, one collector for each kind of statement.
+`next_<state>`. What no node computes is a leaf: a state, an action, a shock, `next_<state>` of a process or
+of a `Markov` law, the period, the age, a literal, or else a parameter. dags composes the nodes that a target
+needs, each evaluated once. Which slots a statement has is said in slots.py, one collector for each kind of
+statement.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,8 @@ RESERVED_PREFIXES = ("next_", "marginal_")
 CLOCK = ("period", "age")
 
 # What a slot may name besides parameters, the clock, and functions of these. `next` is a realised process; a
-# `next_<state>` that a law computes counts as what the law needs. None: a function, bound by the slots that use it.
+# `next_<state>` that a law computes counts as what the law needs. None: a function, bound by the slots that
+# use it.
 SCOPES: dict[str, tuple[str, ...] | None] = {
     "function": None,
     "state bound": (),
@@ -187,9 +189,18 @@ class Graph:
         """True where `target` is known only after the decision."""
         return bool(self.leaves(target, "shock", "next"))
 
+    @cached_property
+    def _composed(self) -> dict[Any, Callable[..., dict[str, Any]]]:
+        return {}
+
     def compose(self, targets: Iterable[str], given: Iterable[str] = ()) -> Callable[..., dict[str, Any]]:
         """One function of leaves (and of nodes that are `given`) that returns a dict of the targets."""
-        targets, given = list(dict.fromkeys(targets)), set(given)
+        cached = (tuple(targets), tuple(given))
+        if cached not in self._composed:
+            self._composed[cached] = self._compose(list(dict.fromkeys(cached[0])), set(cached[1]))
+        return self._composed[cached]
+
+    def _compose(self, targets: list[str], given: set[str]) -> Callable[..., dict[str, Any]]:
         if not targets:
             return lambda **_: {}
         functions = {name: node for name, node in self.nodes.items() if name not in given}
@@ -219,7 +230,7 @@ class Graph:
         return used
 
     def literals(self) -> dict[str, Any]:
-        """The literal numbers of the statement, by the name under which they travel; by period where by age."""
+        """The literal numbers of the statement, by the name under which they travel."""
         quantities = [slot.quantity for slot in self.slots.values()]
         return {q.key: self._on_clock(q) for q in quantities if q.function is None}
 
@@ -240,7 +251,7 @@ class Graph:
                 f"{self.where}the bounds of the actions name each other in a circle: {circle}."
             ) from None
 
-    # -- checks ---------------------------------------------------------------------------------------------------
+    # -- checks
 
     def _on_clock(self, q: Quantity) -> Any:
         if isinstance(q.literal, ByPeriod | ByAge):
@@ -262,8 +273,8 @@ class Graph:
                     continue
                 options = [key for key in known if key.startswith(RESERVED_PREFIXES)]
                 raise ModelError(
-                    f"{slot.quantity.label} names {name!r}, which is reserved and does not exist here."
-                    f"{nearest(name, options)} It can name {listed(sorted(options))}."
+                    f"{slot.quantity.label} names {name!r}, which is reserved and does not exist "
+                    f"here.{nearest(name, options)} It can name {listed(sorted(options))}."
                 )
 
     def _check_cycles(self) -> None:
@@ -292,6 +303,6 @@ class Graph:
         clock = [key for key in self.kinds if self.kinds[key] == "clock"]
         may = ", ".join(["parameters", *clock, *(_ALLOWED[kind] for kind in allowed)])
         return (
-            f"{slot.quantity.label} names {_KINDS[self.kinds[name]]} {name!r}{through}; it may name {may}, and "
-            "functions of these."
+            f"{slot.quantity.label} names {_KINDS[self.kinds[name]]} {name!r}{through}; it may name {may}, "
+            "and functions of these."
         )

@@ -11,7 +11,8 @@ class Markov:
     """The law of a discrete state that gives probabilities.
 
     Args:
-        probabilities: a Quantity; pointwise, the probability of each category tomorrow, shape (n,), summing to one.
+        probabilities: a Quantity; pointwise, the probability of each category tomorrow, shape (n,), summing
+            to one.
     """
 
     probabilities: QuantityLike

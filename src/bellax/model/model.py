@@ -2,7 +2,8 @@
 
 V_t(s) = max over a of E[ r(s, a, w, s') + b V_{t+1}(s') ],  s' = law(s, a, w),  V_T = terminal.
 
-The state is seen, the action chosen, the shock realised, the reward paid, and the next state reached, in this order.
+The state is seen, the action chosen, the shock realised, the reward paid, and the next state reached, in this
+order.
 """
 
 import math
@@ -30,8 +31,8 @@ class Model(Slots, _parameters.Statement):
         regimes: regimes by name; the other slots are then shared by all of them.
 
     Raises:
-        ModelError: if a name is reserved, doubled or unknown, a slot names what it may not, a state has no law, a
-            horizon has no decision; the message names the slot.
+        ModelError: if a name is reserved, doubled or unknown, a slot names what it may not, a state has no
+            law, a horizon has no decision; the message names the slot.
     """
 
     horizon: int | float | Ages = math.inf
@@ -44,11 +45,10 @@ class Model(Slots, _parameters.Statement):
         checks.check_regimes(self, self.regimes)
         for graph in self.graphs.values():
             checks.check_regime(graph, self.clock)
+        checks.check_mappings(self.graphs)
         _parameters.entries(self)
         _ = self.active_periods
-        if self.regimes is not None:
-            checks.check_mappings(self.graphs)
-            self.boundaries()
+        self.boundaries()
 
     @cached_property
     def clock(self) -> Clock:
@@ -84,8 +84,8 @@ class Model(Slots, _parameters.Statement):
         """The graph of a model with one regime."""
         if self.regimes is not None:
             raise ModelError(
-                f"this model has the regimes {listed(self.graphs)}; models of several regimes can be stated, validated "
-                "and printed, and cannot be solved by this version of bellax."
+                f"this model has the regimes {listed(self.graphs)}; models of several regimes can be stated, "
+                "validated and printed, and cannot be solved by this version of bellax."
             )
         return self.graphs[""]
 
@@ -102,17 +102,17 @@ class Model(Slots, _parameters.Statement):
         """Which law gives each state its value at each boundary between regimes, and why.
 
         Args:
-            parameters: as the method `parameters` returns them. Without them those boundaries are left out whose
-                `next_regime` evaluates only with the shapes of the parameters.
+            parameters: as the method `parameters` returns them. Without them those boundaries are left out
+                whose `next_regime` evaluates only with the shapes of the parameters.
         """
         return boundaries(self, parameters)
 
     def template(self, regime: str | None = None) -> Any:
-        """The parameters: a pandas DataFrame of name, where it is used, default, and annotated shape or type."""
+        """The parameters: a pandas DataFrame of name, where it is used, default and annotation."""
         return _parameters.template(self, regime)
 
     def parameters(self, given: Mapping[str, Any], horizon: int | None = None) -> dict[str, Any]:
-        """The parameters as the solvers take them: checked, defaults filled in, pandas objects aligned, floats.
+        """The parameters as solvers take them: checked, defaults filled in, tables aligned, floats.
 
         Args:
             given: values by name; those of one regime under its name.

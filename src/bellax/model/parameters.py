@@ -1,7 +1,7 @@
 """Parameters: what a model needs, and what a user gave, brought together.
 
-Parameters are a dict that every solver takes as an argument. A model of regimes looks a name up in its regime's own
-dict first, `params["retired"]["growth"]`, then in the outer one.
+Parameters are a dict that every solver takes as an argument. A model of regimes looks a name up in its
+regime's own dict first, `params["retired"]["growth"]`, then in the outer one.
 """
 
 import abc
@@ -49,8 +49,8 @@ def entries(model: Statement) -> list[Entry]:
     """Every parameter of every regime, in the order in which the model names them.
 
     Raises:
-        ModelError: if a parameter has two defaults in one regime, is a state, an action, a shock or a function in
-            another regime, or has the name of a regime.
+        ModelError: if a parameter has two defaults in one regime, is a state, an action, a shock or a
+            function in another regime, or has the name of a regime.
     """
     elsewhere = kinds(graph.regime for graph in model.graphs.values()) if len(model.graphs) > 1 else {}
     return [
@@ -65,7 +65,9 @@ def _uses(model: Statement, regime: str, graph: Graph) -> dict[str, list[Quantit
     for state, source, target, law in mappings(graph, regime):
         q = mapping_quantity(state, source, target, law)
         known = source_names(model.graphs[source]) | source_names(graph)
-        for name in q.names if q is not None else ():
+        if q is None:
+            continue
+        for name in q.names:
             if name not in known and not name.startswith("next_"):
                 used.setdefault(name, []).append(q)
     return used
@@ -82,8 +84,8 @@ def _entry(
     where = tuple(q.label.removeprefix(graph.where) for q in uses)
     if name in elsewhere:
         raise ModelError(
-            f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime and does "
-            f"not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
+            f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime "
+            f"and does not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
         )
     if name in graphs:
         raise ModelError(
@@ -162,7 +164,7 @@ def lookup(found: Mapping[str, Any], regime: str) -> dict[str, Any]:
 
 
 def categories(model: Statement) -> Categories:
-    """Labels and values of every discrete state and action; those of the first regime where several have one."""
+    """Labels and values of every discrete state and action."""
     found: dict[str, Any] = {}
     for key, graph in model.graphs.items():
         spaces = {**graph.regime.states, **getattr(graph.regime, "actions", {})}
@@ -196,11 +198,14 @@ def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
     for regime, graph in model.graphs.items():
         seen = lookup(found, regime)
         for slot in graph.slots.values():
-            if slot.quantity.alias and slot.quantity.names[0] in seen:
-                name = slot.quantity.names[0]
-                problem = slot.problem(seen[name])
-                if problem:
-                    raise ParameterError(f"parameter {name!r}, the {slot.quantity.label}, {problem}")
+            name = slot.quantity.names[0] if slot.quantity.alias else ""
+            problem = slot.problem(seen[name]) if name in seen else None
+            if problem:
+                label = slot.quantity.label.removeprefix(graph.where)
+                where = f" in regime {regime!r}" if regime else ""
+                whole = not isinstance(seen[name], ByPeriod) and np.ndim(seen[name]) > len(slot.shape or ())
+                hint = " For one value a period use bx.by_period(...)." if whole else ""
+                raise ParameterError(f"parameter {name!r}, the {label}{where}, {problem}{hint}")
 
 
 def _check_surplus(model: Statement, needed: list[Entry], shared: Mapping, nested: Mapping) -> None:
@@ -228,13 +233,17 @@ def _missing_message(model: Statement, missing: list[Entry]) -> str:
     for e in missing:
         where = f" in regime {e.regime!r}" if e.regime else ""
         parts.append(
-            f"{e.name!r} (named by {', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
+            f"{e.name!r} (named by "
+            f"{', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
         )
-    return f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a parameter."
+    return (
+        f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a "
+        "parameter."
+    )
 
 
 def signature(found: Mapping[str, Any], regime: str) -> tuple[Any, ...]:
-    """The shapes of the parameters of one regime: what has to be equal for its functions to give equal shapes."""
+    """The shapes of the parameters of one regime, on which the shapes of its slots depend."""
     return tuple(
         (
             name,

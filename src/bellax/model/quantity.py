@@ -1,7 +1,8 @@
 """Quantities: wherever a model takes a number it takes a number, a name, or a function of names.
 
-A `Quantity` is the common form of the three: the names it needs, and a function of them. A literal number needs no
-names; its value travels to the compiled program as an argument, under the label of its slot, like any parameter.
+A `Quantity` is the common form of the three: the names it needs, and a function of them. A literal number
+needs no names; its value travels to the compiled program as an argument, under the label of its slot, like
+any parameter.
 """
 
 import functools
@@ -46,7 +47,7 @@ class ByAge:
 
 
 def by_period(values: Any) -> ByPeriod:
-    """Marks an array as one value a period. Functions see the scalar of their period; a plain array is seen whole.
+    """Marks an array as one value a period. Functions see that of their period; a plain array is seen whole.
 
     Args:
         values: shape (t, ...), t at least the horizon.
@@ -62,8 +63,8 @@ def by_period(values: Any) -> ByPeriod:
 def by_age(series: Any) -> ByAge:
     """Marks a pandas Series or DataFrame, indexed by age in years, as one value an age.
 
-    Functions see the value of their age: a number of a Series, an array of a DataFrame or of a Series with further
-    levels, such as (age, health), whose labels are aligned with the categories.
+    Functions see the value of their age: a number of a Series, an array of a DataFrame or of a Series with
+    further levels, such as (age, health), whose labels are aligned with the categories.
     """
     if not is_table(series):
         raise ModelError(
@@ -88,7 +89,8 @@ class Quantity:
         literal: the number of a literal, else None.
         defaults: parameters with a default, and the default.
         annotations: annotated shapes or types, as text, by name.
-        local: further arguments, which whoever evaluates the quantity supplies; its value is then a function of them.
+        local: further arguments, which whoever evaluates the quantity supplies; its value is then a function
+            of them.
         alias: True where the user gave a name and not a function.
     """
 
@@ -136,9 +138,11 @@ def quantity(value: QuantityLike, label: str, local: tuple[str, ...] = ()) -> Qu
     Args:
         value: the number, name or function.
         label: the slot, for messages.
-        local: arguments of the function that are supplied where it is evaluated, and are no names of the model.
+        local: arguments of the function that are supplied where it is evaluated, and are no names of the
+            model.
     Raises:
-        ModelError: if a function has positional-only or variadic arguments, or the value is none of the three.
+        ModelError: if a function has positional-only or variadic arguments, or the value is none of
+            the three.
     """
     if isinstance(value, str):
         if not value.isidentifier():
@@ -156,8 +160,8 @@ def quantity(value: QuantityLike, label: str, local: tuple[str, ...] = ()) -> Qu
         return _from_function(value, label, local)
     if is_table(value):
         raise ModelError(
-            f"{label} is a pandas object. Make it a parameter, whose labels are aligned with the categories, or give "
-            "its .to_numpy()."
+            f"{label} is a pandas object. Make it a parameter, whose labels are aligned with the categories, "
+            "or give its .to_numpy()."
         )
     return Quantity(label, literal=_number(value, label))
 
@@ -192,8 +196,9 @@ def _from_function(function: Callable[..., Any], label: str, local: tuple[str, .
     for name, parameter in signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ModelError(
-                f"{label} has the argument {parameter}, whose names cannot be read. Name every argument: each is a "
-                "state, an action, a shock, next_<state>, a function of the model, period, age, or a parameter."
+                f"{label} has the argument {parameter}, whose names cannot be read. Name every argument: "
+                "each is a state, an action, a shock, next_<state>, a function of the model, period, age, "
+                "or a parameter."
             )
         if name in local:
             continue

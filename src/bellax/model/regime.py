@@ -1,8 +1,8 @@
 """A regime: everything that a model says, but its horizon.
 
-A model without regimes has one. Slots given to `Model` beside `regimes` are merged into every regime key by key; the
-value None removes a key. What is shared serves the regimes that can use it: the law of a state that a regime does not
-have, and a function that reads what a regime does not have, stay out of that regime.
+A model without regimes has one. Slots given to `Model` beside `regimes` are merged into every regime key by
+key; the value None removes a key. What is shared serves the regimes that can use it: the law of a state that
+a regime does not have, and a function that reads what a regime does not have, stay out of that regime.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +12,14 @@ from typing import Any
 from bellax.errors import ModelError, listed, nearest
 from bellax.model.preferences import ExtremeValue, Preferences
 from bellax.model.quantity import QuantityLike, quantity
-from bellax.model.shocks import Distribution
-from bellax.model.spaces import ActionSpace, StateSpace, agree
+from bellax.model.spaces import StateSpace, agree
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slots:
     """What a regime says. Every function is pointwise, and its argument names say what it needs.
+
+    In a regime beside shared slots, None in place of a value removes what is shared.
 
     Args:
         states: spaces of the states, by name.
@@ -39,22 +40,22 @@ class Slots:
         exit: how a state gets its value on leaving, by state, then by target regime.
     """
 
-    states: Mapping[str, StateSpace] = field(default_factory=dict)
-    actions: Mapping[str, ActionSpace] = field(default_factory=dict)
-    shocks: Mapping[str, Distribution] = field(default_factory=dict)
-    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    states: Mapping[str, Any] = field(default_factory=dict)
+    actions: Mapping[str, Any] = field(default_factory=dict)
+    shocks: Mapping[str, Any] = field(default_factory=dict)
+    functions: Mapping[str, Any] = field(default_factory=dict)
     transitions: Mapping[str, Any] = field(default_factory=dict)
     reward: QuantityLike = None
     discount: QuantityLike = None
-    constraints: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    constraints: Mapping[str, QuantityLike] = field(default_factory=dict)
     stop: QuantityLike = None
     terminal: QuantityLike = None
     preferences: Preferences | None = None
     taste_shocks: ExtremeValue | None = None
-    next_regime: Callable[..., Any] | None = None
+    next_regime: QuantityLike = None
     active: Callable[[Any], bool] | None = None
-    entry: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    exit: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    exit: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for slot in fields(Slots):
@@ -122,28 +123,28 @@ def _merge(name: str, shared: Slots, regime: Regime) -> Regime:
         for key in ours:
             if ours[key] is None and key not in theirs:
                 raise ModelError(
-                    f"regime {name!r}: {slot.name}[{key!r}] is None, which removes what is shared, and no such key is."
-                    f"{nearest(str(key), theirs)} Shared: {listed(theirs)}."
+                    f"regime {name!r}: {slot.name}[{key!r}] is None, which removes what is shared, and no "
+                    f"such key is.{nearest(str(key), theirs)} Shared: {listed(theirs)}."
                 )
         merged[slot.name] = {key: value for key, value in {**theirs, **ours}.items() if value is not None}
     return replace(regime, **merged)
 
 
-def _useful_laws(merged: Slots, own: Slots, states: set[str]) -> dict[str, Any]:
+def _useful_laws(merged: Slots, own: Regime | Terminal, states: set[str]) -> dict[str, Any]:
     """Laws without the shared ones of states that other regimes have and this one has not."""
     absent = states - set(merged.states)
     return {
         slot: {
             state: law
             for state, law in getattr(merged, slot).items()
-            if state not in absent - set(getattr(own, slot))
+            if state not in absent - set(getattr(own, slot, {}))
         }
         for slot in ("transitions", "entry", "exit")
     }
 
 
 def _useful_functions(
-    merged: Slots, own: Slots, elsewhere: Mapping[str, str]
+    merged: Slots, own: Regime | Terminal, elsewhere: Mapping[str, str]
 ) -> dict[str, Callable[..., Any]]:
     """Functions without the shared ones that read what other regimes have and this one has not."""
     functions = dict(merged.functions)
@@ -152,7 +153,9 @@ def _useful_functions(
         here |= {f"next_{state}" for state in merged.states}
         missing = {*elsewhere, *(f"next_{name}" for name in elsewhere if elsewhere[name] == "state")} - here
         useless = [
-            n for n, f in functions.items() if n not in own.functions and missing & {*quantity(f, n).names}
+            n
+            for n, f in functions.items()
+            if n not in getattr(own, "functions", {}) and missing & {*quantity(f, n).names}
         ]
         if not useless:
             return functions
@@ -161,7 +164,7 @@ def _useful_functions(
 
 
 def _ending(name: str, terminal: Terminal, shared: Slots, regimes: Mapping[str, Slots]) -> Slots:
-    """A terminal regime as slots: a terminal value, with the shared functions and the states that it reads."""
+    """A terminal regime as slots: its value, and the shared functions and the states that it reads."""
     functions: dict[str, Callable[..., Any]] = {}
     wanted = list(quantity(terminal.value, "value").names)
     for need in wanted:  # grows while it is walked
@@ -177,8 +180,8 @@ def _ending(name: str, terminal: Terminal, shared: Slots, regimes: Mapping[str, 
         for other in others:
             if not agree(spaces[first], spaces[other]):
                 raise ModelError(
-                    f"regime {name!r} reads {state!r}, whose categories differ between {first!r} and {other!r}. Say "
-                    f"which it sees: Terminal(value, states={{{state!r}: ...}}, entry=...)."
+                    f"regime {name!r} reads {state!r}, whose categories differ between {first!r} and "
+                    f"{other!r}. Say which it sees: Terminal(value, states={{{state!r}: ...}}, entry=...)."
                 )
         states[state] = spaces[first]
     return Slots(states=states, functions=functions, terminal=terminal.value, entry=terminal.entry)

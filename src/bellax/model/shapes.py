@@ -1,7 +1,7 @@
 """The shapes of what the slots give, found by evaluating them on shapes alone: no number is computed.
 
-This is what a model cannot know before it has parameters: whether a reward is a single number, whether a law gives its
-state's shape, which regimes `next_regime` names.
+This is what a model cannot know before it has parameters: whether a reward is a single number, whether a law
+gives its state's shape, which regimes `next_regime` names.
 """
 
 import math
@@ -42,7 +42,7 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
 
 
 def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: str = "") -> list[str] | None:
-    """The keys of the dict that a slot gives; None where it does not evaluate before the parameters are known.
+    """The keys of the dict that a slot gives; None where only parameters can tell.
 
     Raises:
         ModelError: if it gives no dict.
@@ -62,7 +62,7 @@ def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: 
 
 
 def environment(graph: Graph, parameters: Mapping[str, Any] | None, regime: str = "") -> Shapes:
-    """Shape and type of every leaf; a parameter that is not given has the shape of its default, else one number."""
+    """Shape and type of every leaf; a parameter not given has its default's shape, else one number."""
     env: Shapes = dict(graph.seen)
     env |= {key: shape_of(value) for key, value in graph.literals().items()}
     given = {} if parameters is None else {**parameters, **_nested(parameters, regime)}
@@ -103,8 +103,8 @@ def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:
         return ModelError(f"{slot.quantity.label} {problem}")
     listed = ", ".join(f"{name!r} has shape {shape}" for name, shape in arrays.items())
     return ParameterError(
-        f"{slot.quantity.label} {problem} Of the parameters that it reads, {listed}. A function sees an array whole; "
-        "for one value a period use bx.by_period(...)."
+        f"{slot.quantity.label} {problem} Of the parameters that it reads, {listed}. A function sees an "
+        "array whole; for one value a period use bx.by_period(...)."
     )
 
 

@@ -1,9 +1,12 @@
 """Distributions of shocks and of IID states: each knows its nodes and its draws.
 
 A distribution turns a *standard* rule, fixed by a number of nodes, into values by a pointwise function of its
-parameters, so that a parameter may depend on the state and the action and is differentiated. Weights may depend on
-parameters too (`Categorical`, `Jump`). Shocks are realised after the decision.
+parameters, so that a parameter may depend on the state and the action and is differentiated. Weights may
+depend on parameters too (`Categorical`, `Jump`). Shocks are realised after the decision.
 """
+
+# Each distribution names its own parameters where the base class has **parameters.
+# mypy: disable-error-code="override"
 
 import abc
 import math
@@ -22,6 +25,14 @@ from bellax.model.quantity import QuantityLike
 from bellax.numerics import rules
 
 
+def as_shape(shape: int | tuple[int, ...], what: str) -> tuple[int, ...]:
+    """The shape of an array, from that of a user, who may write n for (n,)."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(length < 1 for length in shape):
+        raise ModelError(f"{what} has shape {shape}; every length must be at least 1.")
+    return shape
+
+
 class Distribution(abc.ABC):
     """What a solver and a simulation ask of a distribution. Pointwise: the library vectorises.
 
@@ -29,7 +40,10 @@ class Distribution(abc.ABC):
         shape: shape of one value.
     """
 
-    shape: tuple[int, ...]
+    shape: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_shape(self.shape, type(self).__name__))
 
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, QuantityLike]:
@@ -37,10 +51,10 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
-        """Standard nodes, shape (q, d), and weights, shape (q,), for what a solver was given (None, a count or a rule).
+        """Standard nodes, shape (q, d), and weights, shape (q,).
 
         Args:
-            given: the entry of the solver's `quadrature=`.
+            given: the entry of the solver's `quadrature=`: None, a count or a rule.
             sizes: shapes of the parameters' values.
         """
 
@@ -73,7 +87,7 @@ class Distribution(abc.ABC):
 
 
 def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:
-    """What keeps an array, shape (..., n), from being probabilities along its last axis; None where nothing does."""
+    """What keeps an array, shape (..., n), from being probabilities along its last axis; or None."""
     if np.any(probabilities < 0):
         return f"holds the probability {np.min(probabilities):g}; none may be negative."
     total = np.sum(probabilities, axis=-1)
@@ -104,7 +118,7 @@ class Normal(Distribution):
 
     mean: QuantityLike = 0.0
     sd: QuantityLike = 1.0
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"mean": self.mean, "sd": self.sd}
@@ -128,7 +142,7 @@ class Lognormal(Distribution):
 
     mean: QuantityLike = 0.0
     sd: QuantityLike = 1.0
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"mean": self.mean, "sd": self.sd}
@@ -208,7 +222,7 @@ class Uniform(Distribution):
 
     lower: QuantityLike = 0.0
     upper: QuantityLike = 1.0
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"lower": self.lower, "upper": self.upper}
@@ -236,9 +250,10 @@ class Categorical(Distribution):
 
     values: QuantityLike = None
     probabilities: QuantityLike = None
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.values is None and self.probabilities is None:
             raise ModelError("Categorical needs values=, probabilities=, or both.")
         if self.values is None and self.shape != ():
@@ -254,7 +269,8 @@ class Categorical(Distribution):
         count = next(iter(sizes.values()))[0]
         if given not in (None, count):
             raise ModelError(
-                f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that."
+                f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change "
+                "that."
             )
         return rules.Nodes(jnp.arange(count, dtype=float)[:, None], jnp.full((count,), 1.0 / count))
 
@@ -312,9 +328,10 @@ class Jump(Distribution):
     mean: QuantityLike = 0.0
     sd: QuantityLike = 1.0
     largest: int = 6
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.shape != ():
             raise ModelError("Jump draws one value; for several declare several shocks.")
         if self.largest < 1:

@@ -23,7 +23,8 @@ def regime_graph(regime: Slots, where: str = "", clock: Clock | None = None) -> 
     """The graph of a regime.
 
     Raises:
-        ModelError: if a name is reserved, doubled or unknown, or a slot names what its row of `SCOPES` forbids.
+        ModelError: if a name is reserved, doubled or unknown, or a slot names what its row of `SCOPES`
+        forbids.
     """
     check_names(regime, ("states", "actions", "shocks", "functions"), where)
     check_laws(regime, where)
@@ -169,8 +170,8 @@ def check_laws(regime: Any, where: str) -> None:
     for name, law in regime.transitions.items():
         if name not in regime.states:
             raise ModelError(
-                f"{where}transitions has a law for {name!r}, which is no state.{nearest(name, regime.states)} "
-                f"States: {listed(regime.states)}."
+                f"{where}transitions has a law for {name!r}, which is no "
+                f"state.{nearest(name, regime.states)} States: {listed(regime.states)}."
             )
         space = regime.states[name]
         if isinstance(space, PROCESSES):

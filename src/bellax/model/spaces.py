@@ -1,7 +1,8 @@
 """The sets that states and actions live in, and the processes that move by themselves.
 
-`Continuous` is a box, `Discrete` a finite set. A process state (`MarkovChain`, `AR1`, `IID`) is seen before the
-decision and brings its own law. None of them says how many nodes a grid gives it: that is the solver's business.
+`Continuous` is a box, `Discrete` a finite set. A process state (`MarkovChain`, `AR1`, `IID`) is seen before
+the decision and brings its own law. None of them says how many nodes a grid gives it: that is the solver's
+business.
 """
 
 import enum
@@ -14,7 +15,7 @@ import numpy as np
 
 from bellax.errors import ModelError
 from bellax.model.quantity import QuantityLike, is_literal
-from bellax.model.shocks import Distribution, not_a_distribution
+from bellax.model.shocks import Distribution, as_shape, not_a_distribution
 from bellax.numerics import scales
 
 
@@ -25,21 +26,19 @@ class Continuous:
     Args:
         lower: smallest value, a Quantity; for an action it may name states and other actions.
         upper: largest value, likewise. A state's bounds say where grids live; they are not constraints.
-        scale: how distance is measured: `bx.scales.linear`, `log`, `asinh(unit)`, `power(exponent)`, or a pair of
-            functions (forward, inverse). Grids use it by default.
+        scale: how distance is measured: `bx.scales.linear`, `log`, `asinh(unit)`, `power(exponent)`, or a
+            pair of functions (forward, inverse). Grids use it by default.
         shape: shape of the arrays that functions see; () for a number.
     """
 
     lower: QuantityLike = -math.inf
     upper: QuantityLike = math.inf
     scale: Any = scales.linear
-    shape: tuple[int, ...] = ()
+    shape: Any = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", scales.as_scale(self.scale))
-        shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
-        if any(length < 1 for length in shape):
-            raise ModelError(f"a Continuous space has shape {shape}; every length must be at least 1.")
+        shape = as_shape(self.shape, "a Continuous space")
         object.__setattr__(self, "shape", shape)
         if (
             is_literal(self.lower)
@@ -63,7 +62,7 @@ class Continuous:
 
 @dataclass(frozen=True, eq=False)
 class Discrete:
-    """A finite set. Functions see the integer of an IntEnum member or of range(n), or the number of a value list.
+    """A finite set. Functions see the code of an IntEnum or of range(n), or the number of a value list.
 
     Args:
         categories: an IntEnum, a number of categories, or a list of distinct numbers.
@@ -95,10 +94,11 @@ class MarkovChain:
     """A finite Markov chain, seen before the decision.
 
     Args:
-        categories: an IntEnum, a list of numbers, or a Quantity that gives them (functions see the integer or the number).
+        categories: an IntEnum, a list of numbers, or a Quantity that gives them (functions see the integer or
+            the number).
         transition: a Quantity, rows today, columns tomorrow, shape (n, n); rows sum to one.
-        row_tolerance: how far a row may be from one before it is an error. Published tables are often off in the
-            last digit; they are used as they are.
+        row_tolerance: how far a row may be from one before it is an error. Published tables are often off in
+            the last digit; they are used as they are.
         intensity: in continuous time, instead of `transition`: rates, rows sum to zero, shape (n, n).
     """
 
@@ -190,7 +190,7 @@ class IID:
 
 
 def agree(a: Any, b: Any) -> bool:
-    """True where a value of the state space `a` is one of `b`: the same categories, or numbers of the same shape."""
+    """True where a value of space `a` is one of `b`: the same categories, or numbers of one shape."""
     discrete = [isinstance(space, Discrete | MarkovChain) for space in (a, b)]
     if all(discrete):
         if a.values is None or b.values is None:
@@ -206,7 +206,6 @@ def _shape(space: Any) -> tuple[int, ...]:
 
 
 StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | IID
-ActionSpace: TypeAlias = Continuous | Discrete
 PROCESSES = (MarkovChain, AR1, IID)
 
 
@@ -225,15 +224,16 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
     if isinstance(given, type) and issubclass(given, enum.Enum):
         if not issubclass(given, enum.IntEnum):
             raise ModelError(
-                f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum, not {given.__base__.__name__}: "
-                "functions compare an array with a member, and only an integer compares."
+                f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum. Functions compare an "
+                "array with a member, and only an integer compares; of another member it is silently False."
             )
         members = list(given)
         labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
         if values.tolist() != list(range(len(members))):
             raise ModelError(
-                f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this order. "
-                "Functions see the code, and look it up in arrays; for other numbers give a list of them."
+                f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this "
+                "order. Functions see the code, and look it up in arrays; for other numbers give a list of "
+                "them."
             )
     elif isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)

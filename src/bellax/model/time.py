@@ -1,7 +1,7 @@
 """Horizons: a number of periods, infinity, or ages.
 
-With horizon T decisions are taken in periods 0..T-1, and `terminal` is the value at T. `Ages(25, 95)` takes decisions
-at both ends.
+With horizon T decisions are taken in periods 0..T-1, and `terminal` is the value at T. `Ages(25, 95)` takes
+decisions at both ends.
 """
 
 import math

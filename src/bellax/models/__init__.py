@@ -1,1 +1,40 @@
-"""The gallery: one classic model a file, with its reference."""
+"""The gallery: one classic model a file, with its reference.
+
+Every module here defines `model`, `params`, `solver` (the one that suits it), `start` (states by name, for
+simulation), `periods` (how long to simulate, or None for the model's own horizon), and `checks()`, which
+solves the model and compares it with its reference, a `Check` for each quantity.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+from bellax import ModelError
+
+_HELPERS = ("check", "comparison", "references")
+
+
+def names() -> tuple[str, ...]:
+    """The models of the gallery, in alphabetical order."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in found if not name.startswith("_") and name not in _HELPERS))
+
+
+def load(name: str) -> ModuleType:
+    """The module of one model.
+
+    Raises:
+        ModelError: if the gallery has no model of that name; the message names the nearest.
+    """
+    check_name(name)
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def check_name(name: str) -> None:
+    """Raises ModelError, with the nearest name, where the gallery has no such model."""
+    known = names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ModelError(f"the gallery has no model {name!r}.{hint} It has {', '.join(known) or 'none'}.")

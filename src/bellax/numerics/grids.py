@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from bellax.errors import ModelError
 from bellax.numerics import scales
+from bellax.numerics.scalar import take
 
 
 @dataclass(frozen=True)
@@ -114,31 +115,31 @@ class Line(eqx.Module):
         y = self.scale.forward(x)
         if self.given is not None:
             inner = jnp.searchsorted(self.given, y, side="right").astype(jnp.int32) - 1
-            index = jnp.clip(inner, 0, self.count - 2)
-            width = self.given[index + 1] - self.given[index]
-            return Cell(index, (y - self.given[index]) / width, width)
+            index = lax.clamp(0, inner, self.count - 2)
+            left = take(self.given, index)
+            width = take(self.given, index + 1) - left
+            return Cell(index, (y - left) / width, width)
         t = (y - self.origin) * (1 / self.step)
-        index = jnp.clip(t, 0, self.count - 2).astype(jnp.int32)
+        index = lax.clamp(0.0, t, self.count - 2.0).astype(jnp.int32)
         return Cell(index, t - index.astype(t.dtype), self.step)
 
 
-def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any) -> Line:
+def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any, quick: bool = False) -> Line:
     """The line between two bounds that a specification asks for.
 
     Args:
-        spec: a count, `Scaled`, `Regular` or `Given`.
+        spec: `Scaled`, `Regular` or `Given`.
         lower: first node, in the units of the state.
         upper: last node.
         scale: the scale that the space declares.
+        quick: whether points are located in planes of candidates, where a quick logarithm pays.
     """
+    own = scales.linear if isinstance(spec, Regular) else spec.scale
+    chosen = scale if own is None else scales.as_scale(own)
+    chosen = scales.quick(chosen) if quick else chosen
     if isinstance(spec, Given):
-        chosen = scale if spec.scale is None else scales.as_scale(spec.scale)
         y = chosen.forward(jnp.asarray(spec.nodes))
         return Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y)
-    if isinstance(spec, Regular):
-        chosen = scales.linear
-    else:
-        chosen = scale if spec.scale is None else scales.as_scale(spec.scale)
     first, last = chosen.forward(lower), chosen.forward(upper)
     return Line(chosen, spec.count, first, (last - first) / (spec.count - 1))
 

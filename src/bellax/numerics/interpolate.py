@@ -3,7 +3,7 @@
 Tables are flat, and a point is a base index (the discrete part of the state) plus one cell a dimension. Multilinear:
 sum over the 2^d corners. Hermite: on every dimension the cubic with values v0, v1 and slopes d0, d1 at the ends,
 
-    H(t) = h00 v0 + h10 w d0 + h01 v1 + h11 w d1,   h00 = (1 + 2t)(1 - t)^2, h10 = t (1 - t)^2, ...,
+    H(t) = v0 + t d0 + t^2 (3 (v1 - v0) - 2 d0 - d1) + t^3 (d0 + d1 - 2 (v1 - v0)),
 
 and its tensor product in several: 2^d tables (value, slopes, mixed slopes). Slopes limited to the range of the adjacent
 secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
@@ -12,7 +12,6 @@ A node may be minus infinity. Its cell is then minus infinity but at the other n
 so that a weight of zero gives zero.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from jaxtyping import Float, Int
 
 from bellax.errors import ModelError
 from bellax.numerics.grids import Cell, Line
+from bellax.numerics.scalar import take, where
 
 EXTRAPOLATIONS = ("linear", "constant", "extend")
 
@@ -90,7 +90,7 @@ def multilinear(
         strides: distance of neighbours in the flat table, one a dimension.
     """
     if not cells:
-        return table[base]
+        return take(table, base)
     cell, stride = cells[0], strides[0]
     t = cell.fraction if rule.extrapolation == "linear" else _clipped(cell.fraction)
     left = base + cell.index * stride
@@ -100,19 +100,21 @@ def multilinear(
 
 
 def _clipped(t: Float[Array, ""]) -> Float[Array, ""]:
-    # not jnp.clip, whose derivative is one half at the ends: nodes are ends
-    return jnp.where(t < 0, 0.0, jnp.where(t > 1, 1.0, t))
+    # not clip, whose derivative is one half at the ends: nodes are ends
+    return where(t < 0, 0.0, where(t > 1, 1.0, t))
 
 
-def hermite_basis(cell: Cell, extrapolation: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Weights of (value, slope) at the left node and at the right one."""
+def cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation: str) -> Array:
+    """The cubic with values v and slopes d at the ends of a cell, off the grid continued as asked."""
+    d0, d1 = d0 * cell.width, d1 * cell.width
     t = cell.fraction if extrapolation == "extend" else _clipped(cell.fraction)
-    s = 1 - t
-    h00, h10, h01, h11 = (1 + 2 * t) * s * s, t * s * s, t * t * (3 - 2 * t), -t * t * s
-    if extrapolation == "linear":
-        h10 = h10 + jnp.where(cell.fraction < 0, cell.fraction, 0.0)
-        h11 = h11 + jnp.where(cell.fraction > 1, cell.fraction - 1, 0.0)
-    return (h00, h10 * cell.width), (h01, h11 * cell.width)
+    rise = v1 - v0
+    bend = d0 + d1 - 2 * rise
+    value = v0 + t * (d0 + t * ((rise - d0 - bend) + t * bend))
+    if extrapolation != "linear":
+        return value
+    beyond = cell.fraction - t
+    return value + beyond * where(beyond < 0, d0, d1)
 
 
 def hermite(
@@ -130,18 +132,17 @@ def hermite(
         cells: one a dimension.
         strides: distance of neighbours in the flat tables, one a dimension.
     """
-    bases = [hermite_basis(cell, rule.extrapolation) for cell in cells]
-    total = jnp.zeros((), tables[0].dtype)
-    for corner in itertools.product((0, 1), repeat=len(cells)):
-        index = base
-        for side, cell, stride in zip(corner, cells, strides, strict=True):
-            index = index + (cell.index + side) * stride
-        for position, table in enumerate(tables):
-            weight = jnp.ones((), table.dtype)
-            for k, side in enumerate(corner):
-                weight = weight * bases[k][side][(position >> k) & 1]
-            total = total + weight * table[index]
-    return total
+
+    def reduced(k: int, index: Array, position: int) -> Array:
+        if k == len(cells):
+            return take(tables[position], index)
+        left = index + cells[k].index * strides[k]
+        ends = [
+            reduced(k + 1, node, position | slope << k) for node in (left, left + strides[k]) for slope in (0, 1)
+        ]
+        return cubic(*ends, cells[k], rule.extrapolation)
+
+    return reduced(0, base, 0)
 
 
 def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Array:

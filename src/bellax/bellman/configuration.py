@@ -1,0 +1,102 @@
+"""A solver's configuration as text and back: a fixed list of bellax's own frozen dataclasses, and nothing else.
+
+Each object becomes `{"class": "grids.Scaled", "count": 100, "scale": null}`. What is read is built by the constructors
+of the classes named here (and of the solvers, which the reader passes), so a file can run no code of its own.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bellax.bellman.enumeration import Enumerate
+from bellax.bellman.golden import Golden
+from bellax.bellman.newton import Newton
+from bellax.bellman.options import GridSolver
+from bellax.errors import ModelError, SolveError
+from bellax.numerics import grids, interpolate, rules, scales
+
+_GROUPS: dict[str, tuple[type, ...]] = {
+    "grids": (grids.Scaled, grids.Regular, grids.Given, grids.Rouwenhorst, grids.Tauchen),
+    "interpolants": (interpolate.Linear, interpolate.Hermite),
+    "maximise": (Enumerate, Golden, Newton),
+    "quadrature": rules.RULES,
+    "scales": (scales.Linear, scales.Log, scales.Asinh, scales.Power, scales.Octave),
+}
+_CLASSES = {f"{group}.{kind.__name__}": kind for group, kinds in _GROUPS.items() for kind in kinds}
+_LABELS = {kind: label for label, kind in _CLASSES.items()}
+_PACKAGE = __name__.partition(".")[0]
+
+
+def encode(solver: GridSolver) -> str:
+    """A solver as JSON.
+
+    Raises:
+        ModelError: if it holds what cannot be stored: functions that a user gave for a scale, or a class of their own.
+    """
+    return json.dumps(_encoded(solver, "the solver"))
+
+
+def decode(text: str, solvers: Mapping[str, type]) -> GridSolver:
+    """A solver from JSON.
+
+    Args:
+        text: what `encode` gave.
+        solvers: the classes of solvers that may be built, by name.
+    Raises:
+        SolveError: if the text names anything else, or does not fit the constructors.
+    """
+    classes = {**_CLASSES, **{f"solvers.{name}": kind for name, kind in solvers.items()}}
+    try:
+        solver = _decoded(json.loads(text), classes)
+    except (ValueError, TypeError, KeyError, AttributeError, ModelError) as error:
+        raise SolveError(f"the solver in the file cannot be rebuilt: {error}. Solve again.") from error
+    if not isinstance(solver, GridSolver):
+        raise SolveError(f"the file holds {solver!r} in place of a solver. Solve again.")
+    return solver
+
+
+def _encoded(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.integer | np.floating):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {"dict": {str(name): _encoded(entry, f"{where}[{name!r}]") for name, entry in value.items()}}
+    if value in (scales.asinh, scales.power):
+        return _encoded(value(), where)
+    label = _label(type(value))
+    if label is not None:
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {"class": label, **{name: _encoded(entry, f"{name} of {label}") for name, entry in fields.items()}}
+    if isinstance(value, tuple | list) and not any(callable(entry) for entry in value):
+        return [_encoded(entry, where) for entry in value]
+    raise ModelError(
+        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions. "
+        "For a scale use bx.scales.log, asinh(unit) or power(exponent), or grids.Given(nodes); or declare the functions "
+        "as the scale of the state, in the model."
+    )
+
+
+def _label(kind: type) -> str | None:
+    if issubclass(kind, GridSolver) and kind.__module__.partition(".")[0] == _PACKAGE:
+        return f"solvers.{kind.__name__}"
+    return _LABELS.get(kind)
+
+
+def _decoded(value: Any, classes: Mapping[str, type]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decoded(entry, classes) for entry in value)
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {name: _decoded(entry, classes) for name, entry in value["dict"].items()}
+    fields = dict(value)
+    label = fields.pop("class")
+    if label not in classes:
+        raise KeyError(f"{label} is no class that a file may name")
+    return classes[label](**{name: _decoded(entry, classes) for name, entry in fields.items()})

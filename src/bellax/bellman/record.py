@@ -1,0 +1,134 @@
+"""What a file holds of a solved model: V with its axes and nodes, parameters, numbers about the solve, and whose it is."""
+
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.configuration import encode
+from bellax.bellman.continuation import Value
+from bellax.bellman.setting import Arguments, Setting
+from bellax.errors import ModelError
+from bellax.model.fingerprint import fingerprint, parts
+from bellax.model.quantity import ByPeriod
+from bellax.model.spaces import Discrete, MarkovChain
+from bellax.model.time import Ages
+from bellax.numerics.archive import Archive, Variable
+
+FORMAT = "1"
+# Names that NetCDF 3 or this format keep for themselves; a state of that name gets an underscore.
+_TAKEN = {"value", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
+_TAKEN |= {"float", "real", "double", "bool", "string"}
+
+
+def record(
+    setting: Setting, arguments: Arguments, values: Value, code: Array, stats: Mapping[str, Array]
+) -> Archive:
+    """The archive of a solution.
+
+    Raises:
+        ModelError: if the solver's configuration holds functions, or the solution is being traced.
+    """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, values, code))):
+        raise ModelError("a solution cannot be saved under a transformation of jax; save the result outside of it.")
+    lead = ("period",) if setting.model.clock.finite else ()
+    axes = (*lead, *axis_names(setting))
+    lines = axes[len(axes) - len(setting.plan.lines) :]
+    variables = {"value": Variable(axes, np.asarray(values.levels), {"long_name": "value function at the nodes"})}
+    for name, slopes in zip(lines, values.slopes, strict=False):
+        what = {"long_name": f"derivative of the value along {name}, in the coordinate of its scale"}
+        variables[f"slope:{name}"] = Variable(axes, np.asarray(slopes), what)
+    variables["code"] = Variable((), np.asarray(code))
+    variables |= {f"stat:{name}": _plain(f"stat:{name}", number) for name, number in stats.items()}
+    literals = setting.plan.graph.literals()
+    variables |= {f"parameter:{k}": _parameter(k, v) for k, v in arguments.items() if k not in literals}
+    return Archive(variables, _coordinates(setting, arguments), _attributes(setting))
+
+
+def axis_names(setting: Setting) -> list[str]:
+    """Names of the axes of the mesh, in order."""
+    plan = setting.plan
+    lines = [c.name if plan.continuous[c.name].shape == () else f"{c.name}_{c.place}" for c in plan.lines]
+    names = [*plan.processes, *plan.discrete, *lines]
+    return [f"{name}_" if name in _TAKEN else name for name in names]
+
+
+def mesh_nodes(setting: Setting, arguments: Arguments) -> dict[str, np.ndarray]:
+    """Nodes along each axis of the mesh, in the units of the state; with the period as first axis where they move."""
+    moving, clock = moving_axes(setting, arguments), setting.model.clock
+
+    def nodes(arguments: Arguments, period: Array) -> dict[str, Array]:
+        mesh = setting.mesh(setting.environment(arguments, period))
+        along = [process.values for process in mesh.processes.values()] + list(mesh.discrete.values())
+        return dict(zip(axis_names(setting), along + [line.nodes for line in mesh.lines], strict=True))
+
+    if not moving:
+        return jax.tree.map(np.asarray, jax.jit(nodes)(arguments, jnp.zeros((), jnp.int32)))
+    found = jax.jit(jax.vmap(nodes, in_axes=(None, 0)))(arguments, jnp.arange(clock.count + 1, dtype=jnp.int32))
+    return {name: np.asarray(array if name in moving else array[0]) for name, array in found.items()}
+
+
+def moving_axes(setting: Setting, arguments: Arguments) -> set[str]:
+    """Axes whose nodes differ from period to period: bounds or process see the period, or a parameter by period."""
+    if not setting.model.clock.finite:
+        return set()
+    timed = {"period", "age"} | {name for name, value in arguments.items() if isinstance(value, ByPeriod)}
+    plan = setting.plan
+    nodes = {name: plan.process_nodes(name) for name in plan.processes}
+    nodes |= {name: [f"lower:{name}", f"upper:{name}"] for name in plan.continuous}
+    moving = {name for name, own in nodes.items() if any(plan.graph.reach(n) & timed for n in own)}
+    return {axis for axis, state in zip(axis_names(setting), _axis_states(setting), strict=True) if state in moving}
+
+
+def _axis_states(setting: Setting) -> list[str]:
+    return [*setting.plan.processes, *setting.plan.discrete, *(c.name for c in setting.plan.lines)]
+
+
+def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
+    moving = moving_axes(setting, arguments)
+    states = dict(zip(axis_names(setting), _axis_states(setting), strict=True))
+    found: dict[str, Variable] = {}
+    for name, array in mesh_nodes(setting, arguments).items():
+        lead = ("period",) if name in moving else ()
+        rest = tuple(f"component:{name}:{k}" for k in range(array.ndim - len(lead) - 1))
+        label = name if array.ndim == 1 else f"nodes:{name}"
+        found[label] = Variable((*lead, name, *rest), array, _labels(setting.plan.states[states[name]]))
+    clock = setting.model.clock
+    if clock.finite:
+        periods = np.arange(clock.count + 1)
+        found["period"] = Variable(("period",), periods.astype(np.int32))
+        if isinstance(setting.model.horizon, Ages):
+            found["age"] = Variable(("period",), clock.first + clock.years * periods.astype(float))
+    return found
+
+
+def _labels(space: Any) -> dict[str, str]:
+    labels = space.labels if isinstance(space, Discrete | MarkovChain) else None
+    return {"labels": ", ".join(labels)} if labels else {}
+
+
+def _parameter(name: str, value: Any) -> Variable:
+    if isinstance(value, ByPeriod):
+        return _plain(f"parameter:{name}", value.values, {"by_period": "yes"})
+    return _plain(f"parameter:{name}", value)
+
+
+def _plain(label: str, value: Any, attributes: Mapping[str, str] | None = None) -> Variable:
+    array = np.asarray(value)
+    return Variable(tuple(f"{label}:{k}" for k in range(array.ndim)), array, attributes or {})
+
+
+def _attributes(setting: Setting) -> dict[str, str]:
+    return {
+        "title": "a solution of bellax",
+        "format": FORMAT,
+        "solver": encode(setting.options),
+        "fingerprint": fingerprint(setting.model),
+        "model": json.dumps(parts(setting.model)),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+    }

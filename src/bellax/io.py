@@ -1,0 +1,123 @@
+"""Solutions in files: NetCDF that any tool reads, and that runs no code when it is loaded.
+
+A file belongs to the model that was solved. It holds no function, so the model is given again on loading, and refused
+where its fingerprint is another.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from bellax import solvers
+from bellax.bellman.configuration import decode
+from bellax.bellman.continuation import Value
+from bellax.bellman.record import FORMAT, axis_names
+from bellax.bellman.setting import Setting
+from bellax.errors import ModelError, SolveError, listed
+from bellax.model.fingerprint import differences, fingerprint, parts
+from bellax.model.model import Model
+from bellax.model.quantity import ByPeriod
+from bellax.numerics import archive
+from bellax.numerics.archive import Variable
+from bellax.numerics.interpolate import Hermite
+from bellax.solution import Solution
+from bellax.solve import setting_of
+
+
+def save(solution: Solution, path: str | os.PathLike[str]) -> None:
+    """Writes a solution to a NetCDF file, whole or not at all.
+
+    Args:
+        solution: what `bx.solve` returned.
+        path: of the file; what is there is replaced once the new one is complete.
+    Raises:
+        ModelError: if the solver's configuration holds functions, such as a scale of one's own for a grid.
+        SolveError: if the file cannot be written.
+    """
+    solution.save(path)
+
+
+def load(path: str | os.PathLike[str], model: Model) -> Solution:
+    """The solution in a file, whose value and policy are those that were saved, bit for bit.
+
+    Args:
+        path: of a file that `bx.save` wrote.
+        model: the model that was solved.
+    Raises:
+        ModelError: if the file is another model's; the message names the slots that differ.
+        SolveError: if there is no such file, or it is none of bellax's, damaged, or of another format or precision.
+    """
+    if not isinstance(model, Model):
+        raise ModelError(f"load takes the bx.Model that was solved, not {model!r}.")
+    stored = archive.read(path)
+    _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
+    _check_model(path, stored.attributes, model)
+    solver = decode(stored.attributes["solver"], {name: getattr(solvers, name) for name in solvers.__all__})
+    setting = setting_of(model, solver)
+    variables = stored.variables
+    arguments = setting.arguments(_parameters(variables))
+    values = _values(path, setting, variables)
+    stats = {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
+    return Solution(arguments, values, jnp.asarray(variables["code"].array), stats, setting)
+
+
+def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> None:
+    needed = ("format", "solver", "fingerprint", "model", "python", "value", "code")
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
+    if attributes["format"] != FORMAT:
+        raise SolveError(
+            f"{path} has format {attributes['format']}, and this version of bellax reads format {FORMAT}. Load it with "
+            "the version that saved it, or solve again."
+        )
+
+
+def _check_model(path: Any, attributes: Mapping[str, str], model: Model) -> None:
+    if attributes["fingerprint"] == fingerprint(model):
+        return
+    different = differences(parts(model), json.loads(attributes["model"]))
+    here, there = ".".join(platform.python_version_tuple()[:2]), attributes["python"]
+    note = "Give the model that was solved, or solve this one."
+    if here != there:
+        note += (
+            f" The file was written under Python {there} and this is {here}: functions are compared by their byte code, "
+            "which differs between the two; load it under the same version."
+        )
+    if "horizon" in different:
+        note += " After bx.solve(..., horizon=T) it is dataclasses.replace(model, horizon=T)."
+    raise ModelError(f"{path} holds a solution of another model: {', '.join(different)} differ. {note}")
+
+
+def _parameters(variables: Mapping[str, Variable]) -> dict[str, Any]:
+    return {
+        name: ByPeriod(variable.array) if "by_period" in variable.attributes else variable.array
+        for name, variable in _group(variables, "parameter").items()
+    }
+
+
+def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> Value:
+    levels = variables["value"].array
+    here = np.dtype(jnp.result_type(float))
+    if levels.dtype != here:
+        raise SolveError(
+            f"{path} is in {levels.dtype} and this process computes in {here}; set JAX_ENABLE_X64="
+            f"{int(levels.dtype == np.float64)} to load it."
+        )
+    axes = axis_names(setting)
+    lines = axes[len(axes) - len(setting.plan.lines) :] if isinstance(setting.interpolant, Hermite) else []
+    slopes = tuple(jnp.asarray(variables[f"slope:{name}"].array) for name in lines)
+    return Value(jnp.asarray(levels), slopes)
+
+
+def _group(variables: Mapping[str, Variable], prefix: str) -> dict[str, Variable]:
+    return {
+        name.partition(":")[2]: variable for name, variable in variables.items() if name.startswith(f"{prefix}:")
+    }
+
+

@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from bellax.bellman import monotone
 from bellax.bellman.candidates import candidates, relative, scan
 from bellax.bellman.maximum import Best, Maximiser, check_bounded, guarded
-from bellax.bellman.mesh import Point
+from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import Newton
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_names
-from bellax.numerics import loops
+from bellax.numerics import grids, loops
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Enumerate(Maximiser):
         grid: by continuous action, the number of candidates between its bounds, or `bx.grids.Given(values)`; 100 where
             nothing is said.
         single_peaked: continuous actions along which the objective rises, then falls: found by bisection.
-        monotone: by continuous action, a continuous state in which its optimum does not fall; with one action and a
-            solver that sweeps a grid, each level of a divide-and-conquer search is bracketed by the one before.
+        monotone: by continuous action, a continuous state in which its optimum does not fall; candidates are values,
+            `bx.grids.Given`. A solver that sweeps a grid then brackets each optimum by its neighbours'; a query at
+            one point, which has none, scans.
         polish: a `Newton` that starts from the best candidate.
     Raises:
         ModelError: for an option that the model cannot honour.
@@ -56,10 +59,38 @@ class Enumerate(Maximiser):
                 "Enumerate: monotone= and single_peaked= order the search along one continuous action, and the model "
                 f"has {len(plan.coordinates)}. Leave the option out, or use bx.maximise.Newton."
             )
+        self._check_monotone(plan)
         if self.single_peaked and plan.constraints:
             raise ModelError("Enumerate: single_peaked= cannot mask constraints; state them as bounds of the action.")
         if self.polish is not None:
             self.polish.check(plan)
+
+    def _check_monotone(self, plan: Plan) -> None:
+        for action, state in self.monotone.items():
+            if plan.continuous[state].shape != ():
+                raise ModelError(f"Enumerate: monotone= orders one number, and state {state!r} is an array.")
+            if not isinstance(self.grid.get(action), grids.Given):
+                raise ModelError(
+                    f"Enumerate: monotone= says that {action!r} does not fall in {state!r}, which is about its values. "
+                    f"Give them: grid={{{action!r}: bx.grids.Given(values)}}; shares of moving bounds may fall."
+                )
+        if self.monotone and (self.single_peaked or self.polish is not None):
+            raise ModelError("Enumerate: monotone= searches by itself; leave out single_peaked= and polish=.")
+
+    def search(
+        self, objective: Objective, mesh: Mesh, codes: dict, coordinates: tuple, combination: Int[Array, ""]
+    ) -> Best:
+        """The best of every state along the monotone line, where `coordinates` has None; the rest is fixed."""
+        nodes, absolute = candidates(objective.plan, self.grid, 100, "Enumerate")
+        found = monotone.search(objective, mesh, codes, coordinates, combination, nodes[0], absolute)
+        line = mesh.lines[coordinates.index(None)].coordinates
+
+        def share(y: Array, place: Array) -> Array:
+            point = mesh.point(codes, jnp.stack([y if entry is None else entry for entry in coordinates]))
+            return relative(objective, point, combination, nodes[0][place][None], absolute)
+
+        each = jnp.broadcast_to(found.evaluations / line.shape[0], line.shape)
+        return Best(found.value, jax.vmap(share)(line, found.place), each)
 
     def cells(self, plan: Plan) -> int:
         if self.single_peaked:

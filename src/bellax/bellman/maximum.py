@@ -72,6 +72,11 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
         found = jax.tree.map(lambda leaf: leaf[None], maximiser.best(objective, point, jnp.zeros((), jnp.int32)))
     else:
         found = jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32))
+    return best_combination(found)
+
+
+def best_combination(found: Best) -> Optimum:
+    """The optimum over combinations, which are the first axis."""
     place = first_maximum(found.value)
     value = take(found.value, place)
     return Optimum(

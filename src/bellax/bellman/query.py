@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.continuation import Value
+from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Objective
+from bellax.bellman.objective import Objective, as_float
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, optimum_at, stopping
 from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
@@ -56,6 +56,25 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     actions, _ = objective.actions(point, optimum.decision)
     values = jnp.where(is_barrier(optimum.choice_values), -jnp.inf, optimum.choice_values)
     return Chosen(decided(objective, point, optimum), actions, stopping(objective, point, optimum), values)
+
+
+def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callable[[Mapping[str, Array]], Array]:
+    """V after the last decision of a finite horizon, pointwise: the model's function of it, or else the interpolant.
+
+    Args:
+        last: V at the nodes of the last period; None counts as zero.
+    """
+    environment = setting.environment(arguments, setting.model.clock.count)
+    mesh = setting.mesh(environment)
+
+    def at(states: Mapping[str, Array]) -> Array:
+        if setting.plan.evaluate_terminal is not None:
+            return as_float(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"])
+        if last is None:
+            return jnp.zeros(())
+        return interpolated(last, mesh, setting.interpolant, mesh.locate(states, remember=True))
+
+    return at
 
 
 def check_period(model: Any, period: Any, age: float | None, last: bool) -> Any:

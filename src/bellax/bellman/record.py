@@ -12,6 +12,7 @@ from jax import Array
 
 from bellax.bellman.configuration import encode
 from bellax.bellman.continuation import Value
+from bellax.bellman.query import program
 from bellax.bellman.setting import Arguments, Setting
 from bellax.errors import ModelError
 from bellax.model.fingerprint import fingerprint, parts
@@ -60,7 +61,7 @@ def axis_names(setting: Setting) -> list[str]:
 
 def mesh_nodes(setting: Setting, arguments: Arguments) -> dict[str, np.ndarray]:
     """Nodes along each axis of the mesh, in the units of the state; with the period as first axis where they move."""
-    moving, clock = moving_axes(setting, arguments), setting.model.clock
+    moving = moving_axes(setting, arguments)
 
     def nodes(arguments: Arguments, period: Array) -> dict[str, Array]:
         mesh = setting.mesh(setting.environment(arguments, period))
@@ -68,9 +69,12 @@ def mesh_nodes(setting: Setting, arguments: Arguments) -> dict[str, np.ndarray]:
         return dict(zip(axis_names(setting), along + [line.nodes for line in mesh.lines], strict=True))
 
     if not moving:
-        return jax.tree.map(np.asarray, jax.jit(nodes)(arguments, jnp.zeros((), jnp.int32)))
-    found = jax.jit(jax.vmap(nodes, in_axes=(None, 0)))(arguments, jnp.arange(clock.count + 1, dtype=jnp.int32))
-    return {name: np.asarray(array if name in moving else array[0]) for name, array in found.items()}
+        compiled = program(setting, "nodes", lambda: jax.jit(nodes))
+        found = compiled(arguments, jnp.zeros((), jnp.int32))
+        return {name: np.asarray(found[name]) for name in axis_names(setting)}  # jax sorts dicts
+    compiled = program(setting, "all nodes", lambda: jax.jit(jax.vmap(nodes, in_axes=(None, 0))))
+    found = compiled(arguments, jnp.arange(setting.model.clock.count + 1, dtype=jnp.int32))
+    return {name: np.asarray(found[name] if name in moving else found[name][0]) for name in axis_names(setting)}
 
 
 def moving_axes(setting: Setting, arguments: Arguments) -> set[str]:
@@ -82,16 +86,17 @@ def moving_axes(setting: Setting, arguments: Arguments) -> set[str]:
     nodes = {name: plan.process_nodes(name) for name in plan.processes}
     nodes |= {name: [f"lower:{name}", f"upper:{name}"] for name in plan.continuous}
     moving = {name for name, own in nodes.items() if any(plan.graph.reach(n) & timed for n in own)}
-    return {axis for axis, state in zip(axis_names(setting), _axis_states(setting), strict=True) if state in moving}
+    return {axis for axis, state in zip(axis_names(setting), axis_states(setting), strict=True) if state in moving}
 
 
-def _axis_states(setting: Setting) -> list[str]:
+def axis_states(setting: Setting) -> list[str]:
+    """The state that each axis of the mesh belongs to, in order; a vector has an axis for each of its numbers."""
     return [*setting.plan.processes, *setting.plan.discrete, *(c.name for c in setting.plan.lines)]
 
 
 def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
     moving = moving_axes(setting, arguments)
-    states = dict(zip(axis_names(setting), _axis_states(setting), strict=True))
+    states = dict(zip(axis_names(setting), axis_states(setting), strict=True))
     found: dict[str, Variable] = {}
     for name, array in mesh_nodes(setting, arguments).items():
         lead = ("period",) if name in moving else ()

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Maximiser, Optimum, maximum
+from bellax.bellman.enumeration import Enumerate
+from bellax.bellman.maximum import Maximiser, Optimum, best_combination, maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import implicit
-from bellax.bellman.objective import Decision, Objective, as_float
+from bellax.bellman.objective import Decision, Objective, as_float, combinations
 from bellax.numerics.interpolate import Hermite, is_barrier
 from bellax.numerics.scalar import where
 
@@ -96,23 +97,56 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int) ->
     """One Bellman step: V(s) = max over a of Q(s, a) at every node of the mesh."""
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
-    def at(node: Node) -> Step:
-        return solve_node(maximiser, objective, mesh, node, slopes)
+    def at(node: Node, optimum: Optimum) -> Step:
+        return _step_at(objective, mesh, node, optimum, slopes)
 
-    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+    return _over_optima(at, maximiser, objective, mesh, memory)
 
 
-def solve_node(maximiser: Maximiser, objective: Objective, mesh: Mesh, node: Node, slopes: bool) -> Step:
-    """The Bellman step at one node."""
-    point = mesh.point(node.codes, node.coordinates)
-    optimum = optimum_at(maximiser, objective, point)
-
+def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool) -> Step:
     def value(coordinates: Array) -> Array:
         return decided(objective, mesh.point(node.codes, coordinates), optimum)
 
     level, steep = value_and_slopes(value, node.coordinates, slopes)
-    stop = stopping(objective, point, optimum)
+    stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum)
     return Step(Value(level, steep), optimum.decision, stop, optimum.feasible | stop, optimum.evaluations)
+
+
+def _over_optima(
+    function: Callable[[Node, Optimum], Any], maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int
+) -> Any:
+    """`function` of a node and the optimum there, at every node."""
+    if isinstance(maximiser, Enumerate) and maximiser.monotone:
+        optima = _in_order(maximiser, objective, mesh, memory)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(mesh.shape) :]), optima)
+        found = jax.vmap(function)(nodes_of(mesh), flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
+
+    def at(node: Node) -> Any:
+        return function(node, optimum_at(maximiser, objective, mesh.point(node.codes, node.coordinates)))
+
+    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+
+
+def _in_order(maximiser: Enumerate, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
+    """The optima of the mesh, each searched between those of its neighbours along the monotone line."""
+    (state,) = maximiser.monotone.values()
+    line = [component.name for component in mesh.plan.lines].index(state)
+    names = list(mesh.discrete_axes)
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [other.coordinates for k, other in enumerate(mesh.lines) if k != line]
+    objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
+    codes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32)
+
+    def at(*entries: Array) -> Optimum:
+        discrete, others = dict(zip(names, entries, strict=False)), list(entries[len(names) :])
+        coordinates = (*others[:line], None, *others[line:])
+        found = jax.vmap(lambda k: maximiser.search(objective, mesh, discrete, coordinates, k))(codes)
+        return jax.vmap(best_combination, in_axes=1)(found)
+
+    size = jnp.result_type(float).itemsize
+    optima = lay(at, axes, maximiser.cells(mesh.plan) * _PLANES, max(1, memory // size))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, len(axes), len(names) + line), optima)
 
 
 def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:
@@ -178,8 +212,8 @@ def improve(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int)
     """A Bellman step, and its policy frozen for evaluation."""
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
-    def at(node: Node) -> tuple[Step, Frozen]:
-        found = solve_node(maximiser, objective, mesh, node, slopes)
+    def at(node: Node, optimum: Optimum) -> tuple[Step, Frozen]:
+        found = _step_at(objective, mesh, node, optimum, slopes)
         combination, u = found.decision
 
         def optimal(coordinates: Array) -> Array:
@@ -191,7 +225,7 @@ def improve(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int)
             drift = jnp.where(jnp.isfinite(drift), drift, 0.0)
         return found, Frozen(found.decision, found.stop, drift)
 
-    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+    return _over_optima(at, maximiser, objective, mesh, memory)
 
 
 def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:

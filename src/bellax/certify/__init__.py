@@ -1,1 +1,6 @@
-"""."""
+"""Certificates: how wrong a solution can be, measured with more effort than was spent on solving."""
+
+from bellax.certify.certificate import Certificate
+from bellax.certify.certify import certify
+
+__all__ = ["Certificate", "certify"]

@@ -1,0 +1,91 @@
+"""Unit-free Euler errors: by which share of itself an action is off.
+
+At an interior optimum the derivative of Q vanishes, g = r_a + E[b dV(s')/ds' ds'/da] = 0, and near it a relative
+error e of the action makes g = -r_aa a e as long as tomorrow's value is right: the error is |g / (r_aa a)|. V(s') is the
+re-maximised value of tomorrow; its derivative is that of Q at tomorrow's optimum with u held fixed. With log utility and
+consumption this is the Euler error of Judd (1992), in units of consumption.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float
+
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Decision
+from bellax.bellman.setting import Setting
+from bellax.certify.stage import Stage, branches
+
+_EDGE = 1e-7  # in u: closer to a bound than this counts as being there
+
+
+class Euler(NamedTuple):
+    """Of each continuous number: the error, and whether it lies inside its bounds."""
+
+    error: Float[Array, "m"]
+    interior: Bool[Array, "m"]
+
+
+def unavailable(setting: Setting) -> str | None:
+    """Why a model has no Euler equation, or None."""
+    plan = setting.plan
+    if not plan.controls:
+        return "no continuous action"
+    if any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints):
+        return "a constraint on a continuous action"
+    if "slot:reward" not in plan.graph.slots or not plan.graph.leaves("slot:reward", "action") & set(plan.controls):
+        return "the reward does not see the action"
+    return None
+
+
+def euler(asked: Stage, point: Point, decision: Decision) -> Euler:
+    """Euler errors at one point.
+
+    Args:
+        decision: the one whose optimality is in question.
+    """
+    plan = asked.setting.plan
+    actions, _ = asked.objective.actions(point, decision)
+    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in plan.controls])
+    expected = _expected(asked, point, {name: actions[name] for name in plan.choices}, actions)
+
+    def along(direction: Array) -> tuple[Array, Array]:
+        def slopes(a: Array) -> tuple[Array, Array]:
+            return jax.jvp(expected, (a,), (direction,))[1]
+
+        (gradient, _), (_, curvature) = jax.jvp(slopes, (flat,), (direction,))
+        return gradient, curvature
+
+    gradient, curvature = jax.vmap(along)(jnp.eye(flat.shape[0]))
+    scale = jnp.abs(curvature * flat)
+    interior = (decision.u > _EDGE) & (decision.u < 1 - _EDGE)
+    error = jnp.where(scale > 0, jnp.abs(gradient) / jnp.where(scale > 0, scale, 1.0), jnp.nan)
+    return Euler(error, interior)
+
+
+def _expected(
+    asked: Stage, point: Point, choices: dict[str, Array], actions: dict[str, Array]
+) -> Callable[[Array], tuple[Array, Array]]:
+    """E[r + b V(s')] and E[r] of the continuous actions, with tomorrow's decisions held at those after `actions`."""
+    _, _, reached = branches(asked, point, actions)
+    decisions = jax.vmap(jax.vmap(asked.decide_next))(reached)
+
+    def expected(flat: Array) -> tuple[Array, Array]:
+        probability, outcome, following = branches(asked, point, choices | _assembled(asked.setting, flat))
+        value = jax.vmap(jax.vmap(asked.value_next))(following, decisions)
+        value = jnp.where(probability > 0, value, 0.0)
+        reward = jnp.sum(jnp.sum(probability, axis=1) * outcome.reward)
+        return reward + jnp.sum(probability * outcome.discount[:, None] * value), reward
+
+    return expected
+
+
+def _assembled(setting: Setting, flat: Array) -> dict[str, Array]:
+    found, start = {}, 0
+    for name, space in setting.plan.controls.items():
+        found[name] = flat[start : start + space.size].reshape(space.shape)
+        start += space.size
+    return found

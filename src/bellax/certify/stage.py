@@ -1,0 +1,160 @@
+"""One period as a certificate looks at it: the solver's problem, the same with finer quadrature, and tomorrow's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.mesh import Mesh, Point, encode
+from bellax.bellman.objective import Decision, Objective, Outcome
+from bellax.bellman.query import ending, problem
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import decided, optimum_at
+from bellax.model.shocks import Categorical, Distribution, Jump
+from bellax.numerics.rules import RULES, Nodes
+
+MOST_NODES = 4096
+"""Nodes of the finer quadrature at most; beyond, the solver's own nodes are kept."""
+
+
+class Stage(NamedTuple):
+    """What is asked in one period.
+
+    Attributes:
+        objective: the solver's one-period problem.
+        fine: the same with finer quadrature.
+        mesh, mesh_next: today's and tomorrow's nodes.
+        stored: V of this period between its nodes, of a located point.
+        value_next: V of the next period at a point, of the decision taken there.
+        decide_next: the decision at a point of the next period, re-maximised.
+    """
+
+    setting: Setting
+    objective: Objective
+    fine: Objective
+    mesh: Mesh
+    mesh_next: Mesh
+    stored: Callable[[Point], Float[Array, ""]]
+    value_next: Callable[[Point, Any], Float[Array, ""]]
+    decide_next: Callable[[Point], Any]
+
+
+def stage(setting: Setting, arguments: Arguments, values: Value, period: Any, counts: Mapping[str, Any]) -> Stage:
+    """The questions about `period`.
+
+    Args:
+        counts: the finer quadrature, by shock; see `finer`.
+    """
+    finite = setting.model.clock.finite
+    objective, mesh = problem(setting, arguments, values, period)
+    rules = {name: _rule(setting.plan.graph.regime.shocks[name], counts[name], old) for name, old in objective.rules.items()}
+    now = jax.tree.map(lambda leaf: leaf[period], values) if finite else values
+    stored = lambda point: interpolated(now, mesh, setting.interpolant, point)  # noqa: E731
+    following, mesh_next = objective, mesh
+    last: Callable[[Point], Array] | None = None
+    if finite:
+        # After the last decision this is nonsense that the terminal value replaces.
+        following, mesh_next = problem(setting, arguments, values, period + 1)
+        final = ending(setting, arguments, jax.tree.map(lambda leaf: leaf[-1], values))
+        last = lambda point: jnp.where(period + 1 == setting.model.clock.count, final(point.values), jnp.nan)  # noqa: E731
+
+    def value_next(point: Point, optimum: Any) -> Array:
+        value = decided(following, point, optimum)
+        if last is None:
+            return value
+        return jnp.where(period + 1 == setting.model.clock.count, last(point), value)
+
+    decide_next = lambda point: jax.tree.map(jax.lax.stop_gradient, optimum_at(setting.maximiser, following, point))  # noqa: E731
+    return Stage(setting, objective, replace(objective, rules=rules), mesh, mesh_next, stored, value_next, decide_next)
+
+
+def finer(setting: Setting, rules: Mapping[str, Nodes]) -> dict[str, Any]:
+    """Twice the nodes of every shock and three more; none for those whose nodes are exact, or would be too many."""
+    found = {name: _count(setting, name, nodes) for name, nodes in rules.items()}
+    sizes = [_nodes(setting, name, found[name], nodes) for name, nodes in rules.items()]
+    return found if np.prod(sizes, dtype=float) <= MOST_NODES else dict.fromkeys(found)
+
+
+def _count(setting: Setting, name: str, nodes: Nodes) -> Any:
+    distribution, given = setting.plan.graph.regime.shocks[name], setting.quadrature.get(name)
+    if isinstance(distribution, Categorical):
+        return None
+    if isinstance(given, RULES):
+        return replace(given, count=2 * given.count + 3)
+    dimensions = nodes.nodes.shape[1]
+    count = round(nodes.weights.shape[0] ** (1 / dimensions))
+    if isinstance(distribution, Jump):
+        count = (nodes.weights.shape[0] - 1) // distribution.largest
+    return 2 * count + 3
+
+
+def _nodes(setting: Setting, name: str, spec: Any, nodes: Nodes) -> int:
+    distribution = setting.plan.graph.regime.shocks[name]
+    return jax.eval_shape(lambda: _rule(distribution, spec, nodes)).weights.shape[0]
+
+
+def _rule(distribution: Distribution, spec: Any, old: Nodes) -> Nodes:
+    return old if spec is None else distribution.rule(spec, {})
+
+
+# -- tomorrow ---------------------------------------------------------------------------------------------------------
+
+
+def branches(asked: Stage, point: Point, actions: Mapping[str, Array]) -> tuple[Array, Outcome, Point]:
+    """Every state that an action may lead to, each process at each of its nodes.
+
+    Returns:
+        Probabilities, shape (q, c): nodes of the fine quadrature, and categories of what they leave open; the outcomes
+        of the nodes, shape (q,); and the points of tomorrow, shape (q, c).
+    """
+    plan, mesh = asked.setting.plan, asked.mesh_next
+    weights, outcome = asked.fine.outcomes(point, actions)
+    lengths = {name: mesh.discrete_axes[name] for name in (*plan.integrated, *plan.dotted)}
+    places = np.indices(tuple(lengths.values())).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
+    codes = {name: jnp.asarray(row, jnp.int32) for name, row in zip(lengths, places, strict=True)}
+    codes |= {} if lengths else {"": jnp.zeros(1, jnp.int32)}
+    rows = {name: asked.fine.row(name, point) for name in plan.integrated}
+
+    def at(weight: Array, found: Outcome, place: dict[str, Array]) -> tuple[Array, Point]:
+        probabilities = {**rows, **found.weights}
+        for name in lengths:
+            weight = weight * probabilities[name][place[name]]
+        return weight, _reached(plan, mesh, found.following, place)
+
+    over_places = jax.vmap(at, in_axes=(None, None, 0))
+    probability, following = jax.vmap(over_places, in_axes=(0, 0, None))(weights, outcome, codes)
+    return probability, outcome, following
+
+
+def _reached(plan: Any, mesh: Mesh, following: Mapping[str, Array], place: Mapping[str, Array]) -> Point:
+    codes: dict[str, Array] = {}
+    values: dict[str, Array] = {name: following[name] for name in plan.continuous}
+    for name, process in mesh.processes.items():
+        codes[name] = following[name] if name in plan.scanned else place[name]
+        values[name] = process.values[codes[name]]
+    for name, known in mesh.discrete.items():
+        if name in plan.markov:
+            codes[name] = following[name] if name in plan.scanned else place[name]
+        else:
+            codes[name] = encode(known, following[name])
+        values[name] = known[codes[name]]
+    return Point(values, codes, {})
+
+
+def on_lines(mesh: Mesh, values: Mapping[str, Array]) -> Float[Array, "d"]:
+    """Where a state lies along each line, in its coordinate."""
+    parts = [jnp.ravel(values[name]) for name in mesh.plan.continuous]
+    numbers = jnp.concatenate(parts) if parts else jnp.zeros(0)
+    forward = [line.scale.forward(numbers[k]) for k, line in enumerate(mesh.lines)]
+    return jnp.stack(forward) if forward else jnp.zeros(0)
+
+
+def shares(decision: Decision) -> Array:
+    """u of the continuous actions."""
+    return decision.u

@@ -1,0 +1,89 @@
+"""What a simulation returns: every state, action and reward of every agent in every period."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from bellax.bellman.setting import Setting
+from bellax.model.spaces import Discrete, MarkovChain
+from bellax.model.time import Ages
+
+
+class Panel(eqx.Module):
+    """Simulated paths. Floats are NaN once an agent has stopped; whole numbers then keep their last value.
+
+    Attributes:
+        states: by name, shape (agents, periods, ...), as functions of the model see them.
+        actions: by name, likewise; in a stopping problem `stop` is true in the period in which an agent stops.
+        reward: realised, shape (agents, periods); the payoff where an agent stops.
+        discount: realised, shape (agents, periods); zero where an agent stops.
+        value: V at the visited state, shape (agents, periods).
+        active: whether the agent is there, shape (agents, periods).
+        final: states after the last simulated period, by name, shape (agents, ...).
+        final_value: V there, shape (agents,); NaN for those who stopped.
+    """
+
+    states: dict[str, Array]
+    actions: dict[str, Array]
+    reward: Float[Array, "n t"]
+    discount: Float[Array, "n t"]
+    value: Float[Array, "n t"]
+    active: Bool[Array, "n t"]
+    final: dict[str, Array]
+    final_value: Float[Array, "n"]
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def agents(self) -> int:
+        """How many agents there are."""
+        return self.active.shape[0]
+
+    @property
+    def periods(self) -> int:
+        """How many periods were simulated."""
+        return self.active.shape[1]
+
+    def present_value(self) -> Float[Array, "n"]:
+        """Realised rewards of each agent, discounted to period 0, and V of the state in which the simulation ends."""
+        factors = jnp.cumprod(jnp.where(self.active, self.discount, 0.0), axis=1)
+        before = jnp.concatenate([jnp.ones((self.agents, 1)), factors[:, :-1]], axis=1)
+        paid = jnp.where(self.active & (before > 0), self.reward, 0.0)
+        last = factors[:, -1]
+        return jnp.sum(before * paid, axis=1) + last * jnp.where(last > 0, self.final_value, 0.0)
+
+    def frame(self) -> Any:
+        """A tidy pandas DataFrame: one row for each agent and period in which the agent is there.
+
+        Columns: agent, period, age where the model has ages, states, actions, reward, value. Categories of an Enum are
+        labels; a vector is one column a number, `name[0]`, `name[1]`, ...
+        """
+        import pandas as pd  # costs .4 s at import, and a simulation does not need it
+
+        active = np.asarray(self.active)
+        agents, periods = np.nonzero(active)
+        columns: dict[str, Any] = {"agent": agents, "period": periods}
+        clock = self.setting.model.clock
+        if isinstance(self.setting.model.horizon, Ages):
+            columns["age"] = clock.first + clock.years * periods
+        spaces = {**self.setting.plan.states, **self.setting.plan.actions}
+        for name, array in {**self.states, **self.actions}.items():
+            columns |= _columns(name, np.asarray(array)[active], spaces.get(name))
+        columns |= {"reward": np.asarray(self.reward)[active], "value": np.asarray(self.value)[active]}
+        return pd.DataFrame(columns)
+
+
+def _columns(name: str, array: np.ndarray, space: Any) -> Mapping[str, Any]:
+    """The columns of one state or action: labels of an Enum, one column a number of a vector."""
+    if array.ndim > 1:
+        places = np.ndindex(array.shape[1:])
+        return {f"{name}[{', '.join(map(str, place))}]": array[(slice(None), *place)] for place in places}
+    if isinstance(space, Discrete | MarkovChain) and isinstance(space.categories, type):
+        import pandas as pd
+
+        return {name: pd.Categorical.from_codes(array, categories=list(space.labels or ()))}
+    return {name: array}

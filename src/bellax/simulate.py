@@ -1,0 +1,175 @@
+"""Simulation: agents who follow a policy while random quantities are drawn from the model's own laws.
+
+Nothing is rounded to a grid: shocks are drawn, an AR1 moves by its continuous law, and the policy is asked at the
+states that agents reach. Agent n draws the same numbers whatever the number of agents, periods and parameters, so that
+differences between parameters are free of noise, and derivatives of a simulated moment exist where the policy's do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.draws import Laws, drawn, stationary
+from bellax.bellman.objective import combinations
+from bellax.bellman.query import ending, program
+from bellax.bellman.setting import Setting
+from bellax.bellman.sweep import differentiable, lay
+from bellax.bellman.tabulated import Tabulated
+from bellax.errors import ModelError, ParameterError
+from bellax.panel import Panel
+from bellax.solution import Solution
+from bellax.starts import starting_states
+
+States = dict[str, Array]
+
+
+def simulate(
+    solution: Solution | Tabulated,
+    agents: int | None = None,
+    start: Mapping[str, Any] | Any = None,
+    seed: int | Array = 0,
+    periods: int | None = None,
+) -> Panel:
+    """Simulates agents who follow a policy.
+
+    Args:
+        solution: a `Solution`, which re-maximises at every state, or `solution.tabulate()`, which interpolates.
+        agents: how many; by default as many as `start` has, or else 10 000.
+        start: by state, a number, a label or member of its categories, or one of them an agent; or a DataFrame with a
+            row an agent. A process without an entry is drawn from its stationary distribution.
+        seed: a number or a key of `jax.random`.
+        periods: how many; by default all decisions of a finite horizon.
+    Returns:
+        A `Panel`, arrays of shape (agents, periods).
+    Raises:
+        ParameterError: if a state lacks its start, or a start does not fit its state.
+        ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
+            policy that has no derivative.
+    """
+    if not isinstance(solution, Solution | Tabulated):
+        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {solution!r}.")
+    setting = solution.setting
+    count = _periods(setting, periods)
+    given, agents = starting_states(setting, {} if start is None else start, agents)
+    policy = replace(solution, stats={}) if isinstance(solution, Solution) else solution
+    key = jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
+    compiled = program(setting, ("simulate", count), lambda: jax.jit(_program(setting, count)))
+    return compiled(policy, given, jnp.arange(agents, dtype=jnp.int32), key)
+
+
+def _periods(setting: Setting, periods: int | None) -> int:
+    clock = setting.model.clock
+    if periods is None:
+        if not clock.finite:
+            raise ModelError("the horizon is infinite; say how many periods to simulate: periods=100.")
+        return clock.count
+    if isinstance(periods, bool) or not isinstance(periods, int | np.integer) or periods < 1:
+        raise ParameterError(f"periods is {periods!r}; give a whole number of at least 1.")
+    if clock.finite and periods > clock.count:
+        raise ParameterError(f"periods is {periods}, and the model has decisions in {clock.count} periods.")
+    return int(periods)
+
+
+def _program(setting: Setting, count: int) -> Callable[..., Panel]:
+    """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
+    clock = setting.model.clock
+    at_end = clock.finite and count == clock.count
+    length = len(drawn(setting.plan))
+
+    def run(policy: Any, given: States, agents: Array, key: Array) -> Panel:
+        keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
+        states = _first(setting, policy.arguments, given, keys)
+
+        def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
+            live = _one_period(setting, policy, period, length)
+            following, active, record = _over_agents(setting, live, *carry, keys)
+            return (following, active), record
+
+        start = (states, jnp.ones(agents.shape, bool))
+        steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
+        (last, active), records = jax.lax.scan(step, start, steps)
+        if at_end:
+            value = jax.vmap(ending(setting, policy.arguments, _last(policy)))(last)
+            value = jnp.where(active, value, jnp.nan)
+        else:
+            last, value = jax.tree.map(lambda leaf: leaf[count], (records["states"], records["value"]))
+        records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
+        return Panel(**records, final=last, final_value=value, setting=setting)
+
+    return run
+
+
+def _last(policy: Solution | Tabulated) -> Any:
+    return jax.tree.map(lambda leaf: leaf[-1], policy.values) if isinstance(policy, Solution) else None
+
+
+def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> States:
+    """States of period 0: what was given, and draws of the processes that were not."""
+    leaves = drawn(setting.plan)
+    found = dict(given)
+    for name in setting.plan.processes:
+        if name not in given:
+            place = leaves.index(f"next_{name}")
+            draw = lambda key, name=name, place=place: stationary(  # noqa: E731
+                setting, arguments, name, jax.random.fold_in(key, place)
+            )
+            found[name] = jax.vmap(draw)(keys)
+    return {name: found[name] for name in setting.plan.states}
+
+
+def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Callable[..., Any]:
+    """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
+    rule, laws = policy.rule(period), Laws(setting, policy.arguments, period)
+    smooth = isinstance(policy, Solution) and differentiable(setting.maximiser)
+
+    def live(states: States, active: Array, key: Array) -> Any:
+        chosen = rule(states)
+        actions = chosen.actions
+        if not smooth and setting.plan.controls:
+            actions = {n: _undifferentiable(a) if n in setting.plan.controls else a for n, a in actions.items()}
+        places = (period + 1) * length + jnp.arange(length, dtype=jnp.int32)
+        found = laws.advance(states, actions, jax.vmap(lambda place: jax.random.fold_in(key, place))(places))
+        stays = active & ~chosen.stop
+        reward = jnp.where(chosen.stop, chosen.value, found.reward)
+        discount = jnp.where(chosen.stop, 0.0, found.discount)
+        seen = {"states": states, "actions": actions, "reward": reward, "discount": discount, "value": chosen.value}
+        record = jax.tree.map(lambda leaf: _masked(active, leaf), seen) | {"active": active}
+        if setting.plan.evaluate_stop is not None:
+            record["actions"] = record["actions"] | {"stop": active & chosen.stop}
+        following = jax.tree.map(lambda new, old: jnp.where(stays, new, old), found.following, states)
+        return following, stays, record
+
+    return live
+
+
+def _over_agents(setting: Setting, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
+    """`live` for every agent, in chunks that fit in memory."""
+
+    def at(place: Array) -> Any:
+        return live({name: array[place] for name, array in states.items()}, active[place], keys[place])
+
+    cells = 4 * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    budget = max(1, setting.memory // jnp.result_type(float).itemsize)
+    return lay(at, [jnp.arange(active.shape[0], dtype=jnp.int32)], cells, budget)
+
+
+def _masked(active: Array, leaf: Array) -> Array:
+    return jnp.where(active, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+@jax.custom_jvp
+def _undifferentiable(x: Array) -> Array:
+    return x
+
+
+@_undifferentiable.defjvp
+def _refuse(primals: tuple, tangents: tuple) -> tuple:
+    raise ModelError(
+        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Simulate "
+        "the Solution itself, with bx.maximise.Newton() or Golden(polish=bx.maximise.Newton())."
+    )

@@ -24,6 +24,7 @@ from bellax.model.time import Ages
 from bellax.numerics import grids, scales
 from bellax.numerics import interpolate as interpolants
 from bellax.numerics import rules as quadrature
+from bellax.plot import plot
 from bellax.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 

@@ -19,6 +19,7 @@ _COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
 _DASHES = ("-", "--", ":")
 _BARS = 12
 _DECADES = 100.0
+_SHARES = 8
 
 
 class Axis(NamedTuple):
@@ -39,7 +40,7 @@ class Axis(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One curve: a period, the states, of which one is an array, and how it is drawn."""
+    """One curve: a period, the states, of which one is an array, and how it is drawn; thinner ones lie upon thicker."""
 
     label: str
     period: int | None
@@ -89,7 +90,7 @@ def plot(
     if len(curves) > 1:
         grid[0][0].legend(fontsize="small", frameon=False)
     if panel is not None:
-        _draw_panel(grid[1], panel, [*solution.setting.plan.states, *solution.setting.plan.actions])
+        _draw_panel(grid[1], solution, panel)
     return figure
 
 
@@ -146,8 +147,8 @@ def _curves(
         parts = [] if period is None or len(periods) == 1 else [_when(solution, period)]
         parts += [f"{other} = {_category(solution, other, now[other][0][place], place)}"] if other else []
         colour = _COLOURS[(shade if other else style) % len(_COLOURS)]
-        dash, width = (_DASHES[style], 1.6) if other else ("-", 3.4 - style)  # equal curves show as one in another
-        curves.append(Curve(", ".join(parts), period, x, states, colour, dash, width))
+        dash, rank = (_DASHES[style], shade) if other else ("-", style)
+        curves.append(Curve(", ".join(parts), period, x, states, colour, dash, 3.2 - 0.8 * rank))
     return curves
 
 
@@ -302,37 +303,44 @@ def _draw_region(place: Any, solution: Solution, axis: Axis, curves: Sequence[Cu
         place.set_yticks([])
 
 
-def _draw_panel(places: Sequence[Any], panel: Any, names: Sequence[str]) -> None:
+def _draw_panel(places: Sequence[Any], solution: Solution, panel: Any) -> None:
     """Over time: bands of quantiles, the median and three paths of a number; shares of categories."""
-    frame = panel.frame()
-    time = "age" if "age" in frame else "period"
-    known = [name for name in names if name in frame][: len(places)]
-    for place, name in zip(places, known, strict=False):
-        wide = frame.pivot(index=time, columns="agent", values=name)
-        if frame[name].dtype.kind == "f":
-            _draw_paths(place, wide.index.to_numpy(), wide.to_numpy())
-            place.set_ylabel(name)
-        else:
-            _draw_shares(place, wide)
+    clock, plan = solution.model.clock, solution.setting.plan
+    aged = (clock.first, clock.years) != (0.0, 1.0)
+    time = clock.age(np.arange(panel.periods)) if aged else np.arange(panel.periods)
+    spaces = {**plan.states, **plan.actions}
+    known = {name: array for name, array in {**panel.states, **panel.actions}.items() if name in spaces}
+    active = np.asarray(panel.active)
+    for place, (name, array) in zip(places, known.items(), strict=False):
+        paths, space = np.asarray(array), spaces[name]
+        if isinstance(space, Discrete | MarkovChain) and space.labels is not None:
+            _draw_shares(place, time, paths, active, space)
             place.set_ylabel(f"share by {name}")
-        place.set_xlabel(time)
+        else:
+            _draw_paths(place, time, paths.reshape(*active.shape, -1)[..., 0], active)
+            place.set_ylabel(f"{name}[0]" if paths.ndim > 2 else name)
+        place.set_xlabel("age" if aged else "period")
         place.grid(alpha=0.25)
     for place in places[len(known) :]:
         place.set_visible(False)
 
 
-def _draw_paths(place: Any, time: np.ndarray, paths: np.ndarray) -> None:
-    bands = np.nanquantile(paths, (0.05, 0.25, 0.5, 0.75, 0.95), axis=1)
-    place.fill_between(time, bands[0], bands[4], color=_COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 %")
-    place.fill_between(time, bands[1], bands[3], color=_COLOURS[0], alpha=0.3, linewidth=0, label="25 to 75 %")
-    place.plot(time, bands[2], color=_COLOURS[0], label="median")
-    for k in range(min(3, paths.shape[1])):
-        place.plot(time, paths[:, k], color="#444444", linewidth=0.7, alpha=0.8, label="paths" if k == 0 else None)
+def _draw_paths(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray) -> None:
+    there = active.any(axis=0)
+    paths = np.where(active, paths, np.nan)
+    bands = np.nanquantile(paths[:, there], (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+    blue = {"color": _COLOURS[0], "linewidth": 0}
+    place.fill_between(time[there], bands[0], bands[4], alpha=0.15, label="5 to 95 %", **blue)
+    place.fill_between(time[there], bands[1], bands[3], alpha=0.3, label="25 to 75 %", **blue)
+    place.plot(time[there], bands[2], color=_COLOURS[0], label="median")
+    for k, path in enumerate(paths[:3]):
+        place.plot(time, path, color="#444444", linewidth=0.7, alpha=0.8, label="paths" if k == 0 else None)
     place.legend(fontsize="x-small", frameon=False)
 
 
-def _draw_shares(place: Any, wide: Any) -> None:
-    labels = list(dict.fromkeys(wide.to_numpy().ravel()))
-    for k, label in enumerate(sorted((label for label in labels if label == label), key=str)[:8]):
-        place.plot(wide.index, (wide == label).mean(axis=1), color=f"C{k}", label=str(label))
+def _draw_shares(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray, space: Any) -> None:
+    count = np.maximum(active.sum(axis=0), 1)
+    for k, (label, value) in enumerate(zip(space.labels[:_SHARES], space.values, strict=False)):
+        place.plot(time, (np.isclose(paths, value) & active).sum(axis=0) / count, color=f"C{k}", label=label)
+    place.set_ylim(-0.02, 1.02)
     place.legend(fontsize="x-small", frameon=False)

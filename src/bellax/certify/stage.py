@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh, Point, encode
-from bellax.bellman.objective import Decision, Objective, Outcome
+from bellax.bellman.objective import Objective, Outcome
 from bellax.bellman.query import ending, problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, optimum_at
@@ -154,7 +154,3 @@ def on_lines(mesh: Mesh, values: Mapping[str, Array]) -> Float[Array, "d"]:
     forward = [line.scale.forward(numbers[k]) for k, line in enumerate(mesh.lines)]
     return jnp.stack(forward) if forward else jnp.zeros(0)
 
-
-def shares(decision: Decision) -> Array:
-    """u of the continuous actions."""
-    return decision.u

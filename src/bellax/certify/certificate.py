@@ -1,0 +1,120 @@
+"""The certificate: what was measured, as a table, as plain data, and as text to read."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+QUANTILES = {"50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How wrong a solution can be.
+
+    Attributes:
+        residuals: quantiles of |T V - V| / max(1, |V|) over sampled points.
+        worst: where the largest of them is: `period` (finite horizon), every state, and `residual`.
+        undefined: share of points at which V or T V is infinite or not a number, left out of `residuals`.
+        value_error: estimate of the largest |V - V*| that follows from the residuals, in units of the reward; for a
+            finite horizon, in period 0.
+        discount: the largest expected discount at the sampled points, on which the estimate rests.
+        euler: by continuous action, quantiles of log10 |g / (r_aa a)|, and `interior`, the share of points at which
+            the action lies between its bounds: at a bound there is no Euler equation.
+        euler_missing: why there are no Euler errors; empty where there are.
+        escape: by where (`points`, `path`), by line, by side: probability that the next state is off the grid.
+        simulated: mean discounted reward of simulated agents (`mean`), V where they start (`value`), the standard
+            error and `z` of the difference, `agents`, `periods`, and the share of V beyond the last period (`tail`).
+        points: how many points were looked at.
+        periods: in which periods.
+    """
+
+    residuals: Mapping[str, float]
+    worst: Mapping[str, Any]
+    undefined: float
+    value_error: float
+    discount: float
+    euler: Mapping[str, Mapping[str, float]]
+    euler_missing: str
+    escape: Mapping[str, Mapping[str, Mapping[str, float]]]
+    simulated: Mapping[str, float]
+    points: int
+    periods: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; what is not finite is None."""
+        return _plain(asdict(self))
+
+    def table(self) -> Any:
+        """A pandas DataFrame with columns quantity, of, statistic, value."""
+        import pandas as pd  # costs .4 s at import, and a certificate does not need it
+
+        return pd.DataFrame(self._rows(), columns=["quantity", "of", "statistic", "value"])
+
+    def _rows(self) -> list[tuple[str, str, str, float]]:
+        rows = [("Bellman residual", "", name, value) for name, value in self.residuals.items()]
+        rows += [("value error, estimated", "", "max", self.value_error)]
+        rows += [("Euler error, log10", of, name, value) for of, own in self.euler.items() for name, value in own.items()]
+        for where, lines in self.escape.items():
+            rows += [(f"escape, {where}", of, side, p) for of, sides in lines.items() for side, p in sides.items()]
+        return rows + [("simulated value", "", name, value) for name, value in self.simulated.items()]
+
+    def __str__(self) -> str:
+        return "\n".join([*self._residual_lines(), *self._euler_lines(), *self._escape_lines(), *self._simulated_lines()])
+
+    def _residual_lines(self) -> Iterable[str]:
+        where = ", ".join(f"{name} = {_short(value)}" for name, value in self.worst.items() if name != "residual")
+        when = f" in {len(self.periods)} periods" if len(self.periods) > 1 else ""
+        yield f"Bellman residual at {self.points} points{when}, |T V - V| / max(1, |V|)"
+        yield "  " + _quantiles(self.residuals, ".1e")
+        yield f"  worst at {where}"
+        if self.undefined > 0:
+            yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
+        yield f"Value error, estimated: {self.value_error:.1e}  (largest sampled discount {self.discount:.6g})"
+
+    def _euler_lines(self) -> Iterable[str]:
+        if self.euler_missing:
+            yield f"Euler errors: none, {self.euler_missing}"
+            return
+        yield "Euler errors, log10 |g / (r_aa a)|"
+        for name, own in self.euler.items():
+            numbers = {quantile: own[quantile] for quantile in QUANTILES}
+            yield f"  {name}: {_quantiles(numbers, '.1f')}  (interior at {own['interior']:.0%} of the points)"
+
+    def _escape_lines(self) -> Iterable[str]:
+        if any(self.escape.values()):
+            yield "Probability that the next state leaves the grid"
+        for where, lines in self.escape.items():
+            for name, sides in lines.items():
+                yield f"  {name}, {where}: below {sides['below']:.2g}, above {sides['above']:.2g}"
+
+    def _simulated_lines(self) -> Iterable[str]:
+        s = self.simulated
+        yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods"
+        yield f"  {s['mean']:.6g} +- {s['standard_error']:.2g} against V = {s['value']:.6g}  (z = {s['z']:.2f})"
+
+
+def quantiles(values: np.ndarray) -> dict[str, float]:
+    """The quantiles that certificates report, of the finite entries; NaN where there are none."""
+    finite = values[np.isfinite(values)]
+    return {name: float(np.quantile(finite, q)) if finite.size else math.nan for name, q in QUANTILES.items()}
+
+
+def _quantiles(values: Mapping[str, float], form: str) -> str:
+    return "  ".join(f"{name} {value:{form}}" for name, value in values.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str | int):
+        return str(value)
+    return np.array2string(np.asarray(value), precision=4)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,188 @@
+"""`certify`: everything that is known about the error of a solution, in one object."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.query import concrete, program
+from bellax.bellman.setting import Arguments, Setting
+from bellax.certify.certificate import Certificate, quantiles
+from bellax.certify.escape import along_path
+from bellax.certify.euler import unavailable
+from bellax.certify.examine import Found, Sample, examination, sample
+from bellax.certify.residuals import value_error
+from bellax.errors import ModelError
+from bellax.model.spaces import AR1, IID
+from bellax.panel import Panel
+from bellax.simulate import simulate
+from bellax.solution import Result, Solution
+
+_PERIODS = 50  # of the simulation of an infinite horizon
+
+
+def certify(
+    solution: Solution,
+    points: int = 2000,
+    seed: int = 0,
+    agents: int = 2000,
+    start: Mapping[str, Any] | Any = None,
+    periods: int | None = None,
+    panel: Panel | None = None,
+) -> Certificate:
+    """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
+
+    Args:
+        solution: what `solve` returned.
+        points: about how many points to look at, over all periods.
+        seed: of the points and of the simulation.
+        agents: how many to simulate.
+        start: where they start, as in `simulate`; by default in the middle of the grid.
+        periods: how many to simulate; by default all of a finite horizon, and 50 of an infinite one.
+        panel: a simulation of this solution to use instead of a new one.
+    Returns:
+        A `Certificate`: print it, or take `.table()` or `.as_dict()`.
+    Raises:
+        ModelError: if the solution is none, failed, or is being traced.
+    """
+    _check(solution, panel)
+    setting, arguments, values = solution.setting, solution.arguments, solution.values
+    if panel is None:
+        start = _middle(setting, arguments) if start is None else start
+        periods = _PERIODS if periods is None and not setting.model.clock.finite else periods
+        panel = simulate(solution, agents, start, seed, periods)
+    mesh = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
+    looked = sample(setting, mesh.discrete_axes, points, seed)
+    run = program(setting, "examine", lambda: jax.jit(examination(setting)))
+    found = jax.tree.map(np.asarray, run(arguments, values, looked))
+    return _summary(setting, arguments, looked, found, panel)
+
+
+def _check(solution: Any, panel: Panel | None) -> None:
+    if not isinstance(solution, Solution):
+        raise ModelError(f"certify takes a Solution, not {solution!r}.")
+    if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
+        raise ModelError("a solution that is being traced has no numbers yet; certify it outside of the transformation.")
+    if solution.result != Result.successful:
+        raise ModelError(f"the solve ended as {Result(solution.result).name!r}; there is nothing to certify.")
+    if panel is not None and panel.setting is not solution.setting:
+        raise ModelError("the panel is of another model or solver; simulate the solution that is certified.")
+
+
+def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Found, panel: Panel) -> Certificate:
+    clock = setting.model.clock
+    periods = np.asarray(looked.periods)
+    size = np.abs(found.error)
+    relative = size / np.maximum(1.0, np.abs(found.value))
+    discount = float(found.escape.discount.max())
+    largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
+    return Certificate(
+        residuals=quantiles(relative),
+        worst=_worst(setting, periods, found, relative),
+        undefined=float(np.mean(~np.isfinite(relative))),
+        value_error=value_error(largest, periods, discount, clock.count if clock.finite else None),
+        discount=discount,
+        euler=_euler(setting, found),
+        euler_missing=_missing(setting, found),
+        escape=_escape(setting, arguments, found, panel),
+        simulated=_simulated(panel),
+        points=relative.size,
+        periods=tuple(periods.tolist()) if clock.finite else (),
+    )
+
+
+def _worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndarray) -> dict[str, Any]:
+    ranked = np.where(np.isfinite(relative), relative, -1.0)
+    t, n = np.unravel_index(int(ranked.argmax()), ranked.shape)
+    where: dict[str, Any] = {"period": int(periods[t])} if setting.model.clock.finite else {}
+    for name, space in setting.plan.states.items():
+        value, known = found.states[name][t, n], getattr(space, "values", None)
+        labels = getattr(space, "labels", None)
+        label = labels[int(np.abs(known - value).argmin())] if labels and known is not None else None
+        where[name] = label if label is not None else value.tolist()
+    return where | {"residual": float(relative[t, n])}
+
+
+def _missing(setting: Setting, found: Found) -> str:
+    if found.euler is None:
+        return unavailable(setting) or ""
+    usable = found.euler.interior & np.isfinite(found.euler.error)
+    return "" if usable.any() else "no sampled point has an optimum between its bounds and a reward curved in the action"
+
+
+def _euler(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
+    if _missing(setting, found):
+        return {}
+    assert found.euler is not None
+    result = {}
+    stop = found.stop[:, : found.euler.error.shape[1]]
+    for k, (name, place) in enumerate(setting.plan.coordinates):
+        interior = found.euler.interior[..., k] & ~stop
+        error = np.where(interior, found.euler.error[..., k], np.nan)
+        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
+        label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
+        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
+    return result
+
+
+def _escape(setting: Setting, arguments: Arguments, found: Found, panel: Panel) -> dict[str, Any]:
+    plan = setting.plan
+    labels = [n if plan.continuous[n].shape == () else f"{n}[{place}]" for n, place in plan.lines]
+    ends, _ = _ends(setting, arguments)
+    lower, upper = (np.broadcast_to(end, (panel.periods + 1, end.shape[1])) if len(end) == 1 else end for end in ends)
+    visited = {
+        name: np.concatenate([np.asarray(panel.states[name]), np.asarray(panel.final[name])[:, None]], axis=1)
+        for name in plan.continuous
+    }
+    alive = np.asarray(panel.active)
+    last = alive[:, -1] & np.isfinite(np.asarray(panel.final_value))
+    reached = np.concatenate([alive, last[:, None]], axis=1)[:, 1:]
+    visited = {name: array[:, 1:] for name, array in visited.items()}
+    rows = slice(1, panel.periods + 1)
+    path = along_path(plan, visited, reached, lower[rows], upper[rows])
+    sampled = found.escape.below.mean(axis=(0, 1)), found.escape.above.mean(axis=(0, 1))
+    return {
+        where: {label: {"below": float(below[k]), "above": float(above[k])} for k, label in enumerate(labels)}
+        for where, (below, above) in (("points", sampled), ("path", path))
+    }
+
+
+def _simulated(panel: Panel) -> dict[str, float]:
+    realised, promised = np.asarray(panel.present_value()), np.asarray(panel.value[:, 0])
+    gap = realised - promised
+    error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
+    noise = 1e-12 * max(1.0, float(np.abs(promised).max()))
+    return {
+        "mean": float(realised.mean()),
+        "value": float(promised.mean()),
+        "standard_error": error,
+        "z": float(gap.mean() / error) if error > noise else float("nan"),
+        "agents": float(panel.agents),
+        "periods": float(panel.periods),
+    }
+
+
+def _ends(setting: Setting, arguments: Arguments) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Array]]:
+    """First and last node of every line, shape (periods, d), and the middle of the grid, by continuous state."""
+    clock = setting.model.clock
+
+    def at(arguments: Arguments, period: Array) -> Any:
+        mesh = setting.mesh(setting.environment(arguments, period))
+        codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
+        sides = [(line.coordinates[0], line.coordinates[-1]) for line in mesh.lines]
+        middle = [0.5 * (first + last) for first, last in sides]
+        ends = [jnp.stack([line.nodes[k] for line in mesh.lines]) if mesh.lines else jnp.zeros(0) for k in (0, -1)]
+        return tuple(ends), mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
+
+    compiled = program(setting, "ends", lambda: jax.jit(jax.vmap(at, in_axes=(None, 0))))
+    ends, middle = compiled(arguments, jnp.arange(clock.count + 1 if clock.finite else 1, dtype=jnp.int32))
+    return jax.tree.map(np.asarray, ends), {name: array[0] for name, array in middle.items()}
+
+
+def _middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
+    """The middle of the grid; AR1 and IID states are drawn."""
+    _, middle = _ends(setting, arguments)
+    return {name: value for name, value in middle.items() if not isinstance(setting.plan.states[name], AR1 | IID)}

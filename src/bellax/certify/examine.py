@@ -1,0 +1,148 @@
+"""The program of a certificate: residual, escape and Euler errors over a batch of points in every sampled period."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.mesh import Point
+from bellax.bellman.newton import Newton
+from bellax.bellman.objective import Decision, combinations
+from bellax.bellman.plan import Plan
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import lay
+from bellax.certify.escape import Escape, escape
+from bellax.certify.euler import Euler, euler, unavailable
+from bellax.certify.residuals import residual
+from bellax.certify.stage import Stage, finer, stage
+from bellax.errors import ModelError
+
+MOST_PERIODS = 20
+"""Periods that are looked at, at most: first, last, and equally spaced between them."""
+
+_EULER_QUERIES = 30_000  # states of tomorrow at which the policy is asked, for all Euler errors together
+
+
+class Sample(NamedTuple):
+    """Where a certificate looks.
+
+    Attributes:
+        periods: shape (t,).
+        codes: by discrete axis of the mesh, the category or node, shape (t, n).
+        shares: how far along each line, in its coordinate, shape (t, n, d).
+    """
+
+    periods: Int[Array, "t"]
+    codes: dict[str, Int[Array, "t n"]]
+    shares: Float[Array, "t n d"]
+
+
+class Found(NamedTuple):
+    """What was found, along periods and points; Euler errors at the first points of every period only."""
+
+    states: dict[str, Array]
+    error: Float[Array, "t n"]
+    value: Float[Array, "t n"]
+    stop: Array
+    escape: Escape
+    euler: Euler | None
+
+
+def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sample:
+    """Points of low discrepancy along the lines, categories and nodes of processes in turn.
+
+    The sequence is frac(shift + n / phi^k), with phi the root of x^(d+1) = x + 1 (the golden ratio in one dimension).
+
+    Args:
+        axes: lengths of the discrete axes of the mesh.
+        points: about how many, over all periods.
+    Source: Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
+    """
+    clock, dimensions = setting.model.clock, len(setting.plan.lines)
+    count = min(clock.count, MOST_PERIODS) if clock.finite else 1
+    periods = np.linspace(0, clock.count - 1, count).round().astype(int) if clock.finite else np.zeros(1, int)
+    each = -(-points // count)
+    index = np.arange(count * each)
+    phi = 2.0
+    for _ in range(60):
+        phi = (1 + phi) ** (1 / (dimensions + 1))
+    shift = np.random.default_rng(seed).random(dimensions)
+    shares = (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0
+    places = np.unravel_index(index % int(np.prod(list(axes.values()), dtype=int)), tuple(axes.values())) if axes else ()
+    codes = {
+        name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)
+    }
+    return Sample(jnp.asarray(periods, jnp.int32), codes, jnp.asarray(shares.reshape(count, each, dimensions), float))
+
+
+def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:
+    """A program that looks at every point of a sample."""
+    polish = _polishes(setting.plan)
+    with_euler = unavailable(setting) is None
+
+    def run(arguments: Arguments, values: Value, looked: Sample) -> Found:
+        counts = finer(setting, setting.rules(setting.environment(arguments, 0)))
+
+        def at_period(entry: tuple[Array, dict[str, Array], Array]) -> Found:
+            period, codes, shares = entry
+            asked = stage(setting, arguments, values, period, counts)
+            points = jax.vmap(lambda c, y: _point(asked, c, y))(codes, shares)
+            found, decisions = _over(asked, lambda point: _look(asked, point, polish), points, 1)
+            some = None
+            if with_euler:
+                size = _branches(asked)
+                some = min(shares.shape[0], max(1, _EULER_QUERIES // (size * looked.periods.shape[0])))
+                chosen = jax.tree.map(lambda leaf: leaf[:some], (points, decisions))
+                some = _over(asked, lambda pair: euler(asked, *pair), chosen, size)
+            return found._replace(euler=some)
+
+        return jax.lax.map(at_period, tuple(looked))
+
+    return run
+
+
+def _look(asked: Stage, point: Point, polish: bool) -> tuple[Found, Decision]:
+    found = residual(asked, point, polish)
+    actions, _ = asked.objective.actions(point, found.optimum.decision)
+    left = escape(asked, point, actions)
+    left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
+    return Found(point.values, found.error, found.value, found.stop, left, None), found.optimum.decision
+
+
+def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
+    lines = asked.mesh.lines
+    ends = [(line.coordinates[0], line.coordinates[-1]) for line in lines]
+    numbers = [first + shares[k] * (last - first) for k, (first, last) in enumerate(ends)]
+    return asked.mesh.point(codes, jnp.stack(numbers) if numbers else jnp.zeros(0))
+
+
+def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, size: int) -> Any:
+    """`function` of every entry of a batch, in chunks that fit in memory; `size` maximisations an entry."""
+    setting = asked.setting
+    count = jax.tree.leaves(batch)[0].shape[0]
+    cells = 4 * size * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    budget = max(1, setting.memory // jnp.result_type(float).itemsize)
+    at = lambda place: function(jax.tree.map(lambda leaf: leaf[place], batch))  # noqa: E731
+    return lay(at, [jnp.arange(count, dtype=jnp.int32)], cells, budget)
+
+
+def _branches(asked: Stage) -> int:
+    """How many states of tomorrow one action may lead to."""
+    plan, mesh = asked.setting.plan, asked.mesh_next
+    sizes = [mesh.discrete_axes[name] for name in (*plan.scanned, *plan.integrated, *plan.dotted)]
+    sizes += [rule.weights.shape[0] for rule in asked.fine.rules.values()]
+    return int(np.prod(sizes, dtype=int))
+
+
+def _polishes(plan: Plan) -> bool:
+    """Whether an action can be improved by Newton's method: bounded, and not masked by a constraint."""
+    try:
+        Newton().check(plan)
+    except ModelError:
+        return False
+    return bool(plan.controls)

@@ -9,6 +9,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 
 from bellax import solvers
 from bellax.bellman import maximise
+from bellax.certify import Certificate, certify
 from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
 from bellax.io import load, save
 from bellax.model import shocks
@@ -24,7 +25,9 @@ from bellax.model.time import Ages
 from bellax.numerics import grids, scales
 from bellax.numerics import interpolate as interpolants
 from bellax.numerics import rules as quadrature
+from bellax.panel import Panel
 from bellax.plot import plot
+from bellax.simulate import simulate
 from bellax.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 

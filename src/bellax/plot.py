@@ -148,7 +148,7 @@ def _curves(
         parts += [f"{other} = {_category(solution, other, now[other][0][place], place)}"] if other else []
         colour = _COLOURS[(shade if other else style) % len(_COLOURS)]
         dash, rank = (_DASHES[style], shade) if other else ("-", style)
-        curves.append(Curve(", ".join(parts), period, x, states, colour, dash, 3.2 - 0.8 * rank))
+        curves.append(Curve(", ".join(parts), period, x, states, colour, dash, 2.6 - 0.6 * rank))
     return curves
 
 

@@ -60,8 +60,8 @@ class Solution(eqx.Module):
 
     @property
     def result(self) -> Result | Array:
-        """How the solve ended; under a transformation the code of it."""
-        return self.code if isinstance(self.code, jax.core.Tracer) else Result(int(self.code))
+        """How the solve ended; under a transformation, and of what `vmap` gave, the code of it."""
+        return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
 
     @property
     def params(self) -> Arguments:

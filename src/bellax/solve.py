@@ -56,14 +56,13 @@ def solve(
     solver = choose_solver(model)[0] if solver is None else solver
     setting = setting_of(model, solver)
     arguments = setting.arguments(params)
-    concrete = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-    if concrete:
+    if not _traced(arguments):
         check_arguments(setting, arguments)
         check_memory(setting, arguments)
     final = None if terminal is None else _final(setting, arguments, terminal)
     started = time.perf_counter()
     solution = _program(setting, solver, final is not None, progress)(arguments, final)
-    if not concrete:
+    if _traced(solution):
         return blank(solution)
     wait(solution)
     if throw and solution.result != Result.successful:
@@ -80,6 +79,11 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
     run = _program(setting, solver or choose_solver(model)[0], False, None)
     return lambda params: blank(run(setting.arguments(params), None))
+
+
+def _traced(tree: Any) -> bool:
+    """True under a transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def blank(solution: Solution) -> Solution:

@@ -6,15 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from bellax.bellman.maximum import Best, first_maximum, guarded
-from bellax.bellman.mesh import Point
+from bellax.bellman.mesh import Point, row_major
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
+from bellax.numerics.scalar import take
 
 
 def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> tuple[list[Array], frozenset[str]]:
@@ -32,14 +34,14 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
         spec = grid.get(name, default)
         if isinstance(spec, grids.Given):
             absolute.add(name)
-            own = jnp.asarray(spec.nodes, jnp.result_type(float))
+            own = np.asarray(spec.nodes, float)
         elif isinstance(spec, int) and not isinstance(spec, bool):
             if spec < 2:
                 raise ModelError(f"{what}: the grid of action {name!r} has {spec} candidates; give at least 2.")
-            own = jnp.linspace(0.0, 1.0, spec)
+            own = np.linspace(0.0, 1.0, spec)
         else:
             raise ModelError(f"{what}: the grid of action {name!r} is {spec!r}; give a count or bx.grids.Given(nodes).")
-        nodes += [own] * space.size
+        nodes += [jnp.asarray(own, jnp.result_type(float))] * space.size
     return nodes, frozenset(absolute)
 
 
@@ -57,9 +59,15 @@ def scan(
     shape = tuple(node.shape[0] for node in nodes)
     plane = jnp.asarray(value(*nodes)).reshape(-1)
     place = first_maximum(plane)
-    places = jnp.unravel_index(place, shape) if nodes else ()
-    u = jnp.stack([node[k] for node, k in zip(nodes, places, strict=True)]) if nodes else jnp.zeros(0)
+    numbers = [take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)]
+    u = jnp.stack(numbers) if nodes else jnp.zeros(0)
     return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
+
+
+def _digit(place: Int[Array, ""], step: int, count: int) -> Int[Array, ""]:
+    """The place along one axis of a flat place."""
+    whole = place if step == 1 else lax.div(place, np.int32(step))
+    return lax.rem(whole, np.int32(count))
 
 
 def relative(

@@ -22,19 +22,35 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
     timed = setting.model.clock.finite and any(isinstance(value, ByPeriod) for value in arguments.values())
     periods = [0] if not timed else range(setting.model.clock.count)
     for period in periods:
-        environment = setting.environment(arguments, period)
         where = f" in period {period}" if timed else ""
-        _check_discount(setting, environment, where)
+        read = _Reader(setting, arguments, period)
+        _check_discount(setting, read, where)
         for name in setting.plan.processes:
-            _check_process(setting, name, environment, where)
-        _check_bounds(setting, environment, where)
+            _check_process(setting, name, read, where)
+        for name in setting.plan.continuous:
+            _check_bounds(setting, name, read, where)
 
 
-def _check_discount(setting: Setting, environment: dict[str, Any], where: str) -> None:
-    graph = setting.plan.graph
-    if graph.leaves("slot:discount", "state", "action", "shock", "next"):
+class _Reader:
+    """Numbers of slots on the host: read where they are parameters or literals, computed where they are functions."""
+
+    def __init__(self, setting: Setting, arguments: Arguments, period: int) -> None:
+        self.setting, self.arguments, self.period = setting, arguments, period
+
+    def __call__(self, node: str) -> np.ndarray:
+        quantity = self.setting.plan.graph.slots[node].quantity
+        name = quantity.key if quantity.function is None else quantity.names[0] if quantity.alias else None
+        if name in self.arguments:
+            value = self.arguments[name]
+            return np.asarray(value.values[self.period] if isinstance(value, ByPeriod) else value, float)
+        environment = self.setting.environment(self.arguments, self.period)
+        return np.asarray(self.setting.plan.graph.compose([node])(**environment)[node], float)
+
+
+def _check_discount(setting: Setting, read: _Reader, where: str) -> None:
+    if setting.plan.graph.leaves("slot:discount", "state", "action", "shock", "next"):
         return
-    discount = float(graph.compose(["slot:discount"])(**environment)["slot:discount"])
+    discount = float(read("slot:discount"))
     if not setting.model.clock.finite and not discount < 1:
         raise ParameterError(
             f"discount is {discount:g} and the horizon is infinite; the value would be too. It must be below one."
@@ -43,10 +59,9 @@ def _check_discount(setting: Setting, environment: dict[str, Any], where: str) -
         raise ParameterError(f"discount is {discount:g}{where}; it must not be negative.")
 
 
-def _check_process(setting: Setting, name: str, environment: dict[str, Any], where: str) -> None:
-    space, graph = setting.plan.states[name], setting.plan.graph
-    found = graph.compose(setting.plan.process_nodes(name))(**environment)
-    given = {node.rpartition(".")[2]: np.asarray(value, float) for node, value in found.items()}
+def _check_process(setting: Setting, name: str, read: _Reader, where: str) -> None:
+    space = setting.plan.states[name]
+    given = {node.rpartition(".")[2]: read(node) for node in setting.plan.process_nodes(name)}
     if isinstance(space, MarkovChain):
         _check_rows(name, space, given, where)
     elif isinstance(space, AR1):
@@ -78,21 +93,30 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
         )
 
 
-def _check_bounds(setting: Setting, environment: dict[str, Any], where: str) -> None:
-    for name, space in setting.plan.continuous.items():
-        found = setting.plan.graph.compose([f"lower:{name}", f"upper:{name}"])(**environment)
-        lower, upper = (np.broadcast_to(np.asarray(found[f"{side}:{name}"], float), space.shape) for side in ("lower", "upper"))
-        if not np.all(lower < upper):
-            raise ParameterError(f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper.")
-        if getattr(space.scale, "positive", False) and not np.all(lower > 0):
-            raise ParameterError(
-                f"state {name!r} starts at {lower}{where} and its scale is a logarithm, which needs a positive lower bound. "
-                "Use scale=bx.scales.asinh(unit) for a range that holds zero."
-            )
+def _check_bounds(setting: Setting, name: str, read: _Reader, where: str) -> None:
+    space = setting.plan.continuous[name]
+    lower, upper = (np.broadcast_to(read(f"{side}:{name}"), space.shape) for side in ("lower", "upper"))
+    if not np.all(lower < upper):
+        raise ParameterError(
+            f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper one."
+        )
+    if getattr(space.scale, "positive", False) and not np.all(lower > 0):
+        raise ParameterError(
+            f"state {name!r} starts at {lower}{where} and its scale is a logarithm, which needs a positive lower bound. "
+            "Use scale=bx.scales.asinh(unit) for a range that holds zero."
+        )
 
 
 def check_memory(setting: Setting, arguments: Arguments) -> None:
     """Raises ModelError for a grid whose value function does not fit in the machine's memory."""
+    shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in arguments.items() if not isinstance(leaf, ByPeriod)))
+    if shapes in setting.programs:
+        return
+    _check_fits(setting, arguments)
+    setting.programs[shapes] = True
+
+
+def _check_fits(setting: Setting, arguments: Arguments) -> None:
     shape = mesh_shape(setting, arguments)
     periods = setting.model.clock.count + 1 if setting.model.clock.finite else 3
     needed = setting.bytes_of_value(shape, periods)

@@ -36,14 +36,14 @@ class Continuation(eqx.Module):
     """Expected value of tomorrow, given today's processes.
 
     Attributes:
-        tables: flat tables of the interpolant.
-        strides: by discrete axis, the distance of neighbours in a flat table; absent for a state that is averaged out.
+        table: V at the nodes, flat, shape (n,); for Hermite rows of value and slopes, shape (n, 2^d).
+        strides: by discrete axis, the distance of neighbours in the table; absent for a state that is averaged out.
         lines: tomorrow's lines.
         discrete: what functions see of tomorrow's discrete states.
         arrivals: tomorrow's processes: what they are worth there, and what IID states are drawn from.
     """
 
-    tables: tuple[Float[Array, "n"], ...]
+    table: Float[Array, "n ..."]
     lines: tuple[Line, ...]
     discrete: dict[str, Array]
     arrivals: dict[str, Process]
@@ -85,9 +85,7 @@ class Continuation(eqx.Module):
         return jnp.dot(weights[name], values)
 
     def _look_up(self, base: Int[Array, ""], cells: Sequence[Any]) -> Float[Array, ""]:
-        if isinstance(self.interpolant, Hermite):
-            return interpolate.hermite(self.tables, base, cells, self.steps, self.interpolant)
-        return interpolate.multilinear(self.tables[0], base, cells, self.steps, self.interpolant)
+        return look_up(self.table, base, cells, self.steps, self.interpolant)
 
 
 def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpolant: Interpolant) -> Continuation:
@@ -108,8 +106,7 @@ def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpo
     steps = row_major(tables[0].shape)
     lead = len(names)
     strides = dict(zip(names, steps[:lead], strict=True))
-    flat = tuple(table.reshape(-1) for table in tables)
-    return Continuation(flat, mesh.lines, mesh.discrete, mesh.processes, strides, tuple(steps[lead:]), interpolant, plan)
+    return Continuation(_flat(tables, interpolant), mesh.lines, mesh.discrete, mesh.processes, strides, tuple(steps[lead:]), interpolant, plan)
 
 
 def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Point) -> Float[Array, ""]:
@@ -122,7 +119,7 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     tables = [levels]
     if isinstance(interpolant, Hermite):
         tables = interpolate.hermite_tables(levels, value.slopes, mesh.lines)
-    flat = [table.reshape(-1) for table in tables]
+    table = _flat(tables, interpolant)
     strides, steps = mesh.strides
     numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
     joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
@@ -131,13 +128,24 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     for name, stride in strides.items():
         base = base + point.codes[name] * stride
 
-    def look_up(place: Array) -> Array:
-        if isinstance(interpolant, Hermite):
-            return interpolate.hermite(flat, place, cells, steps, interpolant)
-        return interpolate.multilinear(flat[0], place, cells, steps, interpolant)
-
-    found = mixed(look_up, base, strides, point)
+    found = mixed(lambda place: look_up(table, place, cells, steps, interpolant), base, strides, point)
     return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
+
+
+def look_up(
+    table: Array, base: Int[Array, ""], cells: Sequence[Any], steps: Sequence[int], interpolant: Interpolant
+) -> Float[Array, ""]:
+    """The interpolant at one point of a flat table."""
+    if isinstance(interpolant, Hermite):
+        return interpolate.hermite(table, base, cells, steps, interpolant)
+    return interpolate.multilinear(table, base, cells, steps, interpolant)
+
+
+def _flat(tables: Sequence[Array], interpolant: Interpolant) -> Array:
+    """Tables of the shape of a mesh as one: flat for `Linear`, rows of columns for `Hermite`."""
+    if isinstance(interpolant, Hermite):
+        return jnp.stack([table.reshape(-1) for table in tables], axis=1)
+    return tables[0].reshape(-1)
 
 
 def mixed(look_up: Callable[[Array], Array], base: Int[Array, ""], strides: Mapping[str, int], point: Point) -> Array:

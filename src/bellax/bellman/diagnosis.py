@@ -13,7 +13,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import problem
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import Node, step
+from bellax.bellman.sweep import TALLY, Node, step
 
 
 def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
@@ -24,7 +24,7 @@ def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
     def solve(arguments: Arguments, values: Value, period: Any) -> tuple[Any, Any]:
         objective, mesh = problem(setting, arguments, values, period)
         found = step(setting.maximiser, objective, mesh, setting.memory)
-        return found.value.levels, found.feasible
+        return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0
 
     compiled = jax.jit(solve)
     if not finite:

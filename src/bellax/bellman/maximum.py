@@ -69,10 +69,10 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
     """The best decision at one state, over all combinations of discrete actions."""
     count = len(combinations(objective.plan))
     if count == 1:
-        found = jax.tree.map(lambda leaf: leaf[None], maximiser.best(objective, point, jnp.zeros((), jnp.int32)))
-    else:
-        found = jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32))
-    return best_combination(found)
+        only = jnp.zeros((), jnp.int32)
+        value, u, evaluations = maximiser.best(objective, point, only)
+        return Optimum(value, Decision(only, u), value[None], value > -jnp.inf, evaluations)
+    return best_combination(jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32)))
 
 
 def best_combination(found: Best) -> Optimum:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
+from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, categories
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
@@ -29,7 +30,7 @@ class Process(eqx.Module):
     Attributes:
         values: what functions see, shape (n, ...).
         transition: rows today, shape (n, n); for IID states one row of probabilities, shape (n,).
-        continuous: whether a value between two nodes makes sense.
+        continuous: whether a value between two nodes makes sense; nodes then increase.
     """
 
     values: Array
@@ -114,7 +115,9 @@ class Mesh(eqx.Module):
                 below = jnp.searchsorted(process.values, values[name], side="right").astype(jnp.int32) - 1
                 code = jnp.clip(below, 0, process.count - 2)
                 low, high = take(process.values, code), take(process.values, code + 1)
-                codes[name], fractions[name] = code, jnp.clip((values[name] - low) / (high - low), 0.0, 1.0)
+                # without a spread all nodes are one value, and any fraction will do
+                width = jnp.where(high > low, high - low, 1.0)
+                codes[name], fractions[name] = code, jnp.clip((values[name] - low) / width, 0.0, 1.0)
             else:
                 codes[name] = encode(process.values, values[name])
         for name, known in self.discrete.items():
@@ -135,7 +138,8 @@ def encode(known: Array, value: Array) -> Int[Array, ""]:
         known, value = known.astype(jnp.int32), value.astype(jnp.int32)
     else:
         value = jnp.asarray(value).astype(known.dtype)
-    return jnp.argmin(jnp.abs(known - value)).astype(jnp.int32)
+    distance = jnp.abs(known - value)
+    return jnp.argmin(jnp.sum(distance.reshape(distance.shape[0], -1), axis=1)).astype(jnp.int32)
 
 
 def assembled(plan: Plan, numbers: list[Array]) -> dict[str, Array]:
@@ -215,4 +219,7 @@ def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:
     rule = space.distribution.rule(spec, {key: value.shape for key, value in given.items()})
     values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
     weights = jax.vmap(lambda node, weight: space.distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
-    return Process(values, weights, True)
+    if values.ndim > 1 or isinstance(space.distribution, Categorical):
+        return Process(values, weights, False)
+    order = jnp.argsort(values)  # those of a Jump, or with a negative spread, do not increase by themselves
+    return Process(values[order], weights[order], True)

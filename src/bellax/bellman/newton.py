@@ -140,7 +140,7 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
     low, high = jnp.maximum(u - width, 0.0), jnp.minimum(u + width, 1.0)
     first = _LineState(low, high, u, start.value, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
     last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
-    return Best(last.value, last.u[None], 3.0 * last.steps)
+    return Best(last.value, last.u[None], 3.0 * last.steps.astype(last.value.dtype))
 
 
 class _BoxState(NamedTuple):
@@ -180,7 +180,7 @@ def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: f
         return _BoxState(*kept, damping, (accept & small) | stuck | ~jnp.any(free), state.steps + 1)
 
     last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
-    return Best(last.value, last.u, (1.0 + size) ** 2 * (last.steps + 1))
+    return Best(last.value, last.u, (1.0 + size) ** 2 * (last.steps + 1).astype(last.value.dtype))
 
 
 def _raised(damping: Array) -> Array:
@@ -237,7 +237,8 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     _, moved = eqx.filter_jvp(gradient, (objective, point), (t_objective, t_point))
     _, _, hessian = derivatives(lambda u: objective(point, Decision(combination, u)), u)
-    free = (u > 0) & (u < 1)
+    # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
+    free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
     matrix = jnp.where(both, lax.stop_gradient(hessian), -jnp.eye(u.shape[0]))
     return u, jnp.linalg.solve(matrix, jnp.where(free, -moved, 0.0))

@@ -203,8 +203,11 @@ class Objective(eqx.Module):
         nodes: dict[str, Array] = {"place": jnp.zeros(1, jnp.int32)} if not lengths else {}
         for (name, _), place in zip(lengths.items(), places, strict=True):
             if name in self.plan.shocks:
-                nodes[name] = self.rules[name].nodes[place]
-                nodes[f"weight:{name}"] = self.rules[name].weights[place]
+                rule = self.rules[name]
+                # without a product there is nothing to lay out
+                alone = len(lengths) == 1
+                nodes[name] = rule.nodes if alone else rule.nodes[place]
+                nodes[f"weight:{name}"] = rule.weights if alone else rule.weights[place]
             else:
                 nodes[name] = jnp.asarray(place, jnp.int32)
         return nodes, places.shape[1]

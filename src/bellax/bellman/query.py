@@ -136,5 +136,5 @@ def _seen(setting: Setting, name: str, value: Any) -> Array:
         known = categories(space.categories, "MarkovChain")[1]
     if known is not None and concrete(array) and not np.isclose(np.asarray(array)[..., None], known).any(-1).all():
         raise ParameterError(f"state {name!r} has a value that is none of its categories: {known.tolist()}.")
-    integer = known is not None and np.issubdtype(known.dtype, np.integer)
+    integer = jnp.issubdtype(setting.plan.graph.seen[name].dtype, jnp.integer)
     return array.astype(jnp.int32 if integer else jnp.result_type(float))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -57,14 +58,18 @@ class Setting:
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        literals = {name: convert(self.model, name, value) for name, value in self.plan.graph.literals().items()}
-        return {**literals, **self.model.parameters(params)}
+        return {**self._literals, **self.model.parameters(params)}
+
+    @cached_property
+    def _literals(self) -> Arguments:
+        with jax.ensure_compile_time_eval():  # kept for other solves, so never a tracer of this one
+            return {name: convert(self.model, name, value) for name, value in self.plan.graph.literals().items()}
 
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         """The leaves that are known without a state: this period's parameters and literals, and the clock."""
         now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
         if self.model.clock.finite:
-            now |= {"period": jnp.asarray(period), "age": as_float(self.model.clock.age(period))}
+            now |= {"period": jnp.asarray(period), "age": as_float(self.model.clock.age(as_float(period)))}
         return now
 
     def mesh(self, environment: dict[str, Array]) -> Mesh:
@@ -79,15 +84,17 @@ class Setting:
     def rules(self, environment: dict[str, Array]) -> dict[str, Nodes]:
         """Standard nodes of the scanned shocks."""
         sizes = {name: self._sizes(name, environment) for name in self.plan.shocks}
-        return _objective.rules(self.plan, self.quadrature, sizes)
+        with jax.ensure_compile_time_eval():  # standard nodes are numbers, not computations of the program
+            return _objective.rules(self.plan, self.quadrature, sizes)
 
     def _sizes(self, shock: str, environment: dict[str, Array]) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters of a shock whose number of nodes depends on them."""
         if not isinstance(self.plan.graph.regime.shocks[shock], Categorical):
             return {}
         nodes = self.plan.shock_nodes(shock)
-        leaves = {n for node in nodes for n in self.plan.graph.leaves(node, "state", "action", "next")}
-        dummies = {name: jnp.zeros(()) for name in leaves}
+        graph = self.plan.graph
+        leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "next")}
+        dummies = {name: jnp.zeros(graph.seen[name].shape, graph.seen[name].dtype) for name in leaves}
         shapes = jax.eval_shape(lambda: self.plan.graph.compose(nodes)(**environment, **dummies))
         return {node.rpartition(".")[2]: shape.shape for node, shape in shapes.items()}
 

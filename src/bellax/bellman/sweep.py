@@ -33,15 +33,17 @@ class Step(NamedTuple):
         value: V and its slopes, on the mesh.
         decision: the optimal decision at every node.
         stop: whether stopping is optimal.
-        feasible: whether any action is feasible.
-        evaluations: how many (state, action) pairs were evaluated.
+        tally: at every node, in the order of `TALLY`, shape of the mesh and one axis.
     """
 
     value: Value
     decision: Decision
     stop: Array
-    feasible: Array
-    evaluations: Array
+    tally: Array
+
+
+TALLY = ("evaluations", "infeasible_nodes", "nan_nodes", "infinite_nodes")
+"""What a Bellman step counts: (state, action) pairs evaluated; nodes without an action, that are no number, at -inf."""
 
 
 class Node(NamedTuple):
@@ -109,7 +111,10 @@ def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slo
 
     level, steep = value_and_slopes(value, node.coordinates, slopes)
     stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum)
-    return Step(Value(level, steep), optimum.decision, stop, optimum.feasible | stop, optimum.evaluations)
+    feasible = optimum.feasible | stop
+    faults = [~feasible, jnp.isnan(level) | (level == jnp.inf), (level == -jnp.inf) & feasible]
+    tally = jnp.stack([optimum.evaluations, *(fault.astype(level.dtype) for fault in faults)])
+    return Step(Value(level, steep), optimum.decision, stop, tally)
 
 
 def _over_optima(
@@ -118,7 +123,7 @@ def _over_optima(
     """`function` of a node and the optimum there, at every node."""
     if isinstance(maximiser, Enumerate) and maximiser.monotone:
         optima = _in_order(maximiser, objective, mesh, memory)
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(mesh.shape) :]), optima)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), optima)
         found = jax.vmap(function)(nodes_of(mesh), flat)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
@@ -245,7 +250,7 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
         return Value(*value_and_slopes(value, node.coordinates, slopes))
 
     nodes = nodes_of(mesh)
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(mesh.shape) :]), frozen)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), frozen)
     values = jax.vmap(at)(nodes, flat)
     return jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bellax.bellman.objective import combinations
 from bellax.bellman.query import concrete, program
 from bellax.bellman.setting import Arguments, Setting
 from bellax.certify.certificate import Certificate, quantiles
@@ -20,6 +21,8 @@ from bellax.model.spaces import AR1, IID
 from bellax.panel import Panel
 from bellax.simulate import simulate
 from bellax.solution import Result, Solution
+
+_LITTLE = 100_000  # points times candidates
 
 _PERIODS = 50  # of the simulation of an infinite horizon
 
@@ -56,9 +59,15 @@ def certify(
         panel = simulate(solution, agents, start, seed, periods)
     mesh = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
     looked = sample(setting, mesh.discrete_axes, points, seed)
-    run = program(setting, "examine", lambda: jax.jit(examination(setting)))
+    run = program(setting, ("examine", points), lambda: jax.jit(examination(setting), compiler_options=_compiler(setting, points)))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
+
+
+def _compiler(setting: Setting, points: int) -> dict[str, Any] | None:
+    """Little optimisation for little work: a program that runs once, for less long than it takes to compile."""
+    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    return {"xla_backend_optimization_level": 0} if points * cells < _LITTLE else None
 
 
 def _check(solution: Any, panel: Panel | None) -> None:

@@ -47,40 +47,35 @@ def euler(asked: Stage, point: Point, decision: Decision) -> Euler:
     Args:
         decision: the one whose optimality is in question.
     """
-    plan = asked.setting.plan
+    setting = asked.setting
     actions, _ = asked.objective.actions(point, decision)
-    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in plan.controls])
-    expected = _expected(asked, point, {name: actions[name] for name in plan.choices}, actions)
+    choices = {name: actions[name] for name in setting.plan.choices}
+    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in setting.plan.controls])
+    _, _, reached = branches(asked, point, actions)
+    decisions = jax.vmap(jax.vmap(asked.decide_next))(reached)
 
-    def along(direction: Array) -> tuple[Array, Array]:
-        def slopes(a: Array) -> tuple[Array, Array]:
-            return jax.jvp(expected, (a,), (direction,))[1]
+    def worth(flat: Array) -> Array:
+        probability, outcome, following = branches(asked, point, choices | _assembled(setting, flat))
+        value = jax.vmap(jax.vmap(asked.value_next))(following, decisions)
+        earned = outcome.reward[:, None] + outcome.discount[:, None] * jnp.where(probability > 0, value, 0.0)
+        return jnp.sum(probability * earned)
 
-        (gradient, _), (_, curvature) = jax.jvp(slopes, (flat,), (direction,))
-        return gradient, curvature
+    def reward(flat: Array) -> Array:
+        weights, outcome = asked.fine.outcomes(point, choices | _assembled(setting, flat))
+        return jnp.sum(weights * outcome.reward)
 
-    gradient, curvature = jax.vmap(along)(jnp.eye(flat.shape[0]))
+    directions = jnp.eye(flat.shape[0])
+    gradient = jax.vmap(lambda d: _slope(worth, d)(flat))(directions)
+    curvature = jax.vmap(lambda d: _slope(_slope(reward, d), d)(flat))(directions)
     scale = jnp.abs(curvature * flat)
     interior = (decision.u > _EDGE) & (decision.u < 1 - _EDGE)
     error = jnp.where(scale > 0, jnp.abs(gradient) / jnp.where(scale > 0, scale, 1.0), jnp.nan)
     return Euler(error, interior)
 
 
-def _expected(
-    asked: Stage, point: Point, choices: dict[str, Array], actions: dict[str, Array]
-) -> Callable[[Array], tuple[Array, Array]]:
-    """E[r + b V(s')] and E[r] of the continuous actions, with tomorrow's decisions held at those after `actions`."""
-    _, _, reached = branches(asked, point, actions)
-    decisions = jax.vmap(jax.vmap(asked.decide_next))(reached)
-
-    def expected(flat: Array) -> tuple[Array, Array]:
-        probability, outcome, following = branches(asked, point, choices | _assembled(asked.setting, flat))
-        value = jax.vmap(jax.vmap(asked.value_next))(following, decisions)
-        value = jnp.where(probability > 0, value, 0.0)
-        reward = jnp.sum(jnp.sum(probability, axis=1) * outcome.reward)
-        return reward + jnp.sum(probability * outcome.discount[:, None] * value), reward
-
-    return expected
+def _slope(function: Callable[[Array], Array], direction: Array) -> Callable[[Array], Array]:
+    """The derivative of a function along a direction."""
+    return lambda x: jax.jvp(function, (x,), (direction,))[1]
 
 
 def _assembled(setting: Setting, flat: Array) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from bellax.bellman.newton import Newton
 from bellax.bellman.objective import Decision, combinations
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import lay
+from bellax.bellman.sweep import differentiable, lay
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
@@ -82,7 +82,7 @@ def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sa
 
 def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:
     """A program that looks at every point of a sample."""
-    polish = _polishes(setting.plan)
+    polish = not differentiable(setting.maximiser) and _polishes(setting.plan)
     with_euler = unavailable(setting) is None
 
     def run(arguments: Arguments, values: Value, looked: Sample) -> Found:

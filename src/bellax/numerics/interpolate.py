@@ -5,7 +5,7 @@ sum over the 2^d corners. Hermite: on every dimension the cubic with values v0, 
 
     H(t) = v0 + t d0 + t^2 (3 (v1 - v0) - 2 d0 - d1) + t^3 (d0 + d1 - 2 (v1 - v0)),
 
-and its tensor product in several: 2^d tables (value, slopes, mixed slopes). Slopes limited to the range of the adjacent
+and its tensor product in several: 2^d columns (value, slopes, mixed slopes). Slopes limited to the range of the adjacent
 secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
 
 A node may be minus infinity. Its cell is then minus infinity but at the other nodes: `BARRIER` stands for it, finite,
@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 
 from bellax.errors import ModelError
 from bellax.numerics.grids import Cell, Line
-from bellax.numerics.scalar import take, where
+from bellax.numerics.scalar import pair, take, where
 
 EXTRAPOLATIONS = ("linear", "constant", "extend")
 
@@ -40,6 +40,8 @@ def is_barrier(value: Float[Array, "..."]) -> Any:
 @dataclass(frozen=True)
 class Linear:
     """Multilinear interpolation in the coordinates of the scales.
+
+    A node next to one of minus infinity keeps its value where arithmetic hits it exactly.
 
     Args:
         extrapolation: off the grid, `linear` continues the last cell and `constant` the last node.
@@ -89,14 +91,21 @@ def multilinear(
         cells: one a dimension.
         strides: distance of neighbours in the flat table, one a dimension.
     """
-    if not cells:
-        return take(table, base)
-    cell, stride = cells[0], strides[0]
-    t = cell.fraction if rule.extrapolation == "linear" else _clipped(cell.fraction)
-    left = base + cell.index * stride
-    low = multilinear(table, left, cells[1:], strides[1:], rule)
-    high = multilinear(table, left + stride, cells[1:], strides[1:], rule)
-    return low + t * (high - low)
+
+    def reduced(k: int, index: Array) -> Array:
+        if k == len(cells):
+            return take(table, index)
+        t = cells[k].fraction if rule.extrapolation == "linear" else _clipped(cells[k].fraction)
+        left = index + cells[k].index * strides[k]
+        low, high = reduced(k + 1, left), reduced(k + 1, left + strides[k])
+        # not low + t (high - low), which at t = 1 loses `high` next to a barrier
+        return (1 - t) * low + t * high
+
+    value = reduced(0, base)
+    if not cells or rule.extrapolation == "constant":
+        return value
+    # the line through a barrier and a finite last node, continued beyond it, would be as large as the barrier
+    return where(is_barrier(-value), barrier(value.dtype), value)
 
 
 def _clipped(t: Float[Array, ""]) -> Float[Array, ""]:
@@ -117,32 +126,53 @@ def cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation:
     return value + beyond * where(beyond < 0, d0, d1)
 
 
+def guarded_cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation: str) -> Array:
+    """The cubic of levels, of which one may be the barrier: it is then the barrier everywhere but at the other node.
+
+    At the node means to rounding: a scale and its inverse do not meet exactly.
+    """
+    value = cubic(v0, d0, v1, d1, cell, extrapolation)
+    low = jnp.minimum(v0, v1)
+    left = cell.fraction < 0.5
+    gap = where(left, cell.fraction, cell.fraction - 1)
+    near = 1e-9 if value.dtype == jnp.float64 else 1e-5
+    at_node = where(left, v0, v1) + gap * cell.width * where(left, d0, d1)
+    return where(is_barrier(low), where(jnp.abs(gap) <= near, at_node, low), value)
+
+
 def hermite(
-    tables: Sequence[Float[Array, "n"]],
-    base: Int[Array, ""],
-    cells: Sequence[Cell],
-    strides: Sequence[int],
-    rule: Hermite,
+    table: Float[Array, "n p"], base: Int[Array, ""], cells: Sequence[Cell], strides: Sequence[int], rule: Hermite
 ) -> Float[Array, ""]:
     """The tensor Hermite interpolant at one point.
 
     Args:
-        tables: 2^d flat tables; bit k of the position says whether the k-th dimension is differentiated.
+        table: rows of value, slopes and mixed slopes, p = 2^d; bit k of a column says whether the k-th dimension is
+            differentiated.
         base: index of the point's discrete part.
         cells: one a dimension.
-        strides: distance of neighbours in the flat tables, one a dimension.
+        strides: distance of neighbours in the table, one a dimension; that of the last is 1, so that the two ends of a
+            cell along it are one gather.
     """
+    last = len(cells) - 1
+    if last < 0:
+        return take(table, base)[0]
 
-    def reduced(k: int, index: Array, position: int) -> Array:
-        if k == len(cells):
-            return take(tables[position], index)
+    def reduced(k: int, index: Array) -> dict[int, Array]:
+        """The columns that do not differentiate dimensions from k on, interpolated along these."""
         left = index + cells[k].index * strides[k]
-        ends = [
-            reduced(k + 1, node, position | slope << k) for node in (left, left + strides[k]) for slope in (0, 1)
-        ]
-        return cubic(*ends, cells[k], rule.extrapolation)
+        if k == last:
+            ends = pair(table, left)
+        else:
+            ends = (reduced(k + 1, left), reduced(k + 1, left + strides[k]))
+        low, high = ends
+        bit = 1 << k
+        kept = [column for column in low if not column & bit]
+        return {
+            c: (cubic if c else guarded_cubic)(low[c], low[c | bit], high[c], high[c | bit], cells[k], rule.extrapolation)
+            for c in kept
+        }
 
-    return reduced(0, base, 0)
+    return reduced(0, base)[0]
 
 
 def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Array:
@@ -156,9 +186,9 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
         slopes: in the coordinate, shape (..., n).
         coordinates: shape (n,).
     """
-    secants = jnp.diff(values, axis=-1) / jnp.diff(coordinates)
+    secants = jnp.diff(values, axis=-1) / _widths(values, coordinates)
     if secants.shape[-1] == 1:
-        return jnp.broadcast_to(secants, slopes.shape)
+        return jnp.where(is_barrier(-jnp.abs(secants)), slopes, jnp.broadcast_to(secants, slopes.shape))
     left, right = secants[..., :-1], secants[..., 1:]
     low, high = jnp.minimum(left, right), jnp.maximum(left, right)
     margin = 2 * (high - low)
@@ -169,6 +199,11 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
     return jnp.where(jnp.isfinite(low + high), bounded, 0.0)
 
 
+def _widths(values: Array, coordinates: Float[Array, "n"]) -> Array:
+    """Distances of the nodes, with as many axes as the values."""
+    return jnp.diff(coordinates).reshape(*(1,) * (values.ndim - 1), -1)
+
+
 def secant_slopes(values: Array, coordinates: Float[Array, "n"]) -> Array:
     """Slopes of the parabolas through three neighbours, along the last axis: second-order accurate.
 
@@ -176,11 +211,11 @@ def secant_slopes(values: Array, coordinates: Float[Array, "n"]) -> Array:
         values: shape (..., n), n >= 2.
         coordinates: shape (n,).
     """
-    widths = jnp.diff(coordinates)
+    widths = _widths(values, coordinates)
     secants = jnp.diff(values, axis=-1) / widths
     if secants.shape[-1] == 1:
         return jnp.concatenate([secants, secants], axis=-1)
-    left, right = widths[:-1], widths[1:]
+    left, right = widths[..., :-1], widths[..., 1:]
     inner = (right * secants[..., :-1] + left * secants[..., 1:]) / (left + right)
     first = secants[..., :1] + (secants[..., :1] - inner[..., :1])
     last = secants[..., -1:] + (secants[..., -1:] - inner[..., -1:])
@@ -188,7 +223,7 @@ def secant_slopes(values: Array, coordinates: Float[Array, "n"]) -> Array:
 
 
 def hermite_tables(values: Array, slopes: Sequence[Array], lines: Sequence[Line], limit: bool = True) -> list[Array]:
-    """The 2^d tables of a Hermite interpolant from values and slopes at nodes.
+    """The 2^d columns of a Hermite interpolant from values and slopes at nodes.
 
     Mixed slopes are the mean of the parabolic differences of the slopes, one along each of their dimensions: an error
     of second order in them is one of fourth order in the interpolant.

@@ -36,3 +36,14 @@ def take(table: Float[Array, "n ..."], index: Int[Array, ""]) -> Array:
         offset_dims=tuple(range(len(rest))), collapsed_slice_dims=(0,), start_index_map=(0,)
     )
     return lax.gather(table, index[None], numbers, slice_sizes=(1, *rest), mode=_ROW)
+
+
+def pair(table: Float[Array, "n p"], index: Int[Array, ""]) -> tuple[dict[int, Array], dict[int, Array]]:
+    """Rows `index` and `index + 1`, each as numbers by column, in one gather; both are known to be in bounds."""
+    columns = table.shape[1]
+    numbers = lax.GatherDimensionNumbers(offset_dims=(0, 1), collapsed_slice_dims=(), start_index_map=(0,))
+    rows = lax.gather(table, index[None], numbers, slice_sizes=(2, columns), mode=_ROW)
+    low, high = (
+        {c: lax.reshape(lax.slice(rows, (k, c), (k + 1, c + 1)), ()) for c in range(columns)} for k in (0, 1)
+    )
+    return low, high

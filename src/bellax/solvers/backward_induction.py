@@ -4,7 +4,6 @@ One compiled scan over the periods. It is differentiable in both modes, through 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError
 from bellax.numerics import loops
-from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
+from bellax.solvers.common import Report, Run, Solver, outcome, stats, tallied, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +36,16 @@ class BackwardInduction(Solver):
         count = setting.model.clock.count
         last = setting.terminal(arguments, count) if final is None else final
 
-        def backward(value: Value, period: Array) -> tuple[Value, tuple[Value, Count]]:
+        def backward(value: Value, period: Array) -> tuple[Value, tuple[Value, Array]]:
             today = setting.environment(arguments, period)
             mesh = setting.mesh(today)
             tomorrow = setting.mesh(setting.environment(arguments, period + 1))
             objective = setting.objective(today, mesh.processes, value, tomorrow)
             found = step(setting.maximiser, objective, mesh, setting.memory)
             tell(report, count - period, jnp.nan)
-            return found.value, (found.value, counted(found))
+            return found.value, (found.value, tallied(found))
 
-        _, (values, counts) = loops.backward(backward, last, count)
+        _, (values, tallies) = loops.backward(backward, last, count)
         values = jax.tree.map(lambda all_but_last, end: jnp.concatenate([all_but_last, end[None]]), values, last)
-        total: Count = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), counts)
-        code = outcome(total, jnp.ones((), bool))
-        stats: dict[str, Any] = {"periods": jnp.asarray(count), **total.stats()}
-        return Run(values, code, stats)
+        total = jnp.sum(tallies, axis=0)
+        return Run(values, outcome(total, jnp.ones((), bool)), {"periods": jnp.asarray(count), **stats(total)})

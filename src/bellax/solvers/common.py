@@ -11,7 +11,7 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import Step
+from bellax.bellman.sweep import TALLY, Step
 from bellax.solution import Result
 
 Report = Callable[[Array, Array], None]
@@ -43,39 +43,31 @@ class Solver(GridSolver, abc.ABC):
         """
 
 
-class Count(NamedTuple):
-    """Running sums over Bellman steps."""
-
-    evaluations: Array
-    infeasible: Array
-    not_numbers: Array
-    infinite: Array
-
-    def stats(self) -> dict[str, Array]:
-        return {
-            "evaluations": self.evaluations,
-            "infeasible_nodes": self.infeasible,
-            "nan_nodes": self.not_numbers,
-            "infinite_nodes": self.infinite,
-        }
+def tallied(step: Step) -> Array:
+    """The tally of one Bellman step over all nodes, in the order of `TALLY`."""
+    return jnp.sum(step.tally.reshape(-1, len(TALLY)), axis=0)
 
 
-def counted(step: Step) -> Count:
-    """The sums of one Bellman step."""
-    levels = step.value.levels
-    return Count(
-        jnp.sum(step.evaluations),
-        jnp.sum(~step.feasible),
-        jnp.sum(jnp.isnan(levels) | (levels == jnp.inf)),
-        jnp.sum((levels == -jnp.inf) & step.feasible),
-    )
+def latest(total: Array, tally: Array) -> Array:
+    """Evaluations so far; of nodes only those of the latest step, since those before were the same nodes."""
+    return tally.at[0].add(total[0])
 
 
-def outcome(count: Count, converged: Array) -> Array:
+def faulty(tally: Array) -> Array:
+    """Whether a node is infeasible or no number, so that going on makes no sense."""
+    return (tally[1] > 0) | (tally[2] > 0)
+
+
+def stats(tally: Array) -> dict[str, Array]:
+    """The tally by name."""
+    return dict(zip(TALLY, tally, strict=True))
+
+
+def outcome(tally: Array, converged: Array) -> Array:
     """The code of the `Result`: not a number, then infeasible, then not converged, then successful."""
     code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
-    code = jnp.where(count.infeasible > 0, int(Result.infeasible), code)
-    return jnp.where(count.not_numbers > 0, int(Result.nonfinite), code).astype(jnp.int32)
+    code = jnp.where(tally[1] > 0, int(Result.infeasible), code)
+    return jnp.where(tally[2] > 0, int(Result.nonfinite), code).astype(jnp.int32)
 
 
 def blanked(value: Value, code: Array) -> Value:

@@ -18,11 +18,11 @@ from jax.flatten_util import ravel_pytree
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import Frozen, follow, improve
+from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
-from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
-from bellax.solvers.value_iteration import bellman, changed, check_stationary, latest_faults, nothing
+from bellax.solvers.common import Report, Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.value_iteration import bellman, changed, check_stationary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +55,19 @@ class PolicyIteration(Solver):
             found, frozen = improve(setting.maximiser, objective, mesh, setting.memory)
             change = changed(found.value.levels, state.value.levels)
             value = self._evaluate(setting, fixed, frozen, found.value)
-            count = jax.tree.map(jnp.add, state.count, counted(found))._replace(**latest_faults(counted(found)))
             tell(report, state.steps + 1, change)
             finished = change <= self.tolerance
             value = jax.tree.map(lambda a, b: jnp.where(finished, a, b), found.value, value)
-            return _State(value, change, state.steps + 1, count)
+            return _State(value, change, state.steps + 1, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
-            faulty = (state.count.not_numbers > 0) | (state.count.infeasible > 0)
-            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty
+            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
 
-        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())
+        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))
         last = loops.until(done, more, start)
         value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
-        code = outcome(last.count, last.change <= self.tolerance)
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
+        code = outcome(last.tally, last.change <= self.tolerance)
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 
     def _evaluate(self, setting: Setting, arguments: Arguments, frozen: Frozen, start: Value) -> Value:
         environment = setting.environment(arguments, 0)
@@ -91,7 +89,7 @@ class _State(NamedTuple):
     value: Value
     change: Array
     steps: Array
-    count: Count
+    tally: Array
 
 
 def _solved(linear: Callable[[Value], Value], constant: Value) -> Value:

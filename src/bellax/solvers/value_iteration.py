@@ -13,11 +13,11 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import step
+from bellax.bellman.sweep import TALLY, step
 from bellax.errors import ModelError
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
-from bellax.solvers.common import Count, Report, Run, Solver, counted, outcome, tell
+from bellax.solvers.common import Report, Run, Solver, faulty, latest, outcome, stats, tallied, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +44,23 @@ class ValueIteration(Solver):
         def more(state: _State) -> _State:
             found = bellman(setting, fixed, state.value)
             change = changed(found.value.levels, state.value.levels)
-            count = jax.tree.map(jnp.add, state.count, counted(found))
             tell(report, state.steps + 1, change)
-            latest = counted(found)
-            return _State(found.value, change, state.steps + 1, count._replace(**latest_faults(latest)))
+            return _State(found.value, change, state.steps + 1, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
-            faulty = (state.count.not_numbers > 0) | (state.count.infeasible > 0)
-            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty
+            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
 
-        last = loops.until(done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), nothing())))
+        last = loops.until(done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))))
         value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
-        code = outcome(last.count, last.change <= self.tolerance)
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **last.count.stats()})
+        code = outcome(last.tally, last.change <= self.tolerance)
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 
 
 class _State(NamedTuple):
     value: Value
     change: Array
     steps: Array
-    count: Count
+    tally: Array
 
 
 def bellman(setting: Setting, arguments: Arguments, value: Value):  # noqa: ANN201
@@ -79,17 +76,6 @@ def changed(new: Array, old: Array) -> Array:
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     size = jnp.max(jnp.where(jnp.isfinite(new), jnp.abs(new), 0.0))
     return jnp.max(difference) / jnp.maximum(1.0, size)
-
-
-def nothing() -> Count:
-    """Sums before the first step."""
-    whole = jnp.zeros((), jnp.int64 if jnp.result_type(float).itemsize == 8 else jnp.int32)
-    return Count(jnp.zeros(()), whole, whole, whole)
-
-
-def latest_faults(count: Count) -> dict[str, Array]:
-    """The faults of the last step: those of earlier ones are the same nodes again."""
-    return {name: getattr(count, name) for name in ("infeasible", "not_numbers", "infinite")}
 
 
 def check_stationary(setting: Setting, what: str) -> None:

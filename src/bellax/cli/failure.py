@@ -1,0 +1,50 @@
+"""What goes wrong, as one line on stderr and an exit status."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from bellax import BellaxError, SolveError
+
+WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+class Refusal(Exception):
+    """Something that a user gave cannot be used; the message is the line that they read."""
+
+
+@contextmanager
+def one_line(source: str = "") -> Iterator[None]:
+    """Turns exceptions into one line on stderr and an exit status.
+
+    Args:
+        source: the user's file; a line of it is named where an unforeseen exception came from there.
+    """
+    try:
+        yield
+    except (typer.Exit, KeyboardInterrupt):
+        raise
+    except Refusal as error:
+        _leave(str(error), WRONG_INPUT)
+    except BellaxError as error:
+        _leave(str(error), FAILED if isinstance(error, SolveError) else WRONG_INPUT)
+    except MemoryError:
+        _leave("out of memory: give fewer nodes (--grid) or fewer agents (--agents).", FAILED)
+    except Exception as error:
+        _leave(described(error, source), FAILED)
+
+
+def described(error: BaseException, source: str) -> str:
+    """An unforeseen exception on one line: where in the user's file, its type and what it says."""
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if source and frame.filename == source]
+    where = f"{source}, line {frames[-1].lineno}: " if frames else ""
+    return f"{where}{type(error).__name__}: {first}"
+
+
+def _leave(message: str, status: int) -> None:
+    print(f"bellax: {' '.join(message.split())}", file=sys.stderr)
+    raise typer.Exit(status)

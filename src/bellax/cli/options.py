@@ -1,0 +1,93 @@
+"""--set, --solver and --grid: from what was typed to parameters and a solver."""
+
+import ast
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import bellax as bx
+from bellax.cli.failure import Refusal
+from bellax.errors import listed, nearest
+from bellax.model.parameters import entries
+
+
+def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Parameters with those that `--set` gives in place of the model's own.
+
+    Raises:
+        Refusal: for what is no NAME=NUMBER, or a parameter that the model does not have; it names the nearest.
+    """
+    known = {e.name for e in entries(model)} | {f"{e.regime}.{e.name}" for e in entries(model) if e.regime}
+    found = dict(params)
+    for setting in settings:
+        name, value = _pair(setting, "--set", "NAME=VALUE")
+        if name not in known:
+            close = nearest(name, known)
+            raise Refusal(f"--set {setting}: the model has no parameter {name!r}.{close} It takes {listed(sorted(known))}.")
+        regime, _, inner = name.rpartition(".")
+        number = _number(value, setting)
+        if regime:
+            found[regime] = {**found.get(regime, {}), inner: number}
+        else:
+            found[name] = number
+    return found
+
+
+def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence[str]) -> tuple[Any, str]:
+    """The solver to use, and why it is that one.
+
+    Args:
+        recommended: the one that the module of the model gives, or None.
+        name: of a class of `bx.solvers`, from `--solver`; the module's grid, quadrature and maximiser are kept.
+        grid: from `--grid`.
+    Raises:
+        Refusal: for an unknown solver or state, or a count that is no whole number.
+    """
+    solver, why = bx.choose_solver(model)
+    if recommended is not None:
+        solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
+    if name is not None:
+        known = list(bx.solvers.__all__)
+        if name not in known:
+            raise Refusal(f"--solver {name}: there is no such solver.{nearest(name, known)} There are {listed(known)}.")
+        solver, why = _as(getattr(bx.solvers, name), solver), f"{name}: asked for."
+    counts = dict(_count(model, each) for each in grid)
+    return (dataclasses.replace(solver, grid={**solver.grid, **counts}) if counts else solver), why
+
+
+def _as(kind: type, solver: Any) -> Any:
+    """A solver of another class with the options that both have."""
+    if type(solver) is kind:
+        return solver
+    shared = ("grid", "quadrature", "interpolant", "maximiser", "memory")
+    return kind(**{option: getattr(solver, option) for option in shared})
+
+
+def _count(model: Any, text: str) -> tuple[str, int]:
+    name, value = _pair(text, "--grid", "STATE=COUNT")
+    states = {state for graph in model.graphs.values() for state in graph.regime.states}
+    if name not in states:
+        raise Refusal(f"--grid {text}: the model has no state {name!r}.{nearest(name, states)} It has {listed(sorted(states))}.")
+    if not value.isdecimal():
+        raise Refusal(f"--grid {text}: {value!r} is no number of nodes.")
+    return name, int(value)
+
+
+def _pair(text: str, option: str, form: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        raise Refusal(f"{option} {text}: write {option} {form}.")
+    return name, value
+
+
+def _number(text: str, setting: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return np.asarray(ast.literal_eval(text), dtype=float)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise Refusal(f"--set {setting}: {text!r} is no number or list of numbers.") from error

@@ -1,0 +1,105 @@
+"""Where a model comes from: a module of the gallery, or a file of the user."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import bellax as bx
+from bellax import models
+from bellax.cli.failure import Refusal, described
+from bellax.cli.listing import description
+from bellax.errors import nearest
+
+PERIODS = 100
+
+
+class Source(NamedTuple):
+    """A model and what its module says about it.
+
+    Attributes:
+        name: for titles and the default folder.
+        description: one line; empty where there is none.
+        solver: the one that the module recommends, or None.
+        start: states by name for the simulation, or None.
+        periods: how long to simulate; None for the model's own horizon.
+        reference: gives value and actions at a state of period 0 by other means, `reference(params, **states)`, or None.
+    """
+
+    name: str
+    description: str
+    model: Any
+    params: Mapping[str, Any]
+    solver: Any
+    start: Any
+    periods: int | None
+    reference: Callable[..., Mapping[str, Any]] | None
+
+
+def is_file(given: str) -> bool:
+    """Whether MODEL is a path and not a name of the gallery."""
+    return given.endswith(".py") or "/" in given or "\\" in given
+
+
+def check(given: str) -> str:
+    """The name of the model, before anything is imported.
+
+    Raises:
+        Refusal: if there is no such file.
+        ModelError: if the gallery has no such model.
+    """
+    if is_file(given):
+        if not Path(given).is_file():
+            raise Refusal(f"there is no file {given}.")
+        return Path(given).stem
+    if given not in models.names() and Path(f"{given}.py").is_file():
+        raise Refusal(f"the gallery has no model {given!r}; for the file here write {given}.py.")
+    models.check_name(given)
+    return given
+
+
+def load(given: str) -> Source:
+    """The model that MODEL means.
+
+    Raises:
+        Refusal: if the file cannot be run, or does not define what is needed.
+    """
+    name = check(given)
+    if not is_file(given):
+        return _source(name, description(name), models.load(given))
+    module = _executed(Path(given), name)
+    for needed in ("model", "params"):
+        if not hasattr(module, needed):
+            close = nearest(needed, [key for key in vars(module) if not key.startswith("_")])
+            raise Refusal(f"{given} does not define {needed!r}.{close} It needs model = bx.Model(...) and params = {{...}}.")
+    if not isinstance(module.params, Mapping):
+        raise Refusal(f"{given}: params is {module.params!r}; it must be a dict by name.")
+    return _source(name, (module.__doc__ or "").strip().partition("\n")[0], module)
+
+
+def _source(name: str, line: str, module: ModuleType) -> Source:
+    if not isinstance(module.model, bx.Model):
+        kind = type(module.model).__name__
+        raise Refusal(f"{name}: model is a {kind}; this version of bellax solves a bx.Model.")
+    optional = {key: getattr(module, key, None) for key in ("solver", "start", "periods", "reference")}
+    return Source(name, line, module.model, module.params, **optional)
+
+
+def _executed(path: Path, name: str) -> ModuleType:
+    """The module of a user's file, run with its own folder on the path."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        text = f": {error.text.strip()}" if error.text else ""
+        raise Refusal(f"{error.filename}, line {error.lineno}: {error.msg}{text}") from error
+    except (Exception, SystemExit) as error:
+        raise Refusal(f"{path} cannot be run. {described(error, str(path))}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module

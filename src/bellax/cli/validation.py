@@ -1,0 +1,57 @@
+"""`bellax validate`: a row for every quantity of every gallery model that has a reference."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from bellax import models
+from bellax.cli.failure import FAILED, one_line
+from bellax.cli.report import console, number, plain
+from bellax.cli.work import Stage, interruptible
+from bellax.validate import Row
+from bellax.validate import validate as rows_of
+
+
+def validate(names: Sequence[str] | None, as_json: bool) -> None:
+    """Prints the rows; exits with status 1 if one fails."""
+    with one_line():
+        for name in names or ():
+            models.check_name(name)
+        rows = interruptible(lambda: _computed(names, stage), stage := Stage("validating"), lambda: None)
+    if as_json:
+        print(json.dumps([plain(row._asdict()) for row in rows], indent=2, allow_nan=False))
+    else:
+        _show(rows)
+    if not all(row.passed for row in rows):
+        raise typer.Exit(FAILED)
+
+
+def _computed(names: Sequence[str] | None, stage: Stage) -> list[Row]:
+    chosen = list(names or models.names())
+    rows: list[Row] = []
+    for done, name in enumerate(chosen):
+        stage.enter(f"validating {name}", len(chosen))
+        stage.done = done
+        rows += rows_of([name])
+    return rows
+
+
+def _show(rows: Sequence[Row]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in Row._fields:
+        table.add_column(column, overflow="fold", justify="right" if Row.__annotations__[column] is float else "left")
+    for row in rows:
+        table.add_row(*(_cell(column, value) for column, value in row._asdict().items()))
+    console().print(table)
+    failed = sum(not row.passed for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} passed")
+
+
+def _cell(column: str, value: Any) -> str:
+    if column == "passed":
+        return "yes" if value else "[bold red]NO[/]"
+    return f"{value:.1f}" if column == "seconds" else number(value) if isinstance(value, float) else str(value)

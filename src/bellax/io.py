@@ -42,7 +42,7 @@ def save(solution: Solution, path: str | os.PathLike[str]) -> None:
     solution.save(path)
 
 
-def load(path: str | os.PathLike[str], model: Model) -> Solution:
+def load(path: str | os.PathLike[str], model: Any) -> Solution:
     """The solution in a file, whose value and policy are those that were saved, bit for bit.
 
     Args:

@@ -71,8 +71,9 @@ class Panel(eqx.Module):
         if isinstance(self.setting.model.horizon, Ages):
             columns["age"] = clock.first + clock.years * periods
         spaces = {**self.setting.plan.states, **self.setting.plan.actions}
-        for name, array in {**self.states, **self.actions}.items():
-            columns |= _columns(name, np.asarray(array)[active], spaces.get(name))
+        everything = {**self.states, **self.actions}
+        for name in (*spaces, *(name for name in everything if name not in spaces)):
+            columns |= _columns(name, np.asarray(everything[name])[active], spaces.get(name))
         columns |= {"reward": np.asarray(self.reward)[active], "value": np.asarray(self.value)[active]}
         return pd.DataFrame(columns)
 

@@ -90,7 +90,7 @@ def plot(
     if len(curves) > 1:
         grid[0][0].legend(fontsize="small", frameon=False)
     if panel is not None:
-        _draw_panel(grid[1], solution, panel)
+        _draw_panel(list(grid[1]), solution, panel)
     return figure
 
 

@@ -131,7 +131,8 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
         chosen = rule(states)
         actions = chosen.actions
         if not smooth and setting.plan.controls:
-            actions = {n: _undifferentiable(a) if n in setting.plan.controls else a for n, a in actions.items()}
+            held = {n: _undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
+            actions = actions | held
         places = (period + 1) * length + jnp.arange(length, dtype=jnp.int32)
         found = laws.advance(states, actions, jax.vmap(lambda place: jax.random.fold_in(key, place))(places))
         stays = active & ~chosen.stop
@@ -163,13 +164,14 @@ def _masked(active: Array, leaf: Array) -> Array:
 
 
 @jax.custom_jvp
-def _undifferentiable(x: Array) -> Array:
+def _undifferentiable(x: Array, cause: Any) -> Array:
+    # With the arguments beside it: an action that does not move at all would otherwise have the derivative zero.
     return x
 
 
 @_undifferentiable.defjvp
 def _refuse(primals: tuple, tangents: tuple) -> tuple:
     raise ModelError(
-        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Simulate "
-        "the Solution itself, with bx.maximise.Newton() or Golden(polish=bx.maximise.Newton())."
+        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. "
+        "Simulate the Solution itself, with bx.maximise.Newton() or Enumerate(polish=bx.maximise.Newton())."
     )

@@ -96,7 +96,7 @@ class Solution(eqx.Module):
         """
         chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
         if not differentiable(self.setting.maximiser) and self.setting.plan.controls:
-            chosen = {name: _undifferentiable(x) if _floating(x) else x for name, x in chosen.items()}
+            chosen = {name: _undifferentiable(x, self.arguments) if _floating(x) else x for name, x in chosen.items()}
         return chosen
 
     def choice_values(self, period: Any = None, *, age: float | None = None, **states: Any) -> Array:
@@ -203,7 +203,8 @@ def _final(setting: Setting) -> Program:
 
 
 @jax.custom_jvp
-def _undifferentiable(x: Array) -> Array:
+def _undifferentiable(x: Array, cause: Any) -> Array:
+    # With the arguments beside it: an action that does not move at all would otherwise have the derivative zero.
     return x
 
 

@@ -35,8 +35,8 @@ def starting_states(setting: Setting, start: Any, agents: int | None) -> tuple[d
     missing = [name for name in plan.states if name not in given and name not in plan.processes]
     if missing:
         raise ParameterError(
-            f"start lacks the states {listed(missing)}.{nearest(missing[0], given)} Give each a number, or one an agent; "
-            "only processes are drawn by themselves."
+            f"start lacks the states {listed(missing)}.{nearest(missing[0], given)} Give each a number, or one an "
+            "agent; only processes are drawn by themselves."
         )
     arrays = {name: _seen(plan, name, value) for name, value in given.items()}
     count = _count(plan, arrays, agents)
@@ -57,9 +57,8 @@ def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
 def _seen(plan: Plan, name: str, value: Any) -> Array:
     """A start as functions see it; labels and members become codes."""
     space, seen = plan.states[name], view(plan.states[name])
-    if isinstance(value, jax.Array):
-        array = value
-    else:
+    array: Any = value
+    if not isinstance(value, jax.Array):
         array = _decoded(name, space, np.asarray(value, dtype=object if _labelled(value) else None))
         if array.dtype.kind not in "biuf":
             raise ParameterError(f"start of {name!r} is {value!r}, which is no number.")
@@ -83,7 +82,8 @@ def _decoded(name: str, space: Any, array: np.ndarray) -> np.ndarray:
             return entry
         if label not in labels:
             known = f" Categories: {listed(labels)}." if labels else " It takes numbers."
-            raise ParameterError(f"start of {name!r} has {label!r}, which is none of it.{nearest(label, labels)}{known}")
+            hint = nearest(label, labels)
+            raise ParameterError(f"start of {name!r} has {label!r}, which it does not know.{hint}{known}")
         assert isinstance(space, Discrete | MarkovChain) and space.values is not None
         return space.values[labels.index(label)]
 

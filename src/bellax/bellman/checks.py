@@ -11,6 +11,7 @@ from bellax.bellman.setting import Arguments, Setting
 from bellax.errors import ModelError, ParameterError
 from bellax.model.quantity import ByPeriod
 from bellax.model.spaces import AR1, IID, MarkovChain
+from bellax.numerics import grids, scales
 
 
 def check_arguments(setting: Setting, arguments: Arguments) -> None:
@@ -19,38 +20,61 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
     Args:
         arguments: concrete; under a transformation there is nothing to check.
     """
-    timed = setting.model.clock.finite and any(isinstance(value, ByPeriod) for value in arguments.values())
-    periods = [0] if not timed else range(setting.model.clock.count)
-    for period in periods:
+    nodes = _checked(setting)
+    graph = setting.plan.graph
+    timed = setting.model.clock.finite and (
+        any(isinstance(value, ByPeriod) for value in arguments.values())
+        or any(graph.leaves(node, "clock") for node in nodes)
+    )
+    for period, numbers in enumerate(_numbers(setting, arguments, nodes, timed)):
         where = f" in period {period}" if timed else ""
-        read = _Reader(setting, arguments, period)
-        _check_discount(setting, read, where)
+        if "slot:discount" in numbers:
+            _check_discount(setting, float(numbers["slot:discount"]), where)
         for name in setting.plan.processes:
-            _check_process(setting, name, read, where)
-        for name in setting.plan.continuous:
-            _check_bounds(setting, name, read, where)
+            _check_process(setting, name, numbers, where)
+        _check_bounds(setting, numbers, where)
 
 
-class _Reader:
-    """Numbers of slots on the host: read where they are parameters or literals, computed where they are functions."""
-
-    def __init__(self, setting: Setting, arguments: Arguments, period: int) -> None:
-        self.setting, self.arguments, self.period = setting, arguments, period
-
-    def __call__(self, node: str) -> np.ndarray:
-        quantity = self.setting.plan.graph.slots[node].quantity
-        name = quantity.key if quantity.function is None else quantity.names[0] if quantity.alias else None
-        if name in self.arguments:
-            value = self.arguments[name]
-            return np.asarray(value.values[self.period] if isinstance(value, ByPeriod) else value, float)
-        environment = self.setting.environment(self.arguments, self.period)
-        return np.asarray(self.setting.plan.graph.compose([node])(**environment)[node], float)
+def _checked(setting: Setting) -> list[str]:
+    """The nodes of the graph whose numbers are checked: none of them names a state."""
+    plan = setting.plan
+    random = plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
+    processes = [node for name in plan.processes for node in plan.process_nodes(name)]
+    bounds = [f"{side}:{name}" for name in plan.continuous for side in ("lower", "upper")]
+    return [*([] if random else ["slot:discount"]), *processes, *bounds]
 
 
-def _check_discount(setting: Setting, read: _Reader, where: str) -> None:
-    if setting.plan.graph.leaves("slot:discount", "state", "action", "shock", "next"):
-        return
-    discount = float(read("slot:discount"))
+def _numbers(setting: Setting, arguments: Arguments, nodes: list[str], timed: bool) -> list[dict[str, np.ndarray]]:
+    """The numbers of some nodes of the graph, one dict a period; one for all where they do not differ."""
+
+    def at(arguments: Arguments, period: Any) -> dict[str, Any]:
+        return setting.plan.graph.compose(nodes)(**setting.environment(arguments, period))
+
+    if not timed:
+        # a number that was given is read, not computed: a composed function costs milliseconds, as much as a solve
+        given = {node: _given(setting, arguments, node) for node in nodes}
+        nodes = [node for node, value in given.items() if value is None]
+        known = {node: value for node, value in given.items() if value is not None}
+        if not nodes:
+            return [known]
+    with jax.ensure_compile_time_eval():
+        if not timed:
+            return [known | {node: np.asarray(value, float) for node, value in at(arguments, 0).items()}]
+        if "checked" not in setting.programs:
+            setting.programs["checked"] = jax.jit(jax.vmap(at, in_axes=(None, 0)))
+        count = setting.model.clock.count
+        found = jax.device_get(setting.programs["checked"](arguments, np.arange(count, dtype=np.int32)))
+    return [{node: np.asarray(value[period], float) for node, value in found.items()} for period in range(count)]
+
+
+def _given(setting: Setting, arguments: Arguments, node: str) -> np.ndarray | None:
+    """The number of a node that is a literal or a parameter; None where it is a function."""
+    quantity = setting.plan.graph.slots[node].quantity
+    name = quantity.key if quantity.function is None else quantity.names[0] if quantity.alias else None
+    return np.asarray(arguments[name], float) if name in arguments else None
+
+
+def _check_discount(setting: Setting, discount: float, where: str) -> None:
     if not setting.model.clock.finite and not discount < 1:
         raise ParameterError(
             f"discount is {discount:g} and the horizon is infinite; the value would be too. It must be below one."
@@ -59,9 +83,9 @@ def _check_discount(setting: Setting, read: _Reader, where: str) -> None:
         raise ParameterError(f"discount is {discount:g}{where}; it must not be negative.")
 
 
-def _check_process(setting: Setting, name: str, read: _Reader, where: str) -> None:
+def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], where: str) -> None:
     space = setting.plan.states[name]
-    given = {node.rpartition(".")[2]: read(node) for node in setting.plan.process_nodes(name)}
+    given = {node.rpartition(".")[2]: numbers[node] for node in setting.plan.process_nodes(name)}
     if isinstance(space, MarkovChain):
         _check_rows(name, space, given, where)
     elif isinstance(space, AR1):
@@ -93,17 +117,30 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
         )
 
 
-def _check_bounds(setting: Setting, name: str, read: _Reader, where: str) -> None:
-    space = setting.plan.continuous[name]
-    lower, upper = (np.broadcast_to(read(f"{side}:{name}"), space.shape) for side in ("lower", "upper"))
-    if not np.all(lower < upper):
+def _check_bounds(setting: Setting, numbers: dict[str, np.ndarray], where: str) -> None:
+    for name, space in setting.plan.continuous.items():
+        lower, upper = (np.broadcast_to(numbers[f"{side}:{name}"], space.shape) for side in ("lower", "upper"))
+        if not np.all(lower < upper):
+            raise ParameterError(f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper.")
+        specs = setting.grid[name] if isinstance(setting.grid[name], tuple) else (setting.grid[name],)
+        for spec, least in zip(specs, np.ravel(lower), strict=True):
+            _check_scale(name, spec, space.scale, float(least), where)
+
+
+def _check_scale(name: str, spec: Any, declared: Any, lower: float, where: str) -> None:
+    """A scale is defined from the first node on."""
+    own = scales.linear if isinstance(spec, grids.Regular) else spec.scale
+    scale = declared if own is None else scales.as_scale(own)
+    first = spec.nodes[0] if isinstance(spec, grids.Given) else lower
+    if getattr(scale, "positive", False) and not first > 0:
         raise ParameterError(
-            f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper one."
-        )
-    if getattr(space.scale, "positive", False) and not np.all(lower > 0):
-        raise ParameterError(
-            f"state {name!r} starts at {lower}{where} and its scale is a logarithm, which needs a positive lower bound. "
+            f"state {name!r} starts at {first:g}{where} and its scale is a logarithm, which needs a positive lower bound. "
             "Use scale=bx.scales.asinh(unit) for a range that holds zero."
+        )
+    if isinstance(scale, scales.Power) and not first >= 0:
+        raise ParameterError(
+            f"state {name!r} starts at {first:g}{where} and its scale is a power, which has no negative numbers. Use "
+            "scale=bx.scales.asinh(unit) for a range that holds zero."
         )
 
 

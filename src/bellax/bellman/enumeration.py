@@ -6,7 +6,7 @@ Where the objective is single-peaked along an action, bisection on the sign of i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,10 @@ class Enumerate(Maximiser):
     single_peaked: tuple[str, ...] = ()
     monotone: Mapping[str, str] = field(default_factory=dict)
     polish: Newton | None = None
-    smooth: ClassVar[bool] = False
+
+    @property
+    def smooth(self) -> bool:
+        return self.polish is not None
 
     def check(self, plan: Plan) -> None:
         check_bounded(plan, "Enumerate")

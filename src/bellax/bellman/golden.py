@@ -6,7 +6,7 @@ It needs no derivatives. Values alone locate a maximum to the square root of rou
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -42,7 +42,10 @@ class Golden(Maximiser):
     tolerance: float = 1e-9
     rounds: int = 8
     polish: Newton | None = None
-    smooth: ClassVar[bool] = True
+
+    @property
+    def smooth(self) -> bool:
+        return True
 
     def check(self, plan: Plan) -> None:
         check_bounded(plan, "Golden")

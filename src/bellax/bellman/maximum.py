@@ -5,7 +5,7 @@ over the combinations and takes the best; the first of equals.
 """
 
 import abc
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +49,10 @@ class Optimum(NamedTuple):
 class Maximiser(abc.ABC):
     """Configuration of how one period is solved at one state."""
 
-    smooth: ClassVar[bool]
-    """Whether the maximum is located between candidates, so that an interpolant of higher order pays."""
+    @property
+    @abc.abstractmethod
+    def smooth(self) -> bool:
+        """Whether the optimum is located between candidates: it then moves with parameters, and can be differentiated."""
 
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:

@@ -11,7 +11,7 @@ Derivatives of the optimum itself follow from the implicit function theorem: Q_u
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -48,7 +48,10 @@ class Newton(Maximiser):
     grid: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 60
     tolerance: float = 1e-11
-    smooth: ClassVar[bool] = True
+
+    @property
+    def smooth(self) -> bool:
+        return True
 
     def check(self, plan: Plan) -> None:
         check_bounded(plan, "Newton")

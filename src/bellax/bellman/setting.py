@@ -78,8 +78,13 @@ class Setting:
 
     def objective(self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh) -> Objective:
         """The one-period problem, given V on tomorrow's mesh."""
-        following = continuation(value, tomorrow, today, self.interpolant)
-        return Objective(environment, following, dict(today), self.rules(environment), self.plan)
+        # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's distribution.
+        moving = {
+            name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
+            for name, new in tomorrow.processes.items()
+        }
+        following = continuation(value, tomorrow, moving, self.interpolant)
+        return Objective(environment, following, moving, self.rules(environment), self.plan)
 
     def rules(self, environment: dict[str, Array]) -> dict[str, Nodes]:
         """Standard nodes of the scanned shocks."""

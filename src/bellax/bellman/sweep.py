@@ -95,14 +95,20 @@ def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: i
     return lay(at, axes, cells * _PLANES, max(1, memory // size))
 
 
-def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int) -> Step:
-    """One Bellman step: V(s) = max over a of Q(s, a) at every node of the mesh."""
+def step(
+    maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None
+) -> Step:
+    """One Bellman step: V(s) = max over a of Q(s, a) at every node of the mesh.
+
+    Args:
+        optima: at every node, nodes along the first axis, where they are known already.
+    """
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
     def at(node: Node, optimum: Optimum) -> Step:
         return _step_at(objective, mesh, node, optimum, slopes)
 
-    return _over_optima(at, maximiser, objective, mesh, memory)
+    return _over_optima(at, maximiser, objective, mesh, memory, optima)
 
 
 def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool) -> Step:
@@ -118,13 +124,20 @@ def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slo
 
 
 def _over_optima(
-    function: Callable[[Node, Optimum], Any], maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int
+    function: Callable[[Node, Optimum], Any],
+    maximiser: Maximiser,
+    objective: Objective,
+    mesh: Mesh,
+    memory: int,
+    optima: Optimum | None,
 ) -> Any:
     """`function` of a node and the optimum there, at every node."""
-    if isinstance(maximiser, Enumerate) and maximiser.monotone:
-        optima = _in_order(maximiser, objective, mesh, memory)
-        flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), optima)
-        found = jax.vmap(function)(nodes_of(mesh), flat)
+    if optima is None and isinstance(maximiser, Enumerate) and maximiser.monotone:
+        found = _in_order(maximiser, objective, mesh, memory)
+        count = math.prod(mesh.shape)
+        optima = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(mesh.shape) :]), found)
+    if optima is not None:
+        found = jax.vmap(function)(nodes_of(mesh), optima)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
     def at(node: Node) -> Any:
@@ -166,13 +179,14 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
 
 def differentiable(maximiser: Maximiser) -> bool:
     """True where the optimum is located between candidates, so that it moves with parameters."""
-    return maximiser.smooth or getattr(maximiser, "polish", None) is not None
+    return maximiser.smooth
 
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     value = objective(point, optimum.decision)
     value = where(optimum.feasible, value, -jnp.inf)
+    value = where(jnp.isnan(optimum.value), jnp.nan, value)  # some action is no number, so none is known to be best
     if objective.plan.evaluate_stop is not None:
         payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
         value = where(payoff >= value, payoff, value)
@@ -213,8 +227,10 @@ class Frozen(eqx.Module):
     drift: Array
 
 
-def improve(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int) -> tuple[Step, Frozen]:
-    """A Bellman step, and its policy frozen for evaluation."""
+def improve(
+    maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None
+) -> tuple[Step, Frozen]:
+    """A Bellman step, and its policy frozen for evaluation; `optima` as in `step`."""
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
     def at(node: Node, optimum: Optimum) -> tuple[Step, Frozen]:
@@ -230,7 +246,7 @@ def improve(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int)
             drift = jnp.where(jnp.isfinite(drift), drift, 0.0)
         return found, Frozen(found.decision, found.stop, drift)
 
-    return _over_optima(at, maximiser, objective, mesh, memory)
+    return _over_optima(at, maximiser, objective, mesh, memory, optima)
 
 
 def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:

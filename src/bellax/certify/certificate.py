@@ -56,13 +56,15 @@ class Certificate:
     def _rows(self) -> list[tuple[str, str, str, float]]:
         rows = [("Bellman residual", "", name, value) for name, value in self.residuals.items()]
         rows += [("value error, estimated", "", "max", self.value_error)]
-        rows += [("Euler error, log10", of, name, value) for of, own in self.euler.items() for name, value in own.items()]
+        for of, own in self.euler.items():
+            rows += [("Euler error, log10", of, name, value) for name, value in own.items()]
         for where, lines in self.escape.items():
             rows += [(f"escape, {where}", of, side, p) for of, sides in lines.items() for side, p in sides.items()]
         return rows + [("simulated value", "", name, value) for name, value in self.simulated.items()]
 
     def __str__(self) -> str:
-        return "\n".join([*self._residual_lines(), *self._euler_lines(), *self._escape_lines(), *self._simulated_lines()])
+        parts = (self._residual_lines(), self._euler_lines(), self._escape_lines(), self._simulated_lines())
+        return "\n".join(line for part in parts for line in part)
 
     def _residual_lines(self) -> Iterable[str]:
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.worst.items() if name != "residual")

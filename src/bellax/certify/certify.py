@@ -59,7 +59,8 @@ def certify(
         panel = simulate(solution, agents, start, seed, periods)
     mesh = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
     looked = sample(setting, mesh.discrete_axes, points, seed)
-    run = program(setting, ("examine", points), lambda: jax.jit(examination(setting), compiler_options=_compiler(setting, points)))
+    options = _compiler(setting, points)
+    run = program(setting, ("examine", points), lambda: jax.jit(examination(setting), compiler_options=options))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
 
@@ -74,9 +75,10 @@ def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
         raise ModelError(f"certify takes a Solution, not {solution!r}.")
     if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
-        raise ModelError("a solution that is being traced has no numbers yet; certify it outside of the transformation.")
-    if solution.result != Result.successful:
-        raise ModelError(f"the solve ended as {Result(solution.result).name!r}; there is nothing to certify.")
+        raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
+    result = Result(int(solution.code))
+    if result != Result.successful:
+        raise ModelError(f"the solve ended as {result.name!r}; there is nothing to certify.")
     if panel is not None and panel.setting is not solution.setting:
         raise ModelError("the panel is of another model or solver; simulate the solution that is certified.")
 
@@ -119,7 +121,7 @@ def _missing(setting: Setting, found: Found) -> str:
     if found.euler is None:
         return unavailable(setting) or ""
     usable = found.euler.interior & np.isfinite(found.euler.error)
-    return "" if usable.any() else "no sampled point has an optimum between its bounds and a reward curved in the action"
+    return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
 
 
 def _euler(setting: Setting, found: Found) -> dict[str, dict[str, float]]:

@@ -44,8 +44,8 @@ def escape(asked: Stage, point: Point, actions: Mapping[str, Array]) -> Escape:
         return at < first - slack, at > last + slack
 
     below, above = jax.vmap(sides)({name: outcome.following[name] for name in asked.setting.plan.continuous})
-    column = weights[:, None]
-    return Escape(jnp.sum(jnp.where(below, column, 0.0), axis=0), jnp.sum(jnp.where(above, column, 0.0), axis=0), discount)
+    probability = lambda side: jnp.sum(jnp.where(side, weights[:, None], 0.0), axis=0)  # noqa: E731
+    return Escape(probability(below), probability(above), discount)
 
 
 def along_path(

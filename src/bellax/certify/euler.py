@@ -1,8 +1,8 @@
 """Unit-free Euler errors: by which share of itself an action is off.
 
-At an interior optimum the derivative of Q vanishes, g = r_a + E[b dV(s')/ds' ds'/da] = 0, and near it a relative
-error e of the action makes g = -r_aa a e as long as tomorrow's value is right: the error is |g / (r_aa a)|. V(s') is the
-re-maximised value of tomorrow; its derivative is that of Q at tomorrow's optimum with u held fixed. With log utility and
+At an interior optimum the derivative of Q vanishes, g = r_a + E[b dV(s')/ds' ds'/da] = 0, and near it a relative error
+e of the action makes g = -r_aa a e, as long as tomorrow's value is right: the error is |g / (r_aa a)|. V(s') is the
+re-maximised value of tomorrow; its derivative is that of Q at tomorrow's optimum with u held fixed. With utility of
 consumption this is the Euler error of Judd (1992), in units of consumption.
 """
 

@@ -1,5 +1,6 @@
 """The program of a certificate: residual, escape and Euler errors over a batch of points in every sampled period."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,10 +74,9 @@ def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sa
         phi = (1 + phi) ** (1 / (dimensions + 1))
     shift = np.random.default_rng(seed).random(dimensions)
     shares = (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0
-    places = np.unravel_index(index % int(np.prod(list(axes.values()), dtype=int)), tuple(axes.values())) if axes else ()
-    codes = {
-        name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)
-    }
+    lengths = tuple(axes.values())
+    places = np.unravel_index(index % math.prod(lengths), lengths) if axes else ()
+    codes = {name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)}
     return Sample(jnp.asarray(periods, jnp.int32), codes, jnp.asarray(shares.reshape(count, each, dimensions), float))
 
 

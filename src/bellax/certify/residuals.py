@@ -65,9 +65,7 @@ def residual(asked: Stage, point: Point, polish: bool) -> Residual:
     return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), stored, stop, optimum)
 
 
-def value_error(
-    largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: float, count: int | None
-) -> float:
+def value_error(largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: float, count: int | None) -> float:
     """The estimate of |V - V*| that follows from residuals; for a finite horizon in period 0.
 
     Args:

@@ -53,7 +53,8 @@ def stage(setting: Setting, arguments: Arguments, values: Value, period: Any, co
     """
     finite = setting.model.clock.finite
     objective, mesh = problem(setting, arguments, values, period)
-    rules = {name: _rule(setting.plan.graph.regime.shocks[name], counts[name], old) for name, old in objective.rules.items()}
+    shocks = setting.plan.graph.regime.shocks
+    rules = {name: _rule(shocks[name], counts[name], old) for name, old in objective.rules.items()}
     now = jax.tree.map(lambda leaf: leaf[period], values) if finite else values
     stored = lambda point: interpolated(now, mesh, setting.interpolant, point)  # noqa: E731
     following, mesh_next = objective, mesh
@@ -153,4 +154,3 @@ def on_lines(mesh: Mesh, values: Mapping[str, Array]) -> Float[Array, "d"]:
     numbers = jnp.concatenate(parts) if parts else jnp.zeros(0)
     forward = [line.scale.forward(numbers[k]) for k, line in enumerate(mesh.lines)]
     return jnp.stack(forward) if forward else jnp.zeros(0)
-

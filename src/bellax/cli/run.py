@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,21 +91,30 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
     watch = time.perf_counter()
     solution = bx.solve(source.model, params, solver, progress=stage.report if sys.stderr.isatty() else None)
     seconds = {"solve": time.perf_counter() - watch}
-    stage.enter("simulating")
-    periods = None if clock.finite else source.periods or sources.PERIODS
-    panel = bx.simulate(solution, request.agents, start, request.seed, periods)
-    stage.enter("certifying")
-    certificate = bx.certify(solution, seed=request.seed, panel=panel)
-    stage.enter("drawing")
-    bx.plot(solution, panel).savefig(staging.path("figure.png"), dpi=110)
-    solution.save(staging.path("solution.nc"))
-    staging.path("certificate.json").write_text(json.dumps(certificate.as_dict(), indent=2) + "\n")
     place = _place(solution, start)
-    answers = _answers(solution, place)
+    with ThreadPoolExecutor(1) as second:  # what remains is mostly compilation, which threads share
+        asked = second.submit(_answers, solution, place)
+        stage.enter("simulating")
+        panel = bx.simulate(solution, request.agents, start, request.seed, _periods(source))
+        drawn = second.submit(_written, solution, panel, staging)
+        stage.enter("certifying")
+        certificate = bx.certify(solution, seed=request.seed, panel=panel)
+        stage.enter("drawing")
+        drawn.result()
+    staging.path("certificate.json").write_text(json.dumps(certificate.as_dict(), indent=2) + "\n")
     reference = {} if source.reference is None else source.reference(solution.params, **place)
     spaces = solution.setting.plan.states
-    place = {name: _labelled(spaces[name], value) for name, value in place.items()}
-    return Results(source, solution, why, place, certificate, answers, reference, seconds)
+    labels = {name: _labelled(spaces[name], value) for name, value in place.items()}
+    return Results(source, solution, why, labels, certificate, asked.result(), reference, seconds)
+
+
+def _periods(source: Source) -> int | None:
+    return None if source.model.clock.finite else source.periods or sources.PERIODS
+
+
+def _written(solution: Any, panel: Any, staging: Staging) -> None:
+    solution.save(staging.path("solution.nc"))
+    bx.plot(solution, panel).savefig(staging.path("figure.png"), dpi=110)
 
 
 def _import_early() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from bellax.errors import ModelError
 from bellax.model.quantity import QuantityLike
 
 
@@ -13,9 +14,16 @@ class Markov:
     Args:
         probabilities: a Quantity; pointwise, the probability of each category tomorrow, shape (n,), summing
             to one.
+        over: names of discrete states and actions, where `probabilities` is a whole table: an array or a name, one axis
+            for each of them and a last one of length n. A solver then reads the table in place.
     """
 
     probabilities: QuantityLike
+    over: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.over, str):
+            raise ModelError(f"bx.Markov: over is {self.over!r}; give a tuple of names, ({self.over!r},).")
 
 
 class Fixed:

@@ -12,7 +12,7 @@ from bellax.errors import ModelError, listed, nearest
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL
-from bellax.model.quantity import quantity
+from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import Slots
 from bellax.model.shocks import Distribution, not_a_distribution
 from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
@@ -125,11 +125,42 @@ def state(statement: Any, name: str, space: Any, where: str, scope: str) -> Iter
         yield from bounds("state", name, space, where)
     law, label = statement.transitions.get(name), f"{where}transitions[{name!r}]"
     if isinstance(law, Markov):
+        if law.over:
+            yield from _table(statement, name, law, label, space.size)
+            return
         probabilities = quantity(law.probabilities, label)
         yield Slot(f"probabilities:{name}", scope, probabilities, (space.size,), complaint=not_a_distribution)
     elif law is not None:
         law = name if isinstance(law, Fixed) else law
         yield Slot(f"next_{name}", scope, quantity(law, label), view(space).shape)
+
+
+def table_node(state: str) -> str:
+    """The node of the whole table of a `Markov` law."""
+    return f"table_of_{state}"
+
+
+def _table(statement: Any, name: str, law: Markov, label: str, size: int) -> Iterable[Slot]:
+    """A `Markov` law given as a table: the table, and its rows as a function of what it is over."""
+    lengths = []
+    for other in law.over:
+        space = {**statement.states, **statement.actions}.get(other)
+        if not isinstance(space, Discrete):
+            known = [n for n, s in (*statement.states.items(), *statement.actions.items()) if isinstance(s, Discrete)]
+            raise ModelError(f"{label}: over names {other!r}, which is no discrete state or action.{nearest(other, known)}")
+        if view(space).dtype != jnp.int32:
+            raise ModelError(f"{label}: over names {other!r}, whose values are no places 0, 1, 2, ... of a table.")
+        lengths.append(space.size)
+    table = quantity(law.probabilities, label)
+    if table.function is not None and not table.alias:
+        raise ModelError(f"{label}: with over= the probabilities are an array or a name, not a function.")
+    yield Slot(table_node(name), "process", table, (*lengths, size), complaint=not_a_distribution)
+
+    def row(**arguments: Any) -> Any:
+        # one index of all axes: one after the other would copy the table
+        return arguments[table_node(name)][tuple(arguments[other] for other in law.over)]
+
+    yield Slot(f"probabilities:{name}", "law", Quantity(label, (*law.over, table_node(name)), row), (size,))
 
 
 def check_names(statement: Any, slots: Iterable[str], where: str) -> None:

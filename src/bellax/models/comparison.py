@@ -1,28 +1,32 @@
-"""Arrays of ours beside arrays of a reference, as the one `Check` of their worst entry."""
+"""Arrays of ours beside arrays of a reference, as the one `Check` of their worst entry.
+
+They may be anything that numpy makes an array of, of shapes that broadcast.
+"""
+
+from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from bellax.models.check import Check
 
 
-def absolute(quantity: str, ours: ArrayLike, reference: ArrayLike, tolerance: float, source: str) -> Check:
+def absolute(quantity: str, ours: Any, reference: Any, tolerance: float, source: str) -> Check:
     """The largest |ours - reference|."""
     return _worst(quantity, ours, reference, np.ones(()), tolerance, source)
 
 
-def relative(quantity: str, ours: ArrayLike, reference: ArrayLike, tolerance: float, source: str) -> Check:
+def relative(quantity: str, ours: Any, reference: Any, tolerance: float, source: str) -> Check:
     """The largest |ours - reference| / |reference|."""
     return _worst(quantity, ours, reference, np.abs(reference), tolerance, source)
 
 
-def of_value(quantity: str, ours: ArrayLike, reference: ArrayLike, tolerance: float, source: str) -> Check:
+def of_value(quantity: str, ours: Any, reference: Any, tolerance: float, source: str) -> Check:
     """The largest |ours - reference| / max(1, |reference|): a value may cross zero."""
     return _worst(quantity, ours, reference, np.maximum(1.0, np.abs(reference)), tolerance, source)
 
 
 def _worst(
-    quantity: str, ours: ArrayLike, reference: ArrayLike, unit: np.ndarray, tolerance: float, source: str
+    quantity: str, ours: Any, reference: Any, unit: np.ndarray, tolerance: float, source: str
 ) -> Check:
     ours, reference, unit = np.broadcast_arrays(np.asarray(ours), np.asarray(reference), unit)
     errors = np.abs(ours - reference) / unit

@@ -34,8 +34,8 @@ class Action(enum.IntEnum):
 
 
 def reward(state, action):
-    leaving = jnp.where(action == Action.first, 5.0, 10.0)
-    return jnp.where(state == State.s1, leaving, -1.0)
+    of_second = jnp.where(state == State.s1, 10.0, -1.0)
+    return jnp.where(action == Action.first, 5.0, of_second)
 
 
 def moves(state, action):

@@ -88,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> Archive:
     _check_kind(path)
     try:
         with xr.open_dataset(path, engine="scipy", decode_cf=False) as dataset:
-            attributes = {str(name): _text(value) for name, value in dataset.attrs.items()}
+            attributes = _own(dataset.attrs)
             types = json.loads(attributes[_TYPES])
             stored = {str(name): _restored(array, types[name]) for name, array in dataset.variables.items()}
     except Exception as error:  # whatever a damaged file provokes in a reader
@@ -138,8 +138,13 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _restored(array: Any, dtype: str) -> Variable:
-    attributes = {str(name): _text(value) for name, value in array.attrs.items()}
+    attributes = _own(array.attrs)
     return Variable(tuple(map(str, array.dims)), np.asarray(array.values).astype(np.dtype(dtype)), attributes)
+
+
+def _own(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """Attributes without the one in which xarray notes which coordinates a variable has."""
+    return {str(name): _text(value) for name, value in attributes.items() if name != "coordinates"}
 
 
 def _text(value: Any) -> str:

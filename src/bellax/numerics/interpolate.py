@@ -81,8 +81,8 @@ def _check(given: str, allowed: tuple[str, ...], what: str) -> None:
 
 
 def multilinear(
-    table: Float[Array, "n"], base: Int[Array, ""], cells: Sequence[Cell], strides: Sequence[int], rule: Linear
-) -> Float[Array, ""]:
+    table: Float[Array, "n ..."], base: Int[Array, ""], cells: Sequence[Cell], strides: Sequence[int], rule: Linear
+) -> Float[Array, "..."]:
     """The multilinear interpolant at one point.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 _ROW = lax.GatherScatterMode.PROMISE_IN_BOUNDS
 
@@ -29,7 +29,7 @@ def _as(value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return lax.full(shape, value, dtype)
 
 
-def take(table: Float[Array, "n ..."], index: Int[Array, ""]) -> Array:
+def take(table: Shaped[Array, "n ..."], index: Int[Array, ""]) -> Array:
     """Entry `index` of the first axis; the index is known to be in bounds."""
     rest = table.shape[1:]
     numbers = lax.GatherDimensionNumbers(

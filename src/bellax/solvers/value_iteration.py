@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bellax.bellman import finite
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import TALLY, step
+from bellax.bellman.sweep import TALLY, Step, step
 from bellax.errors import ModelError
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
@@ -41,8 +42,10 @@ class ValueIteration(Solver):
         fixed = jax.lax.stop_gradient(arguments)
         first = setting.zero(fixed) if final is None else final
 
+        known = finite.plane(setting, fixed) if finite.applies(setting) else None
+
         def more(state: _State) -> _State:
-            found = bellman(setting, fixed, state.value)
+            found = bellman(setting, fixed, state.value, known)
             change = changed(found.value.levels, state.value.levels)
             tell(report, state.steps + 1, change)
             return _State(found.value, change, state.steps + 1, latest(state.tally, tallied(found)))
@@ -63,12 +66,17 @@ class _State(NamedTuple):
     tally: Array
 
 
-def bellman(setting: Setting, arguments: Arguments, value: Value):  # noqa: ANN201
-    """One step of the stationary Bellman operator."""
+def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.Plane | None = None) -> Step:
+    """One step of the stationary Bellman operator.
+
+    Args:
+        known: Q as a function of V, where it was worked out before.
+    """
     environment = setting.environment(arguments, 0)
     mesh = setting.mesh(environment)
     objective = setting.objective(environment, mesh.processes, value, mesh)
-    return step(setting.maximiser, objective, mesh, setting.memory)
+    optima = None if known is None else known.optima(value.levels)
+    return step(setting.maximiser, objective, mesh, setting.memory, optima)
 
 
 def changed(new: Array, old: Array) -> Array:

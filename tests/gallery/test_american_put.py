@@ -1,0 +1,44 @@
+"""The put against a published table, a tree, and an exact quadrature of the Bermudan problem."""
+
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models import american_put
+from bellax.models.references import bermudan_put
+
+TOLERANCES = {"V, 50 dates a year, 1 years": 1e-3, "V, 50 dates a year, 2 years": 1e-3, "V, American": 2e-4}
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return {check.quantity: check for check in american_put.checks()}
+
+
+@pytest.mark.parametrize("quantity", TOLERANCES)
+def test_published(checks, quantity):
+    assert checks[quantity].error <= TOLERANCES[quantity]
+    assert checks[quantity].passed
+
+
+def test_every_check_has_a_test(checks):
+    assert checks.keys() == TOLERANCES.keys()
+
+
+@pytest.mark.parametrize("strike, volatility", [(40.0, 0.2), (100.0, 0.35)])
+def test_bermudan_value(strike, volatility):
+    given = american_put.params | {"strike": strike, "volatility": volatility}
+    solution = bx.solve(american_put.model, given, american_put.solver)
+    price = strike * np.linspace(0.6, 1.4, 33)
+    exact = bermudan_put(price, strike, 0.06, volatility, 1.0, 50)
+    ours = np.asarray(solution.value(0, log_price=np.log(price)))
+    np.testing.assert_allclose(ours / strike, exact / strike, atol=1e-5)
+
+
+def test_exercise_where_the_payoff_is_the_value():
+    solution = bx.solve(american_put.model, american_put.params, american_put.solver)
+    price = np.linspace(28.0, 50.0, 221)
+    stop = np.asarray(solution.policy(0, log_price=np.log(price))["stop"])
+    exercised = bermudan_put(price, 40.0, 0.06, 0.2, 1.0, 50) <= 40.0 - price
+    assert 0 < exercised.sum() < len(price)
+    assert np.abs(stop.astype(int) - exercised.astype(int)).sum() <= 1  # one price may lie on the boundary

@@ -1,0 +1,67 @@
+"""Fixed points have the derivative of the implicit function theorem, in both modes, dense and by GMRES."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bellax.numerics import fixed_point
+from bellax.numerics.fixed_point import implicit, solve_linear
+
+
+def operator(p, x):
+    """A contraction of two leaves that see each other."""
+    a, b = x
+    return (0.3 * jnp.tanh(b[: a.shape[0]]) + p["shift"], 0.4 * jnp.sin(b) + p["scale"] * jnp.sum(a))
+
+
+def found(p):
+    x = (jnp.zeros(3), jnp.zeros(4))
+    for _ in range(200):
+        x = operator(p, x)
+    return x
+
+
+def answer(p):
+    return implicit(operator, p, jax.lax.stop_gradient(found(jax.lax.stop_gradient(p))))
+
+
+@pytest.fixture(params=["dense", "gmres"])
+def method(request, monkeypatch):
+    if request.param == "gmres":
+        monkeypatch.setattr(fixed_point, "DENSE", 0)
+
+
+def test_against_the_derivative_through_all_iterations(method):
+    p = {"shift": jnp.asarray([0.1, 0.2, 0.3]), "scale": jnp.asarray(0.05)}
+    expected = jax.jacfwd(found)(p)
+    for mode in (jax.jacfwd, jax.jacrev):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), mode(answer)(p), expected)
+
+
+def test_under_vmap_and_jit(method):
+    scales = jnp.asarray([0.01, 0.05])
+    make = lambda s: {"shift": jnp.asarray([0.1, 0.2, 0.3]), "scale": s}  # noqa: E731
+    total = lambda s: jnp.sum(answer(make(s))[1])  # noqa: E731
+    together = jax.jit(jax.vmap(jax.grad(total)))(scales)
+    alone = [jax.grad(lambda s: jnp.sum(found(make(s))[1]))(s) for s in scales]
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+
+
+def test_second_derivatives():
+    f = lambda s: jnp.sum(answer({"shift": jnp.full(3, 0.2), "scale": s})[1])  # noqa: E731
+    plain = lambda s: jnp.sum(found({"shift": jnp.full(3, 0.2), "scale": s})[1])  # noqa: E731
+    first = lambda s: jax.grad(f)(s)  # noqa: E731
+    h = 1e-5
+    np.testing.assert_allclose(first(jnp.asarray(0.05)), jax.grad(plain)(jnp.asarray(0.05)), rtol=1e-9)
+    difference = (jax.grad(plain)(jnp.asarray(0.05 + h)) - jax.grad(plain)(jnp.asarray(0.05 - h))) / (2 * h)
+    np.testing.assert_allclose(jax.grad(jax.grad(plain))(jnp.asarray(0.05)), difference, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [50, 1500])
+def test_linear_systems_small_and_large(size):
+    rng = np.random.default_rng(1)
+    matrix = np.eye(size) - 0.95 * rng.dirichlet(np.ones(size), size)
+    right = rng.normal(size=size)
+    ours = solve_linear(lambda x: jnp.asarray(matrix) @ x, jnp.asarray(right))
+    np.testing.assert_allclose(ours, np.linalg.solve(matrix, right), rtol=1e-8, atol=1e-8)

@@ -145,7 +145,7 @@ def one_step_error(value, nodes) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_step(name, in_turn, timed, table, benchmark):
+def test_step(name, in_turn, timed, record, benchmark):
     case = CASES[name]
     run = brute_force(case.scale)
     nodes, y = wealth_nodes(case)
@@ -170,29 +170,29 @@ def test_step(name, in_turn, timed, table, benchmark):
     ns, ns_theirs = medians["bellax"] / CELLS * 1e9, medians["numpy"] / CELLS * PERIODS * 1e9
     ns_cpu = statistics.median(cpu[1:]) / CELLS * 1e9
     group = f"Bellman step, {STATES} x {ACTIONS} x {NODES}, {name} grid, float64"
-    table.append(_row(group, "bellax", ns, f"V {error:.1e}", f"{ns_cpu:.2f} ns of CPU time a cell"))
-    table.append(_row(group, "numpy", ns_theirs, f"V {error_theirs:.1e}", "one period, one core"))
+    record(*_row(group, "bellax", ns, f"V {error:.1e}", f"{ns_cpu:.2f} ns of CPU time a cell"))
+    record(*_row(group, "numpy", ns_theirs, f"V {error_theirs:.1e}", "one period, one core"))
     benchmark.extra_info |= {"ns_a_cell": ns, "numpy_ns_a_cell": ns_theirs, "error": error, "ratio": ns_theirs / ns}
 
 
-def test_step_in_three_states(in_turn, timed, table, benchmark):
+def test_step_in_three_states(in_turn, timed, record, benchmark):
     run = in_three_states()
     medians = in_turn({"bellax": timed(run, PARAMS_OF_THREE)}, rounds=3)
     ns = medians["bellax"] / CELLS_OF_THREE * 1e9
     group = f"Bellman step, 64 x 16 x 16 x 100 x {NODES}, octave and linear grids, float64"
-    table.append(_row(group, "bellax", ns, "", "trilinear"))
+    record(*_row(group, "bellax", ns, "", "trilinear"))
     benchmark.extra_info["ns_a_cell"] = ns
 
 
-def test_step_in_single_precision(table):
+def test_step_in_single_precision(record):
     environment = os.environ | {"JAX_ENABLE_X64": "0"}
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["dtype"] == "float32"
     group = f"Bellman step, {STATES} x {ACTIONS} x {NODES}, float32"
     for name, (ns, ns_cpu, error) in found["steps"].items():
-        table.append(_row(group, f"bellax, {name} grid", ns, f"V {error:.1e}", f"{ns_cpu:.2f} ns of CPU time a cell"))
-    table.append(_row(group, "bellax, 64 x 16 x 16 x 100, octave grid", found["three"], ""))
+        record(*_row(group, f"bellax, {name} grid", ns, f"V {error:.1e}", f"{ns_cpu:.2f} ns of CPU time a cell"))
+    record(*_row(group, "bellax, 64 x 16 x 16 x 100, octave grid", found["three"], ""))
 
 
 def _row(group: str, contender: str, ns: float, accuracy: str, note: str = "") -> Any:

@@ -53,9 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def table(request: pytest.FixtureRequest) -> list[Row]:
-    """The rows of the summary; a benchmark appends its own."""
-    return request.config.stash[TABLE]
+def record(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Adds a row to the summary, from the fields of `Row`."""
+    return lambda *fields, **named: request.config.stash[TABLE].append(Row(*fields, **named))
 
 
 Once = Callable[[], float]

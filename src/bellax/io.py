@@ -27,6 +27,7 @@ from bellax.numerics.archive import Variable
 from bellax.numerics.interpolate import Hermite
 from bellax.solution import Solution
 from bellax.solve import setting_of
+from bellax.solvers.common import Solver
 
 
 def save(solution: Solution, path: str | os.PathLike[str]) -> None:
@@ -57,13 +58,19 @@ def load(path: str | os.PathLike[str], model: Any) -> Solution:
     stored = archive.read(path)
     _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
     _check_model(path, stored.attributes, model)
-    solver = decode(stored.attributes["solver"], {name: getattr(solvers, name) for name in solvers.__all__})
-    setting = setting_of(model, solver)
+    setting = setting_of(model, _solver(stored.attributes["solver"]))
     variables = stored.variables
     arguments = setting.arguments(_parameters(variables))
     values = _values(path, setting, variables)
     stats = {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
     return Solution(arguments, values, jnp.asarray(variables["code"].array), stats, setting)
+
+
+def _solver(text: str) -> Solver:
+    solver = decode(text, {name: getattr(solvers, name) for name in solvers.__all__})
+    if not isinstance(solver, Solver):
+        raise SolveError(f"the file holds {solver!r} in place of a solver. Solve again.")
+    return solver
 
 
 def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> None:
@@ -86,7 +93,7 @@ def _check_model(path: Any, attributes: Mapping[str, str], model: Model) -> None
     note = "Give the model that was solved, or solve this one."
     if here != there:
         note += (
-            f" The file was written under Python {there} and this is {here}: functions are compared by their byte code, "
+            f" The file was written under Python {there} and this is {here}: functions are compared by byte code, "
             "which differs between the two; load it under the same version."
         )
     if "horizon" in different:
@@ -116,8 +123,4 @@ def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> V
 
 
 def _group(variables: Mapping[str, Variable], prefix: str) -> dict[str, Variable]:
-    return {
-        name.partition(":")[2]: variable for name, variable in variables.items() if name.startswith(f"{prefix}:")
-    }
-
-
+    return {name.partition(":")[2]: variable for name, variable in variables.items() if name.startswith(f"{prefix}:")}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bellax.bellman.record import axis_states, mesh_nodes, moving_axes
-from bellax.errors import ModelError, check_names
+from bellax.errors import check_names
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.solution import Solution
 
@@ -108,7 +108,7 @@ def _nodes(solution: Solution) -> dict[str, list[np.ndarray]]:
     return found
 
 
-def _periods(solution: Solution, given: Sequence[int] | None) -> list[int | None]:
+def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | None]:
     clock = solution.model.clock
     if not clock.finite:
         return [None]
@@ -152,16 +152,16 @@ def _curves(
     return curves
 
 
-def _second(
-    solution: Solution, nodes: Mapping[str, list[np.ndarray]], axis: Axis
-) -> tuple[str | None, list[int]]:
+def _second(solution: Solution, nodes: Mapping[str, list[np.ndarray]], axis: Axis) -> tuple[str | None, list[int]]:
     """A further state that curves differ in, and the places of its values along its axis."""
     states = {name: space for name, space in solution.setting.plan.states.items() if name != axis.state}
     discrete = [name for name, space in states.items() if isinstance(space, Discrete | MarkovChain)]
     scalars = [name for name in states if len(nodes[name]) == 1 and nodes[name][0].ndim == 2]
     for name in (*discrete, *scalars):
         last = nodes[name][0].shape[1] - 1
-        spread = np.linspace(0, last, min(last + 1, len(_COLOURS))) if name in discrete else last * np.array([0.1, 0.5, 0.9])
+        spread = last * np.array([0.1, 0.5, 0.9])
+        if name in discrete:
+            spread = np.linspace(0, last, min(last + 1, len(_COLOURS)))
         if last > 0:
             return name, list(dict.fromkeys(int(place) for place in np.round(spread)))
     return None, [0]
@@ -236,6 +236,7 @@ def _draw_action(place: Any, solution: Solution, axis: Axis, curves: Sequence[Cu
     _dress(place, axis, f"{name}[0]" if isinstance(space, Continuous) and space.shape != () else name)
     if axis.logarithmic and 0 < low * _DECADES < high < np.inf:
         place.set_yscale("log")
+        place.minorticks_off()
     if isinstance(space, Discrete):
         place.set_yticks(range(space.size), space.labels)
         place.set_ylim(-0.5, space.size - 0.5)
@@ -274,6 +275,7 @@ def _dress(place: Any, axis: Axis, label: str) -> None:
     place.grid(alpha=0.25)
     if axis.logarithmic:
         place.set_xscale("log")
+        place.minorticks_off()
     if axis.labels is not None and len(axis.labels) <= _BARS:
         place.set_xticks(range(len(axis.labels)), axis.labels)
 
@@ -296,7 +298,9 @@ def _draw_region(place: Any, solution: Solution, axis: Axis, curves: Sequence[Cu
     shades = ("#e8eef3", _COLOURS[1])
     place.pcolormesh(x, height, region, cmap=ListedColormap(shades), vmin=0, vmax=1, shading="nearest", rasterized=True)
     handles = [Patch(color=shades[0], label="continue"), Patch(color=shades[1], label="stop")]
-    place.legend(handles=handles, fontsize="small", ncols=2, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    place.legend(
+        handles=handles, fontsize="small", ncols=2, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+    )
     _dress(place, axis, "period" if len(periods) > 1 else "stop")
     place.grid(False)
     if len(periods) == 1:

@@ -71,7 +71,7 @@ class Solution(eqx.Module):
 
     # -- questions ------------------------------------------------------------------------------------------------
 
-    def value(self, period: Any = None, *, age: float | None = None, **states: Any) -> Array:
+    def value(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
         """V at any states, on the grid or off it.
 
         Args:
@@ -86,7 +86,7 @@ class Solution(eqx.Module):
             return self._ask("terminal", period, states)
         return self._ask("value", period, states)
 
-    def policy(self, period: Any = None, *, age: float | None = None, **states: Any) -> dict[str, Array]:
+    def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
         """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping problem.
 
         Args:
@@ -99,7 +99,7 @@ class Solution(eqx.Module):
             chosen = {name: _undifferentiable(x, self.arguments) if _floating(x) else x for name, x in chosen.items()}
         return chosen
 
-    def choice_values(self, period: Any = None, *, age: float | None = None, **states: Any) -> Array:
+    def choice_values(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
         """The value of every combination of discrete actions, each with its best continuous actions.
 
         Returns:

@@ -2,11 +2,10 @@
 
 import jax
 import numpy as np
-import pytest
 
 import bellax as bx
 from bellax.models import rbc
-from bellax.models.references import brock_mirman
+from bellax.models.check import Check
 
 
 def passed(checks, tolerances):
@@ -35,35 +34,25 @@ def test_implicit_derivatives_against_differences():
 
 
 def test_checks_are_all_of_them(monkeypatch):
-    monkeypatch.setattr(rbc, "of_closed_form", lambda: ["a"])
-    monkeypatch.setattr(rbc, "of_published_search", lambda: ["b"])
-    monkeypatch.setattr(rbc, "of_partial_depreciation", lambda: "c")
-    monkeypatch.setattr(rbc, "of_derivatives", lambda: ["d"])
-    assert rbc.checks() == ["a", "b", "c", "d"]
+    parts = [Check(name, 0.0, 0.0, 0.0, 0.0, "") for name in "abcd"]
+    monkeypatch.setattr(rbc, "of_closed_form", lambda: parts[:1])
+    monkeypatch.setattr(rbc, "of_published_search", lambda: parts[1:2])
+    monkeypatch.setattr(rbc, "of_partial_depreciation", lambda: parts[2])
+    monkeypatch.setattr(rbc, "of_derivatives", lambda: parts[3:])
+    assert rbc.checks() == parts
 
 
-def test_reverse_mode_derivative_of_the_policy():
-    """k' = alpha beta z k^alpha."""
+def test_policy_and_its_gradient_at_many_discounts_at_once():
+    """k' = alpha beta z k^alpha, by vmap over reverse mode over the implicit function theorem."""
 
-    def saved(given):
+    def saved(discount, alpha):
+        given = rbc.params | {"discount": discount, "alpha": alpha}
         solution = bx.solve(rbc.model, given, rbc.solver)
         return solution.policy(capital=0.15, productivity=1.0106)["capital_next"]
 
-    gradient = jax.grad(saved)(rbc.params)
-    alpha, power = rbc.params["alpha"], 1.0106 * 0.15 ** rbc.params["alpha"]
-    assert float(gradient["discount"]) == pytest.approx(alpha * power, rel=1e-8)
-    assert float(gradient["alpha"]) == pytest.approx(0.95 * power * (1 + alpha * np.log(0.15)), rel=1e-8)
-
-
-def test_many_discounts_at_once():
-    discounts = np.array([0.9, 0.94, 0.97])
-    capital = np.array([0.1, 0.2])
-
-    def saved(discount):
-        solution = bx.solve(rbc.model, rbc.params | {"discount": discount}, rbc.solver)
-        return solution.policy(capital=capital, productivity=0.9896)["capital_next"]
-
-    ours = np.asarray(jax.vmap(saved)(discounts))
-    for discount, row in zip(discounts, ours, strict=True):
-        exact = brock_mirman(rbc.params["alpha"], discount, rbc.LEVELS, rbc.TRANSITION).capital_next(capital)
-        np.testing.assert_allclose(row, exact[:, 1], rtol=1e-9)
+    alpha, discounts = rbc.params["alpha"], np.array([0.9, 0.94, 0.97])
+    values, gradients = jax.vmap(jax.value_and_grad(saved, argnums=(0, 1)), in_axes=(0, None))(discounts, alpha)
+    power = 1.0106 * 0.15**alpha
+    np.testing.assert_allclose(values, alpha * discounts * power, rtol=1e-9)
+    np.testing.assert_allclose(gradients[0], np.full(3, alpha * power), rtol=1e-8)
+    np.testing.assert_allclose(gradients[1], discounts * power * (1 + alpha * np.log(0.15)), rtol=1e-8)

@@ -80,7 +80,7 @@ def test_specifications_that_are_none():
             grids.Given(nodes)
     with pytest.raises(bx.ModelError, match="grid of 'w' has 1 nodes.*at least 2"):
         grids.as_spec(1, "'w'")
-    for wrong in (True, 3.5, "many", grids.Scaled(4.0), grids.Regular("9")):
+    for wrong in (True, 3.5, "many", grids.Rouwenhorst(5)):
         with pytest.raises(bx.ModelError, match="grid of 'w' is.*number of nodes"):
             grids.as_spec(wrong, "'w'")
     assert grids.as_spec(np.int64(7), "'w'").count == 7

@@ -35,7 +35,7 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
         if isinstance(spec, grids.Given):
             absolute.add(name)
             own = np.asarray(spec.nodes, float)
-        elif isinstance(spec, int) and not isinstance(spec, bool):
+        elif grids.is_count(spec):
             if spec < 2:
                 raise ModelError(f"{what}: the grid of action {name!r} has {spec} candidates; give at least 2.")
             own = np.linspace(0.0, 1.0, spec)

@@ -14,7 +14,7 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.maximum import Best, Optimum, best_combination
+from bellax.bellman.maximum import Best, Optimum, best_combination, guarded
 from bellax.bellman.objective import Decision, as_float, combinations
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Node, nodes_of
@@ -59,7 +59,7 @@ def plane(setting: Setting, arguments: Arguments) -> Plane:
 
         def at(node: Node) -> Array:
             point = mesh.point(node.codes, node.coordinates)
-            return jax.vmap(lambda k: objective(point, Decision(k, nothing)))(codes)
+            return jax.vmap(lambda k: guarded(objective, point, Decision(k, nothing)))(codes)
 
         return jax.vmap(at)(nodes_of(mesh))
 
@@ -72,7 +72,8 @@ def plane(setting: Setting, arguments: Arguments) -> Plane:
         actions, allowed = objective.actions(point, Decision(k, nothing))
         found = setting.plan.evaluate_known(**environment, **point.values, **actions)
         allowed = allowed & objective.feasible(point, actions)
-        return jnp.where(allowed, as_float(found["slot:reward"]), -jnp.inf), as_float(found["slot:discount"])
+        reward = jnp.maximum(as_float(found["slot:reward"]), barrier(jnp.result_type(float)))
+        return jnp.where(allowed, reward, -jnp.inf), as_float(found["slot:discount"])
 
     reward, discount = jax.vmap(lambda node: jax.vmap(lambda k: known(node, k))(codes))(nodes_of(mesh))
     return Plane(reward, lambda levels: discount * jnp.tensordot(table, levels, axes=1))

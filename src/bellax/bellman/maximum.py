@@ -99,10 +99,8 @@ def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:
 
 def guarded(objective: Objective, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Array:
     """Q, a finite barrier where an allowed action pays minus infinity, minus infinity where none is allowed."""
-    value = objective(point, decision, absolute)
-    low = interpolate.barrier(value.dtype)
-    actions_allowed = value > -jnp.inf
-    return where(actions_allowed, jnp.maximum(value, low), value)
+    value, allowed = objective.judged(point, decision, absolute)
+    return where(allowed, jnp.maximum(value, interpolate.barrier(value.dtype)), -jnp.inf)
 
 
 def check_bounded(plan: Plan, what: str) -> None:

@@ -118,10 +118,17 @@ class Objective(eqx.Module):
 
     def __call__(self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Float[Array, ""]:
         """Q, and minus infinity where bounds or constraints forbid the action."""
+        value, allowed = self.judged(point, decision, absolute)
+        return where(allowed, value, -jnp.inf)
+
+    def judged(
+        self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()
+    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
         actions, allowed = self.actions(point, decision, absolute)
         if self.plan.constraints:
             allowed = allowed & self.feasible(point, actions)
-        return where(allowed, self.value(point, actions), -jnp.inf)
+        return self.value(point, actions), allowed
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""

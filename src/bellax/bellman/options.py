@@ -101,7 +101,7 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
 
 def _chain(name: str, spec: Any) -> Any:
     spec = grids.Rouwenhorst(7) if spec is None else spec
-    spec = grids.Rouwenhorst(spec) if isinstance(spec, int) and not isinstance(spec, bool) else spec
+    spec = grids.Rouwenhorst(int(spec)) if grids.is_count(spec) else spec
     if not isinstance(spec, grids.Rouwenhorst | grids.Tauchen):
         raise ModelError(f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen.")
     if spec.count < 2:
@@ -122,5 +122,5 @@ def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
     check_names(given, plan.graph.regime.shocks, "quadrature: shock")
     for name, spec in given.items():
         rules.as_rule(spec, rules.GaussHermite(1))
-        if isinstance(spec, int) and spec < 1:
+        if grids.is_count(spec) and spec < 1:
             raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")

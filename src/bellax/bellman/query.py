@@ -77,7 +77,7 @@ def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callab
     return at
 
 
-def check_period(model: Any, period: Any, age: float | None, last: bool) -> Any:
+def check_period(model: Any, period: Any, age: int | float | None, last: bool) -> Any:
     """The period that a query means; ParameterError where it is none."""
     clock = model.clock
     if not clock.finite:

@@ -1,4 +1,4 @@
-"""What a file holds of a solved model: V with its axes and nodes, parameters, numbers about the solve, and whose it is."""
+"""What a file holds of a solved model: V with its axes and nodes, parameters, numbers about the solve, whose it is."""
 
 import json
 import platform
@@ -27,9 +27,7 @@ _TAKEN = {"value", "byte", "char", "short", "ushort", "int", "uint", "int64", "u
 _TAKEN |= {"float", "real", "double", "bool", "string"}
 
 
-def record(
-    setting: Setting, arguments: Arguments, values: Value, code: Array, stats: Mapping[str, Array]
-) -> Archive:
+def record(setting: Setting, arguments: Arguments, values: Value, code: Array, stats: Mapping[str, Array]) -> Archive:
     """The archive of a solution.
 
     Raises:

@@ -43,7 +43,7 @@ class Tabulated(eqx.Module):
         """The model that was solved."""
         return self.setting.model
 
-    def policy(self, period: Any = None, *, age: float | None = None, **states: Any) -> dict[str, Array]:
+    def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
         """The interpolated actions at any states, by name; see `Solution.policy`."""
         period = check_period(self.model, period, age, last=False)
         arrays, shape = flattened(self.setting, states)

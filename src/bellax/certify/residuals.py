@@ -44,8 +44,11 @@ class Residual(NamedTuple):
 def residual(asked: Stage, point: Point, polish: bool) -> Residual:
     """The Bellman residual at one point.
 
+    T V is taken at the solver's own action. Where that is a smooth maximum the better action of the fine problem would
+    add the square of a quadrature error; candidates may be far from it.
+
     Args:
-        polish: whether the solver's action is improved in the fine problem before its value is taken.
+        polish: whether the action is improved in the fine problem before its value is taken.
     """
     plan = asked.setting.plan
     optimum = optimum_at(asked.setting.maximiser, asked.objective, point)

@@ -50,11 +50,16 @@ def list_models() -> None:
 def run(
     model: Annotated[str, typer.Argument(help="A name of the gallery, or a file.py that defines model and params.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; REGIME.NAME=VALUE for one regime.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter; REGIME.NAME=VALUE for one regime."),
     ] = None,
     solver: Annotated[str | None, typer.Option(help="A solver by name, such as ValueIteration.")] = None,
-    grid: Annotated[list[str] | None, typer.Option(metavar="STATE=COUNT", help="The number of nodes of a state.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder for results; by default one named after the model.")] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="STATE=COUNT", help="The number of nodes of a state.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for results; by default one named after the model.")
+    ] = None,
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed of the simulation.")] = 0,
     agents: Annotated[int, typer.Option(min=1, help="The number of simulated agents.")] = 1000,

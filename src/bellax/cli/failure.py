@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -30,7 +31,9 @@ def one_line(source: str = "") -> Iterator[None]:
     except Refusal as error:
         _leave(str(error), WRONG_INPUT)
     except BellaxError as error:
-        _leave(str(error), FAILED if isinstance(error, SolveError) else WRONG_INPUT)
+        line = _line(error.__cause__, source)
+        where = f" ({source}, line {line})" if line else ""
+        _leave(f"{error}{where}", FAILED if isinstance(error, SolveError) else WRONG_INPUT)
     except MemoryError:
         _leave("out of memory: give fewer nodes (--grid) or fewer agents (--agents).", FAILED)
     except Exception as error:
@@ -40,9 +43,16 @@ def one_line(source: str = "") -> Iterator[None]:
 def described(error: BaseException, source: str) -> str:
     """An unforeseen exception on one line: where in the user's file, its type and what it says."""
     first = next((line for line in str(error).splitlines() if line.strip()), "")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if source and frame.filename == source]
-    where = f"{source}, line {frames[-1].lineno}: " if frames else ""
-    return f"{where}{type(error).__name__}: {first}"
+    line = _line(error, source)
+    return f"{f'{source}, line {line}: ' if line else ''}{type(error).__name__}: {first}"
+
+
+def _line(error: BaseException | None, source: str) -> int | None:
+    """The last line of the user's file that an exception passed through."""
+    if error is None or not source:
+        return None
+    file = str(Path(source).resolve())
+    return next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == file), None)
 
 
 def _leave(message: str, status: int) -> None:

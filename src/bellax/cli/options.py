@@ -25,7 +25,9 @@ def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]
         name, value = _pair(setting, "--set", "NAME=VALUE")
         if name not in known:
             close = nearest(name, known)
-            raise Refusal(f"--set {setting}: the model has no parameter {name!r}.{close} It takes {listed(sorted(known))}.")
+            raise Refusal(
+                f"--set {setting}: the model has no parameter {name!r}.{close} It takes {listed(sorted(known))}."
+            )
         regime, _, inner = name.rpartition(".")
         number = _number(value, setting)
         if regime:
@@ -69,7 +71,9 @@ def _count(model: Any, text: str) -> tuple[str, int]:
     name, value = _pair(text, "--grid", "STATE=COUNT")
     states = {state for graph in model.graphs.values() for state in graph.regime.states}
     if name not in states:
-        raise Refusal(f"--grid {text}: the model has no state {name!r}.{nearest(name, states)} It has {listed(sorted(states))}.")
+        raise Refusal(
+            f"--grid {text}: the model has no state {name!r}.{nearest(name, states)} It has {listed(sorted(states))}."
+        )
     if not value.isdecimal():
         raise Refusal(f"--grid {text}: {value!r} is no number of nodes.")
     return name, int(value)

@@ -42,7 +42,9 @@ def show(report: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     title = report["model"] + (f": {report['description']}" if report["description"] else "")
-    table = Table(title=escape(title), title_justify="left", box=None, show_header=bool(report["reference"]), pad_edge=False)
+    table = Table(
+        title=escape(title), title_justify="left", box=None, show_header=bool(report["reference"]), pad_edge=False
+    )
     for heading in ("", "computed", "reference", "error"):
         table.add_column(heading, overflow="fold", no_wrap=False)
     for row in _rows(report):

@@ -142,7 +142,8 @@ def _middle(setting: Any, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first_nodes(setting: Any, arguments: Any) -> dict[str, list[np.ndarray]]:
     """Nodes of every state in period 0, one array for each of its numbers."""
-    moving, found = moving_axes(setting, arguments), {name: [] for name in setting.plan.states}
+    moving = moving_axes(setting, arguments)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in setting.plan.states}
     for state, (axis, nodes) in zip(axis_states(setting), mesh_nodes(setting, arguments).items(), strict=True):
         found[state].append(nodes[0] if axis in moving else nodes)
     return found

@@ -25,7 +25,7 @@ class Source(NamedTuple):
         solver: the one that the module recommends, or None.
         start: states by name for the simulation, or None.
         periods: how long to simulate; None for the model's own horizon.
-        reference: gives value and actions at a state of period 0 by other means, `reference(params, **states)`, or None.
+        reference: value and actions at a state of period 0 by other means, `reference(params, **states)`; or None.
     """
 
     name: str
@@ -73,7 +73,9 @@ def load(given: str) -> Source:
     for needed in ("model", "params"):
         if not hasattr(module, needed):
             close = nearest(needed, [key for key in vars(module) if not key.startswith("_")])
-            raise Refusal(f"{given} does not define {needed!r}.{close} It needs model = bx.Model(...) and params = {{...}}.")
+            raise Refusal(
+                f"{given} does not define {needed!r}.{close} It needs model = bx.Model(...) and params = {{...}}."
+            )
     if not isinstance(module.params, Mapping):
         raise Refusal(f"{given}: params is {module.params!r}; it must be a dict by name.")
     return _source(name, (module.__doc__ or "").strip().partition("\n")[0], module)
@@ -89,17 +91,19 @@ def _source(name: str, line: str, module: ModuleType) -> Source:
 
 def _executed(path: Path, name: str) -> ModuleType:
     """The module of a user's file, run with its own folder on the path."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    file = path.resolve()
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path.insert(0, str(file.parent))
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         text = f": {error.text.strip()}" if error.text else ""
-        raise Refusal(f"{error.filename}, line {error.lineno}: {error.msg}{text}") from error
+        where = path if error.filename == str(file) else error.filename
+        raise Refusal(f"{where}, line {error.lineno}: {error.msg}{text}") from error
     except (Exception, SystemExit) as error:
         raise Refusal(f"{path} cannot be run. {described(error, str(path))}") from error
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        sys.path.remove(str(file.parent))
     return module

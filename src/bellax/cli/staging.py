@@ -26,7 +26,9 @@ class Staging:
             self._folder = Path(tempfile.mkdtemp(prefix=".bellax-", dir=out))
         except OSError as error:
             self._unmake()
-            raise Refusal(f"the output folder {out} cannot be written: {error.strerror}. Give another: --out DIR.") from error
+            raise Refusal(
+                f"the output folder {out} cannot be written: {error.strerror}. Give another: --out DIR."
+            ) from error
 
     def path(self, name: str) -> Path:
         """Where to write a file before it is published."""

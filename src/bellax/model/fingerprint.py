@@ -63,7 +63,7 @@ def _token(value: Any, seen: tuple[int, ...]) -> Any:
             "array",
             array.dtype.name,
             array.shape,
-            hashlib.sha256(np.ascontiguousarray(array)).hexdigest(),
+            hashlib.sha256(array.tobytes()).hexdigest(),
         )
     if isinstance(value, Mapping):
         return ("dict", *sorted((repr(name), _token(entry, seen)) for name, entry in value.items()))
@@ -112,7 +112,7 @@ def _callable_or_object(value: Any, seen: tuple[int, ...]) -> Any:
 
 def _own_call(value: Any, seen: tuple[int, ...]) -> Any:
     """What an object does when it is called, where a user wrote that."""
-    call = getattr(type(value), "__call__", None)
+    call = type(value).__call__ if callable(value) else None
     return _token(call, seen) if isinstance(call, types.FunctionType) else ()
 
 

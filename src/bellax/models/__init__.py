@@ -2,7 +2,9 @@
 
 Every module here defines `model`, `params`, `solver` (the one that suits it), `start` (states by name, for
 simulation), `periods` (how long to simulate, or None for the model's own horizon), and `checks()`, which
-solves the model and compares it with its reference, a `Check` for each quantity.
+solves the model and compares it with its reference, a `Check` for each quantity. It may define
+`reference(params, **states)`: value and actions at a state of period 0 by name, computed otherwise, which
+`bellax run` prints beside its own.
 """
 
 import difflib

@@ -26,7 +26,7 @@ def of_value(quantity: str, ours: Any, reference: Any, tolerance: float, source:
 
 
 def _worst(
-    quantity: str, ours: Any, reference: Any, unit: np.ndarray, tolerance: float, source: str
+    quantity: str, ours: Any, reference: Any, unit: Any, tolerance: float, source: str
 ) -> Check:
     ours, reference, unit = np.broadcast_arrays(np.asarray(ours), np.asarray(reference), unit)
     errors = np.abs(ours - reference) / unit

@@ -89,12 +89,12 @@ def derivatives(exact: Any) -> list[Check]:
     """dc/dsigma and dV/dbeta at wealth 1, 10 and 50 in three periods, relative to the norm of each."""
     wealth, when = np.array([1.0, 10.0, 50.0]), (0, 10, HORIZON - 1)
 
-    def answers(given: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-        solution = bx.solve(model, given, solver)
+    def answers(moved: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+        solution = bx.solve(model, params | moved, solver)
         consumption = [solution.policy(t, wealth=wealth)["consumption"] for t in when]
         return jnp.stack(consumption), jnp.stack([solution.value(t, wealth=wealth) for t in when])
 
-    of_consumption, of_value = jax.jacfwd(answers)(params)
+    of_consumption, of_value = jax.jacfwd(answers)({name: params[name] for name in ("sigma", "discount")})
     by_sigma = np.outer(exact.share_by_sigma[list(when)], wealth)
     by_discount = np.outer(exact.coefficient_by_discount[list(when)], wealth**-2 / -2)
     return [

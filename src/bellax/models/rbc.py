@@ -98,7 +98,7 @@ published_solver = bx.solvers.ValueIteration(
 
 durable_params = params | {"depreciation": 0.95}
 durable_solver = bx.solvers.PolicyIteration(
-    grid={"capital": 48},
+    grid={"capital": 24},
     maximiser=bx.maximise.Newton(grid={"capital_next": 5}),
     tolerance=1e-12,
 )
@@ -147,15 +147,16 @@ def of_partial_depreciation() -> Check:
 def of_derivatives() -> list[Check]:
     """Derivatives by the implicit function theorem: of k' and V in alpha, beta and delta, against differences."""
 
-    def answers(given: dict[str, Any]) -> jax.Array:
-        solution = bx.solve(model, given, durable_solver)
+    def answers(moved: dict[str, Any]) -> jax.Array:
+        solution = bx.solve(model, durable_params | moved, durable_solver)
         at = {"capital": np.array([0.1, 0.15, 0.25]), "productivity": np.array([0.9792, 1.0, 1.0106])}
         return jnp.stack([solution.policy(**at)["capital_next"], solution.value(**at)])
 
-    exact = jax.jacfwd(answers)(durable_params)
+    symbols = {"alpha": "alpha", "discount": "beta", "depreciation": "delta"}
+    exact = jax.jacfwd(answers)({name: durable_params[name] for name in symbols})
     found = []
-    for name, symbol in (("alpha", "alpha"), ("discount", "beta"), ("depreciation", "delta")):
-        above, below = (answers(durable_params | {name: durable_params[name] + h}) for h in (1e-5, -1e-5))
+    for name, symbol in symbols.items():
+        above, below = (answers({name: durable_params[name] + h}) for h in (1e-5, -1e-5))
         differences = (above - below) / 2e-5
         for row, what in enumerate(("k'", "V")):
             unit = np.linalg.norm(differences[row])

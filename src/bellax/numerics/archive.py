@@ -156,7 +156,13 @@ def _sum(stored: Mapping[str, Variable], attributes: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(sorted((k, v) for k, v in attributes.items() if k != _SUM)).encode())
     for name in sorted(stored):
         variable = stored[name]
-        head = [name, variable.axes, sorted(variable.attributes.items()), variable.array.shape, variable.array.dtype.name]
+        head = [
+            name,
+            variable.axes,
+            sorted(variable.attributes.items()),
+            variable.array.shape,
+            variable.array.dtype.name,
+        ]
         digest.update(json.dumps(head).encode())
-        digest.update(np.ascontiguousarray(variable.array))
+        digest.update(variable.array.tobytes())
     return digest.hexdigest()

@@ -115,7 +115,7 @@ class Line(eqx.Module):
         y = self.scale.forward(x)
         if self.given is not None:
             inner = jnp.searchsorted(self.given, y, side="right").astype(jnp.int32) - 1
-            index = lax.clamp(0, inner, self.count - 2)
+            index = lax.clamp(np.int32(0), inner, np.int32(self.count - 2))
             left = take(self.given, index)
             width = take(self.given, index + 1) - left
             return Cell(index, (y - left) / width, width)
@@ -144,10 +144,15 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
     return Line(chosen, spec.count, first, (last - first) / (spec.count - 1))
 
 
+def is_count(given: Any) -> bool:
+    """True for a whole number, which True is not."""
+    return isinstance(given, int | np.integer) and not isinstance(given, bool)
+
+
 def as_spec(given: Any, what: str, least: int = 2) -> Any:
     """A specification from a count or itself; ModelError where it is neither or has fewer than `least` nodes."""
-    spec = Scaled(given) if isinstance(given, int) and not isinstance(given, bool) else given
-    if not isinstance(spec, Scaled | Regular | Given):
+    spec = Scaled(int(given)) if is_count(given) else given
+    if not isinstance(spec, Scaled | Regular | Given) or not (isinstance(spec, Given) or is_count(spec.count)):
         raise ModelError(f"the grid of {what} is {given!r}; give a number of nodes or one of bx.grids.")
     count = len(spec.nodes) if isinstance(spec, Given) else spec.count
     if count < least:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -84,8 +85,8 @@ def as_rule(given: Any, default: Any) -> Any:
         return default
     if isinstance(given, RULES):
         return given
-    if isinstance(given, int) and not isinstance(given, bool):
-        return type(default)(given)
+    if isinstance(given, int | np.integer) and not isinstance(given, bool):
+        return type(default)(int(given))
     raise ModelError(f"quadrature {given!r} is neither a number of nodes nor a rule of bx.quadrature.")
 
 

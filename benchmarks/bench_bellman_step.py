@@ -64,7 +64,9 @@ def merton(scale: Any) -> bx.Model:
         states={"wealth": bx.Continuous(LOWER, UPPER, scale=scale)},
         actions={"consumption": bx.Continuous(1e-6, "wealth")},
         shocks={"z": bx.shocks.Normal()},
-        transitions={"wealth": lambda wealth, consumption, z, mu, sigma: (wealth - consumption) * jnp.exp(mu + sigma * z)},
+        transitions={
+            "wealth": lambda wealth, consumption, z, mu, sigma: (wealth - consumption) * jnp.exp(mu + sigma * z)
+        },
         reward=lambda consumption: jnp.log(consumption),
         terminal=lambda wealth, intercept, slope: intercept + slope * jnp.log(wealth),
         horizon=PERIODS,
@@ -150,7 +152,15 @@ def test_step(name, in_turn, timed, record, benchmark):
     run = brute_force(case.scale)
     nodes, y = wealth_nodes(case)
     shock, weight = np.polynomial.hermite_e.hermegauss(NODES)
-    given = nodes, y, case.forward, INTERCEPT + SLOPE * np.log(nodes), shock, weight / weight.sum(), np.linspace(0, 1, ACTIONS)
+    given = (
+        nodes,
+        y,
+        case.forward,
+        INTERCEPT + SLOPE * np.log(nodes),
+        shock,
+        weight / weight.sum(),
+        np.linspace(0, 1, ACTIONS),
+    )
 
     cpu = []
 

@@ -44,7 +44,10 @@ FEW = bx.maximise.Newton(grid={"consumption": 3})
 def growth(scale) -> bx.Model:
     """The model, with capital measured in a scale."""
     return bx.Model(
-        states={"capital": bx.Continuous("lowest", "highest", scale=scale), "z": bx.MarkovChain(LEVELS.tolist(), "moves")},
+        states={
+            "capital": bx.Continuous("lowest", "highest", scale=scale),
+            "z": bx.MarkovChain(LEVELS.tolist(), "moves"),
+        },
         actions={"consumption": bx.Continuous(1e-6, "output")},
         functions={"output": lambda capital, z, alpha: z * capital**alpha},
         transitions={"capital": lambda output, consumption: output - consumption},
@@ -142,7 +145,9 @@ def test_growth_as_published(in_turn, timed, record, benchmark):
     )
     solver = bx.solvers.ValueIteration(
         grid={"capital": len(CAPITAL)},
-        maximiser=bx.maximise.Enumerate(grid={"capital_next": bx.grids.Given(CAPITAL)}, single_peaked=("capital_next",)),
+        maximiser=bx.maximise.Enumerate(
+            grid={"capital_next": bx.grids.Given(CAPITAL)}, single_peaked=("capital_next",)
+        ),
         tolerance=1e-7,
     )
     run = bx.compile(model, solver)

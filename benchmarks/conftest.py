@@ -120,8 +120,16 @@ def summary(rows: list[Row], load: str) -> str:
     for row in rows:
         if row.group not in first:
             first[row.group] = row
-            lines += ["", f"## {row.group}", "", "| contender | median | of the first | accuracy | note |", "|---|---|---|---|---|"]
-        lines.append(f"| {row.contender} | {_shown(row)} | {_ratio(row, first[row.group])} | {row.accuracy} | {row.note} |")
+            lines += [
+                "",
+                f"## {row.group}",
+                "",
+                "| contender | median | of the first | accuracy | note |",
+                "|---|---|---|---|---|",
+            ]
+        lines.append(
+            f"| {row.contender} | {_shown(row)} | {_ratio(row, first[row.group])} | {row.accuracy} | {row.note} |"
+        )
     return "\n".join(lines)
 
 
@@ -139,7 +147,9 @@ def _ratio(row: Row, first: Row) -> str:
 
 def machine(load: str) -> str:
     """Where and with what the numbers were measured."""
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("bellax", "jax", "numpy", "quantecon") if _has(name))
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("bellax", "jax", "numpy", "quantecon") if _has(name)
+    )
     return (
         f"{cpu()}, {os.cpu_count()} cores; load before the run {load}; Python {platform.python_version()}, {versions}; "
         f"{datetime.date.today().isoformat()}"

@@ -1,4 +1,4 @@
-"""bellax: write a dynamic model once, as plain functions of named quantities, and solve it with what its structure allows."""
+"""bellax: write a dynamic model once, as functions of names, and solve it with what its structure allows."""
 
 import os
 
@@ -32,8 +32,10 @@ from bellax.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
-    "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Complementarity", "Conditions", "Continuous", "DiffusionModel",
-    "Discrete", "EpsteinZin", "ExtremeValue", "Markov", "MarkovChain", "Model", "ModelError", "Natural",
-    "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RiskSensitive", "SolveError",
-    "StateConstraint", "Terminal", "by_age", "by_period", "fixed", "quadrature", "scales", "shocks",
+    "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
+    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "Markov", "MarkovChain", "Model", "ModelError",
+    "Natural", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "Result",
+    "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "certify",
+    "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "plot", "quadrature", "save",
+    "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip

@@ -63,6 +63,16 @@ class Solution(eqx.Module):
         """How the solve ended; under a transformation, and of what `vmap` gave, the code of it."""
         return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
 
+    def __str__(self) -> str:
+        setting, clock = self.setting, self.setting.model.clock
+        lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
+        result = "traced" if isinstance(self.result, jax.Array) else self.result.name
+        return (
+            f"Solution by {type(setting.options).__name__} ({'%d periods' % clock.count if clock.finite else 'stationary'}): "
+            f"{result}. Maximiser {type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, "
+            f"nodes: {lengths or 'the categories of the states'}."
+        )
+
     @property
     def params(self) -> Arguments:
         """The parameters that were solved for."""
@@ -157,6 +167,11 @@ def _padded(array: Array, count: int) -> Array:
     """The array with its last row repeated up to `count` rows."""
     given = np.asarray(array)
     return jnp.asarray(np.concatenate([given, np.repeat(given[-1:], count - len(given), axis=0)]))
+
+
+def _nodes(spec: Any) -> str:
+    specs = spec if isinstance(spec, tuple) else (spec,)
+    return " x ".join(str(getattr(s, "count", None) or len(getattr(s, "nodes", ())) or "default") for s in specs)
 
 
 def _floating(x: Array) -> bool:

@@ -1,5 +1,6 @@
 """The front door: check what was asked, choose what was not, compile once, run, and say how it ended."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,6 +27,9 @@ from bellax.solvers.common import Solver, blanked
 from bellax.solvers.policy_iteration import PolicyIteration
 
 
+_LOG = logging.getLogger("bellax")
+
+
 def solve(
     model: Model,
     params: Mapping[str, Any],
@@ -41,7 +45,8 @@ def solve(
     Args:
         model: what to solve.
         params: parameters by name; a pytree that may be traced by `jit`, `grad` and `vmap`.
-        solver: one of `bx.solvers`; chosen by the structure of the model where absent, see `choose_solver`.
+        solver: one of `bx.solvers`; chosen by the structure of the model where absent. `print(solution)` says which,
+            `choose_solver` also why, and the logger `bellax` at level INFO both.
         horizon: a number of periods to solve a model of infinite horizon for.
         terminal: a solution whose value is the value after the last decision.
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
@@ -53,7 +58,9 @@ def solve(
     """
     if horizon is not None:
         model = _with_horizon(model, horizon)
-    solver = choose_solver(model)[0] if solver is None else solver
+    if solver is None:
+        solver, why = choose_solver(model)
+        _LOG.info("solved by %s", why)
     setting = setting_of(model, solver)
     arguments = setting.arguments(params)
     if not _traced(arguments):

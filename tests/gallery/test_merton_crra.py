@@ -1,7 +1,6 @@
 """CRRA Merton against its closed form: value, share, and derivatives in both modes of differentiation."""
 
 import jax
-import numpy as np
 import pytest
 
 import bellax as bx

@@ -30,10 +30,10 @@ def number(value: float) -> str:
 
 
 def console() -> Any:
-    """A console on stdout: as wide as the terminal, or 110 columns in a file or a pipe."""
+    """A console on stdout: as wide as the terminal, or 140 columns in a file or a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 110, soft_wrap=False, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False, highlight=False)
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def with_dates(dates: int) -> bx.Model:
 
 
 model = with_dates(50)
-params = {"strike": 40.0, "rate": 0.06, "volatility": 0.2, "years": 1.0}
+params: dict[str, Any] = {"strike": 40.0, "rate": 0.06, "volatility": 0.2, "years": 1.0}
 solver = bx.solvers.BackwardInduction(
     grid={"log_price": 321},
     quadrature={"z": bx.quadrature.Equispaced(31)},

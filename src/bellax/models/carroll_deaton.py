@@ -12,6 +12,8 @@ Source: Deaton (1991), "Saving and liquidity constraints", Econometrica 59; Carr
 the life cycle/permanent income hypothesis", Quarterly Journal of Economics 112. The calibration is ours.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -51,7 +53,7 @@ model = bx.Model(
     reward=utility,
     horizon=bx.Ages(FIRST_AGE, LAST_AGE),
 )
-params = {
+params: dict[str, Any] = {
     "discount": 0.96,
     "risk_aversion": 2.0,
     "interest": 0.03,

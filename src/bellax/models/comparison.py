@@ -25,13 +25,9 @@ def of_value(quantity: str, ours: Any, reference: Any, tolerance: float, source:
     return _worst(quantity, ours, reference, np.maximum(1.0, np.abs(reference)), tolerance, source)
 
 
-def _worst(
-    quantity: str, ours: Any, reference: Any, unit: Any, tolerance: float, source: str
-) -> Check:
+def _worst(quantity: str, ours: Any, reference: Any, unit: Any, tolerance: float, source: str) -> Check:
     ours, reference, unit = np.broadcast_arrays(np.asarray(ours), np.asarray(reference), unit)
     errors = np.abs(ours - reference) / unit
     # argmax of numpy finds a NaN first: it is the worst error there is.
     place = np.unravel_index(np.argmax(errors), errors.shape)
-    return Check(
-        quantity, float(ours[place]), float(reference[place]), float(errors[place]), tolerance, source
-    )
+    return Check(quantity, float(ours[place]), float(reference[place]), float(errors[place]), tolerance, source)

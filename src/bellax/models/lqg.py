@@ -51,7 +51,7 @@ model = bx.Model(
     horizon=HORIZON,
 )
 stationary = replace(model, terminal=None, horizon=math.inf)
-params = {
+params: dict[str, Any] = {
     "discount": 0.95,
     "step": 0.2,
     "spring": 0.5,
@@ -63,7 +63,7 @@ params = {
     "final_position_cost": 2.0,
     "final_velocity_cost": 0.5,
 }
-stationary_params = {name: value for name, value in params.items() if not name.startswith("final")}
+stationary_params: dict[str, Any] = {name: value for name, value in params.items() if not name.startswith("final")}
 solver = bx.solvers.BackwardInduction(
     grid={"position": 5, "velocity": 5},
     quadrature={"drift_noise": 2, "push_noise": 2},
@@ -86,7 +86,7 @@ def checks() -> list[Check]:
     exact, steady = regulator(HORIZON), regulator(None)
     position, velocity = (x.ravel() for x in np.meshgrid(*[np.linspace(-1.0, 1.0, 21)] * 2))
     x = np.stack([position, velocity], axis=1)
-    at = {"position": position, "velocity": velocity}
+    at: dict[str, Any] = {"position": position, "velocity": velocity}
     values = np.stack([finite.value(t, **at) for t in range(HORIZON)])
     forces = np.stack([finite.policy(t, **at)["force"] for t in range(HORIZON)])
     exact_values = np.stack([quadratic(exact.value_matrix[t], exact.constant[t], x) for t in range(HORIZON)])

@@ -14,6 +14,8 @@ Source: Samuelson (1969), "Lifetime portfolio selection by dynamic stochastic pr
 Statistics 51; Merton (1969), "Lifetime portfolio selection under uncertainty: the continuous-time case", ibid.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,7 +49,7 @@ model = bx.Model(
     terminal=bequest,
     horizon=20,
 )
-params = {"discount": 0.96, "mu": 0.04, "sigma": 0.15}
+params: dict[str, Any] = {"discount": 0.96, "mu": 0.04, "sigma": 0.15}
 solver = bx.solvers.BackwardInduction(grid={"wealth": 16}, maximiser=bx.maximise.Newton())
 start = {"wealth": 10.0}
 periods = None
@@ -68,7 +70,9 @@ def checks() -> list[Check]:
     ]
 
 
-def compare(label: str, how: bx.solvers.BackwardInduction, lowest: float, of_value: float, of_share: float) -> list[Check]:
+def compare(
+    label: str, how: bx.solvers.BackwardInduction, lowest: float, of_value: float, of_share: float
+) -> list[Check]:
     """V and c / w of a solver against the closed form at wealth from `lowest` to 100, with their tolerances."""
     solution = bx.solve(model, params, how)
     intercept, slope = merton_log(params["discount"], params["mu"])

@@ -58,7 +58,7 @@ model = bx.Model(
     terminal=bequest,
     horizon=HORIZON,
 )
-params = {"discount": 0.96, "mu": 0.04, "sigma": 0.15, "risk_aversion": 3.0, "bequest_weight": 1.0}
+params: dict[str, Any] = {"discount": 0.96, "mu": 0.04, "sigma": 0.15, "risk_aversion": 3.0, "bequest_weight": 1.0}
 solver = bx.solvers.BackwardInduction(grid={"wealth": 16}, maximiser=bx.maximise.Newton())
 start = {"wealth": 10.0}
 periods = None

@@ -11,6 +11,7 @@ Source: Puterman (1994), "Markov decision processes", sections 3.1 and 6.2.1.
 """
 
 import enum
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +55,7 @@ model = bx.Model(
     constraints={"available": available},
     reward=reward,
 )
-params = {"discount": 0.95}
+params: dict[str, Any] = {"discount": 0.95}
 solver = bx.solvers.PolicyIteration()
 start = {"state": 0}
 periods = 20

@@ -73,7 +73,7 @@ def growth(lowest: float, highest: float, row_tolerance: float = 1e-8) -> bx.Mod
     )
 
 
-params = {"alpha": 1 / 3, "discount": 0.95, "depreciation": 1.0, "transition": TRANSITION}
+params: dict[str, Any] = {"alpha": 1 / 3, "discount": 0.95, "depreciation": 1.0, "transition": TRANSITION}
 STEADY = steady_state(1 / 3, 0.95)
 model = growth(0.5 * STEADY, 0.5 * STEADY + 0.17819)
 solver = bx.solvers.PolicyIteration(
@@ -86,17 +86,15 @@ periods = 200
 ELEVEN_DIGITS = 0.33333333333  # alpha as the published programs have it
 NODES = 0.5 * steady_state(ELEVEN_DIGITS, 0.95) + 1e-5 * np.arange(17_820)
 published = growth(float(NODES[0]), float(NODES[-1]), row_tolerance=2e-4)
-published_params = params | {"alpha": ELEVEN_DIGITS, "transition": PRINTED}
+published_params: dict[str, Any] = params | {"alpha": ELEVEN_DIGITS, "transition": PRINTED}
 published_solver = bx.solvers.ValueIteration(
     grid={"capital": bx.grids.Regular(len(NODES))},
     interpolant=bx.interpolants.Linear(),
-    maximiser=bx.maximise.Enumerate(
-        grid={"capital_next": bx.grids.Given(NODES)}, single_peaked=("capital_next",)
-    ),
+    maximiser=bx.maximise.Enumerate(grid={"capital_next": bx.grids.Given(NODES)}, single_peaked=("capital_next",)),
     tolerance=1e-7,
 )
 
-durable_params = params | {"depreciation": 0.95}
+durable_params: dict[str, Any] = params | {"depreciation": 0.95}
 durable_solver = bx.solvers.PolicyIteration(
     grid={"capital": 24},
     maximiser=bx.maximise.Newton(grid={"capital_next": 5}),
@@ -115,7 +113,7 @@ def of_closed_form() -> list[Check]:
     solution = bx.solve(model, params, solver)
     capital = np.linspace(0.5 * STEADY, 0.5 * STEADY + 0.17819, 2001)
     exact = brock_mirman(params["alpha"], params["discount"], LEVELS, TRANSITION, weight=1 - params["discount"])
-    at = {"capital": capital[:, None], "productivity": LEVELS}
+    at: dict[str, Any] = {"capital": capital[:, None], "productivity": LEVELS}
     saved = solution.policy(**at)["capital_next"]
     return [
         comparison.relative("k'", saved, exact.capital_next(capital), 1e-6, SOURCE),
@@ -149,7 +147,7 @@ def of_derivatives() -> list[Check]:
 
     def answers(moved: dict[str, Any]) -> jax.Array:
         solution = bx.solve(model, durable_params | moved, durable_solver)
-        at = {"capital": np.array([0.1, 0.15, 0.25]), "productivity": np.array([0.9792, 1.0, 1.0106])}
+        at: dict[str, Any] = {"capital": np.array([0.1, 0.15, 0.25]), "productivity": np.array([0.9792, 1.0, 1.0106])}
         return jnp.stack([solution.policy(**at)["capital_next"], solution.value(**at)])
 
     symbols = {"alpha": "alpha", "discount": "beta", "depreciation": "delta"}
@@ -157,12 +155,8 @@ def of_derivatives() -> list[Check]:
     found = []
     for name, symbol in symbols.items():
         above, below = (answers({name: durable_params[name] + h}) for h in (1e-5, -1e-5))
-        differences = (above - below) / 2e-5
         for row, what in enumerate(("k'", "V")):
-            unit = np.linalg.norm(differences[row])
-            found.append(
-                comparison.absolute(
-                    f"d{what} / d{symbol}", exact[name][row] / unit, differences[row] / unit, 1e-6, "central differences"
-                )
-            )
+            ours, differences = exact[name][row], (above[row] - below[row]) / 2e-5
+            unit, source = np.linalg.norm(differences), "central differences"
+            found.append(comparison.absolute(f"d{what} / d{symbol}", ours / unit, differences / unit, 1e-6, source))
     return found

@@ -16,6 +16,7 @@ Source: Rust (1996), "Numerical dynamic programming in economics", Handbook of c
 """
 
 import enum
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +52,7 @@ model = bx.Model(
     transitions={"usage": next_usage},
     reward=cost,
 )
-params = {"discount": 0.95, "rate": 0.5, "maintenance": 200.0, "price": 100_000.0}
+params: dict[str, Any] = {"discount": 0.95, "rate": 0.5, "maintenance": 200.0, "price": 100_000.0}
 solver = bx.solvers.PolicyIteration(
     grid={"usage": 801},
     quadrature={"u": 128},

@@ -16,7 +16,7 @@ from jax import Array
 
 from bellax.bellman.draws import Laws, drawn, stationary
 from bellax.bellman.objective import combinations
-from bellax.bellman.query import ending, program
+from bellax.bellman.query import ending, program, undifferentiable
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import differentiable, lay
 from bellax.bellman.tabulated import Tabulated
@@ -105,7 +105,7 @@ def _program(setting: Setting, count: int) -> Callable[..., Panel]:
 
 
 def _last(policy: Solution | Tabulated) -> Any:
-    return jax.tree.map(lambda leaf: leaf[-1], policy.values) if isinstance(policy, Solution) else None
+    return jax.tree.map(lambda leaf: leaf[-1], policy.values) if isinstance(policy, Solution) else policy.final
 
 
 def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> States:
@@ -131,7 +131,7 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
         chosen = rule(states)
         actions = chosen.actions
         if not smooth and setting.plan.controls:
-            held = {n: _undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
+            held = {n: undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
             actions = actions | held
         places = (period + 1) * length + jnp.arange(length, dtype=jnp.int32)
         found = laws.advance(states, actions, jax.vmap(lambda place: jax.random.fold_in(key, place))(places))
@@ -161,17 +161,3 @@ def _over_agents(setting: Setting, live: Callable[..., Any], states: States, act
 
 def _masked(active: Array, leaf: Array) -> Array:
     return jnp.where(active, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-
-@jax.custom_jvp
-def _undifferentiable(x: Array, cause: Any) -> Array:
-    # With the arguments beside it: an action that does not move at all would otherwise have the derivative zero.
-    return x
-
-
-@_undifferentiable.defjvp
-def _refuse(primals: tuple, tangents: tuple) -> tuple:
-    raise ModelError(
-        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. "
-        "Simulate the Solution itself, with bx.maximise.Newton() or Enumerate(polish=bx.maximise.Newton())."
-    )

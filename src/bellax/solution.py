@@ -16,14 +16,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.objective import as_float, combinations
-from bellax.bellman.query import Chosen, check_period, choose, concrete, flattened, problem, program
+from bellax.bellman.continuation import Value
+from bellax.bellman.objective import combinations
+from bellax.bellman.query import (
+    Chosen,
+    check_period,
+    choose,
+    concrete,
+    ending,
+    flattened,
+    problem,
+    program,
+    undifferentiable,
+)
 from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import differentiable, lay
 from bellax.bellman.tabulated import Tabulated, tabulated
-from bellax.errors import ModelError
 from bellax.numerics import archive
 
 
@@ -65,10 +74,11 @@ class Solution(eqx.Module):
 
     def __str__(self) -> str:
         setting, clock = self.setting, self.setting.model.clock
+        length = f"{clock.count} periods" if clock.finite else "stationary"
         lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
         result = "traced" if isinstance(self.result, jax.Array) else self.result.name
         return (
-            f"Solution by {type(setting.options).__name__} ({'%d periods' % clock.count if clock.finite else 'stationary'}): "
+            f"Solution by {type(setting.options).__name__} ({length}): "
             f"{result}. Maximiser {type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, "
             f"nodes: {lengths or 'the categories of the states'}."
         )
@@ -106,7 +116,7 @@ class Solution(eqx.Module):
         """
         chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
         if not differentiable(self.setting.maximiser) and self.setting.plan.controls:
-            chosen = {name: _undifferentiable(x, self.arguments) if _floating(x) else x for name, x in chosen.items()}
+            chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
 
     def choice_values(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
@@ -174,10 +184,6 @@ def _nodes(spec: Any) -> str:
     return " x ".join(str(getattr(s, "count", None) or len(getattr(s, "nodes", ())) or "default") for s in specs)
 
 
-def _floating(x: Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.floating)
-
-
 Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]
 
 
@@ -203,29 +209,7 @@ def _final(setting: Setting) -> Program:
     """A program for V after the last decision: the model's function, or the value that was given to the solve."""
 
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
-        environment = setting.environment(arguments, period)
-        mesh = setting.mesh(environment)
         last = jax.tree.map(lambda leaf: leaf[-1], values)
-
-        def at(states: dict[str, Array]) -> Array:
-            if setting.plan.evaluate_terminal is None:
-                return interpolated(last, mesh, setting.interpolant, mesh.locate(states, remember=True))
-            return as_float(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"])
-
-        return {"terminal": jax.vmap(at)(states)}
+        return {"terminal": jax.vmap(ending(setting, arguments, last))(states)}
 
     return ask
-
-
-@jax.custom_jvp
-def _undifferentiable(x: Array, cause: Any) -> Array:
-    # With the arguments beside it: an action that does not move at all would otherwise have the derivative zero.
-    return x
-
-
-@_undifferentiable.defjvp
-def _refuse(primals: tuple, tangents: tuple) -> tuple:
-    raise ModelError(
-        "Enumerate chooses among finitely many candidates, so its policy has no derivative. Use bx.maximise.Newton() or "
-        "Golden(), or Enumerate(polish=bx.maximise.Newton()); the value can be differentiated as it is."
-    )

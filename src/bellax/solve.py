@@ -26,7 +26,6 @@ from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked
 from bellax.solvers.policy_iteration import PolicyIteration
 
-
 _LOG = logging.getLogger("bellax")
 
 
@@ -198,7 +197,8 @@ def _explain(setting: Setting, solution: Solution) -> str:
         steps, residual = int(solution.stats["steps"]), float(solution.stats["residual"])
         return (
             f"not converged after {steps} steps: the last change of V was {residual:.3g}. Likely causes: a discount near "
-            "one (raise max_steps=, or use PolicyIteration), or an interpolant that does not contract (try "
-            "bx.interpolants.Linear()). `throw=False` returns what there is, with its `result`."
+            "one (raise max_steps=, or use PolicyIteration), an interpolant that does not contract (try "
+            "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its grid=, or "
+            "ValueIteration). `throw=False` returns what there is, with its `result`."
         )
     return first_failure(setting, solution.arguments, solution.values)

@@ -72,7 +72,7 @@ def test_where_a_naive_newton_goes_astray():
     hills = lambda w, c: jnp.exp(-40 * (c - 0.3) ** 2) + 1.2 * jnp.exp(-40 * (c - 1.5) ** 2)  # noqa: E731
     c = np.linspace(0, 2, 200001)
     best = c[np.argmax(np.exp(-40 * (c - 0.3) ** 2) + 1.2 * np.exp(-40 * (c - 1.5) ** 2))]
-    for maximiser in (NEWTON(), GOLDEN(), ENUMERATE(grid={"c": 4001})):
+    for maximiser in (NEWTON(grid={"c": 40}), GOLDEN(grid={"c": 40}), ENUMERATE(grid={"c": 4001})):
         _, chosen = one_period(maximiser, hills, w=[2.0])
         np.testing.assert_allclose(chosen["c"], best, atol=1e-3)
     # flat to the left, steep at the right: the sigmoid's curvature has the wrong sign over most of the range
@@ -102,9 +102,9 @@ def test_two_actions_in_a_box_against_scipy(maximiser):
             for start in ((0.5, 0.5), (0.9, 0.2), (0.1, 1.4))
         ]
         best = min(runs, key=lambda run: run.fun)
-        np.testing.assert_allclose(value[k], -best.fun, rtol=1e-9 if tolerance < 1e-3 else 1e-5)
+        np.testing.assert_allclose(value[k], -best.fun, atol=1e-9 if tolerance < 1e-3 else 1e-5)
         np.testing.assert_allclose([chosen["a"][k], chosen["b"][k]], best.x, atol=tolerance)
-    assert float(chosen["b"][-1]) == pytest.approx(0.1, abs=1e-15)
+    np.testing.assert_array_equal(chosen["a"][2:], 1.0)
 
 
 def test_a_bound_that_names_another_action_and_equal_bounds():

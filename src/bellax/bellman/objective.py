@@ -171,21 +171,26 @@ class Objective(eqx.Module):
         realised: dict[str, Array] = {}
         codes: dict[str, Array] = {}
         for name in self.plan.scanned:
-            code = node[f"next_{name}"]
-            codes[name] = code
+            codes[name] = code = node[f"next_{name}"]
+            realised[f"next_{name}"] = take(self._tomorrow(name), code)
             if name in self.plan.processes:
-                realised[f"next_{name}"] = take(self.continuation.arrivals[name].values, code)
                 weight = weight * take(self.row(name, point), code)
-            else:
-                realised[f"next_{name}"] = take(self.continuation.discrete[name], code)
-                weight = weight * take(as_float(known[f"probabilities:{name}"]), code)
         given = {**known, **self.plan.evaluate_early(**leaves, **known, **realised)}
         for name in self.plan.shocks:
             parameters = {n.rpartition(".")[2]: as_float(given[n]) for n in self.plan.shock_nodes(name)}
             shock = self.plan.graph.regime.shocks[name]
             realised[name] = shock.realise(node[name], **parameters)
             weight = weight * shock.weight(node[name], node[f"weight:{name}"], **parameters)
+        chances = {**known, **self.plan.evaluate_chances(**leaves, **known, **realised)}
+        for name in self.plan.scanned:
+            if name in self.plan.markov:
+                weight = weight * take(as_float(chances[f"probabilities:{name}"]), codes[name])
         return weight, realised, codes
+
+    def _tomorrow(self, name: str) -> Array:
+        """What functions see of the categories or nodes of a scanned state tomorrow."""
+        arrivals = self.continuation.arrivals
+        return arrivals[name].values if name in arrivals else self.continuation.discrete[name]
 
     def _shaped(self, name: str, value: Any) -> Array:
         space = self.plan.continuous.get(name)

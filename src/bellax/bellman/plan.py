@@ -108,6 +108,12 @@ class Plan:
         return self.graph.compose(self.early, given=self.known)
 
     @cached_property
+    def evaluate_chances(self):  # noqa: ANN201
+        """The probabilities of scanned `Markov` states that are known only with the shock."""
+        targets = [f"probabilities:{name}" for name in self.markov if name in self.scanned]
+        return self.graph.compose([target for target in targets if target not in self.known], given=self.known)
+
+    @cached_property
     def evaluate_random(self):  # noqa: ANN201
         """The second stage, of leaves, shocks and the first stage."""
         return self.graph.compose(self.random, given=self.known)

@@ -77,6 +77,29 @@ def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callab
     return at
 
 
+def undifferentiable(x: Array, cause: Any) -> Array:
+    """x, which refuses to be differentiated where it is a float: a candidate, or a table, does not move with parameters.
+
+    Args:
+        cause: the arguments beside it; an action that does not move at all would otherwise have the derivative zero.
+    """
+    return _held(x, cause) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+@jax.custom_jvp
+def _held(x: Array, cause: Any) -> Array:
+    return x
+
+
+@_held.defjvp
+def _refuse(primals: tuple, tangents: tuple) -> tuple:
+    raise ModelError(
+        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Ask the "
+        "Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). The value "
+        "can be differentiated as it is."
+    )
+
+
 def check_period(model: Any, period: Any, age: int | float | None, last: bool) -> Any:
     """The period that a query means; ParameterError where it is none."""
     clock = model.clock

@@ -16,7 +16,7 @@ from bellax.bellman.continuation import Value, mixed
 from bellax.bellman.maximum import first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, as_float, combinations
-from bellax.bellman.query import Chosen, check_period, flattened, problem, program
+from bellax.bellman.query import Chosen, check_period, flattened, problem, program, undifferentiable
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_mesh
 from bellax.errors import ModelError
@@ -30,12 +30,14 @@ class Tabulated(eqx.Module):
         u: shares by node, combination and number, shape ([t], mesh, k, m).
         choice_values: value of going on with each combination, shape ([t], mesh, k).
         payoff: payoff of stopping, shape ([t], mesh); minus infinity where nothing can be stopped.
+        final: V after the last decision, on its mesh; None for an infinite horizon.
     """
 
     arguments: Arguments
     u: Array
     choice_values: Array
     payoff: Array
+    final: Value | None
     setting: Setting = eqx.field(static=True)
 
     @property
@@ -55,6 +57,7 @@ class Tabulated(eqx.Module):
 
         compiled = program(self.setting, "tabulated", lambda: eqx.filter_jit(ask))
         answer = compiled(self, jnp.asarray(period, jnp.int32), arrays)
+        answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 
     def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
@@ -85,7 +88,8 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
 
         return jax.jit(run)
 
-    return Tabulated(arguments, *program(setting, "tabulate", build)(arguments, values), setting)
+    final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
+    return Tabulated(arguments, *program(setting, "tabulate", build)(arguments, values), final, setting)
 
 
 def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array, Array]:

@@ -26,7 +26,7 @@ from bellax.errors import ModelError
 MOST_PERIODS = 20
 """Periods that are looked at, at most: first, last, and equally spaced between them."""
 
-_EULER_QUERIES = 30_000  # states of tomorrow at which the policy is asked, for all Euler errors together
+_EULER_QUERIES = 10_000  # states of tomorrow at which the policy is asked, for all Euler errors together
 
 
 class Sample(NamedTuple):

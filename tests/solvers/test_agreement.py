@@ -1,0 +1,190 @@
+"""Solvers agree with numpy on random finite processes, and with each other on a model of savings."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models.references import discrete_dp
+
+S, A, BETA = 6, 3, 0.9
+RNG = np.random.default_rng(3)
+R = RNG.normal(size=(S, A))
+R[2, 1] = -np.inf
+Q = RNG.dirichlet(np.ones(S) * 0.5, size=(S, A))
+TRUTH = discrete_dp(R, Q, BETA)
+FINITE = np.where(np.isfinite(R), R, 0.0)
+
+
+def as_markov():
+    """The table as the law of a discrete state, weighted after the look-up."""
+    return bx.Model(
+        states={"s": bx.Discrete(S)},
+        actions={"a": bx.Discrete(A)},
+        transitions={"s": bx.Markov(lambda s, a, Q: Q[s, a])},
+        reward=lambda s, a, R: R[s, a],
+    )
+
+
+def as_seen():
+    """The reward sees tomorrow's state, whose value it adds and takes away: every category is scanned."""
+    return bx.Model(
+        states={"s": bx.Discrete(S)},
+        actions={"a": bx.Discrete(A)},
+        transitions={"s": bx.Markov(lambda s, a, Q: Q[s, a])},
+        reward=lambda s, a, next_s, R: R[s, a] + 0.0 * next_s,
+    )
+
+
+def as_shock():
+    """The table as the probabilities of a shock, which a function of names adds to the state."""
+    return bx.Model(
+        states={"s": bx.Discrete(S)},
+        actions={"a": bx.Discrete(A)},
+        shocks={"e": bx.shocks.Categorical(probabilities=lambda s, a, Q: Q[s, a])},
+        transitions={"s": lambda e: e},
+        reward=lambda s, a, R: R[s, a],
+    )
+
+
+def as_constraint():
+    """The action that pays minus infinity is one that is not there."""
+    return bx.Model(
+        states={"s": bx.Discrete(S)},
+        actions={"a": bx.Discrete(A)},
+        constraints={"there": lambda s, a: ~((s == 2) & (a == 1))},
+        transitions={"s": bx.Markov(lambda s, a, Q: Q[s, a])},
+        reward=lambda s, a, R: R[s, a],
+    )
+
+
+@pytest.mark.parametrize("solver", [bx.solvers.ValueIteration(tolerance=1e-13), bx.solvers.PolicyIteration()])
+@pytest.mark.parametrize("state", [as_markov, as_seen, as_shock, as_constraint])
+def test_a_random_process(state, solver):
+    reward = FINITE if state is as_constraint else R
+    found = bx.solve(state(), {"Q": Q, "R": reward, "discount": BETA}, solver)
+    np.testing.assert_allclose(found.values.levels, TRUTH.value, rtol=1e-11)
+    np.testing.assert_array_equal(found.policy(s=np.arange(S))["a"], TRUTH.policy)
+    choices = R + BETA * Q @ TRUTH.value
+    np.testing.assert_allclose(found.choice_values(s=np.arange(S)), choices, rtol=1e-11)
+    assert found.combinations == [{"a": str(a)} for a in range(A)]
+
+
+def test_two_state_example_of_puterman():
+    from bellax.models.references import puterman_621
+
+    m = bx.Model(
+        states={"s": bx.Discrete(2)},
+        actions={"a": bx.Discrete(2)},
+        constraints={"one": lambda s, a: (s == 0) | (a == 0)},
+        transitions={"s": bx.Markov(lambda s, a: jnp.where((s == 0) & (a == 0), jnp.full(2, 0.5), jnp.array([0.0, 1.0])))},
+        reward=lambda s, a: jnp.where(s == 0, 5.0 + 5 * a, -1.0),
+    )
+    for discount in (0.8, 0.95):
+        truth = puterman_621(discount)
+        found = bx.solve(m, {"discount": discount}, bx.solvers.PolicyIteration())
+        np.testing.assert_allclose(found.values.levels, truth.value, rtol=1e-12)
+        np.testing.assert_array_equal(found.policy(s=[0, 1])["a"], truth.policy)
+
+
+def savings(horizon=None):
+    return bx.Model(
+        states={"w": bx.Continuous(0.5, 6.0, scale=bx.scales.log), "z": bx.MarkovChain([0.7, 1.2], [[0.8, 0.2], [0.3, 0.7]])},
+        actions={"c": bx.Continuous(0.05, lambda w: 0.95 * w)},
+        transitions={"w": lambda w, c, z, growth: growth * (w - c) + z},
+        reward=lambda c: jnp.log(c),
+        **({} if horizon is None else {"horizon": horizon}),
+    )
+
+
+PARAMS = {"growth": 1.02, "discount": 0.9}
+GRID = {"w": 20}
+
+
+@pytest.fixture(scope="module")
+def steady():
+    return bx.solve(savings(), PARAMS, bx.solvers.PolicyIteration(grid=GRID))
+
+
+W, ZS = np.array([0.6, 1.5, 5.0]), np.array([0.7, 1.2, 0.7])
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        bx.solvers.ValueIteration(grid=GRID, tolerance=1e-12),
+        bx.solvers.PolicyIteration(grid=GRID, evaluation_steps=20, tolerance=1e-12),
+    ],
+    ids=["value iteration", "modified policy iteration"],
+)
+def test_stationary_solvers_agree(steady, solver):
+    other = bx.solve(savings(), PARAMS, solver)
+    np.testing.assert_allclose(other.values.levels, steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(other.values.slopes[0], steady.values.slopes[0], rtol=1e-6)
+    np.testing.assert_allclose(other.policy(w=W, z=ZS)["c"], steady.policy(w=W, z=ZS)["c"], rtol=1e-6)
+
+
+def test_a_long_horizon_is_the_stationary_value(steady):
+    solver = bx.solvers.BackwardInduction(grid=GRID)
+    long = bx.solve(savings(), PARAMS, solver, horizon=250)
+    np.testing.assert_allclose(long.values.levels[0], steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(long.value(period=0, w=W, z=ZS), steady.value(w=W, z=ZS), rtol=1e-9)
+    # from its own steady state it never moves
+    short = bx.solve(savings(), PARAMS, solver, horizon=3, terminal=steady)
+    np.testing.assert_allclose(short.values.levels[0], steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(short.value(period=3, w=W, z=ZS), steady.value(w=W, z=ZS), rtol=1e-3)
+
+
+def test_interpolants_and_maximisers_agree(steady):
+    """Linear interpolation of many nodes, and enumeration of many actions, come close to the cubic of twenty."""
+    solver = bx.solvers.PolicyIteration(
+        grid={"w": 400}, interpolant=bx.interpolants.Linear(), maximiser=bx.maximise.Enumerate(grid={"c": 400})
+    )
+    rough = bx.solve(savings(), PARAMS, solver)
+    np.testing.assert_allclose(rough.value(w=W, z=ZS), steady.value(w=W, z=ZS), atol=3e-3)
+    np.testing.assert_allclose(rough.policy(w=W, z=ZS)["c"], steady.policy(w=W, z=ZS)["c"], atol=0.05)
+
+
+def test_too_few_steps(steady):
+    solver = bx.solvers.ValueIteration(grid=GRID, max_steps=3)
+    with pytest.raises(bx.SolveError, match="not converged after 3 steps.*last change of V was.*max_steps"):
+        bx.solve(savings(), PARAMS, solver)
+    found = bx.solve(savings(), PARAMS, solver, throw=False)
+    assert found.result.name == "max_steps_reached"
+    assert np.isfinite(np.asarray(found.values.levels)).all()
+    assert int(found.stats["steps"]) == 3
+    with pytest.raises(bx.SolveError, match="not converged after 2 steps"):
+        bx.solve(savings(), PARAMS, bx.solvers.PolicyIteration(grid=GRID, max_steps=2))
+
+
+@pytest.mark.parametrize("maximiser", [bx.maximise.Newton(), bx.maximise.Enumerate(grid={"c": 50})])
+def test_chunks_do_not_matter(maximiser):
+    whole, pieces = (
+        bx.solve(
+            savings(2), PARAMS, bx.solvers.BackwardInduction(grid=GRID, memory=memory, maximiser=maximiser)
+        )
+        for memory in (2**28, 6000)
+    )
+    np.testing.assert_allclose(pieces.values.levels, whole.values.levels, rtol=1e-13)
+    np.testing.assert_allclose(
+        pieces.policy(period=0, w=W, z=ZS)["c"], whole.policy(period=0, w=W, z=ZS)["c"], rtol=1e-9
+    )
+
+
+def test_stopping_in_every_solver():
+    """Sell for w at any time, or wait: the asset grows by 8% below 3 and by nothing above. Impatience is 5%."""
+    m = dict(
+        states={"w": bx.Continuous(1.0, 4.0)},
+        transitions={"w": lambda w: jnp.minimum(1.08 * w, jnp.maximum(w, 3.0))},
+        reward=lambda w: 0.0 * w,
+        stop=lambda w: w,
+        discount=0.95,
+    )
+    fine = {"grid": {"w": 4000}, "interpolant": bx.interpolants.Linear()}
+    for solver in (bx.solvers.ValueIteration(**fine, tolerance=1e-12), bx.solvers.PolicyIteration(evaluation_steps=50, **fine)):
+        found = bx.solve(bx.Model(**m), {}, solver)
+        w = np.array([1.0, 2.0, 2.9, 3.5])
+        steps = np.maximum(np.ceil(np.log(3 / w) / np.log(1.08)), 0)
+        best = [max(0.95**k * min(x * 1.08**k, max(x, 3.0)) for k in range(int(n) + 1)) for x, n in zip(w, steps, strict=True)]
+        np.testing.assert_allclose(found.value(w=w), best, rtol=1e-5)
+        np.testing.assert_array_equal(found.policy(w=w)["stop"], [False, False, True, True])

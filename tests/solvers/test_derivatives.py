@@ -1,0 +1,204 @@
+"""Derivatives of values and policies with respect to every kind of parameter, against closed forms and differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+
+FLOATS = {
+    "discount": 0.9,
+    "growth": 1.03,
+    "risk": 2.0,
+    "least": 0.05,
+    "share": 0.95,
+    "P": np.array([[0.8, 0.2], [0.3, 0.7]]),
+    "bottom": 0.5,
+    "top": 6.0,
+}
+W, Z = jnp.asarray(1.7), jnp.asarray(1.2)
+
+
+def savings(horizon=None):
+    """Every number of it is a parameter: bounds of the state and of the action, discount, matrix, returns."""
+    return bx.Model(
+        states={"w": bx.Continuous("bottom", "top", scale=bx.scales.log), "z": bx.MarkovChain([0.7, 1.2], "P")},
+        actions={"c": bx.Continuous("least", lambda w, share: share * w)},
+        transitions={"w": lambda w, c, z, growth: growth * (w - c) + z},
+        reward=lambda c, risk: c ** (1 - risk) / (1 - risk),
+        **({} if horizon is None else {"horizon": horizon}),
+    )
+
+
+def params():
+    return {name: jnp.asarray(value, float) for name, value in FLOATS.items()}
+
+
+def differences(f, p, step=1e-5):
+    """Central differences in every entry; rows of the matrix move freely, as autodiff has it."""
+    found = {}
+    for name, value in p.items():
+        flat = np.asarray(value, float).reshape(-1)
+        out = []
+        for k in range(flat.size):
+            ends = []
+            for sign in (1, -1):
+                moved = flat.copy()
+                moved[k] += sign * step
+                ends.append(f({**p, name: jnp.asarray(moved.reshape(np.shape(value)))}))
+            out.append((np.asarray(ends[0]) - np.asarray(ends[1])) / (2 * step))
+        found[name] = np.asarray(out).reshape(np.shape(value))
+    return found
+
+
+SOLVERS = {
+    "newton": (3, bx.solvers.BackwardInduction(grid={"w": 12})),
+    "golden": (3, bx.solvers.BackwardInduction(grid={"w": 12}, maximiser=bx.maximise.Golden())),
+    "policy iteration": (None, bx.solvers.PolicyIteration(grid={"w": 12}, tolerance=1e-13)),
+    "value iteration": (None, bx.solvers.ValueIteration(grid={"w": 12}, tolerance=1e-13)),
+}
+MODELS = {3: savings(3), None: savings()}
+
+
+def compiled(name, what):
+    """value or policy at one state as a jitted function of parameters."""
+    horizon, solver = SOLVERS[name]
+    when = {} if horizon is None else {"period": 0}
+    run = bx.compile(MODELS[horizon], solver)
+
+    def ask(p):
+        solution = run(p)
+        found = solution.value(**when, w=W, z=Z) if what == "value" else solution.policy(**when, w=W, z=Z)["c"]
+        return found
+
+    return jax.jit(ask)
+
+
+@pytest.mark.parametrize("what", ["value", "policy"])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_parameter_against_differences(name, what):
+    f, p = compiled(name, what), params()
+    expected = differences(f, p)
+    backward = jax.jit(jax.grad(f))(p)
+    rtol, atol = (2e-5, 1e-5) if what == "value" else (1e-3, 1e-4)
+    for key in p:
+        np.testing.assert_allclose(backward[key], expected[key], rtol=rtol, atol=atol, err_msg=key)
+    if (name, what) in (("newton", "policy"), ("policy iteration", "value")):
+        forward = jax.jit(jax.jacfwd(f))(p)
+        for key in p:
+            np.testing.assert_allclose(forward[key], backward[key], rtol=1e-7, atol=1e-9, err_msg=key)
+
+
+def cake(maximiser=None, horizon=3):
+    """max of sum of b^t log c_t with w' = w - c: c_0 = w / (1 + b + ... ), all in closed form."""
+    return bx.Model(
+        states={"w": bx.Continuous(1e-2, 10.0, scale=bx.scales.log)},
+        actions={"c": bx.Continuous(1e-6, "w")},
+        transitions={"w": lambda w, c: w - c},
+        reward=lambda c: jnp.log(c),
+        terminal=lambda w: jnp.log(w),
+        horizon=horizon,
+    )
+
+
+def test_a_closed_form():
+    f = lambda b: bx.solve(cake(), {"discount": b}).policy(period=0, w=3.0)["c"]  # noqa: E731
+    total = lambda b: 1 + b + b**2 + b**3  # noqa: E731
+    np.testing.assert_allclose(f(0.9), 3 / total(0.9), rtol=1e-6)
+    slope = -3 * (1 + 2 * 0.9 + 3 * 0.81) / total(0.9) ** 2
+    np.testing.assert_allclose(jax.grad(f)(0.9), slope, rtol=1e-5)
+    g = lambda w: bx.solve(cake(), {"discount": 0.9}).value(period=0, w=w)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(g)(3.0), total(0.9) / 3, rtol=1e-6)
+
+
+def test_enumeration_gives_derivatives_of_the_value_only():
+    solver = bx.solvers.BackwardInduction(grid={"w": 30}, maximiser=bx.maximise.Enumerate(grid={"c": 50}))
+    m = cake()
+    value = lambda b: bx.solve(m, {"discount": b}, solver).value(period=0, w=3.0)  # noqa: E731
+    h = 1e-7  # so small that no choice changes
+    np.testing.assert_allclose(jax.grad(value)(0.9), (value(0.9 + h) - value(0.9 - h)) / (2 * h), rtol=1e-5)
+    policy = lambda b: bx.solve(m, {"discount": b}, solver).policy(period=0, w=3.0)["c"]  # noqa: E731
+    with pytest.raises(bx.ModelError, match="Enumerate.*no derivative.*Newton"):
+        jax.grad(policy)(0.9)
+
+
+def test_finite_processes_and_chain_entries():
+    """V = (I - b P)^-1 r: every derivative is that of a linear system."""
+    P, r = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([1.0, 2.0])
+    m = bx.Model(
+        states={"z": bx.MarkovChain(2, "P")},
+        actions={"a": bx.Discrete(2)},
+        reward=lambda z, a, r: r[z] + a * 0.1,
+    )
+    exact = lambda p: jnp.linalg.solve(jnp.eye(2) - p["discount"] * p["P"], p["r"] + 0.1)[0]  # noqa: E731
+    p = {"P": jnp.asarray(P), "r": jnp.asarray(r), "discount": jnp.asarray(0.9)}
+    for solver in (bx.solvers.PolicyIteration(), bx.solvers.ValueIteration(tolerance=1e-13)):
+        f = lambda p, solver=solver: bx.solve(m, p, solver).value(z=0)  # noqa: E731
+        ours, truth = jax.grad(f)(p), jax.grad(exact)(p)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), ours, truth)
+
+
+def test_a_fixed_point_too_large_for_a_dense_factor():
+    """The same chain on 1300 categories, by GMRES."""
+    n = 1300
+    up = np.roll(np.eye(n), 1, axis=1)
+    m = bx.Model(
+        states={"z": bx.MarkovChain(np.arange(n) / n, lambda p, up: (1 - p) * jnp.eye(n) + p * up)},
+        actions={"a": bx.Discrete(1)},
+        reward=lambda z: jnp.sin(6 * z),
+    )
+    solver = bx.solvers.PolicyIteration()
+    f = lambda p: bx.solve(m, {"p": p, "up": up, "discount": 0.9}, solver).value(z=0.0)  # noqa: E731
+
+    def exact(p):
+        return np.linalg.solve(np.eye(n) - 0.9 * ((1 - p) * np.eye(n) + p * up), np.sin(6 * np.arange(n) / n))[0]
+
+    np.testing.assert_allclose(f(0.3), exact(0.3), rtol=1e-9)
+    np.testing.assert_allclose(jax.grad(f)(0.3), (exact(0.3 + 1e-5) - exact(0.3 - 1e-5)) / 2e-5, rtol=1e-6)
+
+
+def test_equal_bounds_have_a_derivative():
+    """Two actions, the second without room: nothing of it may poison the first."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 3.0)},
+        actions={"c": bx.Continuous(0.01, "w"), "d": bx.Continuous(0.2, 0.2)},
+        transitions={"w": lambda w, c: w - c + 0.5},
+        reward=lambda c, d, g: g * jnp.log(c) + d,
+        discount=0.9,
+        horizon=2,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 10})
+    f = lambda g: bx.solve(m, {"g": g}, solver).value(period=0, w=1.5)  # noqa: E731
+    # V is homogeneous: the reward is g times one part, and 0.2 a period the other
+    np.testing.assert_allclose(jax.grad(f)(2.0), (f(2.0) - 0.2 * 1.9) / 2.0, rtol=1e-9)
+    policy = lambda g: bx.solve(m, {"g": g}, solver).policy(period=0, w=1.5)["c"]  # noqa: E731
+    np.testing.assert_allclose(jax.grad(policy)(2.0), 0.0, atol=1e-9)
+
+
+def test_infinite_nodes_do_not_poison_derivatives():
+    """Wealth below one is worth minus infinity; everything else has a finite derivative."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.0, 4.0)},
+        actions={"c": bx.Discrete([0.0, 1.0])},
+        transitions={"w": lambda w, c: w - c},
+        reward=lambda w, c, g: jnp.where(w < 1, -jnp.inf, g * c),
+        discount="b",
+        horizon=2,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 5})
+    f = lambda g, b: bx.solve(m, {"g": g, "b": b}, solver).value(period=0, w=2.0)  # noqa: E731
+    assert jax.grad(f, (0, 1))(3.0, 0.9) == (1.9, 3.0)
+
+
+def test_through_a_terminal_solution():
+    m = savings()
+    p = params()
+    steady, short = bx.solvers.PolicyIteration(grid={"w": 8}, tolerance=1e-13), bx.solvers.BackwardInduction(grid={"w": 8})
+
+    def f(growth):
+        last = bx.solve(m, {**p, "growth": growth}, steady)
+        return bx.solve(m, p, short, horizon=2, terminal=last).value(period=0, w=W, z=Z)
+
+    g = jnp.asarray(1.03)
+    np.testing.assert_allclose(jax.grad(f)(g), (f(g + 1e-5) - f(g - 1e-5)) / 2e-5, rtol=1e-5)

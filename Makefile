@@ -26,10 +26,10 @@ lint: $(DEV) ## ruff, mypy and the import contracts
 	$(BIN)/lint-imports --no-logo
 
 # The options of the test suite are dropped: no workers, no run-time checks of types, no warnings as errors.
-bench: $(PEERS) ## time bellax and its peers in one run
+bench: $(PEERS) ## time bellax and its peers in one run; options: make bench BENCH="-k rbc --results"
 	$(BIN)/python -m pytest benchmarks -o addopts= -p no:cacheprovider -W default \
-		-o "python_files=bench_*.py test_*.py" --import-mode=importlib \
-		--benchmark-columns=median,rounds --benchmark-sort=name
+		-o "python_files=bench_*.py" --import-mode=importlib \
+		--benchmark-columns=median,rounds --benchmark-sort=name $(BENCH)
 
 validate: $(DEV) ## check every gallery model against its reference
 	$(BIN)/bellax validate

@@ -3,13 +3,14 @@
     V_t(w) = max over c of log c + beta sum over q of weight_q V_{t+1}((w - c) exp(mu + sigma z_q))
 
 on 512 states x 1000 actions x 7 nodes, with user functions, the maximising action included. What is timed is
-`BackwardInduction` over 10 periods with `Enumerate`, whole, divided by the number of cells, 10 x 512 x 1000 x 7. The
-peer is one period of the same in numpy, one (state, action) plane a node, with `numpy.interp`. A published torch
-implementation of such a step (bellgrid) states 16 to 22 ns per cell.
+`BackwardInduction` over 10 periods with `Enumerate`, whole, divided by the number of cells, 10 x 512 x 1000 x
+7. The peer is one period of the same in numpy, one (state, action) plane a node, with `numpy.interp`. A
+published torch implementation of such a step (bellgrid) states 16 to 22 ns per cell.
 
 Wall-clock time uses every core that XLA finds; the note gives CPU time, which another process disturbs less.
 
-Run as a program it prints its own measurements as JSON: `JAX_ENABLE_X64=0 python bench_bellman_step.py` for float32.
+Run as a program it prints its own measurements as JSON: `JAX_ENABLE_X64=0 python bench_bellman_step.py` for
+float32.
 """
 
 import json

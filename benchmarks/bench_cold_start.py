@@ -1,9 +1,10 @@
-"""From nothing to an answer: a fresh process imports, solves and evaluates `merton`; and the command line does it all.
+"""From nothing to an answer: a fresh process imports, solves and evaluates `merton`; and the command line does
+it all.
 
-The first runs with the gallery's own solver and asks for one consumption. Its time is taken apart by the events that
-JAX reports of itself, tracing, lowering and compiling; one may lie inside another, so the parts need not add up. The second is `bellax run
-merton`: solution, certificate, simulation and figure on disk. There is no peer. The persistent compilation cache of JAX
-is off, unless the environment turns it on.
+The first runs with the gallery's own solver and asks for one consumption. Its time is taken apart by the events
+that JAX reports of itself, tracing, lowering and compiling; one may lie inside another, so the parts need not
+add up. The second is `bellax run merton`: solution, certificate, simulation and figure on disk. There is no
+peer. The persistent compilation cache of JAX is off, unless the environment turns it on.
 """
 
 import json

@@ -2,9 +2,10 @@
 
     V(s) = max over a of R(s, a) + beta sum over s' of P(s, a, s') V(s'),    beta = .95
 
-Two random processes with a fixed seed: `dense`, where every state can be next, and `sparse`, where ten can (both as
-dense arrays; QuantEcon also takes the sparse form, which bellax has not). Every contender stops at 1e-7 in V; accuracy
-is the largest |V - V*| against the exact policy iteration of `bellax.models.references`, which shares nothing with either.
+Two random processes with a fixed seed: `dense`, where every state can be next, and `sparse`, where ten can
+(both as dense arrays; QuantEcon also takes the sparse form, which bellax has not). Every contender stops at
+1e-7 in V; accuracy is the largest |V - V*| against the exact policy iteration of `bellax.models.references`,
+which shares nothing with either.
 """
 
 import functools
@@ -38,7 +39,8 @@ def problem(successors: int) -> Problem:
     P = rng.random((STATES, ACTIONS, STATES))
     if successors < STATES:
         least = np.partition(P, -successors, axis=-1)[..., [-successors]]
-        P = np.where(P < least, 0.0, rng.random(P.shape))
+        kept = np.greater_equal(P, least)
+        P = np.where(kept, rng.random(P.shape), 0.0)
     P /= P.sum(axis=-1, keepdims=True)
     return Problem(R, P, references.discrete_dp(R, P, DISCOUNT).value)
 

@@ -1,8 +1,8 @@
 """What a gradient costs beside the solve: implicit differentiation of a fixed point.
 
-V(k, z) of the growth model at one state, and its gradient with respect to capital's share alpha and the discount beta.
-The solve runs once either way; the gradient adds one linear system. Central differences, the peer, solve four times more.
-Accuracy is the largest relative error against the derivative of the closed form,
+V(k, z) of the growth model at one state, and its gradient with respect to capital's share alpha and the
+discount beta. The solve runs once either way; the gradient adds one linear system. Central differences, the
+peer, solve four times more. Accuracy is the largest relative error against the derivative of the closed form,
 
     V(k, z) = A(z) + B log k,    B = (1-beta) alpha / (1 - alpha beta),
 

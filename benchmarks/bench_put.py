@@ -1,8 +1,9 @@
 """The American put: the gallery's solver against a binomial tree, at prices from 32 to 48 dollars.
 
-`american_put` solves a Bermudan put by backward induction; the American value is extrapolated from 100 and 200 exercise
-dates. The peer for the American value is the tree of Cox, Ross & Rubinstein in numpy with 1,000 steps, one tree a price;
-the reference is the tree with 20,000 steps. The reference for 50 dates is quadrature, exact to rounding.
+`american_put` solves a Bermudan put by backward induction; the American value is extrapolated from 100 and 200
+exercise dates. The peer for the American value is the tree of Cox, Ross & Rubinstein in numpy with 1,000 steps,
+one tree a price; the reference is the tree with 20,000 steps. The reference for 50 dates is quadrature, exact
+to rounding.
 """
 
 import numpy as np

@@ -2,13 +2,14 @@
 
     V(k, z) = max over c of (1-beta) log c + beta sum over z' of P(z, z') V(z k^alpha - c, z')
 
-on the published range of capital, .5 kss + 1e-5 i for i = 0..17819, five levels of productivity, beta = .95, with the
-transition whose middle row sums to one, so that c = (1 - alpha beta) z k^alpha exactly. The peer is
-`rbc_grid_search.cpp`, compiled here with g++ -O3 -march=native; its time is what it measures of its own search, without
-the start of a process. Accuracy is the largest |c - c*| on all 17,820 x 5 published points, off bellax's grid.
+on the published range of capital, .5 kss + 1e-5 i for i = 0..17819, five levels of productivity, beta = .95,
+with the transition whose middle row sums to one, so that c = (1 - alpha beta) z k^alpha exactly. The peer is
+`rbc_grid_search.cpp`, compiled here with g++ -O3 -march=native; its time is what it measures of its own search,
+without the start of a process. Accuracy is the largest |c - c*| on all 17,820 x 5 published points, off
+bellax's grid.
 
-In logs of capital V is a straight line, so that eight nodes with slopes hold it exactly: luck of this model. The row
-on a grid in capital itself says what the method does without that luck.
+In logs of capital V is a straight line, so that eight nodes with slopes hold it exactly: luck of this model.
+The row on a grid in capital itself says what the method does without that luck.
 """
 
 import re

@@ -18,7 +18,7 @@ from bellax.bellman.draws import Laws, drawn, stationary
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import ending, program, undifferentiable
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import differentiable, lay
+from bellax.bellman.sweep import differentiable, over_batch
 from bellax.bellman.tabulated import Tabulated
 from bellax.errors import ModelError, ParameterError
 from bellax.panel import Panel
@@ -151,12 +151,8 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
 def _over_agents(setting: Setting, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
     """`live` for every agent, in chunks that fit in memory."""
 
-    def at(place: Array) -> Any:
-        return live({name: array[place] for name, array in states.items()}, active[place], keys[place])
-
-    cells = 4 * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
-    budget = max(1, setting.memory // jnp.result_type(float).itemsize)
-    return lay(at, [jnp.arange(active.shape[0], dtype=jnp.int32)], cells, budget)
+    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    return over_batch(lambda agent: live(*agent), (states, active, keys), cells, setting.memory)
 
 
 def _masked(active: Array, leaf: Array) -> Array:

@@ -31,7 +31,7 @@ from bellax.bellman.query import (
 )
 from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import differentiable, lay
+from bellax.bellman.sweep import differentiable, over_batch
 from bellax.bellman.tabulated import Tabulated, tabulated
 from bellax.numerics import archive
 
@@ -193,14 +193,12 @@ def _answers(setting: Setting) -> Program:
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         objective, today = problem(setting, arguments, values, period)
 
-        def at(place: Array) -> dict[str, Any]:
-            chosen = choose(setting, objective, today, {name: array[place] for name, array in states.items()})
+        def at(states: dict[str, Array]) -> dict[str, Any]:
+            chosen = choose(setting, objective, today, states)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
 
-        count = next(iter(states.values())).shape[0]
-        budget = max(1, setting.memory // jnp.result_type(float).itemsize)
-        return lay(at, [jnp.arange(count, dtype=jnp.int32)], 4 * setting.maximiser.cells(setting.plan), budget)
+        return over_batch(at, states, setting.maximiser.cells(setting.plan), setting.memory)
 
     return ask
 

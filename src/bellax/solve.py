@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.options import key
 from bellax.bellman.plan import Plan
+from bellax.bellman.query import choose, problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Node, over_mesh, value_and_slopes
 from bellax.errors import ModelError, SolveError, check_names
@@ -23,7 +25,7 @@ from bellax.model.model import Model
 from bellax.numerics.interpolate import Hermite
 from bellax.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
-from bellax.solvers.common import Solver, blanked
+from bellax.solvers.common import Run, Solver, blanked
 from bellax.solvers.policy_iteration import PolicyIteration
 
 _LOG = logging.getLogger("bellax")
@@ -148,6 +150,7 @@ def _with_horizon(model: Model, horizon: int) -> Model:
 
 
 def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any) -> Callable[..., Solution]:
+    """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
     name = ("solve", given_final, progress is not None)
     if progress is not None:
         setting.programs["progress"] = progress
@@ -156,13 +159,18 @@ def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any)
         if progress is not None:
             report = lambda done, residual: setting.programs["progress"](int(done), float(residual))  # noqa: E731
 
-        def run(arguments: Arguments, final: Value | None) -> Solution:
+        def run(arguments: Arguments, final: Value | None) -> Run:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1
-            found = solver.run(setting, arguments, final, report)
-            return Solution(arguments, found.values, found.code, found.stats, setting)
+            return solver.run(setting, arguments, final, report)
 
         setting.programs[name] = jax.jit(run)
-    return setting.programs[name]
+    compiled = setting.programs[name]
+
+    def solved(arguments: Arguments, final: Value | None) -> Solution:
+        found = compiled(arguments, final)
+        return Solution(arguments, found.values, found.code, found.stats, setting)
+
+    return solved
 
 
 def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
@@ -172,14 +180,22 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
     if setting.plan.evaluate_terminal is not None:
         raise ModelError("the model has a terminal value of its own; solve without terminal=, or remove it from the model.")
     check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
-    rule = terminal.rule(0)
+    name = ("final", terminal.setting)
+    if name not in setting.programs:
+        setting.programs[name] = jax.jit(partial(_on_last_mesh, setting, terminal.setting))
+    return setting.programs[name](arguments, terminal.arguments, terminal.values)
+
+
+def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given: Arguments, values: Value) -> Value:
+    """The value that `other` solved for, at its first period, on the last mesh of `setting`."""
+    objective, today = problem(other, given, values, 0)
     mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count if setting.model.clock.finite else 0))
 
     def at(node: Node) -> Value:
-        value = lambda y: rule(mesh.point(node.codes, y).values).value  # noqa: E731
+        value = lambda y: choose(other, objective, today, mesh.point(node.codes, y).values).value  # noqa: E731
         return Value(*value_and_slopes(value, node.coordinates, isinstance(setting.interpolant, Hermite)))
 
-    return over_mesh(at, mesh, terminal.setting.maximiser.cells(terminal.setting.plan), setting.memory)
+    return over_mesh(at, mesh, other.maximiser.cells(other.plan), setting.memory)
 
 
 def wait(solution: Solution) -> None:

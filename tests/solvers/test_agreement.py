@@ -119,7 +119,7 @@ W, ZS = np.array([0.6, 1.5, 5.0]), np.array([0.7, 1.2, 0.7])
 )
 def test_stationary_solvers_agree(steady, solver):
     other = bx.solve(savings(), PARAMS, solver)
-    np.testing.assert_allclose(other.values.levels, steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(other.values.levels, steady.values.levels, atol=1e-9)
     np.testing.assert_allclose(other.values.slopes[0], steady.values.slopes[0], rtol=1e-6)
     np.testing.assert_allclose(other.policy(w=W, z=ZS)["c"], steady.policy(w=W, z=ZS)["c"], rtol=1e-6)
 
@@ -127,11 +127,11 @@ def test_stationary_solvers_agree(steady, solver):
 def test_a_long_horizon_is_the_stationary_value(steady):
     solver = bx.solvers.BackwardInduction(grid=GRID)
     long = bx.solve(savings(), PARAMS, solver, horizon=250)
-    np.testing.assert_allclose(long.values.levels[0], steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(long.values.levels[0], steady.values.levels, atol=1e-9)
     np.testing.assert_allclose(long.value(period=0, w=W, z=ZS), steady.value(w=W, z=ZS), rtol=1e-9)
     # from its own steady state it never moves
     short = bx.solve(savings(), PARAMS, solver, horizon=3, terminal=steady)
-    np.testing.assert_allclose(short.values.levels[0], steady.values.levels, rtol=1e-9)
+    np.testing.assert_allclose(short.values.levels[0], steady.values.levels, atol=1e-9)
     np.testing.assert_allclose(short.value(period=3, w=W, z=ZS), steady.value(w=W, z=ZS), rtol=1e-3)
 
 

@@ -29,6 +29,11 @@ class Plane(NamedTuple):
     constant: Array
     linear: Callable[[Array], Array]
 
+    def first(self, zero: Value) -> Value:
+        """The best reward of every state, a Bellman step from V = 0 that costs nothing."""
+        best = jnp.max(self.constant, axis=1).reshape(zero.levels.shape)
+        return Value(jnp.where(jnp.isfinite(best), best, 0.0), ())
+
     def optima(self, levels: Array) -> Optimum:
         """The optimum at every node, nodes along the first axis."""
         low = barrier(levels.dtype)

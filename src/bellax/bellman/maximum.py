@@ -35,7 +35,7 @@ class Optimum(NamedTuple):
         value: Q of the decision; minus infinity where nothing is feasible.
         decision: the combination and u.
         choice_values: Q of the best continuous actions of every combination, shape (k,).
-        feasible: False where bounds and constraints leave no action at all.
+        feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.
         evaluations: how many Q were evaluated.
     """
 
@@ -73,19 +73,19 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
     if count == 1:
         only = jnp.zeros((), jnp.int32)
         value, u, evaluations = maximiser.best(objective, point, only)
-        return Optimum(value, Decision(only, u), value[None], value > -jnp.inf, evaluations)
+        return Optimum(value, Decision(only, u), value[None], value != -jnp.inf, evaluations)
     return best_combination(jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32)))
 
 
 def best_combination(found: Best) -> Optimum:
     """The optimum over combinations, which are the first axis."""
     place = first_maximum(found.value)
-    value = take(found.value, place)
+    value = jnp.max(found.value)  # NaN where one of them is: then none is known to be best
     return Optimum(
         value=value,
         decision=Decision(place, take(found.u, place)),
         choice_values=found.value,
-        feasible=value > -jnp.inf,
+        feasible=value != -jnp.inf,
         evaluations=jnp.sum(found.evaluations),
     )
 

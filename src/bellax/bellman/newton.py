@@ -228,9 +228,9 @@ def implicit(u: Float[Array, "m"], objective: Objective, point: Point, combinati
 def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     u, objective, point, combination = primals
     _, t_objective, t_point, _ = tangents
-    u = lax.stop_gradient(u)
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
+    u = implicit(u, objective, point, combination)  # so that a second derivative passes here once more
 
     def gradient(objective: Objective, point: Point) -> Array:
         def value(u: Array) -> Array:
@@ -243,5 +243,5 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
-    matrix = jnp.where(both, lax.stop_gradient(hessian), -jnp.eye(u.shape[0]))
+    matrix = jnp.where(both, hessian, -jnp.eye(u.shape[0]))
     return u, jnp.linalg.solve(matrix, jnp.where(free, -moved, 0.0))

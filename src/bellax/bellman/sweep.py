@@ -95,6 +95,19 @@ def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: i
     return lay(at, axes, cells * _PLANES, max(1, memory // size))
 
 
+def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: int) -> Any:
+    """`function` of every entry of a batch of states, agents or points, in chunks that fit.
+
+    Args:
+        batch: a pytree, entries along the first axis.
+        cells: numbers that one entry needs at once.
+        memory: bytes that may be in flight.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    fits = max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES))
+    return jax.vmap(function)(batch) if count <= fits else lax.map(function, batch, batch_size=fits)
+
+
 def step(
     maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None
 ) -> Step:
@@ -184,13 +197,30 @@ def differentiable(maximiser: Maximiser) -> bool:
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
-    value = objective(point, optimum.decision)
-    value = where(optimum.feasible, value, -jnp.inf)
-    value = where(jnp.isnan(optimum.value), jnp.nan, value)  # some action is no number, so none is known to be best
+    value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
         value = where(payoff >= value, payoff, value)
     return where(is_barrier(value), -jnp.inf, value)
+
+
+@eqx.filter_custom_jvp
+def envelope(value: Array, objective: Objective, point: Point, decision: Decision) -> Array:
+    """Q of a decision, known as `value`; its derivative is that of the objective at the decision."""
+    return value
+
+
+@envelope.def_jvp
+def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    value, objective, point, decision = primals
+    _, t_objective, t_point, t_decision = tangents
+
+    def q(objective: Objective, point: Point, decision: Decision) -> Array:
+        return objective(point, decision)
+
+    _, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
+    # the primal through `envelope` again: a second derivative, or one of a slope, passes here once more
+    return envelope(value, objective, point, decision), moved
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum) -> Array:

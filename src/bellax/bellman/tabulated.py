@@ -4,6 +4,7 @@ Continuous actions are interpolated as shares u of their bounds, given the discr
 one of highest interpolated value. A discrete action is never interpolated as an index.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -128,7 +129,7 @@ def _interpolated(
 
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
-    rows = table.reshape(-1, *table.shape[len(mesh.shape) :])
+    rows = table.reshape(math.prod(mesh.shape), *table.shape[len(mesh.shape) :])
     strides, steps = mesh.strides
     numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
     joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)

@@ -16,7 +16,7 @@ from bellax.bellman.newton import Newton
 from bellax.bellman.objective import Decision, combinations
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import differentiable, lay
+from bellax.bellman.sweep import differentiable, over_batch
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
@@ -124,11 +124,8 @@ def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
 def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, size: int) -> Any:
     """`function` of every entry of a batch, in chunks that fit in memory; `size` maximisations an entry."""
     setting = asked.setting
-    count = jax.tree.leaves(batch)[0].shape[0]
-    cells = 4 * size * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
-    budget = max(1, setting.memory // jnp.result_type(float).itemsize)
-    at = lambda place: function(jax.tree.map(lambda leaf: leaf[place], batch))  # noqa: E731
-    return lay(at, [jnp.arange(count, dtype=jnp.int32)], cells, budget)
+    cells = size * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    return over_batch(function, batch, cells, setting.memory)
 
 
 def _branches(asked: Stage) -> int:

@@ -5,6 +5,7 @@ IntEnum; their order is the order of the codes, so that `table[health]` finds th
 """
 
 import enum
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,13 +27,39 @@ def floats(what: str, value: Any, error: type[BellaxError] = ParameterError) -> 
         return jnp.asarray(value).astype(jnp.result_type(float))
     if value is None:
         raise error(f"{what} is None; give it a number or an array.")
+    if ("numbers", value) in _NUMBERS:
+        return value
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as cause:
         raise error(f"{what} is {value!r}, which is no number or array of numbers.") from cause
     if np.isnan(array).any():
         raise error(f"{what} contains NaN.")
-    return jnp.asarray(array, dtype=jnp.result_type(float))
+    found = value if isinstance(value, jax.Array) else jnp.asarray(array)
+    found = jnp.asarray(found, dtype=jnp.result_type(float))
+    if found is value:
+        _NUMBERS.add("numbers", value)
+    return found
+
+
+class Passed:
+    """Large arrays that passed a check: they do not change, and reading them again takes as long as a solve."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def __contains__(self, entry: tuple[str, Any]) -> bool:
+        check, array = entry
+        return isinstance(array, jax.Array) and (check, id(array)) in self._known
+
+    def add(self, check: str, array: Any) -> None:
+        """Remembers that `array` passed `check`, as long as it lives."""
+        if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer) and array.size > 10_000:
+            key = (check, id(array))
+            self._known[key] = weakref.ref(array, lambda _: self._known.pop(key, None))
+
+
+_NUMBERS = Passed()
 
 
 def each_period(value: Any) -> Iterable[np.ndarray]:

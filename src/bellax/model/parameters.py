@@ -5,13 +5,14 @@ regime's own dict first, `params["retired"]["growth"]`, then in the outer one.
 """
 
 import abc
+import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bellax.errors import ModelError, ParameterError, listed, nearest
-from bellax.model.align import Categories, aligned, along_clock, floats
+from bellax.model.align import Categories, Passed, aligned, along_clock, floats
 from bellax.model.boundaries import mapping_quantity, mappings, source_names
 from bellax.model.graph import Graph
 from bellax.model.quantity import ByAge, ByPeriod, Quantity, is_table
@@ -193,17 +194,25 @@ def convert(model: Statement, name: str, value: Any, clock: Clock | None = None)
     return floats(what, aligned(what, value, categories(model)) if is_table(value) else value)
 
 
+_PASSED: weakref.WeakKeyDictionary[Any, Passed] = weakref.WeakKeyDictionary()
+
+
 def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
     """What a slot demands of its value, where a parameter is that value."""
+    passed = _PASSED.setdefault(model, Passed())
     for regime, graph in model.graphs.items():
-        seen = lookup(found, regime)
+        values = lookup(found, regime)
         for slot in graph.slots.values():
             name = slot.quantity.names[0] if slot.quantity.alias else ""
-            problem = slot.problem(seen[name]) if name in seen else None
+            if name not in values or (f"{regime}.{slot.node}", values[name]) in passed:
+                continue
+            problem = slot.problem(values[name])
+            if not problem:
+                passed.add(f"{regime}.{slot.node}", values[name])
             if problem:
                 label = slot.quantity.label.removeprefix(graph.where)
                 where = f" in regime {regime!r}" if regime else ""
-                whole = not isinstance(seen[name], ByPeriod) and np.ndim(seen[name]) > len(slot.shape or ())
+                whole = not isinstance(values[name], ByPeriod) and np.ndim(values[name]) > len(slot.shape or ())
                 hint = " For one value a period use bx.by_period(...)." if whole else ""
                 raise ParameterError(f"parameter {name!r}, the {label}{where}, {problem}{hint}")
 

@@ -40,7 +40,7 @@ def _implicit_jvp(operator: Callable[[Any, Any], Any], primals: tuple, tangents:
     def matrix(x: Array) -> Array:
         return x - ravel_pytree(forward(restore(x)))[0]
 
-    return found, restore(solve_linear(matrix, flat))
+    return implicit(operator, parameters, found), restore(solve_linear(matrix, flat))
 
 
 def solve_linear(matrix: Callable[[Array], Array], right: Array) -> Array:

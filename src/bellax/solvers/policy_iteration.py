@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from bellax.bellman import finite
@@ -49,7 +49,7 @@ class PolicyIteration(Solver):
         fixed = jax.lax.stop_gradient(arguments)
         environment = setting.environment(fixed, 0)
         mesh = setting.mesh(environment)
-        first = setting.zero(fixed) if final is None else final
+        first = setting.zero(fixed) if final is None else jax.lax.stop_gradient(final)
 
         known = finite.plane(setting, fixed) if finite.applies(setting) else None
 
@@ -58,15 +58,18 @@ class PolicyIteration(Solver):
             optima = None if known is None else known.optima(state.value.levels)
             found, frozen = improve(setting.maximiser, objective, mesh, setting.memory, optima)
             change = changed(found.value.levels, state.value.levels)
-            value = self._evaluate(setting, fixed, frozen, found.value)
             tell(report, state.steps + 1, change)
             finished = change <= self.tolerance
-            value = jax.tree.map(lambda a, b: jnp.where(finished, a, b), found.value, value)
+            value = lax.cond(
+                finished, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value)
+            )
             return _State(value, change, state.steps + 1, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
             return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
 
+        if known is not None and final is None:
+            first = known.first(first)
         start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))
         last = loops.until(done, more, start)
         value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)

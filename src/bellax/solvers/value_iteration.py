@@ -40,7 +40,7 @@ class ValueIteration(Solver):
 
     def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
         fixed = jax.lax.stop_gradient(arguments)
-        first = setting.zero(fixed) if final is None else final
+        first = setting.zero(fixed) if final is None else jax.lax.stop_gradient(final)
 
         known = finite.plane(setting, fixed) if finite.applies(setting) else None
 

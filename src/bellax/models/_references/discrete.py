@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import brentq
 
 from bellax.models._references.numbers import Numbers
 
@@ -121,5 +120,7 @@ def rust_replacement(rate: float, maintenance: float, cost: float, discount: flo
         return maintenance / patience * (threshold - saved) - cost
 
     # The integrand is between c and c / (1-beta), so the threshold is between (1-beta) K / c and K / c.
+    from scipy.optimize import brentq  # .2 s at import, which a solve of the model does not need
+
     threshold = brentq(excess, 0.0, cost / maintenance, xtol=1e-12, rtol=1e-15)
     return Replacement(threshold, rate, maintenance, discount)

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import solve_discrete_are
 
 
 class LinearQuadratic(NamedTuple):
@@ -62,6 +61,8 @@ def riccati(  # eight arguments: the letters of the equation, and each is data
         return _by_period(A, B, Q, R, noise_covariance, discount, horizon, last)
     if terminal is not None:
         raise ValueError("terminal was given without a horizon: the stationary value does not depend on it")
+    from scipy.linalg import solve_discrete_are  # .1 s at import, which a solve of the model does not need
+
     P = solve_discrete_are(math.sqrt(discount) * A, math.sqrt(discount) * B, Q, R)
     constant = discount * np.trace(P @ noise_covariance) / (1 - discount)
     return LinearQuadratic(P, np.array(constant), _gain(A, B, R, discount, P))

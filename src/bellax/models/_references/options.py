@@ -21,8 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from bellax.models._references.numbers import Numbers
 
@@ -120,6 +118,8 @@ class _Step(NamedTuple):
         density = np.exp(-0.5 * distance**2) / (deviation * math.sqrt(2 * math.pi))
         exercise = (tail.boundary - mean) / deviation
         discount = math.exp(-self.rate * self.dt)
+        from scipy.special import ndtr  # .1 s at import, which a solve of the model does not need
+
         exercised = discount * self.strike * ndtr(exercise) - np.exp(x) * ndtr(exercise - deviation)
         return exercised + discount * (density @ tail.weighted)
 
@@ -128,6 +128,8 @@ class _Step(NamedTuple):
 
         def gain(x: float) -> float:
             return self.strike - math.exp(x) - float(self.continuation(np.array(x), tail))
+
+        from scipy.optimize import brentq  # as above
 
         boundary = brentq(gain, math.log(self.strike) - 5.0, math.log(self.strike), xtol=1e-14)
         nodes, weights = _panels(boundary, top, _PANEL_WIDTH * self.volatility * math.sqrt(self.dt))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -92,6 +94,8 @@ def as_rule(given: Any, default: Any) -> Any:
 
 def tensor(factors: Sequence[Nodes]) -> Nodes:
     """The product of rules, last factor fastest."""
+    if len(factors) == 1:
+        return factors[0]
     return Nodes(*quadrature.tensor(*[(rule.nodes, rule.weights) for rule in factors]))
 
 
@@ -102,4 +106,5 @@ def _positive(count: int) -> int:
 
 
 def _column(rule: tuple[Array, Array]) -> Nodes:
-    return Nodes(rule[0][:, None], rule[1])
+    # in numpy: an operation of jax on its own is compiled on its own
+    return Nodes(jnp.asarray(np.asarray(rule[0])[:, None]), rule[1])

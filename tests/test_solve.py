@@ -1,4 +1,4 @@
-"""The front door: programs are compiled once, transformations go through, questions are answered, memory stays bounded."""
+"""The front door: programs compile once, transformations go through, questions are answered, memory is bounded."""
 
 import math
 import subprocess
@@ -142,14 +142,18 @@ def test_scalars_and_arrays_broadcast(finite):
     assert finite.choice_values(period=1, w=w, h=h, z=0.0).shape == (2, 4, 2)
     assert finite.value(period=1, w=np.zeros(0), h=1.0, z=0.0).shape == (0,)
     many = np.linspace(0.6, 5.0, 5000)
-    np.testing.assert_allclose(finite.value(period=1, w=many, h=1.0, z=0.0)[4321], finite.value(period=1, w=many[4321], h=1.0, z=0.0))
+    np.testing.assert_allclose(
+        finite.value(period=1, w=many, h=1.0, z=0.0)[4321], finite.value(period=1, w=many[4321], h=1.0, z=0.0)
+    )
 
 
 def test_values_at_nodes_and_after_the_last_decision(finite):
     levels = np.asarray(finite.values.levels)
     w = np.exp(np.linspace(np.log(0.5), np.log(6.0), 15))
     spread = np.sqrt(2) * 0.1 / np.sqrt(1 - 0.49)
-    found = finite.value(period=0, w=w, h=np.array([1.0, 3.0])[:, None], z=np.array([-spread, 0, spread])[:, None, None])
+    found = finite.value(
+        period=0, w=w, h=np.array([1.0, 3.0])[:, None], z=np.array([-spread, 0, spread])[:, None, None]
+    )
     np.testing.assert_allclose(found, levels[0], rtol=1e-9, atol=1e-10)
     np.testing.assert_array_equal(finite.value(period=3, w=w, h=1.0, z=0.0), 0.0)
 
@@ -226,7 +230,11 @@ def test_a_tabulated_policy(finite):
 
 def test_an_iid_state_between_and_at_nodes_in_no_order():
     m = bx.Model(
-        states={"w": bx.Continuous(0.5, 3.0), "e": bx.IID(bx.shocks.Categorical([2.0, 0.0, 1.0])), "k": bx.AR1(0.5, 0.0)},
+        states={
+            "w": bx.Continuous(0.5, 3.0),
+            "e": bx.IID(bx.shocks.Categorical([2.0, 0.0, 1.0])),
+            "k": bx.AR1(0.5, 0.0),
+        },
         actions={"c": bx.Continuous(0.01, lambda w: w)},
         transitions={"w": lambda w, c, e, k: w - c + e + 0.5 + k},
         reward=lambda c: jnp.log(c),
@@ -235,7 +243,10 @@ def test_an_iid_state_between_and_at_nodes_in_no_order():
     )
     found = bx.solve(m, {}, bx.solvers.BackwardInduction(grid={"w": 8, "k": 2}))
     e = np.array([0.0, 1.0, 2.0])
-    exact, table = found.policy(period=0, w=1.5, e=e, k=0.0)["c"], found.tabulate().policy(period=0, w=1.5, e=e, k=0.0)["c"]
+    exact, table = (
+        found.policy(period=0, w=1.5, e=e, k=0.0)["c"],
+        found.tabulate().policy(period=0, w=1.5, e=e, k=0.0)["c"],
+    )
     np.testing.assert_allclose(table, exact, rtol=0.05)
     assert np.isfinite(np.asarray(exact)).all()
     np.testing.assert_array_equal(found.value(period=2, w=1.5, e=e, k=0.0), 0.0)

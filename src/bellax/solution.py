@@ -79,7 +79,8 @@ class Solution(eqx.Module):
         result = "traced" if isinstance(self.result, jax.Array) else self.result.name
         return (
             f"Solution by {type(setting.options).__name__} ({length}): "
-            f"{result}. Maximiser {type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, "
+            f"{result}. Maximiser {type(setting.maximiser).__name__}, interpolant "
+            f"{type(setting.interpolant).__name__}, "
             f"nodes: {lengths or 'the categories of the states'}."
         )
 
@@ -107,7 +108,8 @@ class Solution(eqx.Module):
         return self._ask("value", period, states)
 
     def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
-        """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping problem.
+        """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping
+        problem.
 
         Args:
             period, age, **states: as in `value`; the period is one with a decision.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.continuation import Value
@@ -75,7 +75,7 @@ def solve(
     wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
-    seconds = np.asarray(time.perf_counter() - started)
+    seconds = jnp.asarray(time.perf_counter() - started)
     return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
 
 
@@ -125,14 +125,17 @@ def setting_of(model: Model, solver: Solver) -> Setting:
 
 def _check_solvable(model: Any) -> None:
     if isinstance(model, DiffusionModel | Conditions):
-        raise ModelError(f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it.")
+        raise ModelError(
+            f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it."
+        )
     if not isinstance(model, Model):
         raise ModelError(f"solve takes a bx.Model, not {model!r}.")
     regime = model.graph.regime
     for what in ("preferences", "taste_shocks"):
         if getattr(regime, what) is not None:
             raise ModelError(
-                f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers of "
+                f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers "
+                f"of "
                 "this version take expected utility without taste shocks."
             )
     if not model.clock.finite:
@@ -178,7 +181,9 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
     if not isinstance(terminal, Solution):
         raise ModelError(f"terminal is {terminal!r}; give the Solution whose value follows the last decision.")
     if setting.plan.evaluate_terminal is not None:
-        raise ModelError("the model has a terminal value of its own; solve without terminal=, or remove it from the model.")
+        raise ModelError(
+            "the model has a terminal value of its own; solve without terminal=, or remove it from the model."
+        )
     check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
     name = ("final", terminal.setting)
     if name not in setting.programs:
@@ -202,19 +207,21 @@ def wait(solution: Solution) -> None:
     """Waits for a solve in a way that Ctrl-C interrupts: the computation runs in the background meanwhile."""
     leaves = [leaf for leaf in jax.tree.leaves(solution.values) if isinstance(leaf, jax.Array)]
     pause, started = 0.0, time.perf_counter()
-    while not all(leaf.is_ready() for leaf in leaves):
+    while not all(leaf.is_ready() for leaf in leaves):  # type: ignore[attr-defined]
         time.sleep(pause)
         pause = 0.0 if time.perf_counter() - started < 0.05 else 0.01
 
 
 def _explain(setting: Setting, solution: Solution) -> str:
-    result = Result(solution.result)
+    result = Result(int(solution.code))
     if result == Result.max_steps_reached:
         steps, residual = int(solution.stats["steps"]), float(solution.stats["residual"])
         return (
-            f"not converged after {steps} steps: the last change of V was {residual:.3g}. Likely causes: a discount near "
+            f"not converged after {steps} steps: the last change of V was {residual:.3g}. Likely causes: a discount "
+            f"near "
             "one (raise max_steps=, or use PolicyIteration), an interpolant that does not contract (try "
-            "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its grid=, or "
+            "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its "
+            "grid=, or "
             "ValueIteration). `throw=False` returns what there is, with its `result`."
         )
     return first_failure(setting, solution.arguments, solution.values)

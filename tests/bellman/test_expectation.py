@@ -253,8 +253,10 @@ def rouwenhorst(n, rho, sigma):
 @pytest.mark.parametrize("seen", [False, True])
 def test_an_ar1_on_seven_nodes(seen):
     values, matrix = rouwenhorst(7, 0.8, 0.1)
-    law = (lambda w, c, next_z: 0.9 * w + 0.4 * jnp.exp(next_z) - c) if seen else (
-        lambda w, c, z: 0.9 * w + 0.4 * jnp.exp(z) - c
+    law = (
+        (lambda w, c, next_z: 0.9 * w + 0.4 * jnp.exp(next_z) - c)
+        if seen
+        else (lambda w, c, z: 0.9 * w + 0.4 * jnp.exp(z) - c)
     )
     m = household(states={"z": bx.AR1("rho", 0.1)}, transitions={"w": law})
 
@@ -337,9 +339,7 @@ def test_each_distribution(shock, outcomes, count):
 
 def test_the_normal_rule_is_that_of_scipy():
     """The quadrature of a smooth expectation is the integral itself."""
-    m = household(
-        shocks={"e": bx.shocks.Normal(0.1, 0.3)}, reward=lambda c, e: jnp.sqrt(c) + jnp.exp(e), discount=0.0
-    )
+    m = household(shocks={"e": bx.shocks.Normal(0.1, 0.3)}, reward=lambda c, e: jnp.sqrt(c) + jnp.exp(e), discount=0.0)
     solver = bx.solvers.BackwardInduction(grid={"w": 5}, quadrature={"e": 12})
     found = bx.solve(m, {}, solver).value(period=0, w=1.0)
     integral = norm.expect(np.exp, loc=0.1, scale=0.3, lb=-4, ub=4)
@@ -376,9 +376,7 @@ def test_two_shocks_one_of_them_a_vector():
             e = 0.1 + factor @ np.array([nodes[i], nodes[j]])
             x, p = legendre(3)
             v = 0.9 + 0.2 * x[k]
-            yield Branch(
-                weights[i] * weights[j] * p[k], np.sqrt(c) + e[0] * e[1], 0.9, (0.9 * w + 0.4 - c) * v + e[0]
-            )
+            yield Branch(weights[i] * weights[j] * p[k], np.sqrt(c) + e[0] * e[1], 0.9, (0.9 * w + 0.4 - c) * v + e[0])
 
     check(m, {"covariance": covariance}, branches, quadrature={"v": 3})
 

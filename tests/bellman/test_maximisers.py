@@ -174,7 +174,11 @@ def test_a_constraint_on_a_discrete_action_is_for_every_maximiser():
 @pytest.mark.parametrize(
     ("maximiser", "slots", "message"),
     [
-        (NEWTON(), {"constraints": {"budget": lambda w, c: c < w}}, "Newton cannot honour 'constraint budget'.*'c'.*bound"),
+        (
+            NEWTON(),
+            {"constraints": {"budget": lambda w, c: c < w}},
+            "Newton cannot honour 'constraint budget'.*'c'.*bound",
+        ),
         (GOLDEN(), {"constraints": {"budget": lambda w, c: c < w}}, "Golden cannot honour.*Enumerate, which masks"),
         (NEWTON(grid={"c": bx.grids.Given((0.0, 1.0))}), {}, "Newton starts.*grids.Given is for Enumerate"),
         (GOLDEN(grid={"c": bx.grids.Given((0.0, 1.0))}), {}, "Golden.*grids.Given is for Enumerate"),

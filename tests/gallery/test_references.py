@@ -168,9 +168,7 @@ def black_scholes_put(spot, strike, rate, volatility, maturity):
 class TestOptions:
     spot = np.array([36.0, 38.0, 40.0])
 
-    @pytest.mark.parametrize(
-        ("maturity", "published"), [(1.0, [4.478, 3.250, 2.314]), (2.0, [4.840, 3.745, 2.885])]
-    )
+    @pytest.mark.parametrize(("maturity", "published"), [(1.0, [4.478, 3.250, 2.314]), (2.0, [4.840, 3.745, 2.885])])
     def test_bermudan_is_table_1_of_longstaff_and_schwartz(self, maturity, published):
         value = references.bermudan_put(self.spot, 40.0, 0.06, 0.2, maturity, dates=int(50 * maturity))
         np.testing.assert_allclose(value, published, atol=5.0e-4)

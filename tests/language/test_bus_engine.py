@@ -54,9 +54,7 @@ def test_mileage_moves_in_whole_steps(evaluate):
     steps = model.shocks["steps"]
     nodes = steps.rule(None, {"probabilities": (3,)}).nodes
     shocks = [steps.realise(node, probabilities=jnp.array([0.4, 0.6, 0.0])) for node in nodes]
-    after = [
-        int(evaluate(model.graph, "next_mileage", mileage=88, engine=Engine.keep, steps=s)) for s in shocks
-    ]
+    after = [int(evaluate(model.graph, "next_mileage", mileage=88, engine=Engine.keep, steps=s)) for s in shocks]
     assert after == [88, 89, 89]
     assert int(evaluate(model.graph, "next_mileage", mileage=88, engine=Engine.replace, steps=shocks[2])) == 2
     assert shocks[0].dtype == jnp.int32
@@ -65,9 +63,7 @@ def test_mileage_moves_in_whole_steps(evaluate):
 def test_cost_by_hand(evaluate):
     given = {"replacement_cost": 10.075, "maintenance": 2.293, "mileage": 50}
     assert float(evaluate(model.graph, "slot:reward", engine=Engine.keep, **given)) == pytest.approx(-0.11465)
-    assert float(evaluate(model.graph, "slot:reward", engine=Engine.replace, **given)) == pytest.approx(
-        -10.075
-    )
+    assert float(evaluate(model.graph, "slot:reward", engine=Engine.replace, **given)) == pytest.approx(-10.075)
 
 
 @pytest.mark.parametrize(

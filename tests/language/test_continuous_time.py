@@ -125,9 +125,7 @@ def test_wrong_statements_are_refused(change, message, untyped):
 
 
 def test_intensities_whose_rows_do_not_sum_to_zero():
-    with pytest.raises(
-        bx.ModelError, match="intensity of state 'income' sums to 0.1 in row 0; rates sum to zero"
-    ):
+    with pytest.raises(bx.ModelError, match="intensity of state 'income' sums to 0.1 in row 0; rates sum to zero"):
         bx.DiffusionModel(
             states={"income": bx.MarkovChain([0.1, 0.2], intensity=[[-1.1, 1.2], [1.2, -1.2]])},
             reward="income",

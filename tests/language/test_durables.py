@@ -47,9 +47,7 @@ model = bx.Model(
     },
     functions={"worn": worn, "budget": budget, "left_after_durable": left_after_durable},
     transitions={
-        "assets": lambda left_after_durable, consumption, interest: (
-            (1 + interest) * (left_after_durable - consumption)
-        ),
+        "assets": lambda left_after_durable, consumption, interest: (1 + interest) * (left_after_durable - consumption),
         "durable": "stock",
     },
     reward=lambda consumption, stock, share: share * jnp.log(consumption) + (1 - share) * jnp.log(stock),
@@ -86,16 +84,14 @@ def test_bounds_follow_the_decision_before_them(evaluate):
     """Who keeps has equal bounds, and no choice; who trades sells the old stock at a loss of a fifth."""
     assert model.graph.action_order == ["adjust", "stock", "consumption"]
     names = {"assets": 2.0, "income": 1.0, "durable": 10.0, "depreciation": 0.1, "durable_cost": 0.2}
-    keep = [
-        evaluate(model.graph, f"{side}:stock", adjust=Adjust.keep, **names) for side in ("lower", "upper")
-    ]
+    keep = [evaluate(model.graph, f"{side}:stock", adjust=Adjust.keep, **names) for side in ("lower", "upper")]
     assert [float(bound) for bound in keep] == [9.0, 9.0]
     trade = evaluate(model.graph, "upper:stock", adjust=Adjust.trade, **names)
     assert float(trade) == pytest.approx(2 + 1 + 0.8 * 9 - 0.01)
     assert float(evaluate(model.graph, "upper:consumption", adjust=Adjust.keep, stock=9.0, **names)) == 3.0
-    assert float(
-        evaluate(model.graph, "upper:consumption", adjust=Adjust.trade, stock=4.0, **names)
-    ) == pytest.approx(6.2)
+    assert float(evaluate(model.graph, "upper:consumption", adjust=Adjust.trade, stock=4.0, **names)) == pytest.approx(
+        6.2
+    )
 
 
 def test_bounds_in_a_circle_are_refused():

@@ -16,9 +16,7 @@ def next_wealth(wealth, consumption, equity, return_shock, risk_free, premium):
 alive = bx.Regime(
     states={"wealth": bx.Continuous(0.01, 100.0, scale=bx.scales.log)},
     actions={"consumption": bx.Continuous(1e-3, "wealth"), "equity": bx.Continuous(0.0, 1.0)},
-    shocks={
-        "return_shock": bx.shocks.Lognormal(mean=lambda volatility: -(volatility**2) / 2, sd="volatility")
-    },
+    shocks={"return_shock": bx.shocks.Lognormal(mean=lambda volatility: -(volatility**2) / 2, sd="volatility")},
     transitions={"wealth": next_wealth},
     reward="consumption",
     preferences=bx.EpsteinZin(risk_aversion="risk_aversion", substitution="substitution"),

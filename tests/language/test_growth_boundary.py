@@ -17,9 +17,7 @@ def arrives(wealth, consumption, growth):
 def phase(last, following, **slots):
     return bx.Regime(
         active=lambda age: age <= last if following else age > 3,
-        next_regime=lambda age: (
-            {"phase2": age >= last, "phase1": age < last} if following else {"phase2": 1.0}
-        ),
+        next_regime=lambda age: {"phase2": age >= last, "phase1": age < last} if following else {"phase2": 1.0},
         **slots,
     )
 
@@ -79,13 +77,9 @@ def test_a_state_that_only_the_target_has():
 
 def test_a_chain_that_only_the_target_has_needs_a_mapping():
     chain = {"luck": bx.MarkovChain([0.9, 1.1], [[0.5, 0.5], [0.5, 0.5]])}
-    with pytest.raises(
-        bx.ModelError, match="'luck' has no value on the way from 'phase1' to 'phase2'.*no such state"
-    ):
+    with pytest.raises(bx.ModelError, match="'luck' has no value on the way from 'phase1' to 'phase2'.*no such state"):
         model(states=chain)
-    assert "luck" in {
-        b.state for b in model(states=chain, entry={"luck": {"phase1": lambda: 0.9}}).boundaries()
-    }
+    assert "luck" in {b.state for b in model(states=chain, entry={"luck": {"phase1": lambda: 0.9}}).boundaries()}
 
 
 def test_an_iid_state_is_drawn_afresh_where_it_is_seen():

@@ -58,9 +58,7 @@ def utility(consumption_utility, work_disutility, effort_disutility, adjustment_
     return consumption_utility - work_disutility - effort_disutility - adjustment_disutility
 
 
-def labour_income(
-    hours, health, education, productivity_type, luck, wage_profile, health_penalty, hours_worked
-):
+def labour_income(hours, health, education, productivity_type, luck, wage_profile, health_penalty, hours_worked):
     penalty = jnp.where(health == Health.bad, health_penalty, 0.0)
     log_wage = wage_profile[education] + productivity_type + luck - penalty
     return jnp.exp(log_wage) * hours_worked[hours]
@@ -74,9 +72,7 @@ def next_wealth(wealth, net_income, pension, consumption, interest):
     return (1 + interest) * (wealth + net_income + pension - consumption)
 
 
-def good_health(
-    health, effort, health_type, education, age, persistence, effort_effect, health_by_age, college_effect
-):
+def good_health(health, effort, health_type, education, age, persistence, effort_effect, health_by_age, college_effect):
     index = health_by_age + persistence * health + effort_effect * effort + health_type
     return jax.nn.sigmoid(index + college_effect * (education == Education.college))
 
@@ -117,9 +113,7 @@ alive = bx.Regime(
         "patience": bx.fixed,
     },
     constraints={
-        "retired do not work": lambda hours, age, retirement_age: (
-            (age < retirement_age) | (hours == Hours.none)
-        )
+        "retired do not work": lambda hours, age, retirement_age: (age < retirement_age) | (hours == Hours.none)
     },
     reward=utility,
     discount=lambda patience, discounts: discounts[patience],
@@ -153,9 +147,7 @@ PARAMS = {
     "retirement_age": 65,
     "discounts": pd.Series({"high": 0.96, "low": 0.88}),
     "survival": bx.by_age(
-        pd.Series(
-            {(age, health): 0.99 - 0.05 * (health == "bad") for age in AGES for health in ("good", "bad")}
-        )
+        pd.Series({(age, health): 0.99 - 0.05 * (health == "bad") for age in AGES for health in ("good", "bad")})
     ),
 }
 

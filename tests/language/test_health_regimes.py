@@ -69,9 +69,7 @@ retired = bx.Regime(
     states={"health": bx.Discrete(Frailty)},
     functions={"income": lambda pension: pension},
     transitions={
-        "health": bx.Markov(
-            lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health])
-        )
+        "health": bx.Markov(lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health]))
     },
     reward="utility",
     next_regime=retired_or_not,
@@ -208,9 +206,7 @@ def test_the_source_may_own_the_mapping_instead():
 def test_the_targets_entry_comes_before_the_sources_exit():
     leaving = bx.Regime(**{**vars(working), "exit": {"health": {"retired": lambda health: 0}}})
     m = model(leaving)
-    found = {
-        (b.target, b.state): b.owner for b in m.boundaries(m.parameters(PARAMS)) if b.source == "working"
-    }
+    found = {(b.target, b.state): b.owner for b in m.boundaries(m.parameters(PARAMS)) if b.source == "working"}
     assert found["retired", "health"] == "retired"
 
 
@@ -224,18 +220,14 @@ def test_differing_categories_without_a_mapping_are_refused():
 
 
 def test_a_mapping_may_give_probabilities():
-    luck = bx.Markov(
-        lambda next_health, recovery: jnp.stack([1 - recovery[next_health], recovery[next_health]])
-    )
+    luck = bx.Markov(lambda next_health, recovery: jnp.stack([1 - recovery[next_health], recovery[next_health]]))
     m = model(retired=bx.Regime(**{**vars(retired), "entry": {"health": {"working": luck}}}))
     assert "recovery" in set(m.template("retired")["name"])
 
 
 def test_a_terminal_value_of_differing_categories_says_which_it_sees():
     tomb = bx.Terminal(value=lambda health: 1.0 * health)
-    with pytest.raises(
-        bx.ModelError, match="'dead' reads 'health', whose categories differ.*'working' and 'retired'"
-    ):
+    with pytest.raises(bx.ModelError, match="'dead' reads 'health', whose categories differ.*'working' and 'retired'"):
         model(dead=tomb)
     mapped = bx.Terminal(
         value=lambda health: 1.0 * health,

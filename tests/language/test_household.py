@@ -70,9 +70,7 @@ def test_what_aggregates_integrate_are_functions_of_the_model():
 
 def test_a_path_of_rates_needs_a_finite_horizon():
     path = bx.by_period(np.linspace(0.05, 0.03, 100))
-    with pytest.raises(
-        bx.ParameterError, match="'r' is given by period or by age, and the horizon is infinite"
-    ):
+    with pytest.raises(bx.ParameterError, match="'r' is given by period or by age, and the horizon is infinite"):
         household.parameters({**PARAMS, "r": path})
     found = household.parameters({**PARAMS, "r": path}, horizon=100)
     assert (float(found["r"].at(0)), float(found["r"].at(99))) == (0.05, 0.03)

@@ -25,9 +25,7 @@ model = bx.Model(
     functions={"proceeds": proceeds, "risk": risk},
     transitions={
         "inventory": lambda inventory, sold: inventory - sold,
-        "signal": lambda signal, factor, exposure, decay=0.7, loading=0.4: (
-            decay * signal + loading * exposure * factor
-        ),
+        "signal": lambda signal, factor, exposure, decay=0.7, loading=0.4: decay * signal + loading * exposure * factor,
     },
     reward=lambda proceeds, risk: proceeds - risk,
     discount=1.0,
@@ -65,9 +63,7 @@ def test_a_number_that_a_vector_law_forgets_is_found():
     }
     laws = {**model.transitions, "inventory": lambda inventory, sold: jnp.sum(inventory - sold)}
     wrong = bx.Model(**shrunk, transitions=laws, discount=1.0)
-    with pytest.raises(
-        bx.ModelError, match=r"transitions\['inventory'\] has shape \(\); it must have shape \(40,\)"
-    ):
+    with pytest.raises(bx.ModelError, match=r"transitions\['inventory'\] has shape \(\); it must have shape \(40,\)"):
         wrong.parameters({"exposure": 1.0})
 
 

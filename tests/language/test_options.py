@@ -98,9 +98,7 @@ def test_payoff_and_covariance(evaluate):
     assert float(evaluate(put.graph, "slot:stop", price=90.0, strike=100.0)) == 10.0
     prices = jnp.array([90.0, 130.0, 100.0, 120.0, 80.0])
     assert float(evaluate(max_call.graph, "slot:stop", prices=prices, strike=100.0)) == 30.0
-    covariance = evaluate(
-        max_call.graph, "shock:returns.covariance", volatility=0.2, correlated=0.25, step=0.5
-    )
+    covariance = evaluate(max_call.graph, "shock:returns.covariance", volatility=0.2, correlated=0.25, step=0.5)
     assert (float(covariance[0, 0]), float(covariance[1, 4])) == pytest.approx((0.02, 0.005))
 
 
@@ -122,9 +120,7 @@ def test_the_call_takes_parameters():
 
 
 def test_stopping_sees_states_and_nothing_that_comes_later():
-    with pytest.raises(
-        bx.ModelError, match="stop names the shock 'z'; it may name parameters, period, age, states"
-    ):
+    with pytest.raises(bx.ModelError, match="stop names the shock 'z'; it may name parameters, period, age, states"):
         bx.Model(**{**{k: v for k, v in vars(put).items() if k in SLOTS}, "stop": lambda price, z: price * z})
 
 

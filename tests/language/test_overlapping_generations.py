@@ -98,9 +98,7 @@ def test_tomorrows_consumption_is_the_same_function_one_period_on(evaluate):
 
 
 def statement(**change):
-    return bx.Conditions(
-        **{**{name: getattr(economy, name) for name in economy.__dataclass_fields__}, **change}
-    )
+    return bx.Conditions(**{**{name: getattr(economy, name) for name in economy.__dataclass_fields__}, **change})
 
 
 def test_a_borrowing_limit_is_a_complementarity():
@@ -114,9 +112,7 @@ def test_a_borrowing_limit_is_a_complementarity():
 
 
 def test_as_many_equations_as_unknowns_counted_in_numbers():
-    with pytest.raises(
-        bx.ModelError, match=r"there are 6 equations \(.'clears': 1, 'euler': 5.\) for 5 unknowns"
-    ):
+    with pytest.raises(bx.ModelError, match=r"there are 6 equations \(.'clears': 1, 'euler': 5.\) for 5 unknowns"):
         statement(equations={"euler": euler, "clears": lambda capital: capital - 1}).parameters(PARAMS)
 
 

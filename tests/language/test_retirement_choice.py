@@ -63,9 +63,7 @@ def test_work_pays_and_costs(evaluate):
     graph = model.graphs["working"]
     reward = evaluate(graph, "slot:reward", consumption=5.0, work=Work.work, delta=1.0)
     assert float(reward) == pytest.approx(0.6094379124341003)  # log 5 - 1
-    wealth = evaluate(
-        graph, "next_wealth", wealth=10.0, consumption=4.0, work=Work.work, income=20.0, interest=0.5
-    )
+    wealth = evaluate(graph, "next_wealth", wealth=10.0, consumption=4.0, work=Work.work, income=20.0, interest=0.5)
     assert float(wealth) == pytest.approx(29.0)
 
 

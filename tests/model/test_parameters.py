@@ -59,9 +59,7 @@ def test_what_is_returned_can_be_given_again():
     once = model.parameters(change(wage=bx.by_period(np.ones((4, 3)))))
     twice = model.parameters(once)
     assert jax.tree.structure(once) == jax.tree.structure(twice)
-    assert all(
-        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(once), jax.tree.leaves(twice), strict=True)
-    )
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(once), jax.tree.leaves(twice), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -112,9 +110,7 @@ def test_by_age_with_categories():
     np.testing.assert_array_equal(found["wage"].at(2), [1.0, 2.0, 9.0])
     np.testing.assert_array_equal(found["wage"].at(99), [1.0, 2.0, 12.0])
     long = frame.stack().rename_axis(["age", "skill"])
-    np.testing.assert_array_equal(
-        model.parameters(change(wage=bx.by_age(long)))["wage"].values, found["wage"].values
-    )
+    np.testing.assert_array_equal(model.parameters(change(wage=bx.by_age(long)))["wage"].values, found["wage"].values)
 
 
 REFUSED = {
@@ -181,9 +177,7 @@ def test_a_misspelt_argument_of_a_law_names_what_was_meant():
         transitions={"wealth": lambda wealth, consumtion: wealth - consumtion},
         reward="consumption",
     )
-    with pytest.raises(
-        bx.ParameterError, match="'consumtion' .named by .*wealth.*. Did you mean 'consumption'"
-    ):
+    with pytest.raises(bx.ParameterError, match="'consumtion' .named by .*wealth.*. Did you mean 'consumption'"):
         m.parameters({"discount": 0.9})
 
 
@@ -207,9 +201,7 @@ def test_parameters_pass_through_transformations():
     batch = change(discount=jnp.array([1.0, 2.0]))
     axes = {name: 0 if name == "discount" else None for name in batch}
     np.testing.assert_array_equal(jax.vmap(total, in_axes=(axes,))(batch), [6.0, 12.0])
-    by_period = jax.grad(lambda w: model.parameters(change(wage=bx.by_period(w)))["wage"].at(2)[1])(
-        jnp.ones((4, 3))
-    )
+    by_period = jax.grad(lambda w: model.parameters(change(wage=bx.by_period(w)))["wage"].at(2)[1])(jnp.ones((4, 3)))
     np.testing.assert_array_equal(by_period, np.eye(12)[7].reshape(4, 3))
     assert float(jax.jit(total)(change(wage=[jnp.array(1.0), 2.0, 3.0]))) == pytest.approx(5.4)
 

@@ -93,9 +93,7 @@ def test_a_pair_of_values_is_drawn_as_one():
 def test_the_weights_of_a_jump_are_those_of_poisson():
     shock = bx.shocks.Jump(0.3, largest=3)
     rule = shock.rule(1, {})
-    weigh = jax.vmap(
-        lambda n, w: shock.weight(n, w, intensity=jnp.array(0.3), mean=jnp.array(0.0), sd=jnp.array(1.0))
-    )
+    weigh = jax.vmap(lambda n, w: shock.weight(n, w, intensity=jnp.array(0.3), mean=jnp.array(0.0), sd=jnp.array(1.0)))
     weights = weigh(rule.nodes, rule.weights)
     poisson = np.exp(-0.3) * np.array([1.0, 0.3, 0.045])
     np.testing.assert_allclose(weights, [*poisson, 1 - poisson.sum()], rtol=1e-12)

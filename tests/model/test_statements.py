@@ -102,8 +102,7 @@ SCOPES = {
     ),
     "action bound, shock": (
         {**more("shocks", e=bx.shocks.Normal()), "actions": {"eaten": bx.Continuous(0.0, "e")}},
-        "upper bound of action 'eaten' names the shock 'e'; it may name parameters, period, age, states, "
-        "actions",
+        "upper bound of action 'eaten' names the shock 'e'; it may name parameters, period, age, states, actions",
     ),
     "action bound, next": (
         {**more("states", z=LUCK), "actions": {"eaten": bx.Continuous(0.0, "next_z")}},
@@ -123,8 +122,7 @@ SCOPES = {
     ),
     "shock, shock": (
         more("shocks", e=bx.shocks.Normal(), f=bx.shocks.Normal(mean="e")),
-        "mean of shock 'f' names the shock 'e'; it may name parameters, period, age, states, actions, "
-        "next_<chain>",
+        "mean of shock 'f' names the shock 'e'; it may name parameters, period, age, states, actions, next_<chain>",
     ),
     "terminal, action": (
         {"terminal": lambda eaten: eaten},
@@ -266,9 +264,7 @@ def test_what_the_scope_table_allows():
             "b": bx.Continuous("a", "total"),
             "c": bx.Discrete([0.5, 1.5]),
         },
-        shocks={
-            "e": bx.shocks.Normal(mean=lambda x, a, next_z, next_mood: x + a + next_z + next_mood, sd="z")
-        },
+        shocks={"e": bx.shocks.Normal(mean=lambda x, a, next_z, next_mood: x + a + next_z + next_mood, sd="z")},
         functions={"total": lambda x, a: x + a, "income": lambda next_z, e: next_z * e},
         transitions={
             "x": lambda x, b, income: x - b + income,

@@ -37,7 +37,7 @@ def test_a_point_lies_in_its_cell(name):
     rng = np.random.default_rng(0)
     x = rng.uniform(0.1, 9.0, 200)
     cell = jax.vmap(line.locate)(jnp.asarray(x))
-    k, t = np.asarray(cell.index), np.asarray(cell.fraction)
+    k, t = np.asarray(cell.node), np.asarray(cell.fraction)
     np.testing.assert_array_equal(k, np.searchsorted(nodes, x, side="right") - 1)
     assert t.min() >= 0 and t.max() <= 1
     # the fraction is that of the coordinate, and the width that of the cell
@@ -50,17 +50,17 @@ def test_a_point_lies_in_its_cell(name):
 def test_nodes_and_ends(name):
     line = LINES[name]
     cell = jax.vmap(line.locate)(line.nodes)
-    place = np.asarray(cell.index) + np.asarray(cell.fraction)
+    place = np.asarray(cell.node) + np.asarray(cell.fraction)
     np.testing.assert_allclose(place, np.arange(line.count), atol=1e-11)
-    assert np.asarray(cell.index).max() == line.count - 2  # the last node is the end of the last cell
+    assert np.asarray(cell.node).max() == line.count - 2  # the last node is the end of the last cell
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_beyond_the_ends(name):
     line = LINES[name]
     below, above = line.locate(jnp.asarray(0.05)), line.locate(jnp.asarray(12.0))
-    assert int(below.index) == 0 and float(below.fraction) < 0
-    assert int(above.index) == line.count - 2 and float(above.fraction) > 1
+    assert int(below.node) == 0 and float(below.fraction) < 0
+    assert int(above.node) == line.count - 2 and float(above.fraction) > 1
 
 
 def test_derivative_of_the_fraction_at_nodes():
@@ -68,7 +68,7 @@ def test_derivative_of_the_fraction_at_nodes():
     for name in ("linear", "log", "given"):
         line = LINES[name]
         for node in np.asarray(line.nodes):
-            slope = jax.grad(lambda x: line.locate(x).fraction)(jnp.asarray(node))
+            slope = jax.grad(lambda x, line=line: line.locate(x).fraction)(jnp.asarray(node))
             width = line.locate(jnp.asarray(node)).width
             expected = (1 / node if name == "log" else 1.0) / width
             np.testing.assert_allclose(slope, expected, rtol=1e-10)

@@ -122,7 +122,7 @@ def test_observed_order_in_two_dimensions_with_mixed_slopes_by_differences():
 
 
 def test_rising_data_rise_and_concave_data_bend_down():
-    """Slopes that lie far from the data are limited: what rises stays so where neighbouring secants differ up to threefold."""
+    """Slopes that lie far from the data are limited: what rises stays so where secants differ threefold."""
     axes = lines([9])
     values = jnp.asarray(np.cumsum(RNG.uniform(1.0, 3.0, size=9)))
     x = np.linspace(0.0, 2.0, 2001)[:, None]
@@ -183,13 +183,15 @@ def infinite(x):
 @pytest.mark.parametrize("where", [0, 2, 4])
 @pytest.mark.parametrize("kind", [Linear(), Linear("constant"), Hermite(), Hermite("constant"), Hermite("extend")])
 def test_an_infinite_node_in_one_dimension(where, kind):
-    """The cells of the node are minus infinity, their other nodes are what they are, and beyond the grid nothing is large."""
+    """The cells of the node are minus infinity, their other nodes are as they were, and beyond the grid is no other."""
     axes = lines([5])
     values, slopes = tabulate(lambda x: jnp.sqrt(0.5 + x[0]), axes)
     slopes = [slopes[0].at[where].set(0.0)]
     low = values.at[where].set(LOW)
-    look_up = (lambda x: hermite(low, slopes, axes, x, kind)) if isinstance(kind, Hermite) else (
-        lambda x: linear(low, axes, x, kind)
+    look_up = (
+        (lambda x: hermite(low, slopes, axes, x, kind))
+        if isinstance(kind, Hermite)
+        else (lambda x: linear(low, axes, x, kind))
     )
     at_nodes = np.asarray(look_up(axes[0].nodes[:, None]))
     assert infinite(at_nodes).tolist() == [k == where for k in range(5)]
@@ -220,8 +222,10 @@ def test_an_infinite_node_in_two_dimensions(kind):
     values, slopes = tabulate(lambda x: jnp.sqrt(1 + x[0] + 2 * x[1]), axes)
     low = values.at[1, 2].set(LOW)
     slopes = [slope.at[1, 2].set(0.0) for slope in slopes]
-    look_up = (lambda x: hermite(low, slopes, axes, x, kind)) if isinstance(kind, Hermite) else (
-        lambda x: linear(low, axes, x, kind)
+    look_up = (
+        (lambda x: hermite(low, slopes, axes, x, kind))
+        if isinstance(kind, Hermite)
+        else (lambda x: linear(low, axes, x, kind))
     )
     nodes = np.array(list(itertools.product(axes[0].nodes, axes[1].nodes)))
     at_nodes = np.asarray(look_up(nodes)).reshape(4, 3)

@@ -134,9 +134,7 @@ def test_tauchen_converges_to_the_process_at_order_two():
 def test_tauchen_is_centred_on_the_unconditional_mean():
     values, transition = markov.tauchen(9, 0.9, 0.1, mean=-2.0)
     deviation = 0.1 / math.sqrt(0.19)
-    np.testing.assert_allclose(
-        values[jnp.array([0, 8])], [-2.0 - 3.0 * deviation, -2.0 + 3.0 * deviation], rtol=1e-14
-    )
+    np.testing.assert_allclose(values[jnp.array([0, 8])], [-2.0 - 3.0 * deviation, -2.0 + 3.0 * deviation], rtol=1e-14)
     assert float(moments((values, transition))[0]) == pytest.approx(-2.0, rel=1e-13)
 
 

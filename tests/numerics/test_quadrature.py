@@ -70,14 +70,10 @@ def test_gauss_legendre_with_many_nodes():
     rule = quadrature.gauss_legendre(300)
     assert 0.0 < float(rule[0][0]) < float(rule[0][-1]) < 1.0
     assert expectation(rule, jnp.exp) == pytest.approx(math.e - 1.0, rel=1e-14)
-    assert expectation(rule, lambda x: jnp.cos(200.0 * x)) == pytest.approx(
-        math.sin(200.0) / 200.0, rel=1e-11
-    )
+    assert expectation(rule, lambda x: jnp.cos(200.0 * x)) == pytest.approx(math.sin(200.0) / 200.0, rel=1e-11)
 
 
-@pytest.mark.parametrize(
-    ("count", "width"), [(3, 5.5), (12, 5.5), (31, 5.5), (401, 5.5), (31, 4.0), (64, 8.0)]
-)
+@pytest.mark.parametrize(("count", "width"), [(3, 5.5), (12, 5.5), (31, 5.5), (401, 5.5), (31, 4.0), (64, 8.0)])
 def test_equispaced_normal_has_the_moments_of_a_normal_to_degree_three(count, width):
     nodes, weights = (np.asarray(part) for part in quadrature.equispaced_normal(count, width))
     assert nodes[0] == -width and nodes[-1] == width
@@ -118,9 +114,7 @@ def test_equispaced_normal_at_a_kink(count, kink):
 
 def test_at_a_kink_equal_spacing_has_order_two_and_gauss_hermite_order_one():
     def order(rule):
-        errors = [
-            abs(expectation(rule(n), lambda x: jnp.maximum(x, 0.0)) - DENSITY_AT_ZERO) for n in (51, 201)
-        ]
+        errors = [abs(expectation(rule(n), lambda x: jnp.maximum(x, 0.0)) - DENSITY_AT_ZERO) for n in (51, 201)]
         return math.log(errors[0] / errors[1], 200 / 50)
 
     assert order(quadrature.equispaced_normal) == pytest.approx(2.0, abs=0.02)

@@ -77,7 +77,9 @@ def test_two_state_example_of_puterman():
         states={"s": bx.Discrete(2)},
         actions={"a": bx.Discrete(2)},
         constraints={"one": lambda s, a: (s == 0) | (a == 0)},
-        transitions={"s": bx.Markov(lambda s, a: jnp.where((s == 0) & (a == 0), jnp.full(2, 0.5), jnp.array([0.0, 1.0])))},
+        transitions={
+            "s": bx.Markov(lambda s, a: jnp.where((s == 0) & (a == 0), jnp.full(2, 0.5), jnp.array([0.0, 1.0])))
+        },
         reward=lambda s, a: jnp.where(s == 0, 5.0 + 5 * a, -1.0),
     )
     for discount in (0.8, 0.95):
@@ -89,7 +91,10 @@ def test_two_state_example_of_puterman():
 
 def savings(horizon=None):
     return bx.Model(
-        states={"w": bx.Continuous(0.5, 6.0, scale=bx.scales.log), "z": bx.MarkovChain([0.7, 1.2], [[0.8, 0.2], [0.3, 0.7]])},
+        states={
+            "w": bx.Continuous(0.5, 6.0, scale=bx.scales.log),
+            "z": bx.MarkovChain([0.7, 1.2], [[0.8, 0.2], [0.3, 0.7]]),
+        },
         actions={"c": bx.Continuous(0.05, lambda w: 0.95 * w)},
         transitions={"w": lambda w, c, z, growth: growth * (w - c) + z},
         reward=lambda c: jnp.log(c),
@@ -160,9 +165,7 @@ def test_too_few_steps(steady):
 @pytest.mark.parametrize("maximiser", [bx.maximise.Newton(), bx.maximise.Enumerate(grid={"c": 50})])
 def test_chunks_do_not_matter(maximiser):
     whole, pieces = (
-        bx.solve(
-            savings(2), PARAMS, bx.solvers.BackwardInduction(grid=GRID, memory=memory, maximiser=maximiser)
-        )
+        bx.solve(savings(2), PARAMS, bx.solvers.BackwardInduction(grid=GRID, memory=memory, maximiser=maximiser))
         for memory in (2**28, 6000)
     )
     np.testing.assert_allclose(pieces.values.levels, whole.values.levels, rtol=1e-13)
@@ -181,10 +184,16 @@ def test_stopping_in_every_solver():
         discount=0.95,
     )
     fine = {"grid": {"w": 4000}, "interpolant": bx.interpolants.Linear()}
-    for solver in (bx.solvers.ValueIteration(**fine, tolerance=1e-12), bx.solvers.PolicyIteration(evaluation_steps=50, **fine)):
+    for solver in (
+        bx.solvers.ValueIteration(**fine, tolerance=1e-12),
+        bx.solvers.PolicyIteration(evaluation_steps=50, **fine),
+    ):
         found = bx.solve(bx.Model(**m), {}, solver)
         w = np.array([1.0, 2.0, 2.9, 3.5])
         steps = np.maximum(np.ceil(np.log(3 / w) / np.log(1.08)), 0)
-        best = [max(0.95**k * min(x * 1.08**k, max(x, 3.0)) for k in range(int(n) + 1)) for x, n in zip(w, steps, strict=True)]
+        best = [
+            max(0.95**k * min(x * 1.08**k, max(x, 3.0)) for k in range(int(n) + 1))
+            for x, n in zip(w, steps, strict=True)
+        ]
         np.testing.assert_allclose(found.value(w=w), best, rtol=1e-5)
         np.testing.assert_array_equal(found.policy(w=w)["stop"], [False, False, True, True])

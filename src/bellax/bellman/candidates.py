@@ -59,7 +59,9 @@ def scan(
     shape = tuple(node.shape[0] for node in nodes)
     plane = jnp.asarray(value(*nodes)).reshape(-1)
     place = first_maximum(plane)
-    numbers = [take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)]
+    numbers = [
+        take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)
+    ]
     u = jnp.stack(numbers) if nodes else jnp.zeros(0)
     return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
 

@@ -94,7 +94,9 @@ def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], 
         if not given["sigma"] >= 0:
             raise ParameterError(f"AR1 state {name!r} has sigma = {given['sigma']:g}{where}; it must not be negative.")
     elif isinstance(space, IID) and "probabilities" in given and abs(given["probabilities"].sum() - 1) > 1e-8:
-        raise ParameterError(f"IID state {name!r}: its probabilities sum to {given['probabilities'].sum():.10g}{where}.")
+        raise ParameterError(
+            f"IID state {name!r}: its probabilities sum to {given['probabilities'].sum():.10g}{where}."
+        )
 
 
 def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str) -> None:
@@ -102,17 +104,22 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
     count = len(given["values"]) if "values" in given else len(space.labels or ())
     if matrix.shape != (count, count):
         raise ParameterError(
-            f"transition of {name!r} has shape {matrix.shape}{where}; with {count} categories it must be {(count, count)}."
+            f"transition of {name!r} has shape {matrix.shape}{where}; with {count} categories it must "
+            f"be {(count, count)}."
         )
     if (matrix < 0).any():
         row, column = np.argwhere(matrix < 0)[0]
-        raise ParameterError(f"transition of {name!r} has the negative entry {matrix[row, column]:g} at [{row}, {column}]{where}.")
+        raise ParameterError(
+            f"transition of {name!r} has the negative entry {matrix[row, column]:g} at [{row}, {column}]{where}."
+        )
     off = np.abs(matrix.sum(axis=1) - 1)
     if off.max() > space.row_tolerance:
         row = int(off.argmax())
         raise ParameterError(
-            f"row {row} of the transition of {name!r} sums to {matrix[row].sum():.10g}{where}, not to one. Correct it, or "
-            f"give MarkovChain(..., row_tolerance={10 ** math.ceil(math.log10(off.max())):g}) to use published numbers as "
+            f"row {row} of the transition of {name!r} sums to {matrix[row].sum():.10g}{where}, not to one. Correct "
+            f"it, or "
+            f"give MarkovChain(..., row_tolerance={10 ** math.ceil(math.log10(off.max())):g}) to use published "
+            f"numbers as "
             "they are."
         )
 
@@ -121,7 +128,9 @@ def _check_bounds(setting: Setting, numbers: dict[str, np.ndarray], where: str) 
     for name, space in setting.plan.continuous.items():
         lower, upper = (np.broadcast_to(numbers[f"{side}:{name}"], space.shape) for side in ("lower", "upper"))
         if not np.all(lower < upper):
-            raise ParameterError(f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper.")
+            raise ParameterError(
+                f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper."
+            )
         specs = setting.grid[name] if isinstance(setting.grid[name], tuple) else (setting.grid[name],)
         for spec, least in zip(specs, np.ravel(lower), strict=True):
             _check_scale(name, spec, space.scale, float(least), where)
@@ -134,7 +143,8 @@ def _check_scale(name: str, spec: Any, declared: Any, lower: float, where: str) 
     first = spec.nodes[0] if isinstance(spec, grids.Given) else lower
     if getattr(scale, "positive", False) and not first > 0:
         raise ParameterError(
-            f"state {name!r} starts at {first:g}{where} and its scale is a logarithm, which needs a positive lower bound. "
+            f"state {name!r} starts at {first:g}{where} and its scale is a logarithm, which needs a positive lower "
+            f"bound. "
             "Use scale=bx.scales.asinh(unit) for a range that holds zero."
         )
     if isinstance(scale, scales.Power) and not first >= 0:
@@ -160,10 +170,10 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
     available = _physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
-            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V alone takes {needed:.3g} bytes "
-            f"({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has {available:.3g} ({available / 2**30:.1f} "
-            "GiB). Give fewer nodes (grid=), or use a solver that needs no grid: trajectories (ILQG) or nets "
-            "(PolicyGradient, EulerNet), which this version does not have yet."
+            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V alone takes {needed:.3g} "
+            f"bytes ({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has {available:.3g} "
+            f"({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no grid: "
+            "trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."
         )
 
 

@@ -106,7 +106,16 @@ def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpo
     steps = row_major(tables[0].shape)
     lead = len(names)
     strides = dict(zip(names, steps[:lead], strict=True))
-    return Continuation(_flat(tables, interpolant), mesh.lines, mesh.discrete, mesh.processes, strides, tuple(steps[lead:]), interpolant, plan)
+    return Continuation(
+        _flat(tables, interpolant),
+        mesh.lines,
+        mesh.discrete,
+        mesh.processes,
+        strides,
+        tuple(steps[lead:]),
+        interpolant,
+        plan,
+    )
 
 
 def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Point) -> Float[Array, ""]:

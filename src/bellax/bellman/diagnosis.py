@@ -54,7 +54,11 @@ def _described(setting: Setting, point: Point) -> str:
     parts = []
     for name, value in point.values.items():
         labels = getattr(setting.plan.states[name], "labels", None)
-        shown = labels[int(point.codes[name])] if labels and name in point.codes else np.array2string(np.asarray(value), precision=6)
+        shown = (
+            labels[int(point.codes[name])]
+            if labels and name in point.codes
+            else np.array2string(np.asarray(value), precision=6)
+        )
         parts.append(f"{name} = {shown}")
     return ", ".join(parts)
 
@@ -69,7 +73,8 @@ def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, 
         values[name] = lower
     names = ", ".join(node.partition(":")[2] for node in setting.plan.constraints) or "none"
     return (
-        f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. Likely causes: "
+        f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. "
+        f"Likely causes: "
         "a lower bound above the upper one, constraints that exclude each other, or a grid that reaches states where "
         "nothing can be done. Move the bounds of the state, or give an action that is always possible."
     )
@@ -92,7 +97,7 @@ def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node
                     "negative number, or a division by zero. Keep the action away from there by a bound, or the state "
                     "by its own."
                 )
-    return f"the value is not finite at {where}, while every function of the model is: an infinite value of a later period?"
+    return f"the value is not finite at {where}, while every function of the model is; is a later value infinite?"
 
 
 def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 """Stationary models without a continuous state: Q is affine in V, and everything but V is computed once.
 
 Q(s, a) = R(s, a) + sum over s' of b P(s, a, s') V(s'). Where P is a table it is read in place: copying one of a hundred
-megabytes costs as much as ten Bellman steps. Otherwise `jax.linearize` splits Q into the constant and the linear part, and
-evaluates what the linear part needs (rewards, probabilities, places) outside the loop over V.
+megabytes costs as much as ten Bellman steps. Otherwise `jax.linearize` splits Q into the constant and the linear
+part, and evaluates what the linear part needs (rewards, probabilities, places) outside the loop over V.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,9 @@ def _table(setting: Setting, environment: dict[str, Array]) -> Array | None:
     if law.over != order:
         named = dict(zip(law.over, range(len(law.over)), strict=True))
         table = jnp.transpose(table, [*(named[name] for name in order if name in named), len(law.over)])
-        lengths = [len(setting.plan.states[n].values) if n in plan.states else len(plan.choices[n].values) for n in order]
+        lengths = [
+            len(setting.plan.states[n].values) if n in plan.states else len(plan.choices[n].values) for n in order
+        ]
         shape = [length if name in named else 1 for name, length in zip(order, lengths, strict=True)]
         table = jnp.broadcast_to(table.reshape(*shape, -1), (*lengths, table.shape[-1]))
     return table.reshape(table.shape[0], -1, table.shape[-1])

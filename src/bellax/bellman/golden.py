@@ -51,7 +51,9 @@ class Golden(Maximiser):
         check_bounded(plan, "Golden")
         check_constraints(plan, "Golden")
         if any(isinstance(spec, grids.Given) for spec in self.grid.values()):
-            raise ModelError("Golden searches between its candidates, so it takes their number; grids.Given is for Enumerate.")
+            raise ModelError(
+                "Golden searches between its candidates, so it takes their number; grids.Given is for Enumerate."
+            )
         candidates(plan, self.grid, 25, "Golden")
         if self.polish is not None:
             self.polish.check(plan)

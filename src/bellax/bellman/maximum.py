@@ -52,7 +52,7 @@ class Maximiser(abc.ABC):
     @property
     @abc.abstractmethod
     def smooth(self) -> bool:
-        """Whether the optimum is located between candidates: it then moves with parameters, and can be differentiated."""
+        """Whether the optimum lies between candidates, so that it moves with parameters and can be differentiated."""
 
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
@@ -114,7 +114,8 @@ def check_bounded(plan: Plan, what: str) -> None:
     for name, space in plan.controls.items():
         if not space.bounded:
             raise ModelError(
-                f"{what} searches between bounds, and action {name!r} has an infinite one. Give Continuous(lower, upper); "
+                f"{what} searches between bounds, and action {name!r} has an infinite one. Give Continuous(lower, "
+                f"upper); "
                 "bounds may name states."
             )
 

@@ -53,7 +53,7 @@ def search(
     size = states.shape[0]
 
     def value(state: Array, candidate: Array) -> Array:
-        entries = [states[state] if k == axis else y for k, y in enumerate(coordinates)]
+        entries = [states[state] if y is None else y for y in coordinates]
         point = mesh.point(codes, jnp.stack(entries))
         return guarded(objective, point, Decision(combination, nodes[candidate][None]), absolute)
 
@@ -86,9 +86,7 @@ def search(
     return Found(best, place, jnp.asarray(float(count + strides * (count + most))))
 
 
-def _best_of_brackets(
-    pairs, states: Array, low: Array, high: Array, valid: Array, most: int
-) -> tuple[Array, Array]:
+def _best_of_brackets(pairs, states: Array, low: Array, high: Array, valid: Array, most: int) -> tuple[Array, Array]:
     """The best candidate of each state within its bracket; the brackets are laid end to end.
 
     Args:

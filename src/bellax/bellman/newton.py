@@ -57,7 +57,9 @@ class Newton(Maximiser):
         check_bounded(plan, "Newton")
         check_constraints(plan, "Newton")
         if any(isinstance(spec, grids.Given) for spec in self.grid.values()):
-            raise ModelError("Newton starts from a number of candidates between the bounds; grids.Given is for Enumerate.")
+            raise ModelError(
+                "Newton starts from a number of candidates between the bounds; grids.Given is for Enumerate."
+            )
         candidates(plan, self.grid, 2, "Newton")
 
     def cells(self, plan: Plan) -> int:
@@ -69,7 +71,9 @@ class Newton(Maximiser):
         start = scan(objective, point, combination, nodes, absolute)
         return self._improve(objective, point, combination, start, [1.0 / (node.shape[0] - 1) for node in nodes])
 
-    def improve(self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float) -> Best:
+    def improve(
+        self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float
+    ) -> Best:
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 
@@ -180,7 +184,8 @@ def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: f
         kept = jax.tree.map(
             lambda a, b: jnp.where(accept, a, b), (new, q, g, h), (state.u, state.value, state.gradient, state.hessian)
         )
-        return _BoxState(*kept, damping, (accept & small) | stuck | ~jnp.any(free), state.steps + 1)
+        new, q, g, h = kept
+        return _BoxState(new, q, g, h, damping, (accept & small) | stuck | ~jnp.any(free), state.steps + 1)
 
     last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
     return Best(last.value, last.u, (1.0 + size) ** 2 * (last.steps + 1).astype(last.value.dtype))
@@ -219,7 +224,9 @@ def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[
 
 
 @eqx.filter_custom_jvp
-def implicit(u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]) -> Float[Array, "m"]:
+def implicit(
+    u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]
+) -> Float[Array, "m"]:
     """u itself, with the derivative that the implicit function theorem gives an interior maximum, and 0 at a bound."""
     return u
 

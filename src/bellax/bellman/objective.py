@@ -244,7 +244,9 @@ def as_float(value: Any) -> Array:
     return jnp.asarray(value).astype(jnp.result_type(float))
 
 
-def rules(plan: Plan, quadrature: Mapping[str, Any], sizes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, Nodes]:
+def rules(
+    plan: Plan, quadrature: Mapping[str, Any], sizes: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> dict[str, Nodes]:
     """Standard nodes of every scanned shock."""
     shocks: Mapping[str, Distribution] = plan.graph.regime.shocks
     return {name: shocks[name].rule(quadrature.get(name), sizes.get(name, {})) for name in plan.shocks}

@@ -103,7 +103,9 @@ def _chain(name: str, spec: Any) -> Any:
     spec = grids.Rouwenhorst(7) if spec is None else spec
     spec = grids.Rouwenhorst(int(spec)) if grids.is_count(spec) else spec
     if not isinstance(spec, grids.Rouwenhorst | grids.Tauchen):
-        raise ModelError(f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen.")
+        raise ModelError(
+            f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen."
+        )
     if spec.count < 2:
         raise ModelError(f"the grid of the AR1 state {name!r} has {spec.count} node; give at least 2.")
     return spec

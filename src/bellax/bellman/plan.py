@@ -33,7 +33,9 @@ class Plan:
         self.continuous = {name: space for name, space in self.states.items() if isinstance(space, Continuous)}
         self.markov = [name for name in self.discrete if isinstance(regime.transitions.get(name), Markov)]
         self.lines = [Component(name, k) for name, space in self.continuous.items() for k in range(space.size)]
-        self.controls = {name: self.actions[name] for name in graph.action_order if isinstance(self.actions[name], Continuous)}
+        self.controls = {
+            name: self.actions[name] for name in graph.action_order if isinstance(self.actions[name], Continuous)
+        }
         self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
         self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
 
@@ -48,7 +50,9 @@ class Plan:
         """Random leaves that some target sees, those behind the parameters of a shock included."""
         seen = {leaf for target in self.targets for leaf in self.graph.leaves(target, "shock", "next")}
         shocks = {name for name in seen if self.graph.kinds[name] == "shock"}
-        return seen | {leaf for name in shocks for node in self.shock_nodes(name) for leaf in self.graph.leaves(node, "next")}
+        return seen | {
+            leaf for name in shocks for node in self.shock_nodes(name) for leaf in self.graph.leaves(node, "next")
+        }
 
     def shock_nodes(self, shock: str) -> list[str]:
         """The nodes of the graph that are parameters of a shock."""
@@ -84,7 +88,12 @@ class Plan:
         parameters = [node for name in self.shocks for node in self.shock_nodes(name)]
         wanted = [*self.targets, *parameters]
         random = [target for target in wanted if self.graph.is_random(target)]
-        inner = {n for target in random for n in self.graph.reach(target) if n in self.graph.slots and not self.graph.is_random(n)}
+        inner = {
+            n
+            for target in random
+            for n in self.graph.reach(target)
+            if n in self.graph.slots and not self.graph.is_random(n)
+        }
         return list(dict.fromkeys([*(t for t in wanted if t not in random), *sorted(inner)]))
 
     @cached_property

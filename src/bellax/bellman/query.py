@@ -78,7 +78,8 @@ def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callab
 
 
 def undifferentiable(x: Array, cause: Any) -> Array:
-    """x, which refuses to be differentiated where it is a float: a candidate, or a table, does not move with parameters.
+    """x, which refuses to be differentiated where it is a float: a candidate, or a table, does not move with
+    parameters.
 
     Args:
         cause: the arguments beside it; an action that does not move at all would otherwise have the derivative zero.
@@ -94,8 +95,10 @@ def _held(x: Array, cause: Any) -> Array:
 @_held.defjvp
 def _refuse(primals: tuple, tangents: tuple) -> tuple:
     raise ModelError(
-        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Ask the "
-        "Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). The value "
+        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Ask "
+        "the "
+        "Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). The "
+        "value "
         "can be differentiated as it is."
     )
 
@@ -116,7 +119,9 @@ def check_period(model: Any, period: Any, age: int | float | None, last: bool) -
         if number.ndim != 0 or number != np.floor(number):
             raise ParameterError(f"period is {period!r}; it must be one whole number. Query several in a loop or vmap.")
         if not 0 <= number <= clock.count - (0 if last else 1):
-            raise ParameterError(f"period {int(number)} does not exist: decisions are in periods 0 to {clock.count - 1}.")
+            raise ParameterError(
+                f"period {int(number)} does not exist: decisions are in periods 0 to {clock.count - 1}."
+            )
         return int(number)
     return period
 
@@ -140,7 +145,8 @@ def flattened(setting: Setting, states: Mapping[str, Any]) -> tuple[dict[str, Ar
     except ValueError as error:
         raise ModelError(f"the queried states have shapes {batch}, which do not broadcast.") from error
     return {
-        name: jnp.broadcast_to(array, (*shape, *inner[name])).reshape(-1, *inner[name]) for name, array in arrays.items()
+        name: jnp.broadcast_to(array, (*shape, *inner[name])).reshape(-1, *inner[name])
+        for name, array in arrays.items()
     }, shape
 
 

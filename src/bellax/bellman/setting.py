@@ -76,9 +76,12 @@ class Setting:
         """The nodes of a period."""
         return _mesh.mesh(self.plan, self.grid, environment, quick=not differentiable(self.maximiser))
 
-    def objective(self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh) -> Objective:
+    def objective(
+        self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh
+    ) -> Objective:
         """The one-period problem, given V on tomorrow's mesh."""
-        # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's distribution.
+        # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
+        # distribution.
         moving = {
             name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
             for name, new in tomorrow.processes.items()

@@ -108,9 +108,7 @@ def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: i
     return jax.vmap(function)(batch) if count <= fits else lax.map(function, batch, batch_size=fits)
 
 
-def step(
-    maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None
-) -> Step:
+def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None) -> Step:
     """One Bellman step: V(s) = max over a of Q(s, a) at every node of the mesh.
 
     Args:

@@ -64,9 +64,9 @@ class Tabulated(eqx.Module):
     def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
         finite = self.model.clock.finite
-        tables = tuple(leaf[period] if finite else leaf for leaf in (self.u, self.choice_values, self.payoff))
+        u, values, payoff = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values, self.payoff))
         objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
-        return lambda states: _interpolated(objective, mesh, tables, states)
+        return lambda states: _interpolated(objective, mesh, (u, values, payoff), states)
 
 
 def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
@@ -90,7 +90,8 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
         return jax.jit(run)
 
     final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
-    return Tabulated(arguments, *program(setting, "tabulate", build)(arguments, values), final, setting)
+    u, choice_values, payoff = program(setting, "tabulate", build)(arguments, values)
+    return Tabulated(arguments, u, choice_values, payoff, final, setting)
 
 
 def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array, Array]:

@@ -76,8 +76,7 @@ def along_clock(
     """One value a period of `clock`, from one that is given by period or by age."""
     if clock is None or not clock.finite:
         raise error(
-            f"{what} is given by period or by age, and the horizon is infinite. Give one number for all "
-            "periods."
+            f"{what} is given by period or by age, and the horizon is infinite. Give one number for all periods."
         )
     if isinstance(value, ByAge):
         return ByPeriod(floats(what, _along_ages(what, value.series, clock, categories, error), error))
@@ -86,9 +85,7 @@ def along_clock(
     return ByPeriod(floats(what, value.values, error))
 
 
-def _along_ages(
-    what: str, table: Any, clock: Clock, categories: Categories, error: type[BellaxError]
-) -> np.ndarray:
+def _along_ages(what: str, table: Any, clock: Clock, categories: Categories, error: type[BellaxError]) -> np.ndarray:
     index = table.index
     given = np.unique(index.get_level_values(0).to_numpy(dtype=float))
     ages = clock.first + clock.years * np.arange(clock.count)
@@ -96,9 +93,7 @@ def _along_ages(
     missing = ages[np.abs(nearest_given - ages) > 1e-9]
     if missing.size:
         more = f" (and at {missing.size - 1} more ages)" if missing.size > 1 else ""
-        raise error(
-            f"{what} has no value at age {missing[0]:g}{more}. Its ages: {given[0]:g} to {given[-1]:g}."
-        )
+        raise error(f"{what} has no value at age {missing[0]:g}{more}. Its ages: {given[0]:g} to {given[-1]:g}.")
     if index.nlevels == 1 and index.has_duplicates:
         raise error(f"{what} has two values at age {index[index.duplicated()][0]}.")
     rest = (lambda row: row) if index.nlevels > 1 else (lambda row: row.iloc[0])
@@ -108,9 +103,7 @@ def _along_ages(
     return np.stack([aligned(what, rest(row), categories, error) for row in rows])
 
 
-def aligned(
-    what: str, value: Any, categories: Categories, error: type[BellaxError] = ParameterError
-) -> np.ndarray:
+def aligned(what: str, value: Any, categories: Categories, error: type[BellaxError] = ParameterError) -> np.ndarray:
     """A number, a Series or a DataFrame as an array, one axis for each level of its labels."""
     if not is_table(value):
         return np.asarray(value, dtype=float)
@@ -137,9 +130,7 @@ def aligned(
     return value.to_numpy(dtype=float).reshape(shape)
 
 
-def _order(
-    what: str, labels: list[Any], name: Any, categories: Categories, error: type[BellaxError]
-) -> list[Any]:
+def _order(what: str, labels: list[Any], name: Any, categories: Categories, error: type[BellaxError]) -> list[Any]:
     """`labels` in the order in which functions index them."""
     names = {label.name if isinstance(label, enum.Enum) else label: label for label in labels}
     candidates = [categories[name]] if name in categories else list(categories.values())

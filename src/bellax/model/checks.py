@@ -68,8 +68,7 @@ def check_regime(graph: Graph, time: Clock) -> None:
     for name in regime.taste_shocks.over if regime.taste_shocks else ():
         if not isinstance(regime.actions.get(name), Discrete):
             raise ModelError(
-                f"{where}taste shocks over {name!r}, which is no discrete "
-                f"action.{nearest(name, regime.actions)}"
+                f"{where}taste shocks over {name!r}, which is no discrete action.{nearest(name, regime.actions)}"
             )
 
 
@@ -84,9 +83,7 @@ def _check_state(name: str, space: Any, regime: Regime, where: str) -> None:
             f"{where}state {name!r} has an infinite bound; say where grids live: Continuous(lower, upper)."
         )
     if isinstance(space, MarkovChain) and space.transition is None:
-        raise ModelError(
-            f"{where}state {name!r} has intensities, which are for continuous time; give transition=."
-        )
+        raise ModelError(f"{where}state {name!r} has intensities, which are for continuous time; give transition=.")
 
 
 def _check_discount(graph: Graph, time: Clock) -> None:
@@ -113,8 +110,7 @@ def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tup
         answer = active(time.age(period))
         if not isinstance(answer, bool | np.bool_):
             raise ModelError(
-                f"active of regime {name!r} gives {answer!r} at age {time.age(period):g}; it must be True or "
-                "False."
+                f"active of regime {name!r} gives {answer!r} at age {time.age(period):g}; it must be True or False."
             )
         found.append(bool(answer))
     if not any(found):

@@ -95,9 +95,7 @@ class DiffusionModel(_parameters.Statement):
         check_names(self.policy, self.actions, "policy of the action")
         for name in continuous:
             if name not in self.drift:
-                raise ModelError(
-                    f"state {name!r} has no drift; give drift={{{name!r}: ...}}, 0.0 where it has none."
-                )
+                raise ModelError(f"state {name!r} has no drift; give drift={{{name!r}: ...}}, 0.0 where it has none.")
         for name, space in self.states.items():
             if isinstance(space, MarkovChain) and space.intensity is None:
                 raise ModelError(
@@ -160,9 +158,7 @@ class DiffusionModel(_parameters.Statement):
             for name, given in getattr(self, what).items():
                 shape = slots.view({**self.states, **self.actions}[name]).shape
                 # a state of shape (n,) may diffuse with one spread for all, or with a matrix (n, n)
-                yield Slot(
-                    f"{what}:{name}", scope, quantity(given, f"{what}[{name!r}]"), None if shape else ()
-                )
+                yield Slot(f"{what}:{name}", scope, quantity(given, f"{what}[{name!r}]"), None if shape else ())
         for what, scope in (
             ("reward", "flow"),
             ("discount", "terminal"),

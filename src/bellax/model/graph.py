@@ -247,9 +247,7 @@ class Graph:
             return list(nx.lexicographical_topological_sort(graph, key=actions.index))
         except nx.NetworkXUnfeasible:
             circle = " -> ".join(repr(edge[0]) for edge in nx.find_cycle(graph))
-            raise ModelError(
-                f"{self.where}the bounds of the actions name each other in a circle: {circle}."
-            ) from None
+            raise ModelError(f"{self.where}the bounds of the actions name each other in a circle: {circle}.") from None
 
     # -- checks
 
@@ -283,9 +281,7 @@ class Graph:
         except nx.NetworkXNoCycle:
             return
         names = [self.slots[node].quantity.label if ":" in node else repr(node) for node in cycle]
-        raise ModelError(
-            f"{self.where}these names need each other in a circle: {' -> '.join([*names, names[0]])}."
-        )
+        raise ModelError(f"{self.where}these names need each other in a circle: {' -> '.join([*names, names[0]])}.")
 
     def _check_scopes(self) -> None:
         for slot in self.slots.values():

@@ -134,14 +134,10 @@ def parameters(model: Statement, given: Mapping[str, Any], clock: Clock | None =
         raise ParameterError(f"parameters are {given!r}; give a dict by name, such as {{'discount': 0.96}}.")
     clock = clock or model.clock
     needed = entries(model)
-    nested = {
-        name: value for name, value in given.items() if name in model.graphs and isinstance(value, Mapping)
-    }
+    nested = {name: value for name, value in given.items() if name in model.graphs and isinstance(value, Mapping)}
     shared = {name: value for name, value in given.items() if name not in nested}
     _check_surplus(model, needed, shared, nested)
-    missing = [
-        e for e in needed if not (e.has_default or e.name in shared or e.name in nested.get(e.regime, {}))
-    ]
+    missing = [e for e in needed if not (e.has_default or e.name in shared or e.name in nested.get(e.regime, {}))]
     if missing:
         raise ParameterError(_missing_message(model, missing))
     found: dict[str, Any] = {}
@@ -173,9 +169,7 @@ def categories(model: Statement) -> Categories:
             if isinstance(space, Discrete | MarkovChain) and space.labels is not None:
                 known = (space.labels, space.values)
                 # a second set of categories of one name is found by its labels alone
-                found[name if name not in found or found[name][0] == space.labels else f"{key}.{name}"] = (
-                    known
-                )
+                found[name if name not in found or found[name][0] == space.labels else f"{key}.{name}"] = known
     return found
 
 
@@ -222,9 +216,7 @@ def _check_surplus(model: Statement, needed: list[Entry], shared: Mapping, neste
     for e in needed:
         takers.setdefault(e.name, []).append(e.regime)
     groups = [("", shared, {*takers})]
-    groups += [
-        (f" of regime {r!r}", group, {n for n in takers if r in takers[n]}) for r, group in nested.items()
-    ]
+    groups += [(f" of regime {r!r}", group, {n for n in takers if r in takers[n]}) for r, group in nested.items()]
     for where, group, known in groups:
         for name in group:
             if name in known:
@@ -242,13 +234,9 @@ def _missing_message(model: Statement, missing: list[Entry]) -> str:
     for e in missing:
         where = f" in regime {e.regime!r}" if e.regime else ""
         parts.append(
-            f"{e.name!r} (named by "
-            f"{', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
+            f"{e.name!r} (named by {', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
         )
-    return (
-        f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a "
-        "parameter."
-    )
+    return f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a parameter."
 
 
 def signature(found: Mapping[str, Any], regime: str) -> tuple[Any, ...]:

@@ -94,9 +94,7 @@ class ExtremeValue:
 
     def __post_init__(self) -> None:
         if isinstance(self.over, str) or not self.over:
-            raise ModelError(
-                "ExtremeValue needs over=('action', ...): the discrete actions that its shocks touch."
-            )
+            raise ModelError("ExtremeValue needs over=('action', ...): the discrete actions that its shocks touch.")
 
     def quantities(self) -> Mapping[str, QuantityLike]:
         return {"scale": self.scale}

@@ -54,9 +54,7 @@ def by_period(values: Any) -> ByPeriod:
     """
     array = values if isinstance(values, jax.Array) else np.asarray(values, dtype=float)
     if array.ndim == 0:
-        raise ModelError(
-            "by_period takes one value a period, and this is a single number; give the number itself."
-        )
+        raise ModelError("by_period takes one value a period, and this is a single number; give the number itself.")
     return ByPeriod(array)
 
 
@@ -67,9 +65,7 @@ def by_age(series: Any) -> ByAge:
     further levels, such as (age, health), whose labels are aligned with the categories.
     """
     if not is_table(series):
-        raise ModelError(
-            "by_age takes a pandas Series indexed by age; for an array by period use bx.by_period."
-        )
+        raise ModelError("by_age takes a pandas Series indexed by age; for an array by period use bx.by_period.")
     return ByAge(series)
 
 
@@ -146,16 +142,12 @@ def quantity(value: QuantityLike, label: str, local: tuple[str, ...] = ()) -> Qu
     """
     if isinstance(value, str):
         if not value.isidentifier():
-            raise ModelError(
-                f"{label} is the string {value!r}, which is no name. Give a number, a name or a function."
-            )
+            raise ModelError(f"{label} is the string {value!r}, which is no name. Give a number, a name or a function.")
         return Quantity(label, (value,), _identity, alias=True)
     if isinstance(value, ByPeriod | ByAge):
         return Quantity(label, literal=value)
     if isinstance(value, type):
-        raise ModelError(
-            f"{label} is the class {value.__name__}; give a number, a name or a function of names."
-        )
+        raise ModelError(f"{label} is the class {value.__name__}; give a number, a name or a function of names.")
     if callable(value):
         return _from_function(value, label, local)
     if is_table(value):
@@ -189,9 +181,7 @@ def _from_function(function: Callable[..., Any], label: str, local: tuple[str, .
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"{label}: the arguments of {function!r} cannot be read; wrap it in a def."
-        ) from error
+        raise ModelError(f"{label}: the arguments of {function!r} cannot be read; wrap it in a def.") from error
     names, defaults, annotations = [], {}, {}
     for name, parameter in signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

@@ -55,9 +55,7 @@ def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: 
             return None
         found = _one(graph, graph.slots[node], env)
     if not isinstance(found, Mapping):
-        raise ModelError(
-            f"{graph.slots[node].quantity.label} gives no dict by regime, such as {{'retired': p}}."
-        )
+        raise ModelError(f"{graph.slots[node].quantity.label} gives no dict by regime, such as {{'retired': p}}.")
     return list(found)
 
 

@@ -66,9 +66,7 @@ class Distribution(abc.ABC):
     def draw(self, key: Array, **parameters: Array) -> Array:
         """One random value."""
 
-    def weight(
-        self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array
-    ) -> Float[Array, ""]:
+    def weight(self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array) -> Float[Array, ""]:
         """The weight of one node; the standard one unless parameters move it."""
         return weight
 
@@ -176,9 +174,7 @@ class MultivariateNormal(Distribution):
 
     def __post_init__(self) -> None:
         if self.covariance is None:
-            raise ModelError(
-                "MultivariateNormal needs covariance=, an (n, n) array, a name or a function of names."
-            )
+            raise ModelError("MultivariateNormal needs covariance=, an (n, n) array, a name or a function of names.")
         if self.size is None and not (isinstance(self.covariance, str) or callable(self.covariance)):
             shape = np.shape(self.covariance)
             if len(shape) != 2 or shape[0] != shape[1]:
@@ -257,9 +253,7 @@ class Categorical(Distribution):
         if self.values is None and self.probabilities is None:
             raise ModelError("Categorical needs values=, probabilities=, or both.")
         if self.values is None and self.shape != ():
-            raise ModelError(
-                f"Categorical without values= draws one integer; shape {self.shape} needs values=."
-            )
+            raise ModelError(f"Categorical without values= draws one integer; shape {self.shape} needs values=.")
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         given = {"values": self.values, "probabilities": self.probabilities}
@@ -269,8 +263,7 @@ class Categorical(Distribution):
         count = next(iter(sizes.values()))[0]
         if given not in (None, count):
             raise ModelError(
-                f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change "
-                "that."
+                f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that."
             )
         return rules.Nodes(jnp.arange(count, dtype=float)[:, None], jnp.full((count,), 1.0 / count))
 
@@ -346,9 +339,7 @@ class Jump(Distribution):
         jumps = jnp.repeat(jnp.arange(1, self.largest + 1, dtype=float), count)
         standard = jnp.tile(sizes_of_jump.nodes[:, 0], self.largest)
         nodes = jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([jumps, standard], axis=1)])
-        return rules.Nodes(
-            nodes, jnp.concatenate([jnp.ones(1), jnp.tile(sizes_of_jump.weights, self.largest)])
-        )
+        return rules.Nodes(nodes, jnp.concatenate([jnp.ones(1), jnp.tile(sizes_of_jump.weights, self.largest)]))
 
     def realise(self, node: Float[Array, "d"], intensity: Array, mean: Array, sd: Array) -> Array:
         return node[0] * mean + jnp.sqrt(node[0]) * sd * node[1]

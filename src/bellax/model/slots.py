@@ -47,11 +47,7 @@ def view(space: Any) -> jax.ShapeDtypeStruct:
     if isinstance(space, IID):
         return space.distribution.seen
     shape = space.shape if isinstance(space, Continuous) else ()
-    whole = (
-        isinstance(space, Discrete | MarkovChain)
-        and space.values is not None
-        and space.values.dtype == np.int32
-    )
+    whole = isinstance(space, Discrete | MarkovChain) and space.values is not None and space.values.dtype == np.int32
     return jax.ShapeDtypeStruct(shape, jnp.int32 if whole else jnp.result_type(float))
 
 
@@ -87,9 +83,7 @@ def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[S
     q = quantity(getattr(space, key), f"{where}{key} of {label}")
     yield Slot(f"process:{name}.{key}", "process", q, shape, complaint=space.complaint)
     if not space.known:
-        yield Slot(
-            f"process:{name}.values", "process", quantity(space.categories, f"{where}values of {label}")
-        )
+        yield Slot(f"process:{name}.values", "process", quantity(space.categories, f"{where}values of {label}"))
 
 
 def _collect(regime: Slots, where: str) -> Iterable[Slot]:
@@ -147,7 +141,9 @@ def _table(statement: Any, name: str, law: Markov, label: str, size: int) -> Ite
         space = {**statement.states, **statement.actions}.get(other)
         if not isinstance(space, Discrete):
             known = [n for n, s in (*statement.states.items(), *statement.actions.items()) if isinstance(s, Discrete)]
-            raise ModelError(f"{label}: over names {other!r}, which is no discrete state or action.{nearest(other, known)}")
+            raise ModelError(
+                f"{label}: over names {other!r}, which is no discrete state or action.{nearest(other, known)}"
+            )
         if view(space).dtype != jnp.int32:
             raise ModelError(f"{label}: over names {other!r}, whose values are no places 0, 1, 2, ... of a table.")
         lengths.append(space.size)
@@ -195,9 +191,7 @@ def check_spaces(statement: Any, where: str, allowed: Mapping[str, tuple[type, .
 def check_laws(regime: Any, where: str) -> None:
     """Spaces and laws are of their kind, and each law is of a state that has none of its own."""
     states = (Continuous, Discrete, *PROCESSES)
-    check_spaces(
-        regime, where, {"states": states, "actions": (Continuous, Discrete), "shocks": (Distribution,)}
-    )
+    check_spaces(regime, where, {"states": states, "actions": (Continuous, Discrete), "shocks": (Distribution,)})
     for name, law in regime.transitions.items():
         if name not in regime.states:
             raise ModelError(
@@ -207,15 +201,11 @@ def check_laws(regime: Any, where: str) -> None:
         space = regime.states[name]
         if isinstance(space, PROCESSES):
             kind = type(space).__name__
-            raise ModelError(
-                f"{where}{name!r} is a bx.{kind}, which brings its own law; remove it from transitions."
-            )
+            raise ModelError(f"{where}{name!r} is a bx.{kind}, which brings its own law; remove it from transitions.")
         if isinstance(law, Markov) and not isinstance(space, Discrete):
             raise ModelError(
                 f"{where}transitions[{name!r}] is bx.Markov, which is for a bx.Discrete state; {name!r} is a "
                 f"bx.{type(space).__name__}."
             )
         if law is None:
-            raise ModelError(
-                f"{where}transitions[{name!r}] is None; use bx.fixed for a state that never moves."
-            )
+            raise ModelError(f"{where}transitions[{name!r}] is None; use bx.fixed for a state that never moves.")

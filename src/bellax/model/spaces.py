@@ -45,9 +45,7 @@ class Continuous:
             and is_literal(self.upper)
             and np.any(np.asarray(self.lower) > np.asarray(self.upper))
         ):
-            raise ModelError(
-                f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds."
-            )
+            raise ModelError(f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds.")
 
     @property
     def size(self) -> int:
@@ -109,9 +107,7 @@ class MarkovChain:
 
     def __post_init__(self) -> None:
         if (self.transition is None) == (self.intensity is None):
-            raise ModelError(
-                "a MarkovChain takes either transition= (discrete time) or intensity= (continuous time)."
-            )
+            raise ModelError("a MarkovChain takes either transition= (discrete time) or intensity= (continuous time).")
         if self.known:
             categories(self.categories, "MarkovChain")
 
@@ -136,11 +132,7 @@ class MarkovChain:
             return f"holds the rate {np.min(off):g} off the diagonal; none may be negative."
         worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
         total = float(matrix[worst].sum())
-        return (
-            None
-            if abs(total) <= self.row_tolerance
-            else f"sums to {total:.6g} in row {worst}; rates sum to zero."
-        )
+        return None if abs(total) <= self.row_tolerance else f"sums to {total:.6g} in row {worst}; rates sum to zero."
 
     @property
     def known(self) -> bool:
@@ -246,9 +238,7 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
             ) from error
         labels = tuple(f"{value:.12g}" for value in values.ravel())
     else:
-        raise ModelError(
-            f"{what} takes an IntEnum, a number of categories or a list of numbers, not {given!r}."
-        )
+        raise ModelError(f"{what} takes an IntEnum, a number of categories or a list of numbers, not {given!r}.")
     if values.ndim != 1 or values.size == 0:
         raise ModelError(f"{what} needs at least one category, in one dimension; got shape {values.shape}.")
     if len(np.unique(values)) != values.size or not np.all(np.isfinite(values)):

@@ -33,16 +33,12 @@ class Ages:
     def __post_init__(self) -> None:
         match = re.fullmatch(r"(\d+)([YQM])", self.step)
         if match is None or int(match[1]) == 0:
-            raise ModelError(
-                f"Ages has step {self.step!r}; write a count and Y, Q or M: '1Y', '5Y', '1Q', '6M'."
-            )
+            raise ModelError(f"Ages has step {self.step!r}; write a count and Y, Q or M: '1Y', '5Y', '1Q', '6M'.")
         if not self.last >= self.first:
             raise ModelError(f"Ages runs from {self.first} to {self.last}; that is no period at all.")
         count = (self.last - self.first) / self.years
         if abs(count - round(count)) > 1e-9:
-            raise ModelError(
-                f"Ages: {self.last} is no whole number of steps of {self.step} after {self.first}."
-            )
+            raise ModelError(f"Ages: {self.last} is no whole number of steps of {self.step} after {self.first}.")
 
     @property
     def years(self) -> float:
@@ -89,9 +85,7 @@ class Clock:
         """The period of `age`; ModelError where it falls between two or outside."""
         period = (age - self.first) / self.years
         if abs(period - round(period)) > 1e-9 or not 0 <= round(period) <= self.periods:
-            raise ModelError(
-                f"age {age} is no age of this model: {self.first} to {self.age(int(self.periods) - 1)}."
-            )
+            raise ModelError(f"age {age} is no age of this model: {self.first} to {self.age(int(self.periods) - 1)}.")
         return round(period)
 
 
@@ -102,9 +96,7 @@ def clock(horizon: Any) -> Clock:
     if horizon == math.inf:
         return Clock(math.inf)
     if isinstance(horizon, bool) or not isinstance(horizon, int):
-        raise ModelError(
-            f"horizon is {horizon!r}; give a whole number of periods, math.inf, or bx.Ages(first, last)."
-        )
+        raise ModelError(f"horizon is {horizon!r}; give a whole number of periods, math.inf, or bx.Ages(first, last).")
     if horizon < 1:
         raise ModelError(f"horizon is {horizon}; there is no decision in it. Give at least 1.")
     return Clock(horizon)

@@ -76,7 +76,7 @@ class Tauchen:
 class Cell(NamedTuple):
     """Where a point lies: left node, fraction of the way to the right one (outside [0, 1] off the grid), width in y."""
 
-    index: Int[Array, ""]
+    node: Int[Array, ""]
     fraction: Float[Array, ""]
     width: Float[Array, ""]
 

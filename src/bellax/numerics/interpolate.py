@@ -5,8 +5,8 @@ sum over the 2^d corners. Hermite: on every dimension the cubic with values v0, 
 
     H(t) = v0 + t d0 + t^2 (3 (v1 - v0) - 2 d0 - d1) + t^3 (d0 + d1 - 2 (v1 - v0)),
 
-and its tensor product in several: 2^d columns (value, slopes, mixed slopes). Slopes limited to the range of the adjacent
-secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
+and its tensor product in several: 2^d columns (value, slopes, mixed slopes). Slopes limited to the range of the
+adjacent secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
 
 A node may be minus infinity. Its cell is then minus infinity but at the other nodes: `BARRIER` stands for it, finite,
 so that a weight of zero gives zero.
@@ -96,7 +96,7 @@ def multilinear(
         if k == len(cells):
             return take(table, index)
         t = cells[k].fraction if rule.extrapolation == "linear" else _clipped(cells[k].fraction)
-        left = index + cells[k].index * strides[k]
+        left = index + cells[k].node * strides[k]
         low, high = reduced(k + 1, left), reduced(k + 1, left + strides[k])
         # not low + t (high - low), which at t = 1 loses `high` next to a barrier
         return (1 - t) * low + t * high
@@ -159,16 +159,14 @@ def hermite(
 
     def reduced(k: int, index: Array) -> dict[int, Array]:
         """The columns that do not differentiate dimensions from k on, interpolated along these."""
-        left = index + cells[k].index * strides[k]
-        if k == last:
-            ends = pair(table, left)
-        else:
-            ends = (reduced(k + 1, left), reduced(k + 1, left + strides[k]))
-        low, high = ends
+        left = index + cells[k].node * strides[k]
+        low, high = pair(table, left) if k == last else (reduced(k + 1, left), reduced(k + 1, left + strides[k]))
         bit = 1 << k
         kept = [column for column in low if not column & bit]
         return {
-            c: (cubic if c else guarded_cubic)(low[c], low[c | bit], high[c], high[c | bit], cells[k], rule.extrapolation)
+            c: (cubic if c else guarded_cubic)(
+                low[c], low[c | bit], high[c], high[c | bit], cells[k], rule.extrapolation
+            )
             for c in kept
         }
 

@@ -94,9 +94,7 @@ def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: f
 
 
 @jax.jit
-def _intervals(
-    units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Array, ""]
-) -> Float[Array, "s s"]:
+def _intervals(units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Array, ""]) -> Float[Array, "s s"]:
     """Probabilities of the intervals around each unit, row i given unit i today."""
     expected = rho * units[:, None]
     edges = 0.5 * (units[1:] + units[:-1])[None, :]
@@ -139,9 +137,7 @@ def _floats(*numbers: Scalar) -> list[Float[Array, ""]]:
 def _units(name: str, count: int) -> Float[Array, "s"]:
     """Equally spaced values from -1 to 1, or the one value 0."""
     if count < 1:
-        raise ModelError(
-            f"{name} was asked for {count} values, and a chain has at least one. Raise the count."
-        )
+        raise ModelError(f"{name} was asked for {count} values, and a chain has at least one. Raise the count.")
     return jnp.asarray(np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1), float)
 
 

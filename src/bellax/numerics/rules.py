@@ -4,11 +4,11 @@ A rule names a method and a count; `normal()` and `uniform()` give its nodes for
 on [0, 1]. Gauss-Hermite is exact for polynomials and misses kinks; equally spaced nodes bear kinks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -32,7 +32,7 @@ class GaussHermite:
     count: int
 
     def normal(self) -> Nodes:
-        return _column(quadrature.gauss_hermite(_positive(self.count)))
+        return _column(quadrature.gauss_hermite, _positive(self.count))
 
     def uniform(self) -> Nodes:
         raise ModelError("GaussHermite is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -48,7 +48,7 @@ class GaussLegendre:
         raise ModelError("GaussLegendre is a rule for uniform shocks; for a normal one use bx.quadrature.GaussHermite.")
 
     def uniform(self) -> Nodes:
-        return _column(quadrature.gauss_legendre(_positive(self.count)))
+        return _column(quadrature.gauss_legendre, _positive(self.count))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Equispaced:
     width: float = 5.5
 
     def normal(self) -> Nodes:
-        return _column(quadrature.equispaced_normal(_positive(self.count), self.width))
+        return _column(quadrature.equispaced_normal, _positive(self.count), self.width)
 
     def uniform(self) -> Nodes:
         raise ModelError("Equispaced is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -72,7 +72,7 @@ class Equiprobable:
     count: int
 
     def normal(self) -> Nodes:
-        return _column(quadrature.equiprobable_normal(_positive(self.count)))
+        return _column(quadrature.equiprobable_normal, _positive(self.count))
 
     def uniform(self) -> Nodes:
         raise ModelError("Equiprobable is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -105,6 +105,9 @@ def _positive(count: int) -> int:
     return count
 
 
-def _column(rule: tuple[Array, Array]) -> Nodes:
-    # in numpy: an operation of jax on its own is compiled on its own
-    return Nodes(jnp.asarray(np.asarray(rule[0])[:, None]), rule[1])
+def _column(rule: Callable[..., tuple[Array, Array]], *arguments: Any) -> Nodes:
+    """A rule of one variable as numbers: while a program is traced too, they are no part of it."""
+    with jax.ensure_compile_time_eval():
+        nodes, weights = rule(*arguments)
+        # in numpy: an operation of jax on its own is compiled on its own
+        return Nodes(jnp.asarray(np.asarray(nodes)[:, None]), weights)

@@ -43,7 +43,5 @@ def pair(table: Float[Array, "n p"], index: Int[Array, ""]) -> tuple[dict[int, A
     columns = table.shape[1]
     numbers = lax.GatherDimensionNumbers(offset_dims=(0, 1), collapsed_slice_dims=(), start_index_map=(0,))
     rows = lax.gather(table, index[None], numbers, slice_sizes=(2, columns), mode=_ROW)
-    low, high = (
-        {c: lax.reshape(lax.slice(rows, (k, c), (k + 1, c + 1)), ()) for c in range(columns)} for k in (0, 1)
-    )
+    low, high = ({c: lax.reshape(lax.slice(rows, (k, c), (k + 1, c + 1)), ()) for c in range(columns)} for k in (0, 1))
     return low, high

@@ -1,4 +1,4 @@
-"""Solvers: in which order periods are solved, and when to stop. Frozen configuration; loops live in `numerics.loops`."""
+"""Solvers: in which order periods are solved, and when to stop. Frozen configuration; loops are in `numerics.loops`."""
 
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.policy_iteration import PolicyIteration

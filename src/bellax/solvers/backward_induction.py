@@ -28,7 +28,8 @@ class BackwardInduction(Solver):
     def check(self, setting: Setting) -> None:
         if not setting.model.clock.finite:
             raise ModelError(
-                "BackwardInduction starts from the last period, and the horizon is infinite. Use bx.solvers.PolicyIteration "
+                "BackwardInduction starts from the last period, and the horizon is infinite. Use "
+                "bx.solvers.PolicyIteration "
                 "or ValueIteration, or solve with horizon=T."
             )
 

@@ -1,7 +1,8 @@
 """Policy iteration (Howard 1960): improve the policy, then evaluate it, until V stops changing.
 
 Evaluation solves V = r + b P V for the policy at hand. V and its slopes at the nodes, X, obey X = c + L X with L linear
-in X, which `jax.linearize` gives with everything that does not depend on V computed once: cells, weights, rewards. It is
+in X, which `jax.linearize` gives with everything that does not depend on V computed once: cells, weights, rewards. It
+is
 solved exactly, or approached by a number of steps X <- c + L X (modified policy iteration, Puterman & Shin 1978). The
 slopes are total derivatives along the frozen policy, with its own slope from the implicit function theorem; envelope
 slopes of a policy that is not yet optimal would feed back.
@@ -60,9 +61,7 @@ class PolicyIteration(Solver):
             change = changed(found.value.levels, state.value.levels)
             tell(report, state.steps + 1, change)
             finished = change <= self.tolerance
-            value = lax.cond(
-                finished, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value)
-            )
+            value = lax.cond(finished, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value))
             return _State(value, change, state.steps + 1, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
@@ -102,8 +101,8 @@ class _State(NamedTuple):
 def _levelled(linear: Callable[[Value], Value], before: Value, after: Value) -> Value:
     """V after a step of evaluation, moved by the constant that the remaining steps would add.
 
-    A change of V that is the same everywhere shrinks by the discount only, while differences die out sooner: the constant
-    c with c (1 - b) equal to the middle of the last change is most of what is missing (MacQueen 1966).
+    A change of V that is the same everywhere shrinks by the discount only, while differences die out sooner: the
+    constant c with c (1 - b) equal to the middle of the last change is most of what is missing (MacQueen 1966).
     """
     ones = Value(jnp.ones_like(before.levels), jax.tree.map(jnp.zeros_like, before.slopes))
     discount = jnp.mean(linear(ones).levels)

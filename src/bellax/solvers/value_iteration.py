@@ -53,7 +53,9 @@ class ValueIteration(Solver):
         def done(state: _State) -> Array:
             return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
 
-        last = loops.until(done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))))
+        last = loops.until(
+            done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY))))
+        )
         value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
         code = outcome(last.tally, last.change <= self.tolerance)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
@@ -80,7 +82,7 @@ def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.
 
 
 def changed(new: Array, old: Array) -> Array:
-    """The largest change of V, divided by the largest |V| where that exceeds one; infinite nodes that stay do not count."""
+    """The largest change of V, divided by the largest |V| where that exceeds one; infinite nodes that stay are none."""
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     size = jnp.max(jnp.where(jnp.isfinite(new), jnp.abs(new), 0.0))
     return jnp.max(difference) / jnp.maximum(1.0, size)
@@ -89,4 +91,6 @@ def changed(new: Array, old: Array) -> Array:
 def check_stationary(setting: Setting, what: str) -> None:
     """Raises ModelError for a finite horizon."""
     if setting.model.clock.finite:
-        raise ModelError(f"{what} looks for a stationary value, and the horizon is finite. Use bx.solvers.BackwardInduction.")
+        raise ModelError(
+            f"{what} looks for a stationary value, and the horizon is finite. Use bx.solvers.BackwardInduction."
+        )

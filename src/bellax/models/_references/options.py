@@ -136,9 +136,7 @@ class _Step(NamedTuple):
         return _Tail(boundary, nodes, weights * self.continuation(nodes, tail))
 
 
-def _panels(
-    lower: float, upper: float, width: float
-) -> tuple[Float[np.ndarray, " y"], Float[np.ndarray, " y"]]:
+def _panels(lower: float, upper: float, width: float) -> tuple[Float[np.ndarray, " y"], Float[np.ndarray, " y"]]:
     """Nodes and weights of Gauss-Legendre quadrature on panels of at most the given width."""
     nodes, weights = np.polynomial.legendre.leggauss(_PANEL_NODES)
     count = math.ceil((upper - lower) / width)

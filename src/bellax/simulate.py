@@ -16,7 +16,7 @@ from jax import Array
 
 from bellax.bellman.draws import Laws, drawn, stationary
 from bellax.bellman.objective import combinations
-from bellax.bellman.query import ending, program, undifferentiable
+from bellax.bellman.query import LITTLE, concrete, ending, program, quickly, undifferentiable
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import differentiable, over_batch
 from bellax.bellman.tabulated import Tabulated
@@ -58,7 +58,10 @@ def simulate(
     given, agents = starting_states(setting, {} if start is None else start, agents)
     policy = replace(solution, stats={}) if isinstance(solution, Solution) else solution
     key = jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
-    compiled = program(setting, ("simulate", count), lambda: jax.jit(_program(setting, count)))
+    known = all(concrete(leaf) for leaf in jax.tree.leaves((policy, given, key)))
+    little = known and agents * setting.maximiser.cells(setting.plan) <= LITTLE
+    name = ("simulate", count, little)
+    compiled = program(setting, name, lambda: jax.jit(_program(setting, count), **quickly(little)))
     return compiled(policy, given, jnp.arange(agents, dtype=jnp.int32), key)
 
 

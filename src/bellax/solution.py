@@ -19,6 +19,7 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import (
+    LITTLE,
     Chosen,
     check_period,
     choose,
@@ -27,6 +28,7 @@ from bellax.bellman.query import (
     flattened,
     problem,
     program,
+    quickly,
     undifferentiable,
 )
 from bellax.bellman.record import record
@@ -166,21 +168,13 @@ class Solution(eqx.Module):
         known = all(concrete(leaf) for leaf in jax.tree.leaves((arrays, self.arguments, self.values, period)))
         if count and known:
             arrays = {name: _padded(array, _batch(count)) for name, array in arrays.items()}
-        little = known and _batch(count) * setting.maximiser.cells(setting.plan) <= _LITTLE
-        compiled = program(setting, (build.__name__, little), lambda: jax.jit(build(setting), **_options(little)))
+        little = known and _batch(count) * setting.maximiser.cells(setting.plan) <= LITTLE
+        compiled = program(setting, (build.__name__, little), lambda: jax.jit(build(setting), **quickly(little)))
         answer = compiled(self.arguments, self.values, np.asarray(period, np.int32), arrays)[what]
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
         return jax.tree.map(jnp.asarray, answer)
-
-
-_LITTLE = 20_000  # candidates over all states of a query up to which compilation takes longer than a thousand answers
-
-
-def _options(little: bool) -> dict[str, Any]:
-    """Options of the compiler: code for a little work need not be good, and is ready sooner."""
-    return {"compiler_options": {"xla_backend_optimization_level": 0}} if little else {}
 
 
 def _batch(count: int) -> int:

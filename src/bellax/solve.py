@@ -155,12 +155,13 @@ def _with_horizon(model: Model, horizon: int) -> Model:
 def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any) -> Callable[..., Solution]:
     """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
     name = ("solve", given_final, progress is not None)
+    listener = setting.programs.setdefault("listener", {})  # of its own: see Setting.detached
     if progress is not None:
-        setting.programs["progress"] = progress
+        listener["progress"] = progress
     if name not in setting.programs:
         report = None
         if progress is not None:
-            report = lambda done, residual: setting.programs["progress"](int(done), float(residual))  # noqa: E731
+            report = lambda done, residual: listener["progress"](int(done), float(residual))  # noqa: E731
 
         def run(arguments: Arguments, final: Value | None) -> Run:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bellax.bellman.setting import Arguments, Setting
@@ -183,5 +184,6 @@ def _physical_memory() -> int:
 
 def mesh_shape(setting: Setting, arguments: Arguments) -> tuple[int, ...]:
     """Lengths of the axes of the mesh, without making it."""
-    shaped = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
-    return shaped.shape
+    # its shape and not the mesh itself, which jax would keep in a cache, and with it the model's functions
+    table = jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, 0)).shape), arguments)
+    return table.shape

@@ -32,6 +32,15 @@ def concrete(value: Any) -> bool:
     return not isinstance(value, jax.core.Tracer)
 
 
+LITTLE = 20_000
+"""Candidates over all states up to which compiling well takes longer than a thousand answers of bad code."""
+
+
+def quickly(little: bool) -> dict[str, Any]:
+    """Options of `jax.jit` outside transformations: code for a little work need not be good, and is ready sooner."""
+    return {"compiler_options": {"xla_backend_optimization_level": 0}} if little else {}
+
+
 def program(setting: Setting, name: Any, build: Callable[[], Any]) -> Any:
     """The compiled program of that name, built once and kept with the setting."""
     if name not in setting.programs:

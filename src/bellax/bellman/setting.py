@@ -1,5 +1,6 @@
 """A model and its numerics brought together: from parameters and a period, everything that one Bellman step needs."""
 
+import copy
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -46,6 +47,7 @@ class Setting:
 
     def __init__(self, model: Model, options: GridSolver) -> None:
         self.model = model
+        self.clock = model.clock
         self.options = options
         self.plan = Plan(model.graph)
         self.maximiser = complete_maximiser(self.plan, options.maximiser)
@@ -55,6 +57,17 @@ class Setting:
         self.quadrature = dict(options.quadrature)
         self.memory = options.memory
         self.programs: dict[Any, Any] = {}
+
+    def detached(self) -> "Setting":
+        """The same numerics without the model and its programs: what a derivative rule may hold.
+
+        A compiled program holds its derivative rules. One that held the program in turn would live for ever: jax keeps
+        programs where the collector of cycles does not look.
+        """
+        other = copy.copy(self)
+        del other.model
+        other.programs = {}
+        return other
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
@@ -68,8 +81,8 @@ class Setting:
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         """The leaves that are known without a state: this period's parameters and literals, and the clock."""
         now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
-        if self.model.clock.finite:
-            now |= {"period": jnp.asarray(period), "age": as_float(self.model.clock.age(as_float(period)))}
+        if self.clock.finite:
+            now |= {"period": jnp.asarray(period), "age": as_float(self.clock.age(as_float(period)))}
         return now
 
     def mesh(self, environment: dict[str, Array]) -> Mesh:

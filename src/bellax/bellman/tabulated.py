@@ -51,13 +51,16 @@ class Tabulated(eqx.Module):
         period = check_period(self.model, period, age, last=False)
         arrays, shape = flattened(self.setting, states)
 
-        def ask(table: Tabulated, period: Array, arrays: dict[str, Array]) -> Any:
-            chosen = jax.vmap(table.rule(period))(arrays)
-            stop = {"stop": chosen.stop} if table.setting.plan.evaluate_stop is not None else {}
+        setting = self.setting
+
+        def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
+            chosen = jax.vmap(Tabulated(arguments, *tables, setting).rule(period))(arrays)
+            stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             return chosen.actions | stop
 
-        compiled = program(self.setting, "tabulated", lambda: eqx.filter_jit(ask))
-        answer = compiled(self, jnp.asarray(period, jnp.int32), arrays)
+        compiled = program(setting, "tabulated", lambda: jax.jit(ask))
+        tables = (self.u, self.choice_values, self.payoff, self.final)
+        answer = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
         answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 

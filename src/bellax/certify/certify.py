@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.objective import combinations
-from bellax.bellman.query import concrete, program
+from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
 from bellax.certify.certificate import Certificate, quantiles
 from bellax.certify.escape import along_path
@@ -59,16 +59,12 @@ def certify(
         panel = simulate(solution, agents, start, seed, periods)
     mesh = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
     looked = sample(setting, mesh.discrete_axes, points, seed)
-    options = _compiler(setting, points)
-    run = program(setting, ("examine", points), lambda: jax.jit(examination(setting), compiler_options=options))
+    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    run = program(
+        setting, ("examine", points), lambda: jax.jit(examination(setting), **quickly(points * cells < _LITTLE))
+    )
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
-
-
-def _compiler(setting: Setting, points: int) -> dict[str, Any] | None:
-    """Little optimisation for little work: a program that runs once, for less long than it takes to compile."""
-    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
-    return {"xla_backend_optimization_level": 0} if points * cells < _LITTLE else None
 
 
 def _check(solution: Any, panel: Panel | None) -> None:

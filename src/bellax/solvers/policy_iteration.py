@@ -71,7 +71,8 @@ class PolicyIteration(Solver):
             first = known.first(first)
         start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))
         last = loops.until(done, more, start)
-        value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
+        rule = setting.detached()
+        value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
         code = outcome(last.tally, last.change <= self.tolerance)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 

@@ -56,7 +56,8 @@ class ValueIteration(Solver):
         last = loops.until(
             done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY))))
         )
-        value = implicit(lambda a, v: bellman(setting, a, v).value, arguments, last.value)
+        rule = setting.detached()
+        value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
         code = outcome(last.tally, last.change <= self.tolerance)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 

@@ -30,7 +30,7 @@ def test_reverse_mode():
         return bx.solve(merton_crra.model, given, merton_crra.solver).value(0, wealth=10.0)
 
     gradient = jax.grad(value)(merton_crra.params)
-    exact = merton_crra.reference()
+    exact = merton_crra.recursion(merton_crra.params)
     of_utility = 10.0**-2 / -2
     assert float(gradient["sigma"]) == pytest.approx(exact.coefficient_by_sigma[0] * of_utility, rel=1e-6)
     assert float(gradient["discount"]) == pytest.approx(exact.coefficient_by_discount[0] * of_utility, rel=1e-6)

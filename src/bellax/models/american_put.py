@@ -23,7 +23,7 @@ import numpy as np
 import bellax as bx
 from bellax.models import comparison
 from bellax.models.check import Check
-from bellax.models.references import crr_tree
+from bellax.models.references import bermudan_put, crr_tree
 
 TABLE = {1: (4.478, 3.250, 2.314), 2: (4.840, 3.745, 2.885)}
 """Longstaff & Schwartz (2001), table 1, finite differences: by years to maturity, at prices 36, 38 and 40."""
@@ -86,6 +86,12 @@ def american(price: Any, given: dict[str, Any] = params, dates: int = 100) -> np
 def _going_on(price: Any, given: dict[str, Any], dates: int) -> np.ndarray:
     solution = bx.solve(with_dates(dates), given, solver)
     return np.asarray(solution.choice_values(0, log_price=np.log(price)))[..., 0]
+
+
+def reference(given: dict[str, Any], log_price: Any) -> dict[str, Any]:
+    """Value of the put with the same dates, by panels of Gauss-Legendre nodes."""
+    names = ("strike", "rate", "volatility", "years")
+    return {"value": bermudan_put(np.exp(log_price), *(float(given[name]) for name in names), model.clock.count)}
 
 
 def checks() -> list[Check]:

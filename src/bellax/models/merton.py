@@ -61,6 +61,12 @@ asinh = bx.solvers.BackwardInduction(grid={"wealth": bx.grids.Scaled(128, bx.sca
 """A grid in whose coordinate V is not a straight line, as where debt has to be allowed."""
 
 
+def reference(given: dict[str, Any], wealth: Any) -> dict[str, Any]:
+    """Value and consumption of the closed form, in every period."""
+    intercept, slope = merton_log(float(given["discount"]), float(given["mu"]))
+    return {"value": intercept + slope * np.log(wealth), "consumption": (1 - float(given["discount"])) * wealth}
+
+
 def checks() -> list[Check]:
     """Value and consumption share in every period, by three solvers."""
     return [

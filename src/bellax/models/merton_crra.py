@@ -64,9 +64,15 @@ start = {"wealth": 10.0}
 periods = None
 
 
+def reference(given: dict[str, Any], wealth: Any) -> dict[str, Any]:
+    """Value and consumption of the closed form in period 0."""
+    exact, curvature = recursion(given), 1 - float(given["risk_aversion"])
+    return {"value": exact.coefficient[0] * wealth**curvature / curvature, "consumption": exact.share[0] * wealth}
+
+
 def checks() -> list[Check]:
     """Value and share in every period against the recursion, and their derivatives against hand-made ones."""
-    exact = reference()
+    exact = recursion(params)
     solution = bx.solve(model, params, solver)
     wealth = np.geomspace(0.1, 100.0, 301)
     values = np.stack([solution.value(t, wealth=wealth) for t in range(HORIZON)])
@@ -78,11 +84,12 @@ def checks() -> list[Check]:
     ]
 
 
-def reference() -> Any:
-    """The recursion of this calibration."""
+def recursion(given: dict[str, Any]) -> Any:
+    """The closed form in every period."""
     names = ("discount", "mu", "sigma")
-    given = {name: params[name] for name in names}
-    return closed_form(params["risk_aversion"], **given, horizon=HORIZON, terminal=params["bequest_weight"])
+    of_law = {name: float(given[name]) for name in names}
+    weight = float(given["bequest_weight"])
+    return closed_form(float(given["risk_aversion"]), **of_law, horizon=HORIZON, terminal=weight)
 
 
 def derivatives(exact: Any) -> list[Check]:

@@ -61,6 +61,12 @@ start = {"state": 0}
 periods = 20
 
 
+def reference(given: dict[str, Any], state: Any) -> dict[str, Any]:
+    """Value of exact policy iteration."""
+    exact = puterman_621(float(given["discount"]))
+    return {"value": exact.value[int(state)]}
+
+
 def checks() -> list[Check]:
     """The two values, and the action in each state."""
     solution = bx.solve(model, params, solver)

@@ -103,6 +103,16 @@ durable_solver = bx.solvers.PolicyIteration(
 """For delta < 1, where V is curved in log k and has no closed form."""
 
 
+def reference(given: dict[str, Any], capital: Any, productivity: Any) -> dict[str, Any]:
+    """Value and saving of the closed form; nothing where depreciation is partial."""
+    if float(given["depreciation"]) != 1.0:
+        return {}
+    alpha, discount = float(given["alpha"]), float(given["discount"])
+    exact = brock_mirman(alpha, discount, LEVELS, np.asarray(given["transition"]), weight=1 - discount)
+    place = int(np.argmin(np.abs(LEVELS - productivity)))
+    return {"value": exact.value(capital)[place], "capital_next": exact.capital_next(capital)[place]}
+
+
 def checks() -> list[Check]:
     """The closed form, the published search (ten seconds), partial depreciation, and derivatives."""
     return [*of_closed_form(), *of_published_search(), of_partial_depreciation(), *of_derivatives()]

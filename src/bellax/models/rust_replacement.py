@@ -62,6 +62,12 @@ start = {"usage": 0.0}
 periods = 100
 
 
+def reference(given: dict[str, Any], usage: Any) -> dict[str, Any]:
+    """Value of the closed form."""
+    names = ("rate", "maintenance", "price", "discount")
+    return {"value": closed_form(*(float(given[name]) for name in names)).value(np.asarray(usage))}
+
+
 def checks() -> list[Check]:
     """The value below and above the boundary, and the boundary itself, where the two actions are worth the same."""
     exact = closed_form(params["rate"], params["maintenance"], params["price"], params["discount"])

@@ -1,0 +1,252 @@
+"""What bad input gets: a named exception with the offending name and number, the likely cause, and what to do."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.bellman import checks
+
+EVEN = [[0.5, 0.5], [0.5, 0.5]]
+
+
+def model(**slots):
+    base = dict(
+        states={"w": bx.Continuous(0.5, 4.0), "z": bx.MarkovChain([0.8, 1.2], EVEN)},
+        actions={"c": bx.Continuous(0.1, "w")},
+        transitions={"w": lambda w, c, z: w - c + z},
+        reward=lambda c: jnp.log(c),
+        discount=0.9,
+        horizon=3,
+    )
+    for name, value in slots.items():
+        base[name] = {**base[name], **value} if isinstance(base.get(name), dict) else value
+    return bx.Model(**base)
+
+
+BACKWARD = bx.solvers.BackwardInduction(grid={"w": 5}, maximiser=bx.maximise.Enumerate(grid={"c": 5}))
+VALUE = bx.solvers.ValueIteration(grid={"w": 5}, maximiser=bx.maximise.Enumerate(grid={"c": 5}))
+
+
+def refused(error, message, m, params=None, solver=BACKWARD, **options):
+    with pytest.raises(error, match=message):
+        bx.solve(m, params or {}, solver, **options)
+
+
+# -- runtime: where, and in which period
+
+
+def test_a_state_without_a_feasible_action():
+    m = model(actions={"c": bx.Continuous(lambda period: jnp.where(period == 1, 0.6, 0.1), "w")})
+    refused(
+        bx.SolveError, r"no action is feasible at z = 0.8, w = 0.5 in period 1 \(2 of 10 states\).*c in \[0.6, 0.5\]", m
+    )
+    assert bx.solve(m, {}, BACKWARD, throw=False).result.name == "infeasible"
+    m = model(constraints={"thrift": lambda c, w: c < 0.05 * w})
+    refused(bx.SolveError, "no action is feasible at z = 0.8, w = 0.5 in period 2.*constraints: thrift", m)
+
+
+@pytest.mark.parametrize("maximiser", [bx.maximise.Enumerate(grid={"c": 5}), bx.maximise.Newton()])
+def test_a_reward_that_is_no_number(maximiser):
+    solver = bx.solvers.BackwardInduction(grid={"w": 5}, maximiser=maximiser)
+    m = model(reward=lambda c, w: jnp.log(c) + jnp.sqrt(w - 1.0))
+    refused(bx.SolveError, r"reward gives NaN at z = 0.8, w = 0.5 in period 2 \(2 of 10 states\)", m, solver=solver)
+    assert bx.solve(m, {}, solver, throw=False).result.name == "nonfinite"
+
+
+def test_a_transition_that_is_no_number():
+    m = model(transitions={"w": lambda w, c, z: jnp.sqrt(w - c - 0.2) + z})
+    refused(bx.SolveError, r"transitions\['w'\] gives NaN at z = 0.8, w = 0.5 in period 2.*with c = 0", m)
+
+
+def test_a_function_on_the_way_to_the_reward_is_named():
+    m = model(functions={"habit": lambda w: 1.0 / (w - 0.5)}, reward=lambda c, habit: jnp.log(c) + habit)
+    refused(bx.SolveError, r"functions\['habit'\] gives infinity at z = 0.8, w = 0.5", m)
+
+
+def test_a_terminal_value_that_is_no_number():
+    m = model(terminal=lambda w: jnp.log(w - 1.0))
+    refused(bx.SolveError, r"terminal gives NaN at z = 0.8, w = 0.5.*\(2 of 10 states\)", m)
+
+
+def test_a_value_that_diverges():
+    m = model(horizon=np.inf, discount=lambda z: 1.2 * z)
+    found = bx.solve(m, {}, VALUE, throw=False)
+    assert found.result.name in ("nonfinite", "max_steps_reached")
+
+
+# -- parameters
+
+
+def test_rows_that_do_not_sum_to_one():
+    bad = [[0.5, 0.5], [0.3, 0.69]]
+    m = model(states={"z": bx.MarkovChain([0.8, 1.2], "P")})
+    refused(bx.ParameterError, "'P'.*sums to 0.99 in row 1", m, {"P": bad})
+    refused(bx.ParameterError, "negative|-0.1", m, {"P": [[1.1, -0.1], [0.5, 0.5]]})
+    published = model(states={"z": bx.MarkovChain([0.8, 1.2], "P", row_tolerance=0.02)})
+    found = bx.solve(published, {"P": bad}, BACKWARD)
+    # used as they are: the weights of the second row are .3 and .69
+    last = np.asarray(found.values.levels[2])
+    assert np.isfinite(last).all()
+    computed = model(states={"z": bx.MarkovChain([0.8, 1.2], lambda p: jnp.array([[p, 1 - p], [0.5, 0.4]]))})
+    refused(bx.ParameterError, "row 1 of the transition of 'z' sums to 0.9.*row_tolerance=0.1", computed, {"p": 0.3})
+
+
+def test_rows_that_are_wrong_in_one_period_only():
+    broken = lambda period: jnp.where(period == 1, 0.9, 1.0) * jnp.full((2, 2), 0.5)  # noqa: E731
+    m = model(states={"z": bx.MarkovChain([0.8, 1.2], broken)})
+    refused(bx.ParameterError, "row 0 of the transition of 'z' sums to 0.9 in period 1", m)
+
+
+def test_discounts():
+    refused(
+        bx.ParameterError,
+        "discount is 1 and the horizon is infinite",
+        model(horizon=np.inf, discount="b"),
+        {"b": 1.0},
+        VALUE,
+    )
+    refused(
+        bx.ParameterError,
+        "discount is 1.05.*below one",
+        model(horizon=np.inf, discount=lambda b: b + 0.1),
+        {"b": 0.95},
+        VALUE,
+    )
+    with pytest.raises(bx.ModelError, match="discount is 1 and the horizon is infinite"):
+        model(horizon=np.inf, discount=1.0)
+    refused(bx.ParameterError, "discount is -0.5; it must not be negative", model(discount="b"), {"b": -0.5})
+    assert bx.solve(model(discount=1.1), {}, BACKWARD).result.name == "successful"
+
+
+def test_bounds_and_scales_of_states():
+    refused(
+        bx.ParameterError, "'w' runs from 3.* to 2", model(states={"w": bx.Continuous("a", "b")}), {"a": 3.0, "b": 2.0}
+    )
+    log = bx.solvers.BackwardInduction(grid={"w": bx.grids.Scaled(5, bx.scales.log)})
+    zero = model(states={"w": bx.Continuous(0.0, 4.0)}, actions={"c": bx.Continuous(0.0, "w")})
+    refused(bx.ParameterError, "'w' starts at 0.*logarithm.*asinh", zero, solver=log)
+    given = bx.solvers.BackwardInduction(grid={"w": bx.grids.Given((0.0, 1.0, 4.0), bx.scales.log)})
+    refused(bx.ParameterError, "'w' starts at 0.*logarithm", zero, solver=given)
+    power = bx.solvers.BackwardInduction(grid={"w": bx.grids.Scaled(5, bx.scales.power)})
+    below = model(states={"w": bx.Continuous(-1.0, 4.0)}, actions={"c": bx.Continuous(0.1, 0.2)})
+    refused(bx.ParameterError, "'w' starts at -1.*power", below, solver=power)
+    refused(bx.ParameterError, "rho = 1.*rho", model(states={"z": bx.AR1("rho", 0.1)}), {"rho": 1.0})
+
+
+def test_parameters_by_name():
+    m = model(discount="patience")
+    refused(bx.ParameterError, "missing parameters: 'patience'", m)
+    refused(bx.ParameterError, "'patiense'.*Did you mean 'patience'", m, {"patience": 0.9, "patiense": 0.9})
+    refused(bx.ParameterError, "'patience' contains NaN", m, {"patience": np.nan})
+
+
+# -- options
+
+
+def test_grids():
+    for count in (1, 0, -3):
+        refused(
+            bx.ModelError,
+            f"grid of 'w' has {count} nodes; its interpolant needs at least 2",
+            model(),
+            solver=bx.solvers.BackwardInduction(grid={"w": count}),
+        )
+    refused(
+        bx.ModelError,
+        "grid: state 'ww' is unknown. Did you mean 'w'",
+        model(),
+        solver=bx.solvers.BackwardInduction(grid={"ww": 5}),
+    )
+    refused(
+        bx.ModelError,
+        "state 'z' is discrete and has exactly its categories",
+        model(),
+        solver=bx.solvers.BackwardInduction(grid={"z": 5}),
+    )
+    refused(
+        bx.ModelError,
+        "AR1 state 'z' has 1 node",
+        model(states={"z": bx.AR1(0.5, 0.1)}),
+        solver=bx.solvers.BackwardInduction(grid={"z": 1}),
+    )
+
+
+def test_a_grid_beyond_memory(monkeypatch):
+    monkeypatch.setattr(checks, "_physical_memory", lambda: 2**20)
+    solver = bx.solvers.BackwardInduction(grid={"w": 10**6}, interpolant=bx.interpolants.Linear())
+    # 2 x a million nodes x 4 periods x 8 bytes
+    refused(bx.ModelError, r"2 x 1000000 = 2e\+06 nodes.*6.4e\+07 bytes.*ILQG.*PolicyGradient", model(), solver=solver)
+
+
+def test_quadrature():
+    m = model(shocks={"e": bx.shocks.Normal()}, transitions={"w": lambda w, c, e: w - c + 1 + 0.1 * e})
+    for given, message in [
+        ({"eps": 3}, "quadrature: shock 'eps' is unknown"),
+        ({"e": 0}, "shock 'e' has 0 nodes"),
+        ({"e": "many"}, "quadrature 'many' is neither"),
+        ({"e": bx.quadrature.GaussLegendre(3)}, "rule for uniform shocks"),
+    ]:
+        refused(bx.ModelError, message, m, solver=bx.solvers.BackwardInduction(grid={"w": 5}, quadrature=given))
+
+
+def test_misspelt_and_wrong_options():
+    with pytest.raises(TypeError, match="gird"):
+        bx.solvers.ValueIteration(gird={"w": 5})
+    refused(bx.ModelError, "BackwardInduction starts from the last period.*PolicyIteration", model(horizon=np.inf))
+    refused(bx.ModelError, "ValueIteration.*horizon is finite.*BackwardInduction", model(), solver=VALUE)
+    refused(bx.ModelError, "PolicyIteration.*horizon is finite", model(), solver=bx.solvers.PolicyIteration())
+    m = model(constraints={"thrift": lambda c, w: c < w})
+    refused(
+        bx.ModelError,
+        "Newton cannot honour.*thrift.*bound of the action",
+        m,
+        solver=bx.solvers.BackwardInduction(maximiser=bx.maximise.Newton()),
+    )
+    bx.solve(m, {}, BACKWARD)  # and enumeration masks
+
+
+def test_terminal_solutions():
+    m = model(terminal=lambda w: w)
+    last = bx.solve(m, {}, BACKWARD)
+    refused(bx.ModelError, "terminal value of its own", m, terminal=last)
+    other = bx.Model(states={"k": bx.Discrete(2)}, transitions={"k": bx.fixed}, reward=lambda k: 1.0 * k, discount=0.5)
+    refused(bx.ModelError, "state of the terminal solution 'k' is unknown", model(), terminal=bx.solve(other, {}))
+
+
+# -- what can be stated and not yet solved
+
+
+def test_models_that_this_version_does_not_solve():
+    regimes = bx.Model(
+        regimes={"a": bx.Regime(next_regime=lambda: {"b": 1.0}), "b": bx.Terminal(value=lambda w: w)},
+        states={"w": bx.Continuous(0.0, 1.0)},
+        transitions={"w": bx.fixed},
+        reward=lambda w: w,
+        discount=0.9,
+        horizon=2,
+    )
+    refused(bx.ModelError, "regimes 'a', 'b'.*cannot be solved", regimes)
+    refused(bx.ModelError, "preferences .*expected utility", model(preferences=bx.EpsteinZin(2.0, 0.5)))
+    taste = model(actions={"work": bx.Discrete(2)}, taste_shocks=bx.ExtremeValue(0.1, over=("work",)))
+    refused(bx.ModelError, "taste shocks.*without taste shocks", taste)
+    diffusion = bx.DiffusionModel(
+        states={"k": bx.Continuous(0.2, 5.0)},
+        actions={"i": bx.Continuous()},
+        policy={"i": lambda marginal_k: marginal_k},
+        reward=lambda k, i: k - i**2,
+        drift={"k": lambda i: i},
+        discount=0.05,
+        boundary={"k": bx.Reflecting()},
+    )
+    conditions = bx.Conditions(
+        states={"k": bx.Continuous(0.2, 5.0)},
+        unknowns={"c": bx.Continuous(0.0, 1.0)},
+        transitions={"k": lambda k, c: k - c},
+        equations={"euler": lambda c, next_c: c - next_c},
+    )
+    for statement, name in ((diffusion, "DiffusionModel"), (conditions, "Conditions")):
+        refused(bx.ModelError, f"a {name} can be stated and printed.*does not solve it", statement)
+        refused(bx.ModelError, f"a {name} can be stated and printed", statement, solver=None, horizon=3)
+    refused(bx.ModelError, "solve takes a bx.Model, not 'merton'", "merton")
+    refused(bx.ModelError, "solver is 'best'; give one of bx.solvers", model(), solver="best")

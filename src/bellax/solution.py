@@ -174,7 +174,11 @@ class Solution(eqx.Module):
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
-        return jax.tree.map(jnp.asarray, answer)
+        answer = jax.tree.map(jnp.asarray, answer)
+        # under a transformation nothing has raised: of a failed solve a value is NaN even where no action is feasible
+        failed = self.code != int(Result.successful)
+        hidden = isinstance(self.code, jax.core.Tracer) and what != "policy"
+        return jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf), answer) if hidden else answer
 
 
 def _batch(count: int) -> int:

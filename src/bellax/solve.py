@@ -57,6 +57,7 @@ def solve(
         ParameterError: if the parameters do not fit.
         SolveError: if the solve fails; the message says where.
     """
+    _check_solvable(model)
     if horizon is not None:
         model = _with_horizon(model, horizon)
     if solver is None:

@@ -26,9 +26,13 @@ def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
         found = step(setting.maximiser, objective, mesh, setting.memory)
         return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0
 
-    compiled = jax.jit(solve)
-    if not finite:
+    if finite:
+        found = _bad_end(setting, arguments, np.asarray(values.levels[-1]))
+        if found is not None:
+            return found
+    else:
         values = setting.zero(arguments)
+    compiled = jax.jit(solve)
     for period in periods:
         levels, feasible = (np.asarray(x) for x in compiled(arguments, values, jnp.asarray(period)))
         when = f" in period {period}" if finite else ""
@@ -41,6 +45,22 @@ def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
                 count = f"{int(bad.sum())} of {bad.size} states"
                 return why(setting, objective, mesh, node, f"{state}{when} ({count})")
     return "the value is not a number after many steps: it diverges. Is the discount below one, is the reward bounded?"
+
+
+def _bad_end(setting: Setting, arguments: Arguments, levels: np.ndarray) -> str | None:
+    """What is wrong with V after the last decision, if anything."""
+    bad = np.isnan(levels) | (levels == np.inf)
+    if not bad.any():
+        return None
+    place = np.unravel_index(int(bad.argmax()), bad.shape)
+    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
+    node = _node(mesh, place)
+    state = _described(setting, mesh.point(node.codes, node.coordinates))
+    what = "NaN" if np.isnan(levels[place]) else "infinity"
+    return (
+        f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root of "
+        "a negative number, or a division by zero. Move the bounds of the state away from there."
+    )
 
 
 def _node(mesh: Mesh, place: tuple[Any, ...]) -> Node:

@@ -20,7 +20,7 @@ from bellax.bellman.maximum import Maximiser, Optimum, best_combination, maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import implicit
 from bellax.bellman.objective import Decision, Objective, as_float, combinations
-from bellax.numerics.interpolate import Hermite, is_barrier
+from bellax.numerics.interpolate import Hermite, diverged, is_barrier
 from bellax.numerics.scalar import where
 
 _PLANES = 4  # arrays of the size of a plane of candidates that live at once
@@ -129,7 +129,7 @@ def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slo
     level, steep = value_and_slopes(value, node.coordinates, slopes)
     stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum)
     feasible = optimum.feasible | stop
-    faults = [~feasible, jnp.isnan(level) | (level == jnp.inf), (level == -jnp.inf) & feasible]
+    faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
     tally = jnp.stack([optimum.evaluations, *(fault.astype(level.dtype) for fault in faults)])
     return Step(Value(level, steep), optimum.decision, stop, tally)
 

@@ -7,8 +7,8 @@ With V_T(w) = a_T w^(1-gamma) / (1-gamma) the value keeps this form, V_t(w) = a_
     a_t = s_t^(-gamma),    c / w = s_t = 1 / (1 + (M a_{t+1})^(1/gamma)),    M = beta E exp((1-gamma) (mu + sigma z)).
 
 Wealth is measured by -w^-2: for gamma = 3 that is where V is a straight line, and no error of interpolation is left,
-as with log wealth for log utility. For another gamma it is a good coordinate, not an exact one. V is huge where wealth
-is least, and rounding there is felt where wealth is large: 1e-9 of V at 100.
+as with log wealth for log utility. It is made for this gamma: for another one give grid= a logarithmic scale and a
+thousand nodes. V is huge where wealth is least, and rounding there is felt where wealth is large: 1e-9 of V at 100.
 
 Calibration: gamma = 3, beta = .96, mu = .04, sigma = .15 a year, a_T = 1: the bequest is worth a year's consumption.
 Source: Samuelson (1969), Merton (1969): see `bellax.models.merton`.

@@ -37,6 +37,11 @@ def is_barrier(value: Float[Array, "..."]) -> Any:
     return value < (-1e100 if value.dtype == jnp.float64 else -1e12)
 
 
+def diverged(value: Float[Array, "..."]) -> Any:
+    """True of a finite number that only a value without bound reaches, before it is taken for the barrier."""
+    return jnp.isfinite(value) & (jnp.abs(value) > (1e75 if value.dtype == jnp.float64 else 1e10))
+
+
 @dataclass(frozen=True)
 class Linear:
     """Multilinear interpolation in the coordinates of the scales.

@@ -10,7 +10,7 @@ import bellax as bx
 from bellax.bellman import checks
 
 UNTYPED = inspect.unwrap(bx.solve)
-"""`solve` without the types that the tests check, which users do not have checked."""
+"""`solve` without the types that the tests check and a user's run does not."""
 
 EVEN = [[0.5, 0.5], [0.5, 0.5]]
 
@@ -251,9 +251,11 @@ def test_models_that_this_version_does_not_solve():
         transitions={"k": lambda k, c: k - c},
         equations={"euler": lambda c, next_c: c - next_c},
     )
-    for statement, name in ((diffusion, "DiffusionModel"), (conditions, "Conditions"), ("merton", "bx.Model, not 'merton'")):
+    for statement, name in (
+        (diffusion, "DiffusionModel"),
+        (conditions, "Conditions"),
+        ("merton", "bx.Model, not 'merton'"),
+    ):
         for options in ({}, {"horizon": 3}):
             with pytest.raises(bx.ModelError, match=name):
                 UNTYPED(statement, {}, **options)
-    with pytest.raises(bx.ModelError, match="solver is 'best'; give one of bx.solvers"):
-        UNTYPED(model(), {}, "best")

@@ -46,6 +46,9 @@ class Result(enum.IntEnum):
     infeasible = 2
     nonfinite = 3
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Solution(eqx.Module):
     """Value and policy of a model, and how they were found.
@@ -170,7 +173,12 @@ class Solution(eqx.Module):
             arrays = {name: _padded(array, _batch(count)) for name, array in arrays.items()}
         little = known and _batch(count) * setting.maximiser.cells(setting.plan) <= LITTLE
         compiled = program(setting, (build.__name__, little), lambda: jax.jit(build(setting), **quickly(little)))
-        answer = compiled(self.arguments, self.values, np.asarray(period, np.int32), arrays)[what]
+        answer = compiled(
+            self.arguments,
+            self.values,
+            jnp.asarray(period, jnp.int32) if not concrete(period) else np.asarray(period, np.int32),
+            arrays,
+        )[what]
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.continuation import Value
@@ -186,6 +187,10 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
         raise ModelError(
             "the model has a terminal value of its own; solve without terminal=, or remove it from the model."
         )
+    if not setting.model.clock.finite:
+        raise ModelError("terminal= is the value after the last decision; the horizon is infinite: give horizon= too.")
+    if not _traced(terminal.code) and np.any(np.asarray(terminal.code) != int(Result.successful)):
+        raise ModelError(f"the terminal solution ended as {terminal.result!r}; its value is none to go on from.")
     check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
     name = ("final", terminal.setting)
     if name not in setting.programs:

@@ -58,8 +58,8 @@ def _bad_end(setting: Setting, arguments: Arguments, levels: np.ndarray) -> str 
     state = _described(setting, mesh.point(node.codes, node.coordinates))
     what = "NaN" if np.isnan(levels[place]) else "infinity"
     return (
-        f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root of "
-        "a negative number, or a division by zero. Move the bounds of the state away from there."
+        f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root "
+        "of a negative number, or a division by zero. Move the bounds of the state away from there."
     )
 
 

@@ -89,6 +89,8 @@ def _table(setting: Setting, environment: dict[str, Array]) -> Array | None:
     plan = setting.plan
     order = (*plan.dotted, *plan.choices)
     law = plan.graph.regime.transitions.get(plan.dotted[0]) if plan.dotted else None
+    if not {"slot:reward", "slot:discount"} <= set(plan.known):
+        return None  # they see what is random, so that Q is no plain product with the table
     if not (isinstance(law, Markov) and law.over and len(plan.states) == 1 and set(law.over) <= set(order)):
         return None
     table = setting.plan.graph.compose([table_node(plan.dotted[0])])(**environment)[table_node(plan.dotted[0])]

@@ -35,6 +35,7 @@ class Optimum(NamedTuple):
         value: Q of the decision; minus infinity where nothing is feasible.
         decision: the combination and u.
         choice_values: Q of the best continuous actions of every combination, shape (k,).
+        shares: the best continuous actions of every combination, shape (k, m).
         feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.
         evaluations: how many Q were evaluated.
     """
@@ -42,6 +43,7 @@ class Optimum(NamedTuple):
     value: Float[Array, ""]
     decision: Decision
     choice_values: Float[Array, "k"]
+    shares: Float[Array, "k m"]
     feasible: Bool[Array, ""]
     evaluations: Float[Array, ""]
 
@@ -73,7 +75,7 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
     if count == 1:
         only = jnp.zeros((), jnp.int32)
         value, u, evaluations = maximiser.best(objective, point, only)
-        return Optimum(value, Decision(only, u), value[None], value != -jnp.inf, evaluations)
+        return Optimum(value, Decision(only, u), value[None], u[None], value != -jnp.inf, evaluations)
     return best_combination(jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32)))
 
 
@@ -85,6 +87,7 @@ def best_combination(found: Best) -> Optimum:
         value=value,
         decision=Decision(place, take(found.u, place)),
         choice_values=found.value,
+        shares=found.u,
         feasible=value != -jnp.inf,
         evaluations=jnp.sum(found.evaluations),
     )

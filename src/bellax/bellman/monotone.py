@@ -7,7 +7,6 @@ candidates as there are, plus one a state: n log n in all instead of n^2. They a
 Source: Gordon & Qiu (2018), A divide and conquer algorithm for exploiting policy function monotonicity.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -58,7 +57,7 @@ def search(
         return guarded(objective, point, Decision(combination, nodes[candidate][None]), absolute)
 
     pairs = jax.vmap(value)
-    strides = max(1, math.ceil(math.log2(max(size - 1, 1))))
+    strides = max(1, (size - 1).bit_length())  # the first stride reaches the last state
     most = (size + 1) // 2  # states of the last level
 
     def level(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -19,6 +19,7 @@ from bellax.bellman.continuation import Continuation
 from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
+from bellax.errors import ModelError
 from bellax.model.shocks import Distribution
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
@@ -110,7 +111,10 @@ class Objective(eqx.Module):
     def feasible(self, point: Point, actions: Mapping[str, Array]) -> Bool[Array, ""]:
         """Whether every constraint holds."""
         holds = jnp.ones((), bool)
-        for value in self.plan.evaluate_constraints(**self.environment, **point.values, **actions).values():
+        for node, value in self.plan.evaluate_constraints(**self.environment, **point.values, **actions).items():
+            if jnp.asarray(value).dtype != bool:
+                label = self.plan.graph.slots[node].quantity.label
+                raise ModelError(f"{label} gives a number; a constraint gives True or False: write a comparison.")
             holds = holds & jnp.all(jnp.asarray(value))
         return holds
 

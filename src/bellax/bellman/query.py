@@ -10,9 +10,9 @@ from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Objective, as_float
+from bellax.bellman.objective import Decision, Objective, as_float
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import decided, optimum_at, stopping
+from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
 from bellax.model.spaces import Discrete, MarkovChain, categories
 from bellax.numerics.interpolate import is_barrier
@@ -63,7 +63,10 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     point = today.locate(states)
     optimum = optimum_at(setting.maximiser, objective, point)
     actions, _ = objective.actions(point, optimum.decision)
-    values = jnp.where(is_barrier(optimum.choice_values), -jnp.inf, optimum.choice_values)
+    codes = jnp.arange(optimum.choice_values.shape[0], dtype=jnp.int32)
+    worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
+    values = worth(optimum.choice_values, optimum.shares, codes)
+    values = jnp.where(is_barrier(values), -jnp.inf, values)
     return Chosen(decided(objective, point, optimum), actions, stopping(objective, point, optimum), values)
 
 

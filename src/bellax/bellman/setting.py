@@ -24,10 +24,12 @@ from bellax.bellman.options import (
 )
 from bellax.bellman.plan import Plan
 from bellax.bellman.sweep import differentiable, over_mesh, value_and_slopes
+from bellax.errors import ModelError
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
 from bellax.model.shocks import Categorical
+from bellax.model.spaces import AR1
 from bellax.numerics.interpolate import Hermite
 from bellax.numerics.rules import Nodes
 
@@ -71,7 +73,22 @@ class Setting:
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        return {**self._literals, **self.model.parameters(params)}
+        arguments = {**self._literals, **self.model.parameters(params)}
+        for name in self.plan.processes:
+            if isinstance(self.plan.states[name], AR1):
+                self._check_stationary(name, arguments)
+        return arguments
+
+    def _check_stationary(self, name: str, arguments: Arguments) -> None:
+        """An AR1 whose law moves with time has no chain here: each would be the stationary one of its period."""
+        graph = self.plan.graph
+        for node in self.plan.process_nodes(name):
+            reached = graph.reach(node) | {node}
+            if reached & {"period", "age"} or any(isinstance(arguments.get(leaf), ByPeriod) for leaf in reached):
+                raise ModelError(
+                    f"{graph.slots[node].quantity.label} moves with the period. The chains of this version are those "
+                    "of a stationary AR1; give a MarkovChain with a transition by period instead."
+                )
 
     @cached_property
     def _literals(self) -> Arguments:

@@ -198,7 +198,7 @@ def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
-        value = where(payoff >= value, payoff, value)
+        value = where((payoff >= value) | jnp.isnan(payoff), payoff, value)
     return where(is_barrier(value), -jnp.inf, value)
 
 

@@ -23,8 +23,12 @@ from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
+from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.solvers.common import Report, Run, Solver, faulty, latest, outcome, stats, tallied, tell
 from bellax.solvers.value_iteration import bellman, changed, check_stationary
+
+_PATIENCE = 10  # improvements that may be slow before they count as going round in circles
+_CONTRACTIONS = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,8 @@ class PolicyIteration(Solver):
     Args:
         evaluation_steps: steps of evaluation after each improvement; None solves the linear system exactly.
         tolerance: on the largest change of V by an improvement, divided by the largest |V| where that exceeds one.
-        max_steps: improvements at most.
+        max_steps: improvements at most. Where they stop making progress, Bellman steps without evaluation follow, which
+            always contract; up to 5,000 of them.
     Raises:
         ModelError: for a finite horizon.
     """
@@ -60,16 +65,20 @@ class PolicyIteration(Solver):
             found, frozen = improve(setting.maximiser, objective, mesh, setting.memory, optima)
             change = changed(found.value.levels, state.value.levels)
             tell(report, state.steps + 1, change)
-            finished = change <= self.tolerance
-            value = lax.cond(finished, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value))
-            return _State(value, change, state.steps + 1, latest(state.tally, tallied(found)))
+            # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
+            stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.5 * state.change))
+            plain = (change <= self.tolerance) | stalled
+            value = lax.cond(plain, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value))
+            return _State(value, change, state.steps + 1, stalled, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
-            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
+            most = jnp.where(state.stalled, self.max_steps + _CONTRACTIONS, self.max_steps)
+            return (state.change <= self.tolerance) | (state.steps >= most) | faulty(state.tally)
 
         if known is not None and final is None:
             first = known.first(first)
-        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY)))
+        none = jnp.zeros((), bool)
+        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), none, jnp.zeros(len(TALLY)))
         last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
@@ -84,7 +93,16 @@ class PolicyIteration(Solver):
             objective = setting.objective(environment, mesh.processes, value, mesh)
             return follow(frozen, objective, mesh, setting.memory)
 
-        constant, linear = jax.linearize(operator, jax.tree.map(jnp.zeros_like, start))
+        constant, moved = jax.linearize(operator, jax.tree.map(jnp.zeros_like, start))
+        # a node at minus infinity stays there, as the barrier that stands for it
+        lost = start.levels == -jnp.inf
+        low = barrier(start.levels.dtype)
+        constant = _held(constant, lost, low)
+        start = _held(start, lost, low)
+        found = self._followed(constant, lambda x: _held(moved(x), lost, 0.0), start)
+        return Value(jnp.where(is_barrier(found.levels), -jnp.inf, found.levels), found.slopes)
+
+    def _followed(self, constant: Value, linear: Callable[[Value], Value], start: Value) -> Value:
         if self.evaluation_steps is None:
             return _solved(linear, constant)
         advance = lambda x: jax.tree.map(jnp.add, constant, linear(x))  # noqa: E731
@@ -96,7 +114,13 @@ class _State(NamedTuple):
     value: Value
     change: Array
     steps: Array
+    stalled: Array
     tally: Array
+
+
+def _held(value: Value, where: Array, level: float) -> Value:
+    """V with some nodes at a given level, flat there."""
+    return Value(jnp.where(where, level, value.levels), tuple(jnp.where(where, 0.0, slope) for slope in value.slopes))
 
 
 def _levelled(linear: Callable[[Value], Value], before: Value, after: Value) -> Value:

@@ -107,11 +107,9 @@ def _held(x: Array, cause: Any) -> Array:
 @_held.defjvp
 def _refuse(primals: tuple, tangents: tuple) -> tuple:
     raise ModelError(
-        "this policy has no derivative: it was tabulated, or Enumerate chose it among finitely many candidates. Ask "
-        "the "
+        "Enumerate chose this policy among finitely many candidates, or it was tabulated: it has no derivative. Ask the "
         "Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). The "
-        "value "
-        "can be differentiated as it is."
+        "value can be differentiated as it is."
     )
 
 

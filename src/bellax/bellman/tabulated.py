@@ -54,7 +54,8 @@ class Tabulated(eqx.Module):
         setting = self.setting
 
         def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
-            chosen = jax.vmap(Tabulated(arguments, *tables, setting).rule(period))(arrays)
+            u, values, payoff, final = tables
+            chosen = jax.vmap(Tabulated(arguments, u, values, payoff, final, setting).rule(period))(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             return chosen.actions | stop
 

@@ -90,8 +90,8 @@ def _going_on(price: Any, given: dict[str, Any], dates: int) -> np.ndarray:
 
 def reference(given: dict[str, Any], log_price: Any) -> dict[str, Any]:
     """Value of the put with the same dates, by panels of Gauss-Legendre nodes."""
-    names = ("strike", "rate", "volatility", "years")
-    return {"value": bermudan_put(np.exp(log_price), *(float(given[name]) for name in names), model.clock.count)}
+    strike, rate, volatility, years = (float(given[name]) for name in ("strike", "rate", "volatility", "years"))
+    return {"value": bermudan_put(np.exp(log_price), strike, rate, volatility, years, model.clock.count)}
 
 
 def checks() -> list[Check]:

@@ -93,12 +93,13 @@ class PolicyIteration(Solver):
             objective = setting.objective(environment, mesh.processes, value, mesh)
             return follow(frozen, objective, mesh, setting.memory)
 
-        constant, moved = jax.linearize(operator, jax.tree.map(jnp.zeros_like, start))
         # a node at minus infinity stays there, as the barrier that stands for it
         lost = start.levels == -jnp.inf
         low = barrier(start.levels.dtype)
-        constant = _held(constant, lost, low)
         start = _held(start, lost, low)
+        # at V itself: which slopes are limited depends on V, and to that extent L does, too
+        reached, moved = jax.linearize(operator, start)
+        constant = _held(jax.tree.map(jnp.subtract, reached, moved(start)), lost, low)
         found = self._followed(constant, lambda x: _held(moved(x), lost, 0.0), start)
         return Value(jnp.where(is_barrier(found.levels), -jnp.inf, found.levels), found.slopes)
 

@@ -108,8 +108,8 @@ def _held(x: Array, cause: Any) -> Array:
 def _refuse(primals: tuple, tangents: tuple) -> tuple:
     raise ModelError(
         "Enumerate chose this policy among finitely many candidates, or it was tabulated: it has no derivative. Ask "
-        "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). The "
-        "value can be differentiated as it is."
+        "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). "
+        "The value can be differentiated as it is."
     )
 
 

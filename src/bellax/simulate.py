@@ -6,7 +6,7 @@ differences between parameters are free of noise, and derivatives of a simulated
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import jax
@@ -15,10 +15,10 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.draws import Laws, drawn, stationary
-from bellax.bellman.objective import combinations
+from bellax.bellman.maximum import cells
 from bellax.bellman.query import LITTLE, concrete, ending, program, quickly, undifferentiable
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import differentiable, over_batch
+from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated
 from bellax.errors import ModelError, ParameterError
 from bellax.panel import Panel
@@ -56,13 +56,19 @@ def simulate(
     setting = solution.setting
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents)
-    policy = replace(solution, stats={}) if isinstance(solution, Solution) else solution
+    kind, tables = type(solution), _tables(solution)
     key = jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
-    known = all(concrete(leaf) for leaf in jax.tree.leaves((policy, given, key)))
-    little = known and agents * setting.maximiser.cells(setting.plan) <= LITTLE
-    name = ("simulate", count, little)
-    compiled = program(setting, name, lambda: jax.jit(_program(setting, count), **quickly(little)))
-    return compiled(policy, given, jnp.arange(agents, dtype=jnp.int32), key)
+    known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
+    little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
+    name = ("simulate", kind, count, little)
+    compiled = program(setting, name, lambda: jax.jit(_program(setting, kind, count), **quickly(little)))
+    return Panel(**compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key), setting=setting)
+
+
+def _tables(policy: Solution | Tabulated) -> dict[str, Any]:
+    """The arrays of a policy by field: without the setting, which jax would keep with the types of a program."""
+    policy = replace(policy, stats={}) if isinstance(policy, Solution) else policy
+    return {f.name: getattr(policy, f.name) for f in fields(policy) if f.name != "setting"}
 
 
 def _periods(setting: Setting, periods: int | None) -> int:
@@ -78,13 +84,14 @@ def _periods(setting: Setting, periods: int | None) -> int:
     return int(periods)
 
 
-def _program(setting: Setting, count: int) -> Callable[..., Panel]:
+def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> Callable[..., dict[str, Any]]:
     """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
     clock = setting.model.clock
     at_end = clock.finite and count == clock.count
     length = len(drawn(setting.plan))
 
-    def run(policy: Any, given: States, agents: Array, key: Array) -> Panel:
+    def run(tables: dict[str, Any], given: States, agents: Array, key: Array) -> dict[str, Any]:
+        policy = kind(**tables, setting=setting)
         keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
         states = _first(setting, policy.arguments, given, keys)
 
@@ -102,7 +109,7 @@ def _program(setting: Setting, count: int) -> Callable[..., Panel]:
         else:
             last, value = jax.tree.map(lambda leaf: leaf[count], (records["states"], records["value"]))
         records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
-        return Panel(**records, final=last, final_value=value, setting=setting)
+        return {**records, "final": last, "final_value": value}
 
     return run
 
@@ -128,7 +135,7 @@ def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> Stat
 def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     rule, laws = policy.rule(period), Laws(setting, policy.arguments, period)
-    smooth = isinstance(policy, Solution) and differentiable(setting.maximiser)
+    smooth = isinstance(policy, Solution) and setting.maximiser.smooth
 
     def live(states: States, active: Array, key: Array) -> Any:
         chosen = rule(states)
@@ -153,9 +160,8 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
 
 def _over_agents(setting: Setting, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
     """`live` for every agent, in chunks that fit in memory."""
-
-    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
-    return over_batch(lambda agent: live(*agent), (states, active, keys), cells, setting.memory)
+    each = cells(setting.maximiser, setting.plan)
+    return over_batch(lambda agent: live(*agent), (states, active, keys), each, setting.memory)
 
 
 def _masked(active: Array, leaf: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import (
     LITTLE,
@@ -33,8 +34,9 @@ from bellax.bellman.query import (
 )
 from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import differentiable, over_batch
+from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated, tabulated
+from bellax.errors import ModelError
 from bellax.numerics import archive
 
 
@@ -110,6 +112,12 @@ class Solution(eqx.Module):
         period = check_period(self.model, period, age, last=True)
         if concrete(period) and self.model.clock.finite and int(period) == self.model.clock.count:
             return self._ask("terminal", period, states)
+        if not concrete(period):
+            count = self.model.clock.count
+            found = jnp.where(
+                period == count, self._ask("terminal", period, states), self._ask("value", period, states)
+            )
+            return jnp.where((period >= 0) & (period <= count), found, jnp.nan)
         return self._ask("value", period, states)
 
     def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
@@ -122,7 +130,7 @@ class Solution(eqx.Module):
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
         chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
-        if not differentiable(self.setting.maximiser) and self.setting.plan.controls:
+        if not self.setting.maximiser.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
 
@@ -164,6 +172,11 @@ class Solution(eqx.Module):
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
+        if self.code.ndim:
+            raise ModelError(
+                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
+                "jax.vmap(lambda solution: solution.value(...))(solutions)."
+            )
         arrays, shape = flattened(self.setting, states)
         setting = self.setting
         build = _final if what == "terminal" else _answers
@@ -171,7 +184,7 @@ class Solution(eqx.Module):
         known = all(concrete(leaf) for leaf in jax.tree.leaves((arrays, self.arguments, self.values, period)))
         if count and known:
             arrays = {name: _padded(array, _batch(count)) for name, array in arrays.items()}
-        little = known and _batch(count) * setting.maximiser.cells(setting.plan) <= LITTLE
+        little = known and _batch(count) * cells(setting.maximiser, setting.plan) <= LITTLE
         compiled = program(setting, (build.__name__, little), lambda: jax.jit(build(setting), **quickly(little)))
         answer = compiled(
             self.arguments,
@@ -219,7 +232,7 @@ def _answers(setting: Setting) -> Program:
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
 
-        return over_batch(at, states, setting.maximiser.cells(setting.plan), setting.memory)
+        return over_batch(at, states, cells(setting.maximiser, setting.plan), setting.memory)
 
     return ask
 

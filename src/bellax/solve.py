@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
+from bellax.bellman.maximum import cells
 from bellax.bellman.options import key
 from bellax.bellman.plan import Plan
 from bellax.bellman.query import choose, problem
@@ -28,6 +30,7 @@ from bellax.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Run, Solver, blanked
 from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.progress import listening, report
 
 _LOG = logging.getLogger("bellax")
 
@@ -52,7 +55,7 @@ def solve(
         horizon: a number of periods to solve a model of infinite horizon for.
         terminal: a solution whose value is the value after the last decision.
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
-        progress: called with the count of steps done and a residual.
+        progress: called with the count of steps done and a residual; what it raises is raised when the solve is over.
     Raises:
         ModelError: if the solver cannot solve such a model.
         ParameterError: if the parameters do not fit.
@@ -70,11 +73,13 @@ def solve(
         check_arguments(setting, arguments)
         check_memory(setting, arguments)
     final = None if terminal is None else _final(setting, arguments, terminal)
+    _check_progress(progress, _traced((arguments, final)))
     started = time.perf_counter()
-    solution = _program(setting, solver, final is not None, progress)(arguments, final)
-    if _traced(solution):
-        return blank(solution)
-    wait(solution)
+    with listening(progress) as ticket:
+        solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket)
+        if _traced(solution):
+            return blank(solution)
+        wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
     seconds = jnp.asarray(time.perf_counter() - started)
@@ -84,11 +89,12 @@ def solve(
 def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
     """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
 
-    It raises nothing after its arguments are checked: a failed solve is NaN with its `result`.
+    Names and shapes of parameters are checked; their numbers (a discount above one, rows of a chain) are not, and a
+    failed solve raises nothing: it is NaN with its `result`.
     """
     setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
-    run = _program(setting, solver or choose_solver(model)[0], False, None)
-    return lambda params: blank(run(setting.arguments(params), None))
+    run = _program(setting, solver or choose_solver(model)[0], False, False)
+    return lambda params: blank(run(setting.arguments(params), None, np.asarray(0)))
 
 
 def _traced(tree: Any) -> bool:
@@ -154,26 +160,29 @@ def _with_horizon(model: Model, horizon: int) -> Model:
     return model.programs[name]
 
 
-def _program(setting: Setting, solver: Solver, given_final: bool, progress: Any) -> Callable[..., Solution]:
-    """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
-    name = ("solve", given_final, progress is not None)
-    listener = setting.programs.setdefault("listener", {})  # of its own: see Setting.detached
-    if progress is not None:
-        listener["progress"] = progress
-    if name not in setting.programs:
-        report = None
-        if progress is not None:
-            report = lambda done, residual: listener["progress"](int(done), float(residual))  # noqa: E731
+def _check_progress(progress: Any, traced: bool) -> None:
+    if progress is None:
+        return
+    if not callable(progress):
+        raise ModelError(f"progress is {progress!r}; give a function of a count of steps and a residual.")
+    if traced:
+        raise ModelError("progress= tells of a solve that runs; under a transformation of jax leave it out.")
 
-        def run(arguments: Arguments, final: Value | None) -> Run:
+
+def _program(setting: Setting, solver: Solver, given_final: bool, told: bool) -> Callable[..., Solution]:
+    """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
+    name = ("solve", given_final, told)
+    if name not in setting.programs:
+
+        def run(arguments: Arguments, final: Value | None, ticket: Array) -> Run:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1
-            return solver.run(setting, arguments, final, report)
+            return solver.run(setting, arguments, final, report(ticket) if told else None)
 
         setting.programs[name] = jax.jit(run)
     compiled = setting.programs[name]
 
-    def solved(arguments: Arguments, final: Value | None) -> Solution:
-        found = compiled(arguments, final)
+    def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray) -> Solution:
+        found = compiled(arguments, final, ticket)
         return Solution(arguments, found.values, found.code, found.stats, setting)
 
     return solved
@@ -207,7 +216,7 @@ def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given:
         value = lambda y: choose(other, objective, today, mesh.point(node.codes, y).values).value  # noqa: E731
         return Value(*value_and_slopes(value, node.coordinates, isinstance(setting.interpolant, Hermite)))
 
-    return over_mesh(at, mesh, other.maximiser.cells(other.plan), setting.memory)
+    return over_mesh(at, mesh, cells(other.maximiser, other.plan), setting.memory)
 
 
 def wait(solution: Solution) -> None:

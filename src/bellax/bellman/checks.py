@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.errors import ModelError, ParameterError
 from bellax.model.quantity import ByPeriod
@@ -34,6 +35,11 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
         for name in setting.plan.processes:
             _check_process(setting, name, numbers, where)
         _check_bounds(setting, numbers, where)
+        for node in _computed(setting.plan):
+            slot = graph.slots[node]
+            wrong = slot.complaint(numbers[node]) if slot.complaint is not None else None
+            if wrong is not None:
+                raise ParameterError(f"{slot.quantity.label}{where} {wrong}")
 
 
 def _checked(setting: Setting) -> list[str]:
@@ -42,7 +48,14 @@ def _checked(setting: Setting) -> list[str]:
     random = plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
     processes = [node for name in plan.processes for node in plan.process_nodes(name)]
     bounds = [f"{side}:{name}" for name in plan.continuous for side in ("lower", "upper")]
-    return [*([] if random else ["slot:discount"]), *processes, *bounds]
+    return [*([] if random else ["slot:discount"]), *processes, *bounds, *_computed(plan)]
+
+
+def _computed(plan: Plan) -> list[str]:
+    """Parameters of shocks that functions compute without a state; what is a number was checked when it was given."""
+    nodes = [node for name in plan.shocks if not plan.moves(name) for node in plan.shock_nodes(name)]
+    quantities = {node: plan.graph.slots[node].quantity for node in nodes}
+    return [node for node, q in quantities.items() if q.function is not None and not q.alias]
 
 
 def _numbers(setting: Setting, arguments: Arguments, nodes: list[str], timed: bool) -> list[dict[str, np.ndarray]]:

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, encode, row_major
+from bellax.bellman.mesh import Mesh, Point, Process, category, row_major
 from bellax.bellman.plan import Plan
+from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolate import Hermite, Interpolant
+from bellax.numerics.scalar import where
 
 
 class Value(eqx.Module):
@@ -53,7 +55,7 @@ class Continuation(eqx.Module):
     plan: Plan = eqx.field(static=True)
 
     def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
-        """E[V] at tomorrow's states.
+        """E[V] at tomorrow's states; NaN where a law gives what is none of its categories.
 
         Args:
             point: today's state.
@@ -63,16 +65,22 @@ class Continuation(eqx.Module):
         base = jnp.zeros((), jnp.int32)
         for name in self.plan.scanned:
             base = base + following[name] * self.strides[name]
+        known = None
         for name in self.plan.discrete:
             if name not in self.plan.markov:
-                base = base + encode(self.discrete[name], following[name]) * self.strides[name]
+                space = self.plan.states[name]
+                assert isinstance(space, Discrete)
+                place, fits = category(space, following[name])
+                base = base + place * self.strides[name]
+                known = fits if known is None else known & fits
         integrated = {name: self.strides[name] for name in self.plan.integrated if name in self.strides}
         for name, stride in integrated.items():
             base = base + point.codes[name] * stride
         numbers = jnp.concatenate([jnp.ravel(following[name]) for name in self.plan.continuous]) if self.lines else ()
         cells = [line.locate(numbers[k]) for k, line in enumerate(self.lines)]
         dotted = list(self.plan.dotted)
-        return mixed(lambda place: self._average(place, cells, weights, dotted), base, integrated, point)
+        found = mixed(lambda place: self._average(place, cells, weights, dotted), base, integrated, point)
+        return found if known is None else where(known, found, jnp.nan)
 
     def _average(
         self, base: Array, cells: Sequence[Any], weights: Mapping[str, Array], dotted: list[str]
@@ -91,11 +99,7 @@ class Continuation(eqx.Module):
 def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpolant: Interpolant) -> Continuation:
     """The continuation from V on tomorrow's mesh and the transitions of today's processes."""
     plan = mesh.plan
-    low = interpolate.barrier(value.levels.dtype)
-    levels = jnp.where(value.levels == -jnp.inf, low, value.levels)
-    tables = [levels]
-    if isinstance(interpolant, Hermite):
-        tables = interpolate.hermite_tables(levels, value.slopes, mesh.lines)
+    tables = _tables(value, mesh, interpolant)
     names = list(mesh.discrete_axes)
     for name in plan.integrated:
         axis, process = names.index(name), today[name]
@@ -124,11 +128,18 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     Args:
         point: a state that `mesh.locate(..., remember=True)` gave.
     """
-    levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
-    tables = [levels]
-    if isinstance(interpolant, Hermite):
-        tables = interpolate.hermite_tables(levels, value.slopes, mesh.lines)
-    table = _flat(tables, interpolant)
+    table = _flat(_tables(value, mesh, interpolant), interpolant)
+    find = lambda place, cells, steps: look_up(table, place, cells, steps, interpolant)  # noqa: E731
+    found = over_cells(mesh, point, find)
+    return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
+
+
+def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
+    """A look-up on today's mesh at a located point, mixed where processes lie between nodes.
+
+    Args:
+        find: of a place in the flat table, the cell on each line and the steps along them.
+    """
     strides, steps = mesh.strides
     numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
     joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
@@ -136,9 +147,15 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     base = jnp.zeros((), jnp.int32)
     for name, stride in strides.items():
         base = base + point.codes[name] * stride
+    return mixed(lambda place: find(place, cells, steps), base, strides, point)
 
-    found = mixed(lambda place: look_up(table, place, cells, steps, interpolant), base, strides, point)
-    return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
+
+def _tables(value: Value, mesh: Mesh, interpolant: Interpolant) -> list[Array]:
+    """The tables that an interpolant reads, in the shape of the mesh: V, a barrier for minus infinity, and slopes."""
+    levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
+    if isinstance(interpolant, Hermite):
+        return interpolate.hermite_tables(levels, value.slopes, mesh.lines)
+    return [levels]
 
 
 def look_up(

@@ -9,11 +9,12 @@ import networkx as nx
 import numpy as np
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Node, step
+from bellax.model.spaces import Discrete
 
 
 def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
@@ -126,7 +127,8 @@ def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict
     nodes, _ = objective.nodes(point)
     leaves = {**objective.environment, **point.values, **actions}
     targets = [n for n in nx.topological_sort(graph._dag) if n in graph.slots]
-    wanted = set(setting.plan.targets) | {m for t in setting.plan.targets for m in graph.reach(t)}
+    roots = [*setting.plan.targets, *(node for name in setting.plan.shocks for node in setting.plan.shock_nodes(name))]
+    wanted = set(roots) | {m for t in roots for m in graph.reach(t)}
     targets = [n for n in targets if n in wanted]
     evaluate = graph.compose(targets)
 
@@ -137,8 +139,33 @@ def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict
 
     found = jax.vmap(at)(nodes)
     for name in targets:
-        value = np.asarray(found[name], float)
-        if np.isnan(value).any() or (value == np.inf).any():
-            what = "NaN" if np.isnan(value).any() else "infinity"
-            return f"{graph.slots[name].quantity.label} gives {what}"
+        wrong = _wrong(setting, name, np.asarray(found[name], float))
+        if wrong is not None:
+            return f"{graph.slots[name].quantity.label} {wrong}"
     return None
+
+
+def _wrong(setting: Setting, node: str, values: np.ndarray) -> str | None:
+    """What is wrong with the values of a function, one a scanned node; or None."""
+    plan = setting.plan
+    if np.isnan(values).any() or (values == np.inf).any():
+        return "gives NaN" if np.isnan(values).any() else "gives infinity"
+    state = node.removeprefix("next_")
+    if node == f"next_{state}":
+        if np.isinf(values).any():
+            return "gives minus infinity"
+        space = plan.states[state]
+        if isinstance(space, Discrete):
+            fits = np.asarray(jax.vmap(lambda value: category(space, value)[1])(jnp.asarray(values)))
+            wrong = values[~fits]
+            return None if fits.all() else f"gives {wrong[0]:g}, which is none of its categories: {_few(space)}"
+        return None
+    complaint = plan.graph.slots[node].complaint
+    found = [complaint(value) for value in values] if complaint is not None else []
+    return next((text.rstrip(".") for text in found if text is not None), None)
+
+
+def _few(space: Discrete) -> str:
+    """The categories, the middle left out of a long list."""
+    values = space.values.tolist()
+    return str(values) if len(values) <= 12 else f"{values[:3]} to {values[-1]}"

@@ -13,12 +13,12 @@ import networkx as nx
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.mesh import encode
+from bellax.bellman.mesh import category, encode
 from bellax.bellman.objective import as_float
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, MarkovChain
+from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
 from bellax.numerics import markov
 
 _CATEGORY = Categorical(probabilities="row")
@@ -89,8 +89,9 @@ class Laws:
             return realised[leaf]
         if name in self.plan.continuous:
             return jnp.broadcast_to(as_float(values[leaf]), self.plan.continuous[name].shape)
-        categories = self.mesh.discrete[name]
-        return categories[encode(categories, jnp.asarray(values[leaf]))]
+        space = self.plan.states[name]
+        assert isinstance(space, Discrete)
+        return self.mesh.discrete[name][category(space, values[leaf])[0]]
 
 
 def drawn(plan: Plan) -> list[str]:

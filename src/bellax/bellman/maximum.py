@@ -5,6 +5,7 @@ over the combinations and takes the best; the first of equals.
 """
 
 import abc
+import math
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, listed
+from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
 from bellax.numerics.scalar import take, where
 
@@ -62,11 +64,21 @@ class Maximiser(abc.ABC):
 
     @abc.abstractmethod
     def cells(self, plan: Plan) -> int:
-        """How many numbers a state needs at once, for the memory budget."""
+        """How many numbers one combination of discrete actions needs at once; `cells` counts those of a state."""
 
     @abc.abstractmethod
     def check(self, plan: Plan) -> None:
         """Raises ModelError where the model has what the maximiser cannot honour."""
+
+
+def cells(maximiser: Maximiser, plan: Plan) -> int:
+    """How many numbers a state needs at once, for the memory budget."""
+    return maximiser.cells(plan) * len(combinations(plan)) * weighted(plan)
+
+
+def weighted(plan: Plan) -> int:
+    """How many values of tomorrow one Q weights by probabilities at once."""
+    return math.prod(space.size for name in plan.dotted if isinstance(space := plan.states[name], Discrete))
 
 
 def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:

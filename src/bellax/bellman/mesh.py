@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
@@ -128,6 +128,24 @@ class Mesh(eqx.Module):
 def row_major(shape: tuple[int, ...]) -> list[int]:
     """Distance of neighbours along each axis of a flat array, the last axis fastest."""
     return [math.prod(shape[k + 1 :]) for k in range(len(shape))]
+
+
+def category(space: Discrete, value: Any) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """The place of the category that a law gives, and whether it is one; the nearest where it is none."""
+    known, value = space.values, jnp.asarray(value)
+    if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
+        whole = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
+        place = jnp.clip(whole, 0, len(known) - 1).astype(jnp.int32)
+        return place, _close(value, place)
+    place = encode(_as_seen(known), value)
+    return place, _close(value, take(_as_seen(known), place))
+
+
+def _close(value: Array, known: Array) -> Bool[Array, ""]:
+    """Whether a computed number is a category, up to rounding."""
+    if jnp.issubdtype(value.dtype, jnp.integer) and jnp.issubdtype(known.dtype, jnp.integer):
+        return value == known
+    return jnp.abs(value - known) <= 1e-5 * jnp.maximum(1.0, jnp.abs(known))
 
 
 def encode(known: Array, value: Array) -> Int[Array, ""]:

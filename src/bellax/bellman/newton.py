@@ -38,7 +38,7 @@ class Newton(Maximiser):
 
     Args:
         grid: by action, the number of candidates to start from, at least 2; few suffice where Q is concave.
-        steps: Newton steps at most.
+        steps: Newton steps at most; then the last iterate is taken, if it beats the candidate that it started from.
         tolerance: stops when u moves by less than this, relative to itself.
     Raises:
         ModelError: for a constraint on a continuous action, or an action without bounds.
@@ -108,6 +108,7 @@ class _LineState(NamedTuple):
     low: Array
     high: Array
     u: Array
+    seen: Array
     value: Array
     done: Bool[Array, ""]
     steps: Int[Array, ""]
@@ -141,13 +142,14 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
         edge = where(edge == state.u, inside, edge)
         new = where(held, state.u, where(concave, edge, middle))
         small = jnp.abs(new - state.u) <= tolerance * jnp.abs(state.u)
-        return _LineState(low, high, new, q, held | small, state.steps + 1)
+        return _LineState(low, high, new, state.u, q, held | small, state.steps + 1)
 
     u = start.u[0]
     low, high = jnp.maximum(u - width, 0.0), jnp.minimum(u + width, 1.0)
-    first = _LineState(low, high, u, start.value, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+    first = _LineState(low, high, u, u, start.value, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
     last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
-    return Best(last.value, last.u[None], 3.0 * last.steps.astype(last.value.dtype))
+    # the last move was too small to change Q, or else was never looked at
+    return Best(last.value, where(last.done, last.u, last.seen)[None], 3.0 * last.steps.astype(last.value.dtype))
 
 
 class _BoxState(NamedTuple):

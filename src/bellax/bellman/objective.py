@@ -20,7 +20,7 @@ from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.shocks import Distribution
+from bellax.model.shocks import Distribution, is_distribution
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
@@ -118,6 +118,12 @@ class Objective(eqx.Module):
             holds = holds & jnp.all(jnp.asarray(value))
         return holds
 
+    def payoff(self, point: Point) -> Float[Array, ""]:
+        """What stopping pays; minus infinity where the model has no `stop`."""
+        if self.plan.evaluate_stop is None:
+            return jnp.full((), -jnp.inf)
+        return as_float(self.plan.evaluate_stop(**self.environment, **point.values)["slot:stop"])
+
     # -- value ----------------------------------------------------------------------------------------------------
 
     def __call__(self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Float[Array, ""]:
@@ -164,7 +170,7 @@ class Objective(eqx.Module):
         for name in (*self.plan.continuous, *self.plan.discrete):
             if name not in self.plan.markov:
                 following[name] = self._shaped(name, values[f"next_{name}"])
-        weights = {name: as_float(values[f"probabilities:{name}"]) for name in self.plan.dotted}
+        weights = {name: self._probabilities(name, values) for name in self.plan.dotted}
         return weight, Outcome(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following, weights)
 
     def realise(
@@ -184,12 +190,21 @@ class Objective(eqx.Module):
             parameters = {n.rpartition(".")[2]: as_float(given[n]) for n in self.plan.shock_nodes(name)}
             shock = self.plan.graph.regime.shocks[name]
             realised[name] = shock.realise(node[name], **parameters)
-            weight = weight * shock.weight(node[name], node[f"weight:{name}"], **parameters)
+            chance = shock.weight(node[name], node[f"weight:{name}"], **parameters)
+            weight = weight * (where(shock.sound(**parameters), chance, jnp.nan) if self.plan.moves(name) else chance)
         chances = {**known, **self.plan.evaluate_chances(**leaves, **known, **realised)}
         for name in self.plan.scanned:
             if name in self.plan.markov:
-                weight = weight * take(as_float(chances[f"probabilities:{name}"]), codes[name])
+                weight = weight * take(self._probabilities(name, chances), codes[name])
         return weight, realised, codes
+
+    def _probabilities(self, name: str, values: Mapping[str, Any]) -> Float[Array, "n"]:
+        """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
+        given = as_float(values[f"probabilities:{name}"])
+        law = self.plan.graph.regime.transitions[name]
+        if law.over:
+            return given  # a table, checked before the solve
+        return where(jnp.broadcast_to(is_distribution(given), given.shape), given, jnp.nan)
 
     def _tomorrow(self, name: str) -> Array:
         """What functions see of the categories or nodes of a scanned state tomorrow."""

@@ -11,7 +11,6 @@ from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser
 from bellax.bellman.newton import Newton
 from bellax.bellman.plan import Plan
-from bellax.bellman.sweep import differentiable
 from bellax.errors import ModelError, check_names
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
@@ -70,7 +69,7 @@ def _constrained(plan: Plan) -> bool:
 def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Interpolant | None) -> Interpolant:
     """The interpolant asked for, or the one that suits the maximiser."""
     if given is None:
-        smooth = differentiable(maximiser) if plan.controls else not plan.choices
+        smooth = maximiser.smooth if plan.controls else not plan.choices
         return Hermite() if smooth else Linear()
     if not isinstance(given, Linear | Hermite):
         raise ModelError(f"interpolant is {given!r}; give bx.interpolants.Linear() or bx.interpolants.Hermite().")

@@ -58,6 +58,10 @@ class Plan:
         """The nodes of the graph that are parameters of a shock."""
         return [node for node in self.graph.slots if node.startswith(f"shock:{shock}.")]
 
+    def moves(self, shock: str) -> bool:
+        """Whether a parameter of a shock differs from state to state, so that no check before a solve can see it."""
+        return any(self.graph.leaves(node, "state", "action", "next") for node in self.shock_nodes(shock))
+
     def process_nodes(self, process: str) -> list[str]:
         """The nodes of the graph that are parameters of a process."""
         return [node for node in self.graph.slots if node.startswith(f"process:{process}.")]

@@ -23,7 +23,7 @@ from bellax.bellman.options import (
     complete_maximiser,
 )
 from bellax.bellman.plan import Plan
-from bellax.bellman.sweep import differentiable, over_mesh, value_and_slopes
+from bellax.bellman.sweep import over_mesh, value_and_slopes
 from bellax.errors import ModelError
 from bellax.model.model import Model
 from bellax.model.parameters import convert
@@ -104,7 +104,7 @@ class Setting:
 
     def mesh(self, environment: dict[str, Array]) -> Mesh:
         """The nodes of a period."""
-        return _mesh.mesh(self.plan, self.grid, environment, quick=not differentiable(self.maximiser))
+        return _mesh.mesh(self.plan, self.grid, environment, quick=not self.maximiser.smooth)
 
     def objective(
         self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh

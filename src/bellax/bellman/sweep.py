@@ -16,10 +16,10 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.maximum import Maximiser, Optimum, best_combination, maximum
+from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import implicit
-from bellax.bellman.objective import Decision, Objective, as_float, combinations
+from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.numerics.interpolate import Hermite, diverged, is_barrier
 from bellax.numerics.scalar import where
 
@@ -148,13 +148,14 @@ def _over_optima(
         count = math.prod(mesh.shape)
         optima = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(mesh.shape) :]), found)
     if optima is not None:
-        found = jax.vmap(function)(nodes_of(mesh), optima)
+        pairs = (nodes_of(mesh), optima)
+        found = over_batch(lambda pair: function(*pair), pairs, weighted(mesh.plan), memory)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
     def at(node: Node) -> Any:
         return function(node, optimum_at(maximiser, objective, mesh.point(node.codes, node.coordinates)))
 
-    return over_mesh(at, mesh, maximiser.cells(mesh.plan), memory)
+    return over_mesh(at, mesh, cells(maximiser, mesh.plan), memory)
 
 
 def _in_order(maximiser: Enumerate, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
@@ -174,7 +175,7 @@ def _in_order(maximiser: Enumerate, objective: Objective, mesh: Mesh, memory: in
         return jax.vmap(best_combination, in_axes=1)(found)
 
     size = jnp.result_type(float).itemsize
-    optima = lay(at, axes, maximiser.cells(mesh.plan) * _PLANES, max(1, memory // size))
+    optima = lay(at, axes, cells(maximiser, mesh.plan) * _PLANES, max(1, memory // size))
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, len(axes), len(names) + line), optima)
 
 
@@ -182,22 +183,17 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
     """The optimum at one state; its u is differentiable by the implicit function theorem where `maximiser.smooth`."""
     fixed_objective, fixed_point = jax.tree.map(lax.stop_gradient, (objective, point))
     optimum = jax.tree.map(lax.stop_gradient, maximum(maximiser, fixed_objective, fixed_point))
-    if not differentiable(maximiser):
+    if not maximiser.smooth:
         return optimum
     combination, u = optimum.decision
     return optimum._replace(decision=Decision(combination, implicit(u, objective, point, combination)))
-
-
-def differentiable(maximiser: Maximiser) -> bool:
-    """True where the optimum is located between candidates, so that it moves with parameters."""
-    return maximiser.smooth
 
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
-        payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+        payoff = objective.payoff(point)
         value = where((payoff >= value) | jnp.isnan(payoff), payoff, value)
     return where(is_barrier(value), -jnp.inf, value)
 
@@ -214,9 +210,10 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, t_objective, t_point, t_decision = tangents
 
     def q(objective: Objective, point: Point, decision: Decision) -> Array:
-        return objective(point, decision)
+        return objective.judged(point, decision)[0]  # chosen already: a constraint must not judge rounding
 
     _, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
+    moved = where(value > -jnp.inf, moved, 0.0)
     # the primal through `envelope` again: a second derivative, or one of a slope, passes here once more
     return envelope(value, objective, point, decision), moved
 
@@ -225,8 +222,7 @@ def stopping(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """Whether stopping is optimal; it wins ties."""
     if objective.plan.evaluate_stop is None:
         return jnp.zeros((), bool)
-    payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
-    return payoff >= optimum.value
+    return objective.payoff(point) >= optimum.value
 
 
 def value_and_slopes(
@@ -269,7 +265,7 @@ def improve(
             return implicit(u, objective, mesh.point(node.codes, coordinates), combination)
 
         drift = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
-        if slopes and drift.size and differentiable(maximiser):
+        if slopes and drift.size and maximiser.smooth:
             drift = jax.jacfwd(optimal)(node.coordinates)
             drift = jnp.where(jnp.isfinite(drift), drift, 0.0)
         return found, Frozen(found.decision, found.stop, drift)
@@ -285,17 +281,17 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
         def value(coordinates: Array) -> Array:
             point = mesh.point(node.codes, coordinates)
             u = policy.decision.u + policy.drift @ (coordinates - node.coordinates)
-            going_on = objective(point, Decision(policy.decision.combination, u))
+            # the share of a candidate gives its value back to rounding: no constraint may judge it again
+            going_on, _ = objective.judged(point, Decision(policy.decision.combination, u))
             if objective.plan.evaluate_stop is None:
                 return going_on
-            payoff = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
-            return jnp.where(policy.stop, payoff, going_on)
+            return jnp.where(policy.stop, objective.payoff(point), going_on)
 
         return Value(*value_and_slopes(value, node.coordinates, slopes))
 
     nodes = nodes_of(mesh)
     flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), frozen)
-    values = jax.vmap(at)(nodes, flat)
+    values = over_batch(lambda entry: at(*entry), (nodes, flat), weighted(mesh.plan), memory)
     return jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values)
 
 

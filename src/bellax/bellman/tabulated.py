@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.bellman.continuation import Value, mixed
-from bellax.bellman.maximum import first_maximum
+from bellax.bellman.continuation import Value, over_cells
+from bellax.bellman.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.objective import Decision, Objective, as_float, combinations
+from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import Chosen, check_period, flattened, problem, program, undifferentiable
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_mesh
@@ -30,14 +30,12 @@ class Tabulated(eqx.Module):
     Attributes:
         u: shares by node, combination and number, shape ([t], mesh, k, m).
         choice_values: value of going on with each combination, shape ([t], mesh, k).
-        payoff: payoff of stopping, shape ([t], mesh); minus infinity where nothing can be stopped.
         final: V after the last decision, on its mesh; None for an infinite horizon.
     """
 
     arguments: Arguments
     u: Array
     choice_values: Array
-    payoff: Array
     final: Value | None
     setting: Setting = eqx.field(static=True)
 
@@ -54,13 +52,13 @@ class Tabulated(eqx.Module):
         setting = self.setting
 
         def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
-            u, values, payoff, final = tables
-            chosen = jax.vmap(Tabulated(arguments, u, values, payoff, final, setting).rule(period))(arrays)
+            u, values, final = tables
+            chosen = jax.vmap(Tabulated(arguments, u, values, final, setting).rule(period))(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             return chosen.actions | stop
 
         compiled = program(setting, "tabulated", lambda: jax.jit(ask))
-        tables = (self.u, self.choice_values, self.payoff, self.final)
+        tables = (self.u, self.choice_values, self.final)
         answer = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
         answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
@@ -68,9 +66,9 @@ class Tabulated(eqx.Module):
     def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
         finite = self.model.clock.finite
-        u, values, payoff = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values, self.payoff))
+        u, values = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values))
         objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
-        return lambda states: _interpolated(objective, mesh, (u, values, payoff), states)
+        return lambda states: _interpolated(objective, mesh, u, values, states)
 
 
 def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
@@ -83,7 +81,7 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
         def at_period(arguments: Arguments, values: Value, period: Any) -> Any:
             objective, mesh = problem(setting, arguments, values, period)
             entry = lambda node: _entry(setting, objective, mesh.point(node.codes, node.coordinates))  # noqa: E731
-            return over_mesh(entry, mesh, setting.maximiser.cells(setting.plan), setting.memory)
+            return over_mesh(entry, mesh, cells(setting.maximiser, setting.plan), setting.memory)
 
         def run(arguments: Arguments, values: Value) -> Any:
             if not setting.model.clock.finite:
@@ -94,17 +92,14 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
         return jax.jit(run)
 
     final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
-    u, choice_values, payoff = program(setting, "tabulate", build)(arguments, values)
-    return Tabulated(arguments, u, choice_values, payoff, final, setting)
+    u, choice_values = program(setting, "tabulate", build)(arguments, values)
+    return Tabulated(arguments, u, choice_values, final, setting)
 
 
-def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array, Array]:
+def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array]:
     codes = jnp.arange(len(combinations(setting.plan)), dtype=jnp.int32)
     best = jax.vmap(lambda k: setting.maximiser.best(objective, point, k))(codes)
-    payoff = jnp.asarray(-jnp.inf)
-    if setting.plan.evaluate_stop is not None:
-        payoff = as_float(setting.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
-    return best.u, best.value, payoff
+    return best.u, best.value
 
 
 def _nothing(setting: Setting, arguments: Arguments) -> Value:
@@ -116,10 +111,7 @@ def _nothing(setting: Setting, arguments: Arguments) -> Value:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), zero)
 
 
-def _interpolated(
-    objective: Objective, mesh: Mesh, tables: tuple[Array, Array, Array], states: Mapping[str, Array]
-) -> Chosen:
-    u, values, payoff = tables
+def _interpolated(objective: Objective, mesh: Mesh, u: Array, values: Array, states: Mapping[str, Array]) -> Chosen:
     point = mesh.locate(states, remember=True)
     going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
     combination = first_maximum(going)
@@ -127,7 +119,7 @@ def _interpolated(
     actions, _ = objective.actions(point, Decision(combination, shares))
     stop, best = jnp.zeros((), bool), going[combination]
     if objective.plan.evaluate_stop is not None:
-        now = as_float(objective.plan.evaluate_stop(**objective.environment, **point.values)["slot:stop"])
+        now = objective.payoff(point)
         stop, best = now >= best, jnp.maximum(now, best)
     return Chosen(best, actions, stop, jnp.where(is_barrier(going), -jnp.inf, going))
 
@@ -135,11 +127,5 @@ def _interpolated(
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
     rows = table.reshape(math.prod(mesh.shape), *table.shape[len(mesh.shape) :])
-    strides, steps = mesh.strides
-    numbers = [jnp.ravel(point.values[name]) for name in mesh.plan.continuous]
-    joined = jnp.concatenate(numbers) if numbers else jnp.zeros(0)
-    cells = [line.locate(joined[k]) for k, line in enumerate(mesh.lines)]
-    base = jnp.zeros((), jnp.int32)
-    for name, stride in strides.items():
-        base = base + point.codes[name] * stride
-    return mixed(lambda place: multilinear(rows, place, cells, steps, Linear("constant")), base, strides, point)
+    find = lambda place, cells, steps: multilinear(rows, place, cells, steps, Linear("constant"))  # noqa: E731
+    return over_cells(mesh, point, find)

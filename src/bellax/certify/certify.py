@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.objective import combinations
+from bellax.bellman.checks import mesh_shape
+from bellax.bellman.maximum import cells
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
 from bellax.certify.certificate import Certificate, quantiles
@@ -57,11 +58,11 @@ def certify(
         start = _middle(setting, arguments) if start is None else start
         periods = _PERIODS if periods is None and not setting.model.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
-    mesh = jax.eval_shape(lambda a: setting.mesh(setting.environment(a, 0)), arguments)
-    looked = sample(setting, mesh.discrete_axes, points, seed)
-    cells = setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
+    axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], mesh_shape(setting, arguments), strict=False))
+    looked = sample(setting, axes, points, seed)
+    each = cells(setting.maximiser, setting.plan)
     run = program(
-        setting, ("examine", points), lambda: jax.jit(examination(setting), **quickly(points * cells < _LITTLE))
+        setting, ("examine", points), lambda: jax.jit(examination(setting), **quickly(points * each < _LITTLE))
     )
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)

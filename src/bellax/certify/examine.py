@@ -11,12 +11,13 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import cells
 from bellax.bellman.mesh import Point
 from bellax.bellman.newton import Newton
-from bellax.bellman.objective import Decision, combinations
+from bellax.bellman.objective import Decision
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import differentiable, over_batch
+from bellax.bellman.sweep import over_batch
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
@@ -82,7 +83,7 @@ def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sa
 
 def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:
     """A program that looks at every point of a sample."""
-    polish = not differentiable(setting.maximiser) and _polishes(setting.plan)
+    polish = not setting.maximiser.smooth and _polishes(setting.plan)
     with_euler = unavailable(setting) is None
 
     def run(arguments: Arguments, values: Value, looked: Sample) -> Found:
@@ -124,8 +125,7 @@ def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
 def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, size: int) -> Any:
     """`function` of every entry of a batch, in chunks that fit in memory; `size` maximisations an entry."""
     setting = asked.setting
-    cells = size * setting.maximiser.cells(setting.plan) * len(combinations(setting.plan))
-    return over_batch(function, batch, cells, setting.memory)
+    return over_batch(function, batch, size * cells(setting.maximiser, setting.plan), setting.memory)
 
 
 def _branches(asked: Stage) -> int:

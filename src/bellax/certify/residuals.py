@@ -17,7 +17,7 @@ from jaxtyping import Float
 from bellax.bellman.maximum import Best, Optimum
 from bellax.bellman.mesh import Point
 from bellax.bellman.newton import Newton
-from bellax.bellman.objective import Decision, as_float
+from bellax.bellman.objective import Decision
 from bellax.bellman.sweep import optimum_at
 from bellax.certify.stage import Stage
 from bellax.numerics.interpolate import is_barrier
@@ -60,7 +60,7 @@ def residual(asked: Stage, point: Point, polish: bool) -> Residual:
     value = jnp.where(optimum.feasible & ~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
     if plan.evaluate_stop is not None:
-        payoff = as_float(plan.evaluate_stop(**asked.fine.environment, **point.values)["slot:stop"])
+        payoff = asked.fine.payoff(point)
         stop, value = payoff >= value, jnp.maximum(payoff, value)
     stored = asked.stored(point)
     both = (value == -jnp.inf) & (stored == -jnp.inf)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError
 from bellax.model.quantity import QuantityLike
@@ -70,6 +70,10 @@ class Distribution(abc.ABC):
         """The weight of one node; the standard one unless parameters move it."""
         return weight
 
+    def sound(self, **parameters: Array) -> Bool[Array, ""]:
+        """Whether the parameters are those of a distribution: what `complaint` says of numbers, inside a program."""
+        return jnp.ones((), bool)
+
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
         """Shape and type of what functions see."""
@@ -94,6 +98,12 @@ def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8)
         return None
     row = f" in row {', '.join(map(str, worst))}" if worst else ""
     return f"sums to {total[worst]:.10g}{row}; probabilities sum to one."
+
+
+def is_distribution(probabilities: Float[Array, "n"]) -> Bool[Array, ""]:
+    """Whether an array is probabilities, inside a program: `not_a_distribution` up to rounding of the precision."""
+    tolerance = float(jnp.finfo(probabilities.dtype).eps) ** 0.5
+    return jnp.all(probabilities >= 0) & (jnp.abs(jnp.sum(probabilities) - 1) <= tolerance)
 
 
 def _negative(value: np.ndarray) -> str | None:
@@ -130,6 +140,9 @@ class Normal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return mean + sd * jax.random.normal(key, self.shape)
 
+    def sound(self, mean: Array, sd: Array) -> Bool[Array, ""]:
+        return jnp.all(sd >= 0)
+
     def complaint(self, name: str, value: np.ndarray) -> str | None:
         return _negative(value) if name == "sd" else None
 
@@ -153,6 +166,9 @@ class Lognormal(Distribution):
 
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return jnp.exp(mean + sd * jax.random.normal(key, self.shape))
+
+    def sound(self, mean: Array, sd: Array) -> Bool[Array, ""]:
+        return jnp.all(sd >= 0)
 
     def complaint(self, name: str, value: np.ndarray) -> str | None:
         return _negative(value) if name == "sd" else None
@@ -298,6 +314,9 @@ class Categorical(Distribution):
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return None
 
+    def sound(self, values: Array | None = None, probabilities: Array | None = None) -> Bool[Array, ""]:
+        return jnp.ones((), bool) if probabilities is None else is_distribution(probabilities)
+
     def complaint(self, name: str, value: np.ndarray) -> str | None:
         shape = self.shape if name == "values" else ()
         if value.ndim == 0 or value.shape[1:] != shape:
@@ -358,6 +377,9 @@ class Jump(Distribution):
         count_key, size_key = jax.random.split(key)
         count = jax.random.poisson(count_key, intensity).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
+
+    def sound(self, intensity: Array, mean: Array, sd: Array) -> Bool[Array, ""]:
+        return (intensity >= 0) & (sd >= 0)
 
     def complaint(self, name: str, value: np.ndarray) -> str | None:
         return None if name == "mean" else _negative(value)

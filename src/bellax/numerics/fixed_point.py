@@ -35,17 +35,21 @@ def _implicit_jvp(operator: Callable[[Any, Any], Any], primals: tuple, tangents:
     (parameters, found), (moved, _) = primals, tangents
     _, right = jax.jvp(lambda p: operator(p, found), (parameters,), (moved,))
     _, forward = jax.linearize(lambda x: operator(parameters, x), found)
-    flat, restore = ravel_pytree(right)
+    flat, restore = ravel_pytree(right)  # a derivative that is not converged is NaN, never a guess
 
     def matrix(x: Array) -> Array:
         return x - ravel_pytree(forward(restore(x)))[0]
 
-    return implicit(operator, parameters, found), restore(solve_linear(matrix, flat))
+    return implicit(operator, parameters, found), restore(solve_linear(matrix, flat, exact=True))
 
 
-def solve_linear(matrix: Callable[[Array], Array], right: Array) -> Array:
-    """x with matrix(x) = right for a linear function of vectors of shape (n,)."""
-    solve = _dense if right.shape[0] <= DENSE else _iterative
+def solve_linear(matrix: Callable[[Array], Array], right: Array, exact: bool = False) -> Array:
+    """x with matrix(x) = right for a linear function of vectors of shape (n,).
+
+    Args:
+        exact: whether x is NaN where GMRES stopped short; else it is the best that was found.
+    """
+    solve = _dense if right.shape[0] <= DENSE else partial(_iterative, exact)
     return lax.custom_linear_solve(matrix, right, solve=solve, transpose_solve=solve)
 
 
@@ -54,6 +58,11 @@ def _dense(matrix: Callable[[Array], Array], right: Array) -> Array:
     return jnp.linalg.solve(rows.T, right)
 
 
-def _iterative(matrix: Callable[[Array], Array], right: Array) -> Array:
+def _iterative(exact: bool, matrix: Callable[[Array], Array], right: Array) -> Array:
     # scaled, so that the tolerance is relative; 1e-12 is what rounding leaves of a well-posed system
-    return gmres(matrix, right, tol=1e-12, restart=min(right.shape[0], 100), maxiter=20)[0]
+    found = gmres(matrix, right, tol=1e-12, restart=min(right.shape[0], 100), maxiter=20)[0]
+    if not exact:
+        return found
+    off = jnp.linalg.norm(matrix(found) - right)
+    good = off <= float(jnp.finfo(right.dtype).eps) ** 0.5 * jnp.linalg.norm(right)
+    return jnp.where(good, found, jnp.nan)

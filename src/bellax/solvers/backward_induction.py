@@ -14,7 +14,8 @@ from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError
 from bellax.numerics import loops
-from bellax.solvers.common import Report, Run, Solver, outcome, stats, tallied, tell
+from bellax.solvers.common import Run, Solver, outcome, stats, tallied, tell
+from bellax.solvers.progress import Report
 
 
 @dataclass(frozen=True, kw_only=True)

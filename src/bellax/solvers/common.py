@@ -1,7 +1,6 @@
 """What a solver is, and the bookkeeping that all of them share."""
 
 import abc
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +12,7 @@ from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Step
 from bellax.solution import Result
-
-Report = Callable[[Array, Array], None]
-"""Called on the host with a count of steps done and a residual."""
+from bellax.solvers.progress import Report
 
 
 class Run(NamedTuple):
@@ -77,6 +74,6 @@ def blanked(value: Value, code: Array) -> Value:
 
 
 def tell(report: Report | None, done: Any, residual: Any) -> None:
-    """Calls `report` on the host, if there is one."""
+    """Tells whoever listens."""
     if report is not None:
-        jax.debug.callback(report, jnp.asarray(done), jnp.asarray(residual))
+        report(jnp.asarray(done), jnp.asarray(residual))

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Bool, Float
 
 from bellax.bellman import finite
 from bellax.bellman.continuation import Value
@@ -24,11 +25,13 @@ from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
 from bellax.numerics.interpolate import barrier, is_barrier
-from bellax.solvers.common import Report, Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.progress import Report
 from bellax.solvers.value_iteration import bellman, changed, check_stationary
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
+_HORIZON = 1000  # periods within which a policy's discounting has to fall below one where it depends on the state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +103,21 @@ class PolicyIteration(Solver):
         # at V itself: which slopes are limited depends on V, and to that extent L does, too
         reached, moved = jax.linearize(operator, start)
         constant = _held(jax.tree.map(jnp.subtract, reached, moved(start)), lost, low)
-        found = self._followed(constant, lambda x: _held(moved(x), lost, 0.0), start)
-        return Value(jnp.where(is_barrier(found.levels), -jnp.inf, found.levels), found.slopes)
+        linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
+        ones = Value(jnp.ones_like(start.levels), jax.tree.map(jnp.zeros_like, start.slopes))
+        weights = linear(ones)
+        found = self._followed(constant, linear, start, jnp.mean(weights.levels))
+        levels = jnp.where(is_barrier(found.levels), -jnp.inf, found.levels)
+        return Value(jnp.where(_shrinks(linear, weights), levels, jnp.nan), found.slopes)
 
-    def _followed(self, constant: Value, linear: Callable[[Value], Value], start: Value) -> Value:
+    def _followed(
+        self, constant: Value, linear: Callable[[Value], Value], start: Value, discount: Float[Array, ""]
+    ) -> Value:
         if self.evaluation_steps is None:
             return _solved(linear, constant)
         advance = lambda x: jax.tree.map(jnp.add, constant, linear(x))  # noqa: E731
         before = loops.repeat(self.evaluation_steps - 1, advance, start)
-        return _levelled(linear, before, advance(before))
+        return _levelled(before, advance(before), discount)
 
 
 class _State(NamedTuple):
@@ -124,14 +133,29 @@ def _held(value: Value, where: Array, level: float) -> Value:
     return Value(jnp.where(where, level, value.levels), tuple(jnp.where(where, 0.0, slope) for slope in value.slopes))
 
 
-def _levelled(linear: Callable[[Value], Value], before: Value, after: Value) -> Value:
+def _shrinks(linear: Callable[[Value], Value], weights: Value) -> Bool[Array, ""]:
+    """Whether what a policy discounts its future by falls below one after some periods.
+
+    If it does not, V = c + L V may have a solution, and that is not the value of the policy, which is infinite.
+
+    Args:
+        weights: L 1, the discounted weights of tomorrow at every node.
+    """
+
+    def done(state: tuple[Value, Array]) -> Array:
+        largest = jnp.max(state[0].levels)
+        return (largest < 1) | jnp.isnan(largest) | (state[1] >= _HORIZON)
+
+    last, _ = loops.until(done, lambda s: (linear(s[0]), s[1] + 1), (weights, jnp.zeros((), jnp.int32)))
+    return jnp.max(last.levels) < 1
+
+
+def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:
     """V after a step of evaluation, moved by the constant that the remaining steps would add.
 
     A change of V that is the same everywhere shrinks by the discount only, while differences die out sooner: the
     constant c with c (1 - b) equal to the middle of the last change is most of what is missing (MacQueen 1966).
     """
-    ones = Value(jnp.ones_like(before.levels), jax.tree.map(jnp.zeros_like, before.slopes))
-    discount = jnp.mean(linear(ones).levels)
     change = after.levels - before.levels
     finite = jnp.isfinite(change)
     high, low = jnp.max(jnp.where(finite, change, -jnp.inf)), jnp.min(jnp.where(finite, change, jnp.inf))

@@ -18,7 +18,8 @@ from bellax.bellman.sweep import TALLY, Step, step
 from bellax.errors import ModelError
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
-from bellax.solvers.common import Report, Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.progress import Report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,23 +55,66 @@ def test_a_state_without_a_feasible_action():
 def test_a_reward_that_is_no_number(maximiser):
     solver = bx.solvers.BackwardInduction(grid={"w": 5}, maximiser=maximiser)
     m = model(reward=lambda c, w: jnp.log(c) + jnp.sqrt(w - 1.0))
-    refused(bx.SolveError, r"reward gives NaN at z = 0.8, w = 0.5 in period 2 \(2 of 10 states\)", m, solver=solver)
+    refused(bx.SolveError, r"reward gives NaN, at z = 0.8, w = 0.5 in period 2 \(2 of 10 states\)", m, solver=solver)
     assert bx.solve(m, {}, solver, throw=False).result.name == "nonfinite"
 
 
 def test_a_transition_that_is_no_number():
     m = model(transitions={"w": lambda w, c, z: jnp.sqrt(w - c - 0.2) + z})
-    refused(bx.SolveError, r"transitions\['w'\] gives NaN at z = 0.8, w = 0.5 in period 2.*with c = 0", m)
+    refused(bx.SolveError, r"transitions\['w'\] gives NaN, at z = 0.8, w = 0.5 in period 2.*with c = 0", m)
 
 
 def test_a_function_on_the_way_to_the_reward_is_named():
     m = model(functions={"habit": lambda w: 1.0 / (w - 0.5)}, reward=lambda c, habit: jnp.log(c) + habit)
-    refused(bx.SolveError, r"functions\['habit'\] gives infinity at z = 0.8, w = 0.5", m)
+    refused(bx.SolveError, r"functions\['habit'\] gives infinity, at z = 0.8, w = 0.5", m)
 
 
 def test_a_terminal_value_that_is_no_number():
     m = model(terminal=lambda w: jnp.log(w - 1.0))
     refused(bx.SolveError, r"terminal gives NaN at z = 0.8, w = 0.5.*\(2 of 10 states\)", m)
+
+
+def test_a_law_that_leaves_its_categories():
+    health = {"h": bx.Discrete(3)}
+    m = model(states=health, transitions={"h": lambda h: h + 1})
+    refused(bx.SolveError, r"transitions\['h'\] gives 3, which is none of its categories: \[0, 1, 2\], at.*h = 2", m)
+    # an action that no constraint allows may point anywhere, and so may a branch of no weight
+    m = model(
+        states=health,
+        actions={"study": bx.Discrete(2)},
+        transitions={"h": lambda h, study: h + study},
+        constraints={"room": lambda h, study: h + study <= 2},
+    )
+    assert bx.solve(m, {}, BACKWARD).result.name == "successful"
+    m = model(
+        states=health,
+        shocks={"luck": bx.shocks.Categorical([0, 1], lambda h: jnp.where(h < 2, 0.5, jnp.array([1.0, 0.0])))},
+        transitions={"h": lambda h, luck: h + luck.astype(int)},
+    )
+    assert bx.solve(m, {}, BACKWARD).result.name == "successful"
+    m = model(states={"h": bx.Discrete([1.0, 1.5, 4.0])}, transitions={"h": lambda h: jnp.where(h > 1.2, h, 1.4)})
+    refused(bx.SolveError, r"gives 1.4, which is none of its categories: \[1.0, 1.5, 4.0\]", m)
+
+
+def test_probabilities_and_spreads_that_functions_give():
+    health = {"h": bx.Discrete(2)}
+    m = model(states=health, transitions={"h": bx.Markov(lambda w: jnp.stack([w / 4, 1 - w / 5]))})
+    refused(bx.SolveError, r"transitions\['h'\] sums to .*; probabilities sum to one, at", m)
+    m = model(states=health, transitions={"h": bx.Markov(lambda w: jnp.stack([w / 3, 1 - w / 3]))})
+    refused(bx.SolveError, r"transitions\['h'\] holds the probability -0.04.*none may be negative", m)
+    seen = {"w": lambda w, c, next_h: w - c + next_h}
+    m = model(states=health, transitions={"h": bx.Markov(lambda w: jnp.stack([w / 3, 1 - w / 3])), **seen})
+    refused(bx.SolveError, r"transitions\['h'\] holds the probability", m)
+    noisy = {"w": lambda w, c, z, e: w - c + z + 0.01 * e}
+    for shock, message in (
+        (bx.shocks.Normal(0.0, lambda w: w - 1.0), r"sd of shock 'e' is -0.5; it must not be negative, at"),
+        (bx.shocks.Lognormal(0.0, lambda w: w - 1.0), r"sd of shock 'e' is -0.5"),
+        (bx.shocks.Jump(lambda w: 1.0 - w), r"intensity of shock 'e' is -0"),
+        (bx.shocks.Categorical([0.0, 1.0], lambda w: jnp.stack([w, 0.5])), r"probabilities of shock 'e' sums to"),
+    ):
+        refused(bx.SolveError, message, model(shocks={"e": shock}, transitions=noisy))
+    m = model(shocks={"e": bx.shocks.Normal(0.0, lambda spread: -spread)}, transitions=noisy)
+    refused(bx.ParameterError, "sd of shock 'e' is -0.1; it must not be negative", m, {"spread": 0.1})
 
 
 def test_a_value_that_diverges():
@@ -197,7 +240,7 @@ def test_quadrature():
 
 
 def test_misspelt_and_wrong_options():
-    with pytest.raises(TypeError, match="gird"):
+    with pytest.raises(bx.ModelError, match="'gird' is unknown. Did you mean 'grid'"):
         bx.solvers.ValueIteration(gird={"w": 5})
     refused(bx.ModelError, "BackwardInduction starts from the last period.*PolicyIteration", model(horizon=np.inf))
     refused(bx.ModelError, "ValueIteration.*horizon is finite.*BackwardInduction", model(), solver=VALUE)
@@ -218,6 +261,37 @@ def test_terminal_solutions():
     refused(bx.ModelError, "terminal value of its own", m, terminal=last)
     other = bx.Model(states={"k": bx.Discrete(2)}, transitions={"k": bx.fixed}, reward=lambda k: 1.0 * k, discount=0.5)
     refused(bx.ModelError, "state of the terminal solution 'k' is unknown", model(), terminal=bx.solve(other, {}))
+
+
+def test_a_terminal_solution_that_failed():
+    endless = model(horizon=np.inf)
+    stopped = bx.solve(
+        endless, {}, bx.solvers.ValueIteration(grid={"w": 5}, max_steps=2, maximiser=BACKWARD.maximiser), throw=False
+    )
+    refused(bx.ModelError, "terminal solution ended as .*max_steps_reached", model(), terminal=stopped)
+    diverged = bx.solve(model(horizon=np.inf, discount=lambda z: 1.2 * z), {}, VALUE, throw=False)
+    refused(bx.ModelError, "terminal solution ended as .*nonfinite", model(), terminal=diverged)
+
+
+def test_an_ar1_whose_parameters_move_with_time():
+    ar1 = {"z": bx.AR1(bx.by_period([0.5, 0.6, 0.7]), 0.1)}
+    refused(bx.ModelError, "moves with the period.*stationary AR1.*MarkovChain", model(states=ar1))
+    ar1 = {"z": bx.AR1(lambda period: 0.1 * period, 0.1)}
+    refused(bx.ModelError, "moves with the period.*MarkovChain", model(states=ar1))
+    refused(
+        bx.ModelError,
+        "moves with the period",
+        model(states={"z": bx.AR1(0.5, "spread")}),
+        {"spread": bx.by_period([0.1, 0.2, 0.3])},
+    )
+
+
+def test_a_constraint_that_gives_a_number():
+    refused(
+        bx.ModelError,
+        "constraints\\['thrift'\\] gives a number.*write a comparison",
+        model(constraints={"thrift": lambda c, w: w - c}),
+    )
 
 
 # -- what can be stated and not yet solved

@@ -130,7 +130,68 @@ def test_a_failed_lane_is_nan_with_its_result():
     np.testing.assert_allclose(values[0], alone.value(w=1.0), rtol=1e-12)
 
 
+def test_progress_reaches_the_one_who_asked(finite):
+    heard = {"a": [], "b": []}
+    for told in heard.values():
+        bx.solve(finite.model, PARAMS, SOLVER, progress=lambda done, residual, told=told: told.append((done, residual)))
+    for told in heard.values():
+        assert [done for done, _ in told] == [1, 2, 3]
+    endless = model()
+    residuals = []
+    stationary = bx.solvers.ValueIteration(grid=SOLVER.grid)
+    bx.solve(endless, PARAMS, stationary, progress=lambda done, r: residuals.append(r))
+    assert len(residuals) > 20
+    assert residuals[-1] <= 1e-8 < residuals[-2]
+
+    def interrupt(done, residual):
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        bx.solve(finite.model, PARAMS, SOLVER, progress=interrupt)
+    with pytest.raises(bx.ModelError, match="progress= .* under a transformation"):
+        jax.vmap(lambda e: bx.solve(finite.model, {**PARAMS, "effort": e}, SOLVER, progress=interrupt).code)(
+            jnp.ones(2)
+        )
+
+
+def test_an_explosive_discount_is_never_a_number():
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        actions={"c": bx.Continuous(0.1, 0.5)},
+        transitions={"w": lambda w, c: 0.5 * w + c},
+        reward=lambda c: jnp.log(c) + 3.0,
+        discount=lambda w, level: level * jnp.where(w > 1.9, 1.2, 0.8),
+    )
+    for options in ({}, {"evaluation_steps": 10}):
+        solver = bx.solvers.PolicyIteration(grid={"w": 8}, interpolant=bx.interpolants.Linear(), **options)
+        run = bx.compile(m, solver)
+        explosive, fine = run({"level": 1.5}), run({"level": 1.0})
+        assert explosive.result.name == "nonfinite"
+        assert np.isnan(np.asarray(explosive.values.levels)).all()
+        assert fine.result.name == "successful"  # above one at some states, and never twice in a row: w' <= 1.5
+    with pytest.raises(bx.SolveError, match="diverges. Is the discount below one"):
+        bx.solve(m, {"level": 1.5}, bx.solvers.PolicyIteration(grid={"w": 8}))
+
+
 # -- questions
+
+
+def test_a_batch_of_solutions_is_asked_together(finite):
+    params = {"effort": jnp.asarray([0.0, 0.4]), "discount": jnp.asarray([0.9, 0.9])}
+    batch = jax.vmap(lambda p: bx.solve(finite.model, p, SOLVER))(params)
+    with pytest.raises(bx.ModelError, match=r"batch of solutions, shape \(2,\).*jax.vmap"):
+        batch.value(period=0, w=1.0, h=1.0, z=0.0)
+    found = jax.vmap(lambda s: s.value(period=0, w=1.0, h=1.0, z=0.0))(batch)
+    alone = bx.solve(finite.model, {"effort": 0.4, "discount": 0.9}, SOLVER)
+    np.testing.assert_allclose(found[1], alone.value(period=0, w=1.0, h=1.0, z=0.0), rtol=1e-12)
+
+
+def test_a_period_may_be_traced(finite):
+    ask = lambda period: finite.value(period=period, w=1.3, h=3.0, z=0.05)  # noqa: E731
+    found = jax.vmap(ask)(jnp.arange(-1, 5))
+    alone = [ask(period) for period in range(4)]
+    np.testing.assert_allclose(found[1:5], alone, rtol=1e-12)
+    assert np.isnan(found[0]) and np.isnan(found[5])
 
 
 def test_scalars_and_arrays_broadcast(finite):

@@ -1,7 +1,13 @@
-"""The exceptions of bellax, and the nearest name for a misspelt one."""
+"""The exceptions of bellax, the nearest name for a misspelt one, and the checks of options that all layers share."""
 
+import dataclasses
 import difflib
-from collections.abc import Iterable
+import functools
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class BellaxError(Exception):
@@ -43,3 +49,35 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in given:
         if name not in known:
             raise ModelError(f"{what} {name!r} is unknown.{nearest(name, known)} Known: {listed(known)}.")
+
+
+def named_options(cls: type[T]) -> type[T]:
+    """Class decorator, above `dataclass`: an unknown keyword raises ModelError with the nearest one that exists."""
+    construct = cls.__init__
+    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+
+    @functools.wraps(construct)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_names(kwargs, known, f"{cls.__name__}: option")
+        construct(self, *args, **kwargs)
+
+    cls.__init__ = checked  # type: ignore[method-assign]
+    return cls
+
+
+def check_count(value: Any, what: str, least: int = 1) -> None:
+    """Raises ModelError for what is no whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ModelError(f"{what} is {value!r}; give a whole number of at least {least}.")
+
+
+def check_positive(value: Any, what: str) -> None:
+    """Raises ModelError for what is no positive number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
+        raise ModelError(f"{what} is {value!r}; give a positive number, such as 1e-8.")
+
+
+def check_mapping(value: Any, what: str, example: str) -> None:
+    """Raises ModelError for what is no dict by name."""
+    if not isinstance(value, Mapping):
+        raise ModelError(f"{what} is {value!r}; give a dict by name, such as {example}.")

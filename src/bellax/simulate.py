@@ -57,12 +57,23 @@ def simulate(
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents)
     kind, tables = type(solution), _tables(solution)
-    key = jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
+    key = _key(seed)
     known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
     name = ("simulate", kind, count, little)
     compiled = program(setting, name, lambda: jax.jit(_program(setting, kind, count), **quickly(little)))
     return Panel(**compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key), setting=setting)
+
+
+def _key(seed: Any) -> Array:
+    """The key of `jax.random` that a number stands for, or that was given."""
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
+        return jax.random.key(seed)
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) and seed.ndim == 0:
+        return seed
+    if isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1:
+        return jax.random.wrap_key_data(seed)
+    raise ParameterError(f"seed is {seed!r}; give a whole number or a key of jax.random.")
 
 
 def _tables(policy: Solution | Tabulated) -> dict[str, Any]:

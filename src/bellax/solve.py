@@ -232,12 +232,13 @@ def _explain(setting: Setting, solution: Solution) -> str:
     result = Result(int(solution.code))
     if result == Result.max_steps_reached:
         steps, residual = int(solution.stats["steps"]), float(solution.stats["residual"])
+        options: Any = setting.options
+        other = "" if isinstance(options, PolicyIteration) else ", or use bx.solvers.PolicyIteration"
         return (
-            f"not converged after {steps} steps: the last change of V was {residual:.3g}. Likely causes: a discount "
-            f"near "
-            "one (raise max_steps=, or use PolicyIteration), an interpolant that does not contract (try "
+            f"not converged after {steps} steps (max_steps={options.max_steps}): the last change of V was "
+            f"{residual:.3g}, and tolerance={options.tolerance:g}. Likely causes: a tolerance below rounding, a "
+            f"discount near one (raise max_steps={other}), an interpolant that does not contract (try "
             "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its "
-            "grid=, or "
-            "ValueIteration). `throw=False` returns what there is, with its `result`."
+            "grid=). `throw=False` returns what there is, with its `result`."
         )
     return first_failure(setting, solution.arguments, solution.values)

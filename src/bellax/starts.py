@@ -1,21 +1,18 @@
 """The states in which a simulation starts, from what a user gave: numbers, labels, arrays or a DataFrame."""
 
-import enum
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from bellax.bellman.plan import Plan
-from bellax.bellman.query import concrete
+from bellax.bellman.query import as_seen
 from bellax.bellman.setting import Setting
 from bellax.errors import ParameterError, check_names, listed, nearest
 from bellax.model.quantity import is_table
 from bellax.model.slots import view
-from bellax.model.spaces import Discrete, MarkovChain
 
 AGENTS = 10_000
 
@@ -38,7 +35,10 @@ def starting_states(setting: Setting, start: Any, agents: int | None) -> tuple[d
             f"start lacks the states {listed(missing)}.{nearest(missing[0], given)} Give each a number, or one an "
             "agent; only processes are drawn by themselves."
         )
-    arrays = {name: _seen(plan, name, value) for name, value in given.items()}
+    arrays = {
+        name: as_seen(plan.states[name], value, view(plan.states[name]).dtype, f"start of {name!r}")
+        for name, value in given.items()
+    }
     count = _count(plan, arrays, agents)
     return {name: _rows(plan, name, array, count) for name, array in arrays.items()}, count
 
@@ -52,54 +52,6 @@ def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
         if parts and all(part in found for part in parts):
             found[name] = np.stack([found.pop(part) for part in parts], axis=1).reshape(-1, *shape)
     return found
-
-
-def _seen(plan: Plan, name: str, value: Any) -> Array:
-    """A start as functions see it; labels and members become codes."""
-    space, seen = plan.states[name], view(plan.states[name])
-    array: Any = value
-    if not isinstance(value, jax.Array):
-        array = _decoded(name, space, np.asarray(value, dtype=object if _labelled(value) else None))
-        if array.dtype.kind not in "biuf":
-            raise ParameterError(f"start of {name!r} is {value!r}, which is no number.")
-    if concrete(array):
-        _check(name, space, np.asarray(array))
-    return jnp.asarray(array).astype(seen.dtype)
-
-
-def _labelled(value: Any) -> bool:
-    return isinstance(value, str | enum.Enum)
-
-
-def _decoded(name: str, space: Any, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "OUS":
-        return array
-    labels = list(space.labels or ()) if isinstance(space, Discrete | MarkovChain) else []
-
-    def decode(entry: Any) -> Any:
-        label = entry.name if isinstance(entry, enum.Enum) else entry
-        if not isinstance(label, str):
-            return entry
-        if label not in labels:
-            known = f" Categories: {listed(labels)}." if labels else " It takes numbers."
-            hint = nearest(label, labels)
-            raise ParameterError(f"start of {name!r} has {label!r}, which it does not know.{hint}{known}")
-        assert isinstance(space, Discrete | MarkovChain) and space.values is not None
-        return space.values[labels.index(label)]
-
-    return np.asarray([decode(entry) for entry in array.reshape(-1).tolist()]).reshape(array.shape)
-
-
-def _check(name: str, space: Any, array: np.ndarray) -> None:
-    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-        bad = array.reshape(-1)[~np.isfinite(array.reshape(-1))][0]
-        raise ParameterError(f"start of {name!r} is {bad}; it must be finite.")
-    known = space.values if isinstance(space, Discrete | MarkovChain) else None
-    if known is not None:
-        fits = np.isclose(array.reshape(-1, 1), known).any(axis=1)
-        if not fits.all():
-            bad = array.reshape(-1)[~fits][0]
-            raise ParameterError(f"start of {name!r} is {bad}, which is none of its categories: {known.tolist()}.")
 
 
 def _count(plan: Plan, arrays: Mapping[str, Array], agents: int | None) -> int:

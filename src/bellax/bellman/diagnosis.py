@@ -1,7 +1,7 @@
 """Why a solve failed: the period, the state, and the function that gave no number. Runs after a failure only."""
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,15 +113,28 @@ def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node
             culprit = _culprit(setting, objective, point, actions)
             if culprit is not None:
                 chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in actions.items())
-                return (
-                    f"{culprit} at {where}, with {chosen or 'no action'}. Likely causes: a logarithm or root of a "
-                    "negative number, or a division by zero. Keep the action away from there by a bound, or the state "
-                    "by its own."
-                )
-    return f"the value is not finite at {where}, while every function of the model is; is a later value infinite?"
+                return f"{culprit.text}, at {where}{', with ' if chosen else ''}{chosen}. {_advice(culprit, chosen)}"
+    return (
+        f"the value is not finite at {where}, and every function of the model is at the actions that were tried. Is a "
+        "later value infinite, or a function no number at an action in between?"
+    )
 
 
-def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict[str, Any]) -> str | None:
+class _Culprit(NamedTuple):
+    """A function that fails: what it does, and whether its numbers are finite and still none that may be."""
+
+    text: str
+    finite: bool
+
+
+def _advice(culprit: _Culprit, chosen: str) -> str:
+    away = "keep the action away from there by a bound, or the state by its own." if chosen else "move the bounds."
+    if culprit.finite:
+        return f"Correct the function, or {away}"
+    return f"Likely causes: a logarithm or root of a negative number, or a division by zero; {away}"
+
+
+def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict[str, Any]) -> _Culprit | None:
     """The first function, in the order in which they need each other, that gives NaN or plus infinity."""
     graph = setting.plan.graph
     nodes, _ = objective.nodes(point)
@@ -141,7 +154,7 @@ def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict
     for name in targets:
         wrong = _wrong(setting, name, np.asarray(found[name], float))
         if wrong is not None:
-            return f"{graph.slots[name].quantity.label} {wrong}"
+            return _Culprit(f"{graph.slots[name].quantity.label} {wrong}", bool(np.isfinite(found[name]).all()))
     return None
 
 

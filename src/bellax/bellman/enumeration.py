@@ -17,13 +17,14 @@ from bellax.bellman import monotone
 from bellax.bellman.candidates import candidates, relative, scan
 from bellax.bellman.maximum import Best, Maximiser, check_bounded, guarded
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.newton import Newton
+from bellax.bellman.newton import Newton, check_polish
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
-from bellax.errors import ModelError, check_names
+from bellax.errors import ModelError, check_mapping, check_names, named_options
 from bellax.numerics import grids, loops
 
 
+@named_options
 @dataclass(frozen=True)
 class Enumerate(Maximiser):
     """The best of all combinations of candidates; masks with every constraint.
@@ -45,6 +46,13 @@ class Enumerate(Maximiser):
     single_peaked: tuple[str, ...] = ()
     monotone: Mapping[str, str] = field(default_factory=dict)
     polish: Newton | None = None
+
+    def __post_init__(self) -> None:
+        check_mapping(self.grid, "Enumerate: grid", "{'consumption': 200}")
+        check_mapping(self.monotone, "Enumerate: monotone", "{'saving': 'wealth'}")
+        if isinstance(self.single_peaked, str):
+            raise ModelError(f"Enumerate: single_peaked is {self.single_peaked!r}; give ({self.single_peaked!r},).")
+        check_polish(self.polish, "Enumerate")
 
     @property
     def smooth(self) -> bool:

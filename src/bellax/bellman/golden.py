@@ -15,15 +15,16 @@ from jaxtyping import Float, Int
 from bellax.bellman.candidates import candidates, scan
 from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
 from bellax.bellman.mesh import Point
-from bellax.bellman.newton import Newton
+from bellax.bellman.newton import Newton, check_polish
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
-from bellax.errors import ModelError
+from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 
 _RATIO = (math.sqrt(5) - 1) / 2
 
 
+@named_options
 @dataclass(frozen=True)
 class Golden(Maximiser):
     """The best candidate, then golden-section search between its neighbours, one action after another.
@@ -42,6 +43,12 @@ class Golden(Maximiser):
     tolerance: float = 1e-9
     rounds: int = 8
     polish: Newton | None = None
+
+    def __post_init__(self) -> None:
+        check_mapping(self.grid, "Golden: grid", "{'consumption': 25}")
+        check_positive(self.tolerance, "Golden: tolerance")
+        check_count(self.rounds, "Golden: rounds")
+        check_polish(self.polish, "Golden")
 
     @property
     def smooth(self) -> bool:

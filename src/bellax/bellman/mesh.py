@@ -144,7 +144,8 @@ def category(space: Discrete, value: Any) -> tuple[Int[Array, ""], Bool[Array, "
 def _close(value: Array, known: Array) -> Bool[Array, ""]:
     """Whether a computed number is a category, up to rounding."""
     if jnp.issubdtype(value.dtype, jnp.integer) and jnp.issubdtype(known.dtype, jnp.integer):
-        return value == known
+        return value.astype(jnp.int32) == known.astype(jnp.int32)
+    value, known = (x.astype(jnp.result_type(float)) for x in (value, known))
     return jnp.abs(value - known) <= 1e-5 * jnp.maximum(1.0, jnp.abs(known))
 
 

@@ -24,7 +24,7 @@ from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constra
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
-from bellax.errors import ModelError
+from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import where
@@ -32,6 +32,7 @@ from bellax.numerics.scalar import where
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
 
 
+@named_options
 @dataclass(frozen=True)
 class Newton(Maximiser):
     """Newton's method from the best of a few candidates; several continuous actions at once.
@@ -48,6 +49,11 @@ class Newton(Maximiser):
     grid: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 60
     tolerance: float = 1e-11
+
+    def __post_init__(self) -> None:
+        check_mapping(self.grid, "Newton: grid", "{'consumption': 15}")
+        check_count(self.steps, "Newton: steps")
+        check_positive(self.tolerance, "Newton: tolerance")
 
     @property
     def smooth(self) -> bool:
@@ -102,6 +108,12 @@ class Newton(Maximiser):
             jnp.where(better, found.u, start.u),
             start.evaluations + found.evaluations,
         )
+
+
+def check_polish(polish: Any, what: str) -> None:
+    """Raises ModelError for a `polish=` that is none."""
+    if polish is not None and not isinstance(polish, Newton):
+        raise ModelError(f"{what}: polish is {polish!r}; give bx.maximise.Newton(), or leave it out.")
 
 
 class _LineState(NamedTuple):

@@ -11,7 +11,7 @@ from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser
 from bellax.bellman.newton import Newton
 from bellax.bellman.plan import Plan
-from bellax.errors import ModelError, check_names
+from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
 from bellax.numerics.interpolate import Hermite, Interpolant, Linear
@@ -20,6 +20,7 @@ _HERMITE_NODES = {1: 100, 2: 30, 3: 16}
 _LINEAR_NODES = {1: 500, 2: 60, 3: 25}
 
 
+@named_options
 @dataclass(frozen=True, kw_only=True)
 class GridSolver:
     """Configuration shared by the solvers on grids.
@@ -37,6 +38,12 @@ class GridSolver:
     interpolant: Interpolant | None = None
     maximiser: Maximiser | None = None
     memory: int = 2**28
+
+    def __post_init__(self) -> None:
+        what = type(self).__name__
+        check_mapping(self.grid, f"{what}: grid", "{'wealth': 200}")
+        check_mapping(self.quadrature, f"{what}: quadrature", "{'shock': 7}")
+        check_count(self.memory, f"{what}: memory, in bytes,")
 
 
 def key(value: Any) -> Any:

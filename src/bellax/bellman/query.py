@@ -1,5 +1,6 @@
 """Questions about a solved period: what is chosen at a state, on the mesh or off it, and how a query is read."""
 
+import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from bellax.bellman.objective import Decision, Objective, as_float
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
-from bellax.model.spaces import Discrete, MarkovChain, categories
+from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics.interpolate import is_barrier
 
 
@@ -123,10 +124,12 @@ def check_period(model: Any, period: Any, age: int | float | None, last: bool) -
     if (period is None) == (age is None):
         raise ParameterError(f"give period= (0 to {clock.count - 1}) or age=, one of them.")
     if age is not None:
+        if concrete(age) and np.asarray(age).dtype.kind not in "iuf":
+            raise ParameterError(f"age is {age!r}; it must be a number of years.")
         period = clock.period(age)
     if concrete(period):
         number = np.asarray(period)
-        if number.ndim != 0 or number != np.floor(number):
+        if number.dtype.kind not in "iuf" or number.ndim != 0 or number != np.floor(number):
             raise ParameterError(f"period is {period!r}; it must be one whole number. Query several in a loop or vmap.")
         if not 0 <= number <= clock.count - (0 if last else 1):
             raise ParameterError(
@@ -166,14 +169,52 @@ def _inner(setting: Setting, name: str) -> tuple[int, ...]:
 
 
 def _seen(setting: Setting, name: str, value: Any) -> Array:
-    space = setting.plan.states[name]
-    array = value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
-    known = None
-    if isinstance(space, Discrete):
-        known = space.values
-    elif isinstance(space, MarkovChain) and space.known:
-        known = categories(space.categories, "MarkovChain")[1]
-    if known is not None and concrete(array) and not np.isclose(np.asarray(array)[..., None], known).any(-1).all():
-        raise ParameterError(f"state {name!r} has a value that is none of its categories: {known.tolist()}.")
-    integer = jnp.issubdtype(setting.plan.graph.seen[name].dtype, jnp.integer)
-    return array.astype(jnp.int32 if integer else jnp.result_type(float))
+    plan = setting.plan
+    return as_seen(plan.states[name], value, plan.graph.seen[name].dtype, f"state {name!r}")
+
+
+def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array:
+    """Values of a state from what a user gave, as functions see them: labels and members of an Enum become codes.
+
+    Raises:
+        ParameterError: for what is no number, not finite, or none of the categories.
+    """
+    array: Any = value
+    if not isinstance(value, jax.Array):
+        array = _decoded(space, np.asarray(value, dtype=object if isinstance(value, str | enum.Enum) else None), what)
+        if array.dtype.kind not in "biuf":
+            raise ParameterError(f"{what} is {value!r}, which is no number.")
+    if concrete(array):
+        _check_value(space, np.asarray(array), what)
+    integer = jnp.issubdtype(dtype, jnp.integer)
+    return jnp.asarray(array).astype(jnp.int32 if integer else jnp.result_type(float))
+
+
+def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype.kind not in "OUS":
+        return array
+    labels = list(space.labels or ()) if isinstance(space, Discrete | MarkovChain) else []
+
+    def decode(entry: Any) -> Any:
+        label = entry.name if isinstance(entry, enum.Enum) else entry
+        if not isinstance(label, str):
+            return entry
+        if label not in labels:
+            known = f" Categories: {listed(labels)}." if labels else " It takes numbers."
+            raise ParameterError(f"{what} has {label!r}, which it does not know.{nearest(label, labels)}{known}")
+        assert isinstance(space, Discrete | MarkovChain) and space.values is not None
+        return space.values[labels.index(label)]
+
+    return np.asarray([decode(entry) for entry in array.reshape(-1).tolist()]).reshape(array.shape)
+
+
+def _check_value(space: Any, array: np.ndarray, what: str) -> None:
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        bad = array.reshape(-1)[~np.isfinite(array.reshape(-1))][0]
+        raise ParameterError(f"{what} is {bad}; it must be finite.")
+    known = space.values if isinstance(space, Discrete | MarkovChain) else None
+    if known is not None:
+        fits = np.isclose(array.reshape(-1, 1), known).any(axis=1)
+        if not fits.all():
+            bad = array.reshape(-1)[~fits][0]
+            raise ParameterError(f"{what} is {bad}, which is none of its categories: {known.tolist()}.")

@@ -27,6 +27,9 @@ class Certificate:
         escape: by where (`points`, `path`), by line, by side: probability that the next state is off the grid.
         simulated: mean discounted reward of simulated agents (`mean`), V where they start (`value`), the standard
             error and `z` of the difference, `agents`, `periods`, and the share of V beyond the last period (`tail`).
+        start: where the simulated agents start: by state a value or label, or the text `various`.
+        finer: whether residuals and Euler errors were taken with more quadrature than the solver used; false where
+            that would be too many nodes, so that errors of the quadrature itself do not show.
         points: how many points were looked at.
         periods: in which periods.
     """
@@ -40,6 +43,8 @@ class Certificate:
     euler_missing: str
     escape: Mapping[str, Mapping[str, Mapping[str, float]]]
     simulated: Mapping[str, float]
+    start: Mapping[str, Any]
+    finer: bool
     points: int
     periods: tuple[int, ...]
 
@@ -74,6 +79,8 @@ class Certificate:
         yield f"  worst at {where}"
         if self.undefined > 0:
             yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
+        if not self.finer:
+            yield "  with the solver's own quadrature: a finer one has too many nodes, and its errors do not show here"
         yield f"Value error, estimated: {self.value_error:.1e}  (largest sampled discount {self.discount:.6g})"
 
     def _euler_lines(self) -> Iterable[str]:
@@ -94,7 +101,8 @@ class Certificate:
 
     def _simulated_lines(self) -> Iterable[str]:
         s = self.simulated
-        yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods"
+        where = ", ".join(f"{name} = {_short(value)}" for name, value in self.start.items())
+        yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
         yield f"  {s['mean']:.6g} +- {s['standard_error']:.2g} against V = {s['value']:.6g}  (z = {s['z']:.2f})"
 
 

@@ -17,7 +17,9 @@ from bellax.certify.escape import along_path
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
-from bellax.errors import ModelError
+from bellax.certify.stage import finer
+from bellax.errors import ModelError, ParameterError, check_count
+from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.panel import Panel
 from bellax.simulate import simulate
@@ -53,6 +55,9 @@ def certify(
         ModelError: if the solution is none, failed, or is being traced.
     """
     _check(solution, panel)
+    check_count(points, "points")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
     setting, arguments, values = solution.setting, solution.arguments, solution.values
     if panel is None:
         start = _middle(setting, arguments) if start is None else start
@@ -97,20 +102,39 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         euler_missing=_missing(setting, found),
         escape=_escape(setting, arguments, found, panel),
         simulated=_simulated(panel),
+        start=_start(setting, panel),
+        finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
     )
+
+
+def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
+    """Where agents start, by state: one value, or 'various'."""
+    found = {}
+    for name, space in setting.plan.states.items():
+        first = np.asarray(panel.states[name])[:, 0]
+        found[name] = _shown(space, first[0]) if (first == first[:1]).all() else "various"
+    return found
+
+
+def _refined(setting: Setting, arguments: Arguments) -> bool:
+    """Whether the quadrature of `examination` is finer; true where there is nothing to refine."""
+    exact = all(isinstance(setting.plan.graph.regime.shocks[name], Categorical) for name in setting.plan.shocks)
+    return exact or any(finer(setting, setting.rules(setting.environment(arguments, 0))).values())
+
+
+def _shown(space: Any, value: np.ndarray) -> Any:
+    """A state as a reader knows it: the label of a category, or numbers."""
+    known, labels = getattr(space, "values", None), getattr(space, "labels", None)
+    return value.tolist() if known is None or not labels else labels[int(np.abs(known - value).argmin())]
 
 
 def _worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndarray) -> dict[str, Any]:
     ranked = np.where(np.isfinite(relative), relative, -1.0)
     t, n = np.unravel_index(int(ranked.argmax()), ranked.shape)
     where: dict[str, Any] = {"period": int(periods[t])} if setting.model.clock.finite else {}
-    for name, space in setting.plan.states.items():
-        value, known = found.states[name][t, n], getattr(space, "values", None)
-        labels = getattr(space, "labels", None)
-        label = labels[int(np.abs(known - value).argmin())] if labels and known is not None else None
-        where[name] = label if label is not None else value.tolist()
+    where |= {name: _shown(space, np.asarray(found.states[name][t, n])) for name, space in setting.plan.states.items()}
     return where | {"residual": float(relative[t, n])}
 
 

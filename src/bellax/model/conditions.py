@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bellax.errors import ModelError, check_names, listed
+from bellax.errors import ModelError, check_names, listed, named_options
 from bellax.model import parameters as _parameters
 from bellax.model import shapes, slots
 from bellax.model.graph import Graph, Slot
@@ -23,6 +23,7 @@ from bellax.model.spaces import PROCESSES, Continuous, StateSpace
 from bellax.model.time import Clock
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Complementarity:
     """equation >= 0, unknown >= its lower bound, and one of the two holds with equality.
@@ -36,6 +37,7 @@ class Complementarity:
     unknown: str
 
 
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conditions(_parameters.Statement):
     """Equations that are zero in expectation.

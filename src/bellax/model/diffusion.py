@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bellax.errors import ModelError, check_names
+from bellax.errors import ModelError, check_names, named_options
 from bellax.model import parameters as _parameters
 from bellax.model import shapes, slots
 from bellax.model.graph import Graph, Slot
@@ -22,26 +22,31 @@ from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
 
 
+@named_options
 @dataclass(frozen=True)
 class Boundary:
     """What holds at the edges of a state: the same on both sides, or one for each."""
 
 
+@named_options
 @dataclass(frozen=True)
 class StateConstraint(Boundary):
     """The drift may not leave the domain."""
 
 
+@named_options
 @dataclass(frozen=True)
 class Reflecting(Boundary):
     """The state is reflected: V_s = 0, and no mass flows out."""
 
 
+@named_options
 @dataclass(frozen=True)
 class Natural(Boundary):
     """The edge is never reached."""
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Absorbing(Boundary):
     """The problem ends at the edge with a value, a Quantity in states."""
@@ -49,6 +54,7 @@ class Absorbing(Boundary):
     value: QuantityLike = 0.0
 
 
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DiffusionModel(_parameters.Statement):
     """A model in continuous time, as functions of names.

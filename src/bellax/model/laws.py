@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.model.quantity import QuantityLike
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Markov:
     """The law of a discrete state that gives probabilities.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from bellax.errors import ModelError, listed
+from bellax.errors import ModelError, listed, named_options
 from bellax.model import checks, shapes
 from bellax.model import parameters as _parameters
 from bellax.model.boundaries import Boundary, boundaries
@@ -22,6 +22,7 @@ from bellax.model.slots import regime_graph
 from bellax.model.time import Ages, Clock, clock
 
 
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(Slots, _parameters.Statement):
     """A model: the slots of a `Regime`, a horizon, and regimes where it has several.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.model.quantity import QuantityLike
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class EpsteinZin:
     """V = ((1 - b) c^(1 - 1/psi) + b E[V'^(1 - gamma)]^((1 - 1/psi)/(1 - gamma)))^(1/(1 - 1/psi)).
@@ -30,6 +31,7 @@ class EpsteinZin:
         return {"risk_aversion": self.risk_aversion, "substitution": self.substitution}
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class RiskSensitive:
     """V = r - b/theta log E[exp(-theta V')].
@@ -45,6 +47,7 @@ class RiskSensitive:
         return {"theta": self.theta}
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class QuasiHyperbolic:
     """The present self discounts all of the future once more, by `present_bias`.
@@ -61,6 +64,7 @@ class QuasiHyperbolic:
         return {"present_bias": self.present_bias}
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Recursive:
     """V = aggregator(reward, discount, certainty), certainty = certainty_equivalent(V', weights).
@@ -79,6 +83,7 @@ class Recursive:
         return {"aggregator": self.aggregator, "certainty_equivalent": self.certainty_equivalent}
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class ExtremeValue:
     """Additive taste shocks of mean zero, extreme value type I, one for each combination of discrete actions.

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from bellax.errors import ModelError, listed, nearest
+from bellax.errors import ModelError, listed, named_options, nearest
 from bellax.model.preferences import ExtremeValue, Preferences
 from bellax.model.quantity import QuantityLike, quantity
 from bellax.model.spaces import StateSpace, agree
 
 
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slots:
     """What a regime says. Every function is pointwise, and its argument names say what it needs.
@@ -63,6 +64,7 @@ class Slots:
                 raise ModelError(f"{slot.name} must be a dict by name, not {getattr(self, slot.name)!r}.")
 
 
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Regime(Slots):
     """A phase of a model with its own states, actions and laws."""
@@ -70,6 +72,7 @@ class Regime(Slots):
     __doc__ = (__doc__ or "") + (Slots.__doc__ or "").partition("\n")[2]
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Terminal:
     """A regime that ends the problem: its value is a function of the states that the function reads.

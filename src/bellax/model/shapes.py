@@ -89,8 +89,19 @@ def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
     try:
         return _evaluate(graph, [slot.node], env)[slot.node]
     except Exception as error:
-        message = str(error).partition("\n")[0]
-        raise _error(graph, slot, env, f"cannot be evaluated: {type(error).__name__}: {message}.") from error
+        raise _error(graph, slot, env, f"cannot be evaluated: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What an exception of a user's function means, and what to write instead where that is known."""
+    if isinstance(error, jax.errors.TracerBoolConversionError):
+        return "it asks whether an array is true. In place of `if`, `and`, `or` write jnp.where(condition, a, b), &, |."
+    if isinstance(error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError):
+        return "it needs a number and sees an array of jax. Use jax.numpy (jnp.log) in place of numpy and math."
+    if isinstance(error, TypeError) and "not a valid JAX type" in str(error):
+        kind = str(error).partition("of type ")[2].partition(" at")[0]
+        return f"it gives {kind or 'something'}, which is no number and no array."
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}."
 
 
 def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:

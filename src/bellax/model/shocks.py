@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.model.quantity import QuantityLike
 from bellax.numerics import rules
 
@@ -114,6 +114,7 @@ def _normal_rule(given: Any, shape: tuple[int, ...], default: int) -> rules.Node
     return rules.tensor([rules.as_rule(given, rules.GaussHermite(default)).normal()] * math.prod(shape))
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Normal(Distribution):
     """mean + sd e with e standard normal.
@@ -147,6 +148,7 @@ class Normal(Distribution):
         return _negative(value) if name == "sd" else None
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Lognormal(Distribution):
     """exp(mean + sd e) with e standard normal: `mean` and `sd` are those of the logarithm."""
@@ -174,6 +176,7 @@ class Lognormal(Distribution):
         return _negative(value) if name == "sd" else None
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class MultivariateNormal(Distribution):
     """mean + L e with L L' = covariance; functions see an array of shape (n,).
@@ -228,6 +231,7 @@ class MultivariateNormal(Distribution):
         return None if least > 0 else f"is not positive definite: its least eigenvalue is {least:g}."
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Uniform(Distribution):
     """Uniform on [lower, upper]."""
@@ -250,6 +254,7 @@ class Uniform(Distribution):
         return lower + (upper - lower) * jax.random.uniform(key, self.shape)
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Categorical(Distribution):
     """One of finitely many values, with given probabilities.
@@ -324,6 +329,7 @@ class Categorical(Distribution):
         return not_a_distribution(value) if name == "probabilities" else None
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Jump(Distribution):
     """The sum of a Poisson number of normal jumps: N ~ Poisson(intensity), value ~ Normal(N mean, N sd^2).

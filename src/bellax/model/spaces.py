@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.model.shocks import Distribution, as_shape, not_a_distribution
 from bellax.numerics import scales
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Continuous:
     """A box of real numbers, or of arrays of them.
@@ -58,6 +59,7 @@ class Continuous:
         return all(bool(np.all(np.isfinite(b))) for b in (self.lower, self.upper) if is_literal(b))
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class Discrete:
     """A finite set. Functions see the code of an IntEnum or of range(n), or the number of a value list.
@@ -87,6 +89,7 @@ class Discrete:
         return categories(self.categories, "Discrete")[1]
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class MarkovChain:
     """A finite Markov chain, seen before the decision.
@@ -145,6 +148,7 @@ class MarkovChain:
         return categories(self.categories, "MarkovChain")[0] if self.known else None
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class AR1:
     """z' = mean + rho (z - mean) + sigma e with e standard normal, seen before the decision.
@@ -166,6 +170,7 @@ class AR1:
         return None
 
 
+@named_options
 @dataclass(frozen=True, eq=False)
 class IID:
     """A state drawn afresh every period, seen before the decision.

@@ -72,7 +72,7 @@ def write(path: str | os.PathLike[str], archive: Archive) -> None:
         attributes,
     )
     plain = {name: {"_FillValue": None} for name in stored}
-    with _whole(Path(path)) as temporary:
+    with _whole(_path(path)) as temporary:
         dataset.to_netcdf(temporary, engine="scipy", format="NETCDF3_64BIT", encoding=plain)
 
 
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str]) -> Archive:
     """
     import xarray as xr
 
-    path = Path(path)
+    path = _path(path)
     _check_kind(path)
     try:
         with xr.open_dataset(path, engine="scipy", decode_cf=False) as dataset:
@@ -97,6 +97,13 @@ def read(path: str | os.PathLike[str]) -> Archive:
     if _sum(stored, attributes) != expected:
         raise SolveError(f"{path} is damaged: its contents do not match its SHA-256. Solve again.")
     return Archive(stored, attributes={k: v for k, v in attributes.items() if k != _TYPES})
+
+
+def _path(given: Any) -> Path:
+    try:
+        return Path(given)
+    except TypeError as error:
+        raise SolveError(f"path is {given!r}; give the path of a file, a string or a pathlib.Path.") from error
 
 
 def _check_kind(path: Path) -> None:

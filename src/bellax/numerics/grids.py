@@ -13,11 +13,12 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.numerics import scales
 from bellax.numerics.scalar import take
 
 
+@named_options
 @dataclass(frozen=True)
 class Scaled:
     """Nodes that are equally spaced in a scale's coordinate.
@@ -31,6 +32,7 @@ class Scaled:
     scale: Any = None
 
 
+@named_options
 @dataclass(frozen=True)
 class Regular:
     """Equally spaced nodes."""
@@ -38,6 +40,7 @@ class Regular:
     count: int
 
 
+@named_options
 @dataclass(frozen=True)
 class Given:
     """These nodes, increasing.
@@ -58,6 +61,7 @@ class Given:
         object.__setattr__(self, "scale", scale)
 
 
+@named_options
 @dataclass(frozen=True)
 class Rouwenhorst:
     """The chain of Rouwenhorst (1995) for an AR1 state: exact first and second moments, also near a unit root."""
@@ -65,6 +69,7 @@ class Rouwenhorst:
     count: int
 
 
+@named_options
 @dataclass(frozen=True)
 class Tauchen:
     """The chain of Tauchen (1986) for an AR1 state, on +- width unconditional standard deviations."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.scalar import pair, take, where
 
@@ -42,6 +42,7 @@ def diverged(value: Float[Array, "..."]) -> Any:
     return jnp.isfinite(value) & (jnp.abs(value) > (1e75 if value.dtype == jnp.float64 else 1e10))
 
 
+@named_options
 @dataclass(frozen=True)
 class Linear:
     """Multilinear interpolation in the coordinates of the scales.
@@ -60,6 +61,7 @@ class Linear:
         _check(self.extrapolation, ("linear", "constant"), "Linear")
 
 
+@named_options
 @dataclass(frozen=True)
 class Hermite:
     """Cubic Hermite interpolation with the envelope-theorem slopes of V, limited to keep the shape of the data.

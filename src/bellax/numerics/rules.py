@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.numerics import quadrature
 
 
@@ -25,6 +25,7 @@ class Nodes(NamedTuple):
     weights: Float[Array, "q"]
 
 
+@named_options
 @dataclass(frozen=True)
 class GaussHermite:
     """Exact for polynomials of degree 2 count - 1 in a normal shock."""
@@ -38,6 +39,7 @@ class GaussHermite:
         raise ModelError("GaussHermite is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
 
 
+@named_options
 @dataclass(frozen=True)
 class GaussLegendre:
     """Exact for polynomials of degree 2 count - 1 in a uniform shock."""
@@ -51,6 +53,7 @@ class GaussLegendre:
         return _column(quadrature.gauss_legendre, _positive(self.count))
 
 
+@named_options
 @dataclass(frozen=True)
 class Equispaced:
     """Equally spaced nodes on +- width standard deviations, for integrands with kinks."""
@@ -65,6 +68,7 @@ class Equispaced:
         raise ModelError("Equispaced is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
 
 
+@named_options
 @dataclass(frozen=True)
 class Equiprobable:
     """Conditional means of bins of equal probability."""

@@ -12,12 +12,13 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import step
-from bellax.errors import ModelError
+from bellax.errors import ModelError, named_options
 from bellax.numerics import loops
 from bellax.solvers.common import Run, Solver, outcome, stats, tallied, tell
 from bellax.solvers.progress import Report
 
 
+@named_options
 @dataclass(frozen=True, kw_only=True)
 class BackwardInduction(Solver):
     """Solves a finite horizon from its end. Options: see `GridSolver`.

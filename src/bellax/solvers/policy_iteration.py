@@ -22,6 +22,7 @@ from bellax.bellman import finite
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve
+from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
 from bellax.numerics.interpolate import barrier, is_barrier
@@ -34,6 +35,7 @@ _CONTRACTIONS = 5000
 _HORIZON = 1000  # periods within which a policy's discounting has to fall below one where it depends on the state
 
 
+@named_options
 @dataclass(frozen=True, kw_only=True)
 class PolicyIteration(Solver):
     """Howard's policy iteration for a stationary model. Options: see `GridSolver`, and
@@ -50,6 +52,13 @@ class PolicyIteration(Solver):
     evaluation_steps: int | None = None
     tolerance: float = 1e-10
     max_steps: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.tolerance, "PolicyIteration: tolerance")
+        check_count(self.max_steps, "PolicyIteration: max_steps")
+        if self.evaluation_steps is not None:
+            check_count(self.evaluation_steps, "PolicyIteration: evaluation_steps")
 
     def check(self, setting: Setting) -> None:
         check_stationary(setting, "PolicyIteration")

@@ -15,13 +15,14 @@ from bellax.bellman import finite
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Step, step
-from bellax.errors import ModelError
+from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
 from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
 from bellax.solvers.progress import Report
 
 
+@named_options
 @dataclass(frozen=True, kw_only=True)
 class ValueIteration(Solver):
     """Iterates the Bellman operator of a stationary model from V = 0. Options: see `GridSolver`, and
@@ -35,6 +36,11 @@ class ValueIteration(Solver):
 
     tolerance: float = 1e-8
     max_steps: int = 5000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.tolerance, "ValueIteration: tolerance")
+        check_count(self.max_steps, "ValueIteration: max_steps")
 
     def check(self, setting: Setting) -> None:
         check_stationary(setting, "ValueIteration")

@@ -174,7 +174,7 @@ def _wrong(setting: Setting, node: str, values: np.ndarray) -> str | None:
             return None if fits.all() else f"gives {wrong[0]:g}, which is none of its categories: {_few(space)}"
         return None
     complaint = plan.graph.slots[node].complaint
-    found = [complaint(value) for value in values] if complaint is not None else []
+    found = [complaint(np.asarray(value)) for value in values] if complaint is not None else []
     return next((text.rstrip(".") for text in found if text is not None), None)
 
 

@@ -61,7 +61,7 @@ def simulate(
     known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
     name = ("simulate", kind, count, little)
-    compiled = program(setting, name, lambda: jax.jit(_program(setting, kind, count), **quickly(little)))
+    compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
     return Panel(**compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key), setting=setting)
 
 

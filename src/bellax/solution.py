@@ -38,6 +38,7 @@ from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated, tabulated
 from bellax.errors import ModelError
 from bellax.numerics import archive
+from bellax.numerics.scalar import put
 
 
 class Result(enum.IntEnum):
@@ -183,9 +184,9 @@ class Solution(eqx.Module):
         count = math.prod(shape)
         known = all(concrete(leaf) for leaf in jax.tree.leaves((arrays, self.arguments, self.values, period)))
         if count and known:
-            arrays = {name: _padded(array, _batch(count)) for name, array in arrays.items()}
+            arrays = {name: _padded(np.asarray(array), _batch(count)) for name, array in arrays.items()}
         little = known and _batch(count) * cells(setting.maximiser, setting.plan) <= LITTLE
-        compiled = program(setting, (build.__name__, little), lambda: jax.jit(build(setting), **quickly(little)))
+        compiled = program(setting, (build.__name__, little), lambda: quickly(build(setting), little))
         answer = compiled(
             self.arguments,
             self.values,
@@ -195,11 +196,11 @@ class Solution(eqx.Module):
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
-        answer = jax.tree.map(jnp.asarray, answer)
+        answer = jax.tree.map(put, answer) if known else answer
+        if what == "policy" or not isinstance(self.code, jax.core.Tracer):
+            return answer
         # under a transformation nothing has raised: of a failed solve a value is NaN even where no action is feasible
-        failed = self.code != int(Result.successful)
-        hidden = isinstance(self.code, jax.core.Tracer) and what != "policy"
-        return jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf), answer) if hidden else answer
+        return jnp.where(self.code != int(Result.successful), jnp.nan, answer)
 
 
 def _batch(count: int) -> int:
@@ -207,10 +208,9 @@ def _batch(count: int) -> int:
     return next((size for size in (256, 1024, 4096) if size >= count), count)
 
 
-def _padded(array: Array, count: int) -> Array:
+def _padded(array: np.ndarray, count: int) -> np.ndarray:
     """The array with its last row repeated up to `count` rows."""
-    given = np.asarray(array)
-    return jnp.asarray(np.concatenate([given, np.repeat(given[-1:], count - len(given), axis=0)]))
+    return np.concatenate([array, np.repeat(array[-1:], count - len(array), axis=0)])
 
 
 def _nodes(spec: Any) -> str:

@@ -26,6 +26,7 @@ from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.numerics.interpolate import Hermite
+from bellax.numerics.scalar import put
 from bellax.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Run, Solver, blanked
@@ -82,7 +83,7 @@ def solve(
         wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
-    seconds = jnp.asarray(time.perf_counter() - started)
+    seconds = put(time.perf_counter() - started, jnp.result_type(float))
     return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
 
 

@@ -54,7 +54,7 @@ def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _count(plan: Plan, arrays: Mapping[str, Array], agents: int | None) -> int:
+def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None) -> int:
     if agents is not None and (isinstance(agents, bool) or not isinstance(agents, int | np.integer) or agents < 1):
         raise ParameterError(f"agents is {agents!r}; give a whole number of at least 1.")
     lengths = {}
@@ -74,6 +74,6 @@ def _count(plan: Plan, arrays: Mapping[str, Array], agents: int | None) -> int:
     return int(agents)
 
 
-def _rows(plan: Plan, name: str, array: Array, count: int) -> Array:
+def _rows(plan: Plan, name: str, array: Any, count: int) -> Array:
     shape = view(plan.states[name]).shape
     return jnp.broadcast_to(array, (count, *shape)) if array.shape == shape else array

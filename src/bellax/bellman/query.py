@@ -37,9 +37,29 @@ LITTLE = 20_000
 """Candidates over all states up to which compiling well takes longer than a thousand answers of bad code."""
 
 
-def quickly(little: bool) -> dict[str, Any]:
-    """Options of `jax.jit` outside transformations: code for a little work need not be good, and is ready sooner."""
-    return {"compiler_options": {"xla_backend_optimization_level": 0}} if little else {}
+_HASTE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+
+def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
+    """`jax.jit` of a function; with a little to do its code need not be good, and is ready in half of the time.
+
+    Args:
+        little: whether there is, and no transformation around: the options are for programs of their own.
+    """
+    well = jax.jit(function)
+    if not little:
+        return well
+    hasty = jax.jit(function, compiler_options=_HASTE)
+
+    def run(*arguments: Any) -> Any:
+        try:
+            return hasty(*arguments)
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise
+            return well(*arguments)
+
+    return run
 
 
 def program(setting: Setting, name: Any, build: Callable[[], Any]) -> Any:
@@ -139,7 +159,7 @@ def check_period(model: Any, period: Any, age: int | float | None, last: bool) -
     return period
 
 
-def flattened(setting: Setting, states: Mapping[str, Any]) -> tuple[dict[str, Array], tuple[int, ...]]:
+def flattened(setting: Setting, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Queried states as arrays of one common batch axis, and the shape that they broadcast to."""
     plan = setting.plan
     check_names(states, plan.states, "state")
@@ -157,10 +177,8 @@ def flattened(setting: Setting, states: Mapping[str, Any]) -> tuple[dict[str, Ar
         shape = np.broadcast_shapes(*batch.values())
     except ValueError as error:
         raise ModelError(f"the queried states have shapes {batch}, which do not broadcast.") from error
-    return {
-        name: jnp.broadcast_to(array, (*shape, *inner[name])).reshape(-1, *inner[name])
-        for name, array in arrays.items()
-    }, shape
+    wide = {name: (np if concrete(a) else jnp).broadcast_to(a, (*shape, *inner[name])) for name, a in arrays.items()}
+    return {name: array.reshape(-1, *inner[name]) for name, array in wide.items()}, shape
 
 
 def _inner(setting: Setting, name: str) -> tuple[int, ...]:
@@ -168,13 +186,16 @@ def _inner(setting: Setting, name: str) -> tuple[int, ...]:
     return () if distribution is None else distribution.shape
 
 
-def _seen(setting: Setting, name: str, value: Any) -> Array:
+def _seen(setting: Setting, name: str, value: Any) -> Array | np.ndarray:
     plan = setting.plan
     return as_seen(plan.states[name], value, plan.graph.seen[name].dtype, f"state {name!r}")
 
 
-def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array:
+def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array | np.ndarray:
     """Values of a state from what a user gave, as functions see them: labels and members of an Enum become codes.
+
+    Returns:
+        An array of numpy, unless it is being traced: an operation of jax on its own is compiled on its own.
 
     Raises:
         ParameterError: for what is no number, not finite, or none of the categories.
@@ -184,10 +205,11 @@ def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array:
         array = _decoded(space, np.asarray(value, dtype=object if isinstance(value, str | enum.Enum) else None), what)
         if array.dtype.kind not in "biuf":
             raise ParameterError(f"{what} is {value!r}, which is no number.")
-    if concrete(array):
-        _check_value(space, np.asarray(array), what)
-    integer = jnp.issubdtype(dtype, jnp.integer)
-    return jnp.asarray(array).astype(jnp.int32 if integer else jnp.result_type(float))
+    kind = jnp.int32 if jnp.issubdtype(dtype, jnp.integer) else jnp.result_type(float)
+    if not concrete(array):
+        return array.astype(kind)
+    _check_value(space, np.asarray(array), what)
+    return np.asarray(array).astype(kind)
 
 
 def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:

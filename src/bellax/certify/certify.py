@@ -66,9 +66,7 @@ def certify(
     axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], mesh_shape(setting, arguments), strict=False))
     looked = sample(setting, axes, points, seed)
     each = cells(setting.maximiser, setting.plan)
-    run = program(
-        setting, ("examine", points), lambda: jax.jit(examination(setting), **quickly(points * each < _LITTLE))
-    )
+    run = program(setting, ("examine", points), lambda: quickly(examination(setting), points * each < _LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
 

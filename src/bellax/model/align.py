@@ -16,6 +16,7 @@ import numpy as np
 from bellax.errors import BellaxError, ParameterError, listed, nearest
 from bellax.model.quantity import ByAge, ByPeriod, is_table
 from bellax.model.time import Clock
+from bellax.numerics.scalar import put
 
 Categories = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 """Labels and values of the categories of each discrete state and action, by its name."""
@@ -35,8 +36,9 @@ def floats(what: str, value: Any, error: type[BellaxError] = ParameterError) -> 
         raise error(f"{what} is {value!r}, which is no number or array of numbers.") from cause
     if np.isnan(array).any():
         raise error(f"{what} contains NaN.")
-    found = value if isinstance(value, jax.Array) else jnp.asarray(array)
-    found = jnp.asarray(found, dtype=jnp.result_type(float))
+    if not isinstance(value, jax.Array):
+        return put(array, jnp.result_type(float))
+    found = jnp.asarray(value, dtype=jnp.result_type(float))
     if found is value:
         _NUMBERS.add("numbers", value)
     return found

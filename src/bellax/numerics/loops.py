@@ -6,7 +6,6 @@ A solver owns no loop: it gives a step on a state that is a NamedTuple or a pytr
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -31,8 +30,3 @@ def backward(step: Callable[[Any, Array], tuple[Any, Any]], last: Any, count: in
         last: the carry of period `count`.
     """
     return lax.scan(step, last, jnp.arange(count, dtype=jnp.int32), reverse=True)
-
-
-def largest(tree: Any) -> Array:
-    """The largest absolute number in a pytree."""
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))

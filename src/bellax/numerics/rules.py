@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from bellax.errors import ModelError, named_options
 from bellax.numerics import quadrature
+from bellax.numerics.scalar import put
 
 
 class Nodes(NamedTuple):
@@ -114,4 +114,4 @@ def _column(rule: Callable[..., tuple[Array, Array]], *arguments: Any) -> Nodes:
     with jax.ensure_compile_time_eval():
         nodes, weights = rule(*arguments)
         # in numpy: an operation of jax on its own is compiled on its own
-        return Nodes(jnp.asarray(np.asarray(nodes)[:, None]), weights)
+        return Nodes(put(np.asarray(nodes)[:, None]), weights)

@@ -6,7 +6,9 @@ model twice as slow.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int, Shaped
 
@@ -27,6 +29,11 @@ def _as(value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     if isinstance(value, Array):
         return jnp.broadcast_to(value, shape)
     return lax.full(shape, value, dtype)
+
+
+def put(value: Any, dtype: Any = None) -> Array:
+    """Numbers as an array of jax; `jnp.asarray` would compile a program for every shape that it meets."""
+    return jax.device_put(np.asarray(value, dtype))
 
 
 def take(table: Shaped[Array, "n ..."], index: Int[Array, ""]) -> Array:

@@ -8,11 +8,12 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.plan import Plan
-from bellax.bellman.query import as_seen
+from bellax.bellman.query import as_seen, concrete
 from bellax.bellman.setting import Setting
 from bellax.errors import ParameterError, check_names, listed, nearest
 from bellax.model.quantity import is_table
 from bellax.model.slots import view
+from bellax.numerics.scalar import put
 
 AGENTS = 10_000
 
@@ -76,4 +77,7 @@ def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None) -> int:
 
 def _rows(plan: Plan, name: str, array: Any, count: int) -> Array:
     shape = view(plan.states[name]).shape
-    return jnp.broadcast_to(array, (count, *shape)) if array.shape == shape else array
+    known = concrete(array)
+    if array.shape == shape:
+        array = (np if known else jnp).broadcast_to(array, (count, *shape))
+    return put(array) if known else array

@@ -34,7 +34,8 @@ class Optimum(NamedTuple):
     """The best decision at one state.
 
     Attributes:
-        value: Q of the decision; minus infinity where nothing is feasible.
+        value: Q of the decision; minus infinity where nothing is feasible; None where it was not evaluated, because
+            there is nothing to choose.
         decision: the combination and u.
         choice_values: Q of the best continuous actions of every combination, shape (k,).
         shares: the best continuous actions of every combination, shape (k, m).
@@ -42,7 +43,7 @@ class Optimum(NamedTuple):
         evaluations: how many Q were evaluated.
     """
 
-    value: Float[Array, ""]
+    value: Float[Array, ""] | None
     decision: Decision
     choice_values: Float[Array, "k"]
     shares: Float[Array, "k m"]

@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, maximum, weighted
+from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import implicit
 from bellax.bellman.objective import Decision, Objective, combinations
@@ -127,7 +127,7 @@ def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slo
         return decided(objective, mesh.point(node.codes, coordinates), optimum)
 
     level, steep = value_and_slopes(value, node.coordinates, slopes)
-    stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum)
+    stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum, level)
     feasible = optimum.feasible | stop
     faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
     tally = jnp.stack([optimum.evaluations, *(fault.astype(level.dtype) for fault in faults)])
@@ -153,9 +153,18 @@ def _over_optima(
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
     def at(node: Node) -> Any:
-        return function(node, optimum_at(maximiser, objective, mesh.point(node.codes, node.coordinates)))
+        point = mesh.point(node.codes, node.coordinates)
+        chosen = optimum_at(maximiser, objective, point) if mesh.plan.actions else _unchosen(objective, point)
+        return function(node, chosen)
 
     return over_mesh(at, mesh, cells(maximiser, mesh.plan), memory)
+
+
+def _unchosen(objective: Objective, point: Point) -> Optimum:
+    """The optimum where there is nothing to choose: Q is evaluated once, with its derivative."""
+    nothing = Decision(jnp.zeros((), jnp.int32), jnp.zeros(0))
+    one = jnp.ones(())
+    return Optimum(None, nothing, one[None], nothing.u[None], objective.feasible(point, {}), one)
 
 
 def _in_order(maximiser: Enumerate, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
@@ -191,7 +200,10 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
-    value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
+    if optimum.value is None:
+        value = guarded(objective, point, optimum.decision)
+    else:
+        value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = objective.payoff(point)
         value = where((payoff >= value) | jnp.isnan(payoff), payoff, value)
@@ -218,11 +230,17 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return envelope(value, objective, point, decision), moved
 
 
-def stopping(objective: Objective, point: Point, optimum: Optimum) -> Array:
-    """Whether stopping is optimal; it wins ties."""
+def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:
+    """Whether stopping is optimal; it wins ties.
+
+    Args:
+        level: V, which is what stopping pays where it is optimal; needed where Q is not known.
+    """
     if objective.plan.evaluate_stop is None:
         return jnp.zeros((), bool)
-    return objective.payoff(point) >= optimum.value
+    going_on = level if optimum.value is None else optimum.value
+    assert going_on is not None
+    return objective.payoff(point) >= going_on
 
 
 def value_and_slopes(

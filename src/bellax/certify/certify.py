@@ -122,7 +122,7 @@ def _refined(setting: Setting, arguments: Arguments) -> bool:
     return exact or any(finer(setting, setting.rules(setting.environment(arguments, 0))).values())
 
 
-def _shown(space: Any, value: np.ndarray) -> Any:
+def _shown(space: Any, value: Any) -> Any:
     """A state as a reader knows it: the label of a category, or numbers."""
     known, labels = getattr(space, "values", None), getattr(space, "labels", None)
     return value.tolist() if known is None or not labels else labels[int(np.abs(known - value).argmin())]

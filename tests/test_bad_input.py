@@ -59,8 +59,10 @@ def test_a_reward_that_is_no_number(maximiser):
     assert bx.solve(m, {}, solver, throw=False).result.name == "nonfinite"
 
 
-def test_a_transition_that_is_no_number():
-    m = model(transitions={"w": lambda w, c, z: jnp.sqrt(w - c - 0.2) + z})
+@pytest.mark.parametrize("scale", [bx.scales.linear, bx.scales.log, bx.scales.octave, bx.scales.asinh, bx.scales.power])
+def test_a_transition_that_is_no_number(scale):
+    space = {"w": bx.Continuous(0.5, 4.0, scale=scale)}
+    m = model(states=space, transitions={"w": lambda w, c, z: jnp.sqrt(w - c - 0.2) + z})
     refused(bx.SolveError, r"transitions\['w'\] gives NaN, at z = 0.8, w = 0.5 in period 2.*with c = 0", m)
 
 

@@ -32,7 +32,8 @@ class Enumerate(Maximiser):
     Args:
         grid: by continuous action, the number of candidates between its bounds, or `bx.grids.Given(values)`; 100 where
             nothing is said.
-        single_peaked: continuous actions along which the objective rises, then falls: found by bisection.
+        single_peaked: continuous actions along which the objective rises, then falls: found by bisection. It is not
+            checked; a stretch of equal values below the peak, minus infinity included, ends the search there.
         monotone: by continuous action, a continuous state in which its optimum does not fall; candidates are values,
             `bx.grids.Given`. A solver that sweeps a grid then brackets each optimum by its neighbours'; a query at
             one point, which has none, scans.

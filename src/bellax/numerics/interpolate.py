@@ -5,8 +5,10 @@ sum over the 2^d corners. Hermite: on every dimension the cubic with values v0, 
 
     H(t) = v0 + t d0 + t^2 (3 (v1 - v0) - 2 d0 - d1) + t^3 (d0 + d1 - 2 (v1 - v0)),
 
-and its tensor product in several: 2^d columns (value, slopes, mixed slopes). Slopes limited to the range of the
-adjacent secants keep the shape of the data (Fritsch & Carlson 1980); the slopes of a concave function lie there anyway.
+and its tensor product in several: 2^d columns (value, slopes, mixed slopes). Slopes are limited to the range of the
+adjacent secants, where those of a concave function lie anyway: then data that rise make an interpolant that rises, as
+long as neighbouring secants differ at most threefold (Fritsch & Carlson 1980). To demand it of all data would flatten
+the true slopes next to a smooth maximum, where one secant is nearly zero.
 
 A node may be minus infinity. Its cell is then minus infinity but at the other nodes: `BARRIER` stands for it, finite,
 so that a weight of zero gives zero.
@@ -64,7 +66,10 @@ class Linear:
 @named_options
 @dataclass(frozen=True)
 class Hermite:
-    """Cubic Hermite interpolation with the envelope-theorem slopes of V, limited to keep the shape of the data.
+    """Cubic Hermite interpolation with the envelope-theorem slopes of V, limited to the range of adjacent secants.
+
+    Concave data keep slopes that a concave function can have; data that rise stay rising where neighbouring secants
+    differ at most threefold.
 
     Args:
         extrapolation: off the grid, `linear` continues the last slope, `constant` the last value, and `extend` the

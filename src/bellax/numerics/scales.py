@@ -28,7 +28,7 @@ _FORMATS = {"float64": (jnp.int64, 52, 1023), "float32": (jnp.int32, 23, 127)}
 def logarithm(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """log x for normal positive x, to 1e-15 (float64); x below the smallest normal number counts as that number."""
     integer, mantissa, _ = _FORMATS[x.dtype.name]
-    x = jnp.maximum(x, jnp.finfo(x.dtype).tiny)
+    given, x = x, jnp.maximum(x, jnp.finfo(x.dtype).tiny)
     bits = lax.bitcast_convert_type(x, integer)
     root = lax.bitcast_convert_type(jnp.asarray(math.sqrt(0.5), x.dtype), integer)
     exponent = (bits - root) >> mantissa
@@ -38,7 +38,12 @@ def logarithm(x: Float[Array, "..."]) -> Float[Array, "..."]:
     series = jnp.full_like(s, 1 / 19)
     for odd in range(17, 0, -2):
         series = series * square + 1 / odd
-    return exponent.astype(x.dtype) * math.log(2) + 2 * s * series
+    return _honest(exponent.astype(x.dtype) * math.log(2) + 2 * s * series, given)
+
+
+def _honest(y: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """y, read off the bits of x; x itself where it is infinite or no number, whose bits mean something else."""
+    return jnp.where(x < jnp.inf, y, x)
 
 
 @logarithm.defjvp
@@ -52,7 +57,7 @@ def bit_logarithm(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """log2 of x at powers of two, linear in x between them."""
     integer, mantissa, bias = _FORMATS[x.dtype.name]
     bits = lax.bitcast_convert_type(jnp.maximum(x, jnp.finfo(x.dtype).tiny), integer)
-    return bits.astype(x.dtype) * 2.0**-mantissa - bias
+    return _honest(bits.astype(x.dtype) * 2.0**-mantissa - bias, x)
 
 
 @bit_logarithm.defjvp
@@ -84,7 +89,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class Log:
-    """y = log x, for x > 0."""
+    """y = log x, for x > 0.
+
+    A state of tomorrow at or below zero counts as the smallest normal number, 1e-308: V there is extrapolated over 700
+    units of y, very low where V rises, and finite. Keep such states away by the bounds of the actions.
+    """
 
     positive: ClassVar[bool] = True
     bits: bool = False

@@ -1,5 +1,6 @@
 """Solvers agree with numpy on random finite processes, and with each other on a model of savings."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -197,3 +198,77 @@ def test_stopping_in_every_solver():
         ]
         np.testing.assert_allclose(found.value(w=w), best, rtol=1e-5)
         np.testing.assert_array_equal(found.policy(w=w)["stop"], [False, False, True, True])
+
+
+def test_a_constraint_does_not_judge_the_rounding_of_a_candidate():
+    """Everything may be saved but nothing borrowed: the constraint binds exactly at candidates."""
+    nodes = np.linspace(0.0, 3.0, 31)
+    m = bx.Model(
+        states={"w": bx.Continuous(0.1, 3.0), "z": bx.MarkovChain([0.3, 1.1], [[0.7, 0.3], [0.3, 0.7]])},
+        actions={"save": bx.Continuous(-1.0, lambda w: 4.0 * w)},
+        transitions={"w": lambda save, z: save / 3 + z},
+        reward=lambda w, save: -((w - save) ** 2) + save,
+        constraints={"lend": lambda save, w: (save >= 0.0) & (save <= w)},
+        discount=0.9,
+    )
+    options = {"grid": {"w": bx.grids.Given(nodes[1:])}, "interpolant": bx.interpolants.Linear()}
+    options["maximiser"] = bx.maximise.Enumerate(grid={"save": bx.grids.Given(nodes)})
+    slow = bx.solve(m, {}, bx.solvers.ValueIteration(tolerance=1e-12, **options))
+    for steps in (None, 20):
+        fast = bx.solve(m, {}, bx.solvers.PolicyIteration(evaluation_steps=steps, **options))
+        np.testing.assert_allclose(fast.values.levels, slow.values.levels, rtol=1e-9)
+        assert int(fast.stats["steps"]) < 30
+    w = nodes[1::3]
+    np.testing.assert_array_less(fast.policy(w=w, z=1.1)["save"], w + 1e-12)
+    slope = jax.vmap(jax.grad(lambda w: slow.value(w=w, z=1.1)))(jnp.asarray(w + 0.02))
+    assert (np.abs(slope) > 0.1).all()
+
+
+@pytest.mark.parametrize("steps", [None, 20])
+def test_infinite_nodes_in_policy_iteration(steps):
+    """In debt beyond what income repays nothing is feasible that pays more than minus infinity."""
+    m = bx.Model(
+        states={"k": bx.Discrete(4)},
+        actions={"move": bx.Discrete(2)},
+        transitions={"k": lambda k, move: jnp.where(k == 0, 0, jnp.minimum(k + move, 3))},
+        reward=lambda k, move: jnp.where(k == 0, -jnp.inf, k - 0.5 * move),
+        discount=0.8,
+    )
+    found = bx.solve(m, {}, bx.solvers.PolicyIteration(evaluation_steps=steps))
+    np.testing.assert_allclose(
+        found.value(k=[0, 1, 2, 3]), [-np.inf, 0.5 + 0.8 * (1.5 + 0.8 * 15), 1.5 + 0.8 * 15, 15.0]
+    )
+    assert int(found.stats["infinite_nodes"]) == 1
+
+
+def test_a_table_over_one_state_and_a_reward_that_is_random():
+    table = np.array([[0.9, 0.1], [0.4, 0.6]])
+    m = dict(
+        states={"s": bx.Discrete(2)},
+        actions={"a": bx.Discrete(2)},
+        shocks={"e": bx.shocks.Categorical([0.0, 2.0], [0.25, 0.75])},
+        reward=lambda s, a, e: s * e - 0.2 * a,
+        discount=0.9,
+    )
+    in_place = bx.Model(transitions={"s": bx.Markov(table, over=("s",))}, **m)
+    by_row = bx.Model(transitions={"s": bx.Markov(lambda s: jnp.asarray(table)[s])}, **m)
+    exact = np.linalg.solve(np.eye(2) - 0.9 * table, [0.0, 1.5])
+    for solver in (bx.solvers.PolicyIteration(), bx.solvers.ValueIteration(tolerance=1e-12)):
+        for statement in (in_place, by_row):
+            np.testing.assert_allclose(bx.solve(statement, {}, solver).value(s=[0, 1]), exact, rtol=1e-9)
+
+
+def test_chunks_of_several_lines_and_combinations_do_not_matter():
+    m = bx.Model(
+        states={"x": bx.Continuous(0.5, 2.0, shape=(2,)), "h": bx.Discrete(3)},
+        actions={"c": bx.Continuous(0.1, 0.5), "study": bx.Discrete(2)},
+        transitions={"x": lambda x, c: 0.8 * x + 0.3 * c, "h": bx.Markov(lambda h, study: jnp.eye(3)[h] * 0.4 + 0.2)},
+        reward=lambda x, c, h, study: jnp.log(c) + x[0] * x[1] - 0.1 * study * (h - 1.0),
+        discount=0.9,
+    )
+    options = {"grid": {"x": (5, 6)}, "maximiser": bx.maximise.Enumerate(grid={"c": 9})}
+    for solver in (bx.solvers.ValueIteration, bx.solvers.PolicyIteration):
+        whole, pieces = (bx.solve(m, {}, solver(memory=memory, **options)) for memory in (2**28, 4000))
+        np.testing.assert_allclose(pieces.values.levels, whole.values.levels, rtol=1e-12)
+    at = {"x": np.array([[0.6, 1.1], [1.9, 0.7]]), "h": 2}
+    np.testing.assert_allclose(pieces.value(**at), whole.value(**at), rtol=1e-12)

@@ -221,3 +221,55 @@ def test_through_a_terminal_solution():
 
     g = jnp.asarray(1.03)
     np.testing.assert_allclose(jax.grad(f)(g), (f(g + 1e-5) - f(g - 1e-5)) / 2e-5, rtol=1e-5)
+
+
+def test_choice_values_have_derivatives():
+    """One period: working pays a wage and costs effort; what is left is worth itself, so that 1 / c = b."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        actions={"work": bx.Discrete(2), "c": bx.Continuous(0.01, lambda w: w)},
+        transitions={"w": lambda w, c, work, wage: w - c + work * wage},
+        reward=lambda c, work, effort: jnp.log(c) - effort * work,
+        terminal=lambda w: w,
+        discount=0.9,
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 5})
+
+    def choices(p):
+        return bx.solve(m, p, solver).choice_values(0, w=1.5)
+
+    p = {"wage": jnp.asarray(0.7), "effort": jnp.asarray(0.2)}
+    found = jax.jacobian(choices)(p)
+    idle = np.log(1 / 0.9) + 0.9 * (1.5 - 1 / 0.9)
+    np.testing.assert_allclose(choices(p), [idle, idle + 0.9 * 0.7 - 0.2], rtol=1e-10)
+    np.testing.assert_allclose(found["effort"], [0.0, -1.0], atol=1e-12)
+    np.testing.assert_allclose(found["wage"], [0.0, 0.9], atol=1e-12)
+
+
+def test_stopping_has_the_derivatives_of_what_it_pays():
+    """Sell now for w, or next period, one last time, for twice the price: wait where 2 b > 1."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        transitions={"w": lambda w: w},
+        reward=0.0,
+        stop=lambda w, price: price * w,
+        terminal=lambda w, price: 2.0 * price * w,
+        discount="b",
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 5})
+    value = lambda b, price: bx.solve(m, {"b": b, "price": price}, solver).value(0, w=1.5)  # noqa: E731
+    gradient = jax.grad(value, argnums=(0, 1))
+    np.testing.assert_allclose(gradient(0.9, 1.0), [3.0, 2.7], rtol=1e-12)
+    np.testing.assert_allclose(gradient(0.4, 1.0), [0.0, 1.5], atol=1e-12)
+    broken = bx.Model(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        transitions={"w": lambda w: w},
+        reward=0.0,
+        stop=lambda w: jnp.sqrt(w - 1.0),
+        discount=0.9,
+        horizon=2,
+    )
+    with pytest.raises(bx.SolveError, match="stop gives NaN.*w = 0.5"):
+        bx.solve(broken, {}, solver)

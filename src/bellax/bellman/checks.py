@@ -30,11 +30,13 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
     )
     for period, numbers in enumerate(_numbers(setting, arguments, nodes, timed)):
         where = f" in period {period}" if timed else ""
+        _check_bounds(setting, numbers, where)
+        if timed and period == setting.model.clock.count:
+            break  # after the last decision there is a grid, and nothing moves any more
         if "slot:discount" in numbers:
             _check_discount(setting, float(numbers["slot:discount"]), where)
         for name in setting.plan.processes:
             _check_process(setting, name, numbers, where)
-        _check_bounds(setting, numbers, where)
         for node in _computed(setting.plan):
             slot = graph.slots[node]
             wrong = slot.complaint(numbers[node]) if slot.complaint is not None else None
@@ -76,7 +78,7 @@ def _numbers(setting: Setting, arguments: Arguments, nodes: list[str], timed: bo
             return [known | {node: np.asarray(value, float) for node, value in at(arguments, 0).items()}]
         if "checked" not in setting.programs:
             setting.programs["checked"] = jax.jit(jax.vmap(at, in_axes=(None, 0)))
-        count = setting.model.clock.count
+        count = setting.model.clock.count + 1
         found = jax.device_get(setting.programs["checked"](arguments, np.arange(count, dtype=np.int32)))
     return [{node: np.asarray(value[period], float) for node, value in found.items()} for period in range(count)]
 

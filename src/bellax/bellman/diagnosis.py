@@ -103,6 +103,10 @@ def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, 
 
 def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
+    if setting.plan.evaluate_stop is not None and not objective.payoff(point) < jnp.inf:
+        what = "NaN" if jnp.isnan(objective.payoff(point)) else "infinity"
+        label = setting.plan.graph.slots["slot:stop"].quantity.label
+        return f"{label} gives {what}, at {where}. {_advice(_Culprit('', False), '')}"
     shares = itertools.product(np.linspace(0, 1, 9), repeat=len(setting.plan.coordinates))
     for u in itertools.islice(shares, 1000):
         for k in range(len(combinations(setting.plan))):

@@ -1,4 +1,7 @@
-"""Simulation against closed forms: log Merton, Brock-Mirman, a stopped put, and the moments of every process."""
+"""Simulation against closed forms: log Merton, Brock-Mirman, a stopped put, and the moments of every process.
+
+One file, though it is long: the solutions and panels of its head are compiled once and serve most of the tests.
+"""
 
 import enum
 

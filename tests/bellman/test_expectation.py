@@ -1,7 +1,8 @@
 """Every kind of random quantity against loops of numpy: who is integrated, scanned or weighted must not matter.
 
 All models share one household: wealth w on seven nodes, consumption among three numbers, two periods, and a linear
-interpolant, which numpy repeats with two nested sums.
+interpolant, which numpy repeats with two nested sums. They stay in one file, though it is long, because all of them
+are compared with that one repetition.
 """
 
 import itertools

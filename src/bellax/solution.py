@@ -101,7 +101,10 @@ class Solution(eqx.Module):
     # -- questions ------------------------------------------------------------------------------------------------
 
     def value(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
-        """V at any states, on the grid or off it.
+        """V at any states, at the nodes or between them.
+
+        Beyond the bounds of a state nothing is refused: V of tomorrow is extrapolated there, as the interpolant says,
+        and no certificate covers it.
 
         Args:
             period: which period, 0 to the horizon; absent for an infinite horizon.

@@ -251,18 +251,51 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, t_objective, t_point, _ = tangents
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
-    u = implicit(u, objective, point, combination)  # so that a second derivative passes here once more
+    _, _, curved = derivatives(lambda x: objective(point, Decision(combination, x)), u)
+    sound = jnp.all(jnp.isfinite(curved))
 
-    def gradient(objective: Objective, point: Point) -> Array:
+    def gradient(u: Array, objective: Objective, point: Point) -> Array:
         def value(u: Array) -> Array:
             return objective(point, Decision(combination, u))
 
         return jax.vmap(lambda d: jax.jvp(value, (u,), (d,))[1])(jnp.eye(u.shape[0]))
 
-    _, moved = eqx.filter_jvp(gradient, (objective, point), (t_objective, t_point))
-    _, _, hessian = derivatives(lambda u: objective(point, Decision(combination, u)), u)
+    def along(at: Array, *inputs: Any) -> Array:
+        return gradient(at, *held(sound, inputs))
+
+    # The primal through `implicit` again, so that a second derivative passes here once more. jax may lose the rule on
+    # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
+    here = along(lax.stop_gradient(u), objective, point)
+    step = _interior(lax.stop_gradient((u, curved)), jnp.where(sound, here - lax.stop_gradient(here), 0.0))
+    u = implicit(lax.stop_gradient(u) + step, objective, point, combination)
+    _, moved = eqx.filter_jvp(lambda *inputs: along(u, *inputs), (objective, point), (t_objective, t_point))
+    _, _, hessian = derivatives(lambda x: objective(point, Decision(combination, x)), u)
+    return u, jnp.where(sound, _interior((u, hessian), jnp.where(sound, moved, 0.0)), 0.0)
+
+
+def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Array, "m"]:
+    """The move -H^-1 g on the coordinates that are not at a bound; `at` is u and the Hessian H there."""
+    u, hessian = at
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
     matrix = jnp.where(both, hessian, -jnp.eye(u.shape[0]))
-    return u, jnp.linalg.solve(matrix, jnp.where(free, -moved, 0.0))
+    return jnp.linalg.solve(matrix, jnp.where(free, -gradient, 0.0))
+
+
+_SMALL = 256
+
+
+def held(moves: Bool[Array, ""], inputs: Any) -> Any:
+    """Inputs of a function, held fixed where they must not move.
+
+    An infinite derivative times zero is NaN, in reverse mode before anything can mask it. A select on the way in can.
+    Arrays of more than 256 numbers, such as V itself, are left alone: each point would hold a copy.
+    """
+
+    def hold(leaf: Any) -> Any:
+        if not eqx.is_inexact_array(leaf) or leaf.size > _SMALL:
+            return leaf
+        return jnp.where(moves, leaf, lax.stop_gradient(leaf))
+
+    return jax.tree.map(hold, inputs)

@@ -18,7 +18,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.newton import implicit
+from bellax.bellman.newton import held, implicit
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.numerics.interpolate import Hermite, diverged, is_barrier
 from bellax.numerics.scalar import where
@@ -221,13 +221,17 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     value, objective, point, decision = primals
     _, t_objective, t_point, t_decision = tangents
 
-    def q(objective: Objective, point: Point, decision: Decision) -> Array:
-        return objective.judged(point, decision)[0]  # chosen already: a constraint must not judge rounding
+    sound = jnp.isfinite(value) & ~is_barrier(value)
 
-    _, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
-    moved = where(value > -jnp.inf, moved, 0.0)
-    # the primal through `envelope` again: a second derivative, or one of a slope, passes here once more
-    return envelope(value, objective, point, decision), moved
+    def q(*inputs: Any) -> Array:
+        # chosen already: a constraint must not judge rounding
+        return Objective.judged(*held(sound, inputs))[0]
+
+    reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
+    # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
+    # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.
+    moving = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
+    return envelope(moving, objective, point, decision), where(sound, moved, 0.0)
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

@@ -33,6 +33,7 @@ def implicit(operator: Callable[[Any, Any], Any], parameters: Any, found: Any) -
 @implicit.defjvp
 def _implicit_jvp(operator: Callable[[Any, Any], Any], primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     (parameters, found), (moved, _) = primals, tangents
+    found = implicit(operator, parameters, found)  # a second derivative passes here once more
     _, right = jax.jvp(lambda p: operator(p, found), (parameters,), (moved,))
     _, forward = jax.linearize(lambda x: operator(parameters, x), found)
     flat, restore = ravel_pytree(right)  # a derivative that is not converged is NaN, never a guess
@@ -40,7 +41,7 @@ def _implicit_jvp(operator: Callable[[Any, Any], Any], primals: tuple, tangents:
     def matrix(x: Array) -> Array:
         return x - ravel_pytree(forward(restore(x)))[0]
 
-    return implicit(operator, parameters, found), restore(solve_linear(matrix, flat, exact=True))
+    return found, restore(solve_linear(matrix, flat, exact=True))
 
 
 def solve_linear(matrix: Callable[[Array], Array], right: Array, exact: bool = False) -> Array:

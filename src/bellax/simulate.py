@@ -16,7 +16,7 @@ from jax import Array
 
 from bellax.bellman.draws import Laws, drawn, stationary
 from bellax.bellman.maximum import cells
-from bellax.bellman.query import LITTLE, concrete, ending, program, quickly, undifferentiable
+from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated
@@ -160,7 +160,7 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
         reward = jnp.where(chosen.stop, chosen.value, found.reward)
         discount = jnp.where(chosen.stop, 0.0, found.discount)
         seen = {"states": states, "actions": actions, "reward": reward, "discount": discount, "value": chosen.value}
-        record = jax.tree.map(lambda leaf: _masked(active, leaf), seen) | {"active": active}
+        record = jax.tree.map(lambda leaf: masked(active, leaf), seen) | {"active": active}
         if setting.plan.evaluate_stop is not None:
             record["actions"] = record["actions"] | {"stop": active & chosen.stop}
         following = jax.tree.map(lambda new, old: jnp.where(stays, new, old), found.following, states)
@@ -173,7 +173,3 @@ def _over_agents(setting: Setting, live: Callable[..., Any], states: States, act
     """`live` for every agent, in chunks that fit in memory."""
     each = cells(setting.maximiser, setting.plan)
     return over_batch(lambda agent: live(*agent), (states, active, keys), each, setting.memory)
-
-
-def _masked(active: Array, leaf: Array) -> Array:
-    return jnp.where(active, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

@@ -27,6 +27,7 @@ from bellax.bellman.query import (
     concrete,
     ending,
     flattened,
+    masked,
     problem,
     program,
     quickly,
@@ -118,10 +119,8 @@ class Solution(eqx.Module):
             return self._ask("terminal", period, states)
         if not concrete(period):
             count = self.model.clock.count
-            found = jnp.where(
-                period == count, self._ask("terminal", period, states), self._ask("value", period, states)
-            )
-            return jnp.where((period >= 0) & (period <= count), found, jnp.nan)
+            last, before = self._ask("terminal", period, states), self._ask("value", period, states)
+            return jnp.where(period == count, last, before)
         return self._ask("value", period, states)
 
     def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
@@ -199,11 +198,20 @@ class Solution(eqx.Module):
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
+        if not concrete(period):
+            there = (period >= 0) & (period < self.model.clock.count)
+            hide = what != "terminal"
+            answer = jax.tree.map(lambda leaf: masked(there, leaf) if hide else leaf, answer)
         answer = jax.tree.map(put, answer) if known else answer
         if what == "policy" or not isinstance(self.code, jax.core.Tracer):
             return answer
         # under a transformation nothing has raised: of a failed solve a value is NaN even where no action is feasible
         return jnp.where(self.code != int(Result.successful), jnp.nan, answer)
+
+
+def _masked(shown: Array, leaf: Array) -> Array:
+    """NaN where it is not to be shown, as far as a whole number can."""
+    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _batch(count: int) -> int:

@@ -25,6 +25,7 @@ from bellax.errors import ModelError, SolveError, check_names
 from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
+from bellax.model.spaces import agree
 from bellax.numerics.interpolate import Hermite
 from bellax.numerics.scalar import put
 from bellax.solution import Result, Solution
@@ -155,6 +156,10 @@ def _check_solvable(model: Any) -> None:
 
 
 def _with_horizon(model: Model, horizon: int) -> Model:
+    if model.clock.finite:
+        raise ModelError(
+            f"horizon= is for a model without end, and this one has horizon={model.horizon!r}. Leave it out."
+        )
     name = ("horizon", horizon)
     if name not in model.programs:
         model.programs[name] = replace(model, horizon=horizon)
@@ -202,10 +207,13 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
     if not _traced(terminal.code) and np.any(np.asarray(terminal.code) != int(Result.successful)):
         raise ModelError(f"the terminal solution ended as {terminal.result!r}; its value is none to go on from.")
     check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
-    name = ("final", terminal.setting)
-    if name not in setting.programs:
-        setting.programs[name] = jax.jit(partial(_on_last_mesh, setting, terminal.setting))
-    return setting.programs[name](arguments, terminal.arguments, terminal.values)
+    for name, space in terminal.setting.plan.states.items():
+        if not agree(space, setting.plan.states[name]):
+            raise ModelError(f"state {name!r} of the terminal solution has other categories, or another shape.")
+    program = ("final", terminal.setting)
+    if program not in setting.programs:
+        setting.programs[program] = jax.jit(partial(_on_last_mesh, setting, terminal.setting))
+    return setting.programs[program](arguments, terminal.arguments, terminal.values)
 
 
 def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given: Arguments, values: Value) -> Value:

@@ -38,10 +38,7 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
         for name in setting.plan.processes:
             _check_process(setting, name, numbers, where)
         for node in _computed(setting.plan):
-            slot = graph.slots[node]
-            wrong = slot.complaint(numbers[node]) if slot.complaint is not None else None
-            if wrong is not None:
-                raise ParameterError(f"{slot.quantity.label}{where} {wrong}")
+            _check_slot(setting, node, numbers[node], where)
 
 
 def _checked(setting: Setting) -> list[str]:
@@ -109,10 +106,17 @@ def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], 
             raise ParameterError(f"AR1 state {name!r} has rho = {given['rho']:g}{where}; a chain needs |rho| < 1.")
         if not given["sigma"] >= 0:
             raise ParameterError(f"AR1 state {name!r} has sigma = {given['sigma']:g}{where}; it must not be negative.")
-    elif isinstance(space, IID) and "probabilities" in given and abs(given["probabilities"].sum() - 1) > 1e-8:
-        raise ParameterError(
-            f"IID state {name!r}: its probabilities sum to {given['probabilities'].sum():.10g}{where}."
-        )
+    elif isinstance(space, IID):
+        for node in setting.plan.process_nodes(name):
+            _check_slot(setting, node, numbers[node], where)
+
+
+def _check_slot(setting: Setting, node: str, numbers: np.ndarray, where: str) -> None:
+    """Raises ParameterError for what the slot itself complains of: negative spreads, probabilities that are none."""
+    slot = setting.plan.graph.slots[node]
+    wrong = slot.complaint(numbers) if slot.complaint is not None else None
+    if wrong is not None:
+        raise ParameterError(f"{slot.quantity.label}{where} {wrong}")
 
 
 def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str) -> None:

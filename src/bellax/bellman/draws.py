@@ -25,7 +25,10 @@ _CATEGORY = Categorical(probabilities="row")
 
 
 class Realised(NamedTuple):
-    """What a period brought: reward, discount, and tomorrow's states by name, as functions see them."""
+    """What a period brought: reward, discount, and tomorrow's states by name, as functions see them.
+
+    The reward is NaN where a law gives what is none of the categories of its state; the state is then the nearest one.
+    """
 
     reward: Float[Array, ""]
     discount: Float[Array, ""]
@@ -62,7 +65,16 @@ class Laws:
             realised[leaf] = self._draw(leaf, {**leaves, **realised}, states, keys[k])
         values = plan.graph.compose(plan.targets)(**leaves, **realised)
         following = {name: self._next(name, values, realised) for name in plan.states}
-        return Realised(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following)
+        reward = as_float(values["slot:reward"])
+        for name in plan.discrete:
+            if f"next_{name}" in values and name not in plan.markov:
+                reward = jnp.where(self._category(name, values)[1], reward, jnp.nan)
+        return Realised(reward, as_float(values["slot:discount"]), following)
+
+    def _category(self, name: str, values: Mapping[str, Array]) -> tuple[Array, Array]:
+        space = self.plan.states[name]
+        assert isinstance(space, Discrete)
+        return category(space, values[f"next_{name}"])
 
     def _draw(self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array) -> Array:
         plan = self.plan
@@ -89,9 +101,7 @@ class Laws:
             return realised[leaf]
         if name in self.plan.continuous:
             return jnp.broadcast_to(as_float(values[leaf]), self.plan.continuous[name].shape)
-        space = self.plan.states[name]
-        assert isinstance(space, Discrete)
-        return self.mesh.discrete[name][category(space, values[leaf])[0]]
+        return self.mesh.discrete[name][self._category(name, values)[0]]
 
 
 def drawn(plan: Plan) -> list[str]:

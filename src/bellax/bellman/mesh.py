@@ -133,6 +133,7 @@ def row_major(shape: tuple[int, ...]) -> list[int]:
 def category(space: Discrete, value: Any) -> tuple[Int[Array, ""], Bool[Array, ""]]:
     """The place of the category that a law gives, and whether it is one; the nearest where it is none."""
     known, value = space.values, jnp.asarray(value)
+    value = value.astype(jnp.int32) if jnp.issubdtype(value.dtype, jnp.integer) else value
     if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
         whole = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
         place = jnp.clip(whole, 0, len(known) - 1).astype(jnp.int32)

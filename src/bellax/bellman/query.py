@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.mesh import Mesh
+from bellax.bellman.mesh import Mesh, category
 from bellax.bellman.objective import Decision, Objective, as_float
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
@@ -88,7 +88,21 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
     values = worth(optimum.choice_values, optimum.shares, codes)
     values = jnp.where(is_barrier(values), -jnp.inf, values)
-    return Chosen(decided(objective, point, optimum), actions, stopping(objective, point, optimum), values)
+    fits = [
+        category(space, states[name])[1] for name, space in setting.plan.states.items() if isinstance(space, Discrete)
+    ]
+    known = jnp.all(jnp.stack(fits)) if fits else jnp.ones((), bool)
+    value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
+    stop = stopping(objective, point, optimum)
+    # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can
+    shown = ~jnp.isnan(value) & (optimum.feasible | stop)
+    actions = {name: masked(shown, action) for name, action in actions.items()}
+    return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan))
+
+
+def masked(shown: Array, leaf: Array) -> Array:
+    """NaN where it is not to be shown, as far as a whole number can."""
+    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callable[[Mapping[str, Array]], Array]:
@@ -205,11 +219,13 @@ def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array | np.ndarray
         array = _decoded(space, np.asarray(value, dtype=object if isinstance(value, str | enum.Enum) else None), what)
         if array.dtype.kind not in "biuf":
             raise ParameterError(f"{what} is {value!r}, which is no number.")
-    kind = jnp.int32 if jnp.issubdtype(dtype, jnp.integer) else jnp.result_type(float)
-    if not concrete(array):
-        return array.astype(kind)
-    _check_value(space, np.asarray(array), what)
-    return np.asarray(array).astype(kind)
+    whole = jnp.issubdtype(dtype, jnp.integer)
+    kind = jnp.int32 if whole else jnp.result_type(float)
+    if concrete(array):
+        array = np.asarray(array)
+        _check_value(space, array, what)
+    rounds = whole and jnp.issubdtype(array.dtype, jnp.floating)
+    return (array.round() if rounds else array).astype(kind)
 
 
 def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError, named_options
-from bellax.model.quantity import QuantityLike
+from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
 
 
@@ -219,6 +219,10 @@ class MultivariateNormal(Distribution):
     def draw(self, key: Array, mean: Array, covariance: Array) -> Array:
         return self.realise(jax.random.normal(key, self.shape), mean, covariance)
 
+    def sound(self, mean: Array, covariance: Array) -> Bool[Array, ""]:
+        tolerance = float(jnp.finfo(covariance.dtype).eps) ** 0.5 * jnp.max(jnp.abs(covariance))
+        return jnp.max(jnp.abs(covariance - covariance.T)) <= tolerance
+
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return (*self.shape, *self.shape) if name == "covariance" else self.shape
 
@@ -239,6 +243,15 @@ class Uniform(Distribution):
     lower: QuantityLike = 0.0
     upper: QuantityLike = 1.0
     shape: Any = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = is_literal(self.lower) and is_literal(self.upper)
+        if numbers and np.any(np.asarray(self.lower) > np.asarray(self.upper)):
+            raise ModelError(f"Uniform runs from {self.lower} down to {self.upper}; swap its bounds.")
+
+    def sound(self, lower: Array, upper: Array) -> Bool[Array, ""]:
+        return jnp.all(lower <= upper)
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"lower": self.lower, "upper": self.upper}
@@ -308,8 +321,10 @@ class Categorical(Distribution):
             assert values is not None
             probabilities = jnp.full((values.shape[0],), 1.0 / values.shape[0])
         # by inverse distribution function: jax.random.choice would need a static size of its own
-        index = jnp.searchsorted(jnp.cumsum(probabilities), jax.random.uniform(key) * jnp.sum(probabilities))
-        index = jnp.minimum(index, probabilities.shape[0] - 1)
+        drawn = jax.random.uniform(key) * jnp.sum(probabilities)
+        index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
+        last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
+        index = jnp.minimum(index, last)
         return index.astype(jnp.int32) if values is None else values[index]
 
     @property

@@ -36,12 +36,12 @@ def barrier(dtype: Any) -> float:
 
 def is_barrier(value: Float[Array, "..."]) -> Any:
     """True where a value was mixed with the barrier, however small its weight."""
-    return value < (-1e100 if value.dtype == jnp.float64 else -1e12)
+    return value < (-1e100 if value.dtype == jnp.float64 else -1e20)
 
 
 def diverged(value: Float[Array, "..."]) -> Any:
     """True of a finite number that only a value without bound reaches, before it is taken for the barrier."""
-    return jnp.isfinite(value) & (jnp.abs(value) > (1e75 if value.dtype == jnp.float64 else 1e10))
+    return jnp.isfinite(value) & (jnp.abs(value) > (1e75 if value.dtype == jnp.float64 else 1e18))
 
 
 @named_options

@@ -28,7 +28,7 @@ from bellax.numerics.fixed_point import implicit, solve_linear
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
 from bellax.solvers.progress import Report
-from bellax.solvers.value_iteration import bellman, changed, check_stationary
+from bellax.solvers.value_iteration import bellman, changed, check_stationary, reachable
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
@@ -42,7 +42,8 @@ class PolicyIteration(Solver):
 
     Args:
         evaluation_steps: steps of evaluation after each improvement; None solves the linear system exactly.
-        tolerance: on the largest change of V by an improvement, divided by the largest |V| where that exceeds one.
+        tolerance: on the largest change of V by an improvement relative to the size of V; at least 16 times the
+            rounding of the precision.
         max_steps: improvements at most. Where they stop making progress, Bellman steps without evaluation follow, which
             always contract; up to 5,000 of them.
     Raises:
@@ -75,29 +76,31 @@ class PolicyIteration(Solver):
             objective = setting.objective(environment, mesh.processes, state.value, mesh)
             optima = None if known is None else known.optima(state.value.levels)
             found, frozen = improve(setting.maximiser, objective, mesh, setting.memory, optima)
-            change = changed(found.value.levels, state.value.levels)
+            scale = jnp.where(state.steps == 0, found.value.levels, state.first)
+            change = changed(found.value.levels, state.value.levels, scale)
             tell(report, state.steps + 1, change)
             # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
             stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.5 * state.change))
-            plain = (change <= self.tolerance) | stalled
+            plain = (change <= reachable(self.tolerance)) | stalled
             value = lax.cond(plain, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value))
-            return _State(value, change, state.steps + 1, stalled, latest(state.tally, tallied(found)))
+            return _State(value, scale, change, state.steps + 1, stalled, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
             most = jnp.where(state.stalled, self.max_steps + _CONTRACTIONS, self.max_steps)
-            return (state.change <= self.tolerance) | (state.steps >= most) | faulty(state.tally)
+            return (state.change <= reachable(self.tolerance)) | (state.steps >= most) | faulty(state.tally)
 
         if known is not None and final is None:
             first = known.first(first)
         none = jnp.zeros((), bool)
-        start = _State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), none, jnp.zeros(len(TALLY)))
+        start = _State(first, first.levels, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), none, jnp.zeros(len(TALLY)))
         last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= self.tolerance)
+        code = outcome(last.tally, last.change <= reachable(self.tolerance))
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 
-    def _evaluate(self, setting: Setting, arguments: Arguments, frozen: Frozen, start: Value) -> Value:
+    def _evaluate(self, setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value) -> Value:
+        """V of following a policy for ever; `improved` is the Bellman step that found it."""
         environment = setting.environment(arguments, 0)
         mesh = setting.mesh(environment)
 
@@ -106,18 +109,21 @@ class PolicyIteration(Solver):
             return follow(frozen, objective, mesh, setting.memory)
 
         # a node at minus infinity stays there, as the barrier that stands for it
-        lost = start.levels == -jnp.inf
-        low = barrier(start.levels.dtype)
-        start = _held(start, lost, low)
+        lost = improved.levels == -jnp.inf
+        low = barrier(improved.levels.dtype)
+        start = _held(improved, lost, low)
         # at V itself: which slopes are limited depends on V, and to that extent L does, too
         reached, moved = jax.linearize(operator, start)
         constant = _held(jax.tree.map(jnp.subtract, reached, moved(start)), lost, low)
         linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
         ones = Value(jnp.ones_like(start.levels), jax.tree.map(jnp.zeros_like, start.slopes))
         weights = linear(ones)
-        found = self._followed(constant, linear, start, jnp.mean(weights.levels))
-        levels = jnp.where(is_barrier(found.levels), -jnp.inf, found.levels)
-        return Value(jnp.where(_shrinks(linear, weights), levels, jnp.nan), found.slopes)
+        found = self._followed(constant, linear, start, jnp.mean(weights.levels, where=~lost))
+        # A policy on the way may lead where V is minus infinity, or be worth nothing finite at all. What the Bellman
+        # step gave stands there, so that V is never worse than that of plain value iteration.
+        good = _shrinks(linear, weights) & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
+        pick = lambda new, old: jnp.where(good, new, old)  # noqa: E731
+        return Value(pick(found.levels, improved.levels), jax.tree.map(pick, found.slopes, improved.slopes))
 
     def _followed(
         self, constant: Value, linear: Callable[[Value], Value], start: Value, discount: Float[Array, ""]
@@ -131,6 +137,7 @@ class PolicyIteration(Solver):
 
 class _State(NamedTuple):
     value: Value
+    first: Array
     change: Array
     steps: Array
     stalled: Array
@@ -145,18 +152,18 @@ def _held(value: Value, where: Array, level: float) -> Value:
 def _shrinks(linear: Callable[[Value], Value], weights: Value) -> Bool[Array, ""]:
     """Whether what a policy discounts its future by falls below one after some periods.
 
-    If it does not, V = c + L V may have a solution, and that is not the value of the policy, which is infinite.
+    If it does not, V = c + L V may have a solution that is not the value of the policy.
 
     Args:
         weights: L 1, the discounted weights of tomorrow at every node.
     """
 
     def done(state: tuple[Value, Array]) -> Array:
-        largest = jnp.max(state[0].levels)
+        largest = jnp.max(jnp.abs(state[0].levels))
         return (largest < 1) | jnp.isnan(largest) | (state[1] >= _HORIZON)
 
     last, _ = loops.until(done, lambda s: (linear(s[0]), s[1] + 1), (weights, jnp.zeros((), jnp.int32)))
-    return jnp.max(last.levels) < 1
+    return jnp.max(jnp.abs(last.levels)) < 1
 
 
 def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:
@@ -166,7 +173,7 @@ def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:
     constant c with c (1 - b) equal to the middle of the last change is most of what is missing (MacQueen 1966).
     """
     change = after.levels - before.levels
-    finite = jnp.isfinite(change)
+    finite = jnp.isfinite(change) & ~is_barrier(after.levels)
     high, low = jnp.max(jnp.where(finite, change, -jnp.inf)), jnp.min(jnp.where(finite, change, jnp.inf))
     constant = discount * 0.5 * (high + low) / (1 - discount)
     return Value(after.levels + jnp.where(jnp.isfinite(constant), constant, 0.0), after.slopes)

@@ -28,7 +28,8 @@ class ValueIteration(Solver):
     """Iterates the Bellman operator of a stationary model from V = 0. Options: see `GridSolver`, and
 
     Args:
-        tolerance: on the largest change of V, divided by the largest |V| where that exceeds one.
+        tolerance: on the largest change of V relative to its size (see `changed`); at least 16 times the rounding of
+            the precision.
         max_steps: Bellman steps at most.
     Raises:
         ModelError: for a finite horizon.
@@ -53,24 +54,26 @@ class ValueIteration(Solver):
 
         def more(state: _State) -> _State:
             found = bellman(setting, fixed, state.value, known)
-            change = changed(found.value.levels, state.value.levels)
+            scale = jnp.where(state.steps == 0, found.value.levels, state.first)
+            change = changed(found.value.levels, state.value.levels, scale)
             tell(report, state.steps + 1, change)
-            return _State(found.value, change, state.steps + 1, latest(state.tally, tallied(found)))
+            return _State(found.value, scale, change, state.steps + 1, latest(state.tally, tallied(found)))
 
         def done(state: _State) -> Array:
-            return (state.change <= self.tolerance) | (state.steps >= self.max_steps) | faulty(state.tally)
+            return (state.change <= reachable(self.tolerance)) | (state.steps >= self.max_steps) | faulty(state.tally)
 
-        last = loops.until(
-            done, more, more(_State(first, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(len(TALLY))))
-        )
+        none = jnp.zeros((), jnp.int32)
+        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, jnp.zeros(len(TALLY)))
+        last = loops.until(done, more, more(start))
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= self.tolerance)
+        code = outcome(last.tally, last.change <= reachable(self.tolerance))
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
 
 
 class _State(NamedTuple):
     value: Value
+    first: Array
     change: Array
     steps: Array
     tally: Array
@@ -89,11 +92,26 @@ def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.
     return step(setting.maximiser, objective, mesh, setting.memory, optima)
 
 
-def changed(new: Array, old: Array) -> Array:
-    """The largest change of V, divided by the largest |V| where that exceeds one; infinite nodes that stay are none."""
+def changed(new: Array, old: Array, first: Array) -> Array:
+    """The largest change of V relative to its size; infinite nodes that stay are no change.
+
+    Where V has one sign, as with most powers, it may span many orders of magnitude, and each node is measured by its
+    own size. Else the largest size measures all.
+
+    Args:
+        first: V after the first step, the size of rewards: a value that falls to zero is measured by these.
+    """
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
-    size = jnp.max(jnp.where(jnp.isfinite(new), jnp.abs(new), 0.0))
-    return jnp.max(difference) / jnp.maximum(1.0, size)
+    finite = jnp.isfinite(new)
+    size = jnp.where(finite, jnp.maximum(jnp.abs(new), jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
+    one_sign = jnp.all(~finite | (new >= 0)) | jnp.all(~finite | (new <= 0))
+    size = jnp.where(one_sign, size, jnp.max(size))
+    return jnp.max(jnp.where(difference > 0, difference / jnp.where(size > 0, size, 1.0), difference))
+
+
+def reachable(tolerance: float) -> float:
+    """The tolerance, or what rounding leaves of it."""
+    return max(tolerance, 16 * float(jnp.finfo(jnp.result_type(float)).eps))
 
 
 def check_stationary(setting: Setting, what: str) -> None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from bellax.bellman.maximum import Best, first_maximum, guarded
 from bellax.bellman.mesh import Point, row_major
@@ -19,8 +19,8 @@ from bellax.numerics import grids
 from bellax.numerics.scalar import take
 
 
-def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> tuple[list[Array], frozenset[str]]:
-    """Candidate values of every continuous number, and the actions whose candidates are values and not u.
+def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> list[Array]:
+    """Candidates of every continuous number: shares of the way between the bounds, or the values of `grids.Given`.
 
     Args:
         grid: by action, a count or `grids.Given`.
@@ -29,11 +29,9 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
     """
     check_names(grid, plan.controls, f"{what}: grid of a continuous action")
     nodes: list[Array] = []
-    absolute = set()
     for name, space in plan.controls.items():
         spec = grid.get(name, default)
         if isinstance(spec, grids.Given):
-            absolute.add(name)
             own = np.asarray(spec.nodes, float)
         elif grids.is_count(spec):
             if spec < 2:
@@ -42,17 +40,15 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
         else:
             raise ModelError(f"{what}: the grid of action {name!r} is {spec!r}; give a count or bx.grids.Given(nodes).")
         nodes += [jnp.asarray(own, jnp.result_type(float))] * space.size
-    return nodes, frozenset(absolute)
+    return nodes
 
 
-def scan(
-    objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array], absolute: frozenset[str]
-) -> Best:
+def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array]) -> Best:
     """The best of the product of candidates: one plane, the last action inside."""
 
     def value(*u: Array) -> Array:
         numbers = jnp.stack(u) if u else jnp.zeros(0)
-        return guarded(objective, point, Decision(combination, numbers), absolute)
+        return guarded(objective, point, Decision(combination, numbers))
 
     for inner in reversed(range(len(nodes))):
         value = jax.vmap(value, in_axes=[0 if k == inner else None for k in range(len(nodes))])
@@ -70,22 +66,3 @@ def _digit(place: Int[Array, ""], step: int, count: int) -> Int[Array, ""]:
     """The place along one axis of a flat place."""
     whole = place if step == 1 else lax.div(place, np.int32(step))
     return lax.rem(whole, np.int32(count))
-
-
-def relative(
-    objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], absolute: frozenset[str]
-) -> Float[Array, "m"]:
-    """u in [0, 1] of candidates that are values."""
-    if not absolute:
-        return u
-    values = objective.choices(combination)
-    parts, start = [], 0
-    for name, space in objective.plan.controls.items():
-        own = u[start : start + space.size].reshape(space.shape)
-        start += space.size
-        lower, upper = objective.bounds(name, point, values)
-        width = upper - lower
-        share = jnp.where(width > 0, (own - lower) / jnp.where(width > 0, width, 1.0), 0.0)
-        values[name] = own if name in absolute else (1 - own) * lower + own * upper
-        parts.append((share if name in absolute else own).reshape(-1))
-    return jnp.concatenate(parts)

@@ -5,16 +5,15 @@ Where the objective is single-peaked along an action, bisection on the sign of i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
 from bellax.bellman import monotone
-from bellax.bellman.candidates import candidates, relative, scan
+from bellax.bellman.candidates import candidates, scan
 from bellax.bellman.maximum import Best, Maximiser, check_bounded, guarded
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import Newton, check_polish
@@ -89,49 +88,49 @@ class Enumerate(Maximiser):
         if self.monotone and (self.single_peaked or self.polish is not None):
             raise ModelError("Enumerate: monotone= searches by itself; leave out single_peaked= and polish=.")
 
+    @property
+    def absolute(self) -> frozenset[str]:
+        return frozenset() if self.polish is not None else self._given
+
+    @property
+    def _given(self) -> frozenset[str]:
+        return frozenset(name for name, spec in self.grid.items() if isinstance(spec, grids.Given))
+
     def search(
         self, objective: Objective, mesh: Mesh, codes: dict, coordinates: tuple, combination: Int[Array, ""]
     ) -> Best:
         """The best of every state along the monotone line, where `coordinates` has None; the rest is fixed."""
-        nodes, absolute = candidates(objective.plan, self.grid, 100, "Enumerate")
-        found = monotone.search(objective, mesh, codes, coordinates, combination, nodes[0], absolute)
-        line = mesh.lines[coordinates.index(None)].coordinates
-
-        def share(y: Array, place: Array) -> Array:
-            point = mesh.point(codes, jnp.stack([y if entry is None else entry for entry in coordinates]))
-            return relative(objective, point, combination, nodes[0][place][None], absolute)
-
-        each = jnp.broadcast_to(found.evaluations / line.shape[0], line.shape)
-        return Best(found.value, jax.vmap(share)(line, found.place), each)
+        (nodes,) = candidates(objective.plan, self.grid, 100, "Enumerate")
+        found = monotone.search(objective, mesh, codes, coordinates, combination, nodes)
+        count = found.place.shape[0]
+        return Best(found.value, nodes[found.place][:, None], jnp.broadcast_to(found.evaluations / count, (count,)))
 
     def cells(self, plan: Plan) -> int:
         if self.single_peaked:
             return 1
-        nodes, _ = candidates(plan, self.grid, 100, "Enumerate")
+        nodes = candidates(plan, self.grid, 100, "Enumerate")
         return math.prod(node.shape[0] for node in nodes)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes, absolute = candidates(objective.plan, self.grid, 100, "Enumerate")
-        if self.single_peaked:
-            found = peak(objective, point, combination, nodes[0], absolute)
-        else:
-            found = scan(objective, point, combination, nodes, absolute)
-        found = found._replace(u=relative(objective, point, combination, found.u, absolute))
+        nodes = candidates(objective.plan, self.grid, 100, "Enumerate")
+        plane = replace(objective, absolute=self._given)
+        look = peak if self.single_peaked else scan
+        found = look(plane, point, combination, nodes)
         if self.polish is None:
             return found
-        width = 1.0 if absolute else max((1.0 / (node.shape[0] - 1) for node in nodes), default=0.0)
+        found = found._replace(u=plane.shares(point, Decision(combination, found.u)))
+        width = 1.0 if self._given else max((1.0 / (node.shape[0] - 1) for node in nodes), default=0.0)
         return self.polish.improve(objective, point, combination, found, width)
 
 
-def peak(
-    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"], absolute: frozenset[str]
-) -> Best:
+def peak(objective: Objective, point: Point, combination: Int[Array, ""], candidates: list[Array]) -> Best:
     """The best candidate of a single-peaked objective, by bisection on the sign of its first difference."""
+    (nodes,) = candidates
 
     def value(place: Array) -> Array:
-        return guarded(objective, point, Decision(combination, nodes[place][None]), absolute)
+        return guarded(objective, point, Decision(combination, nodes[place][None]))
 
-    first, last = _allowed_range(objective, point, combination, nodes, absolute)
+    first, last = _allowed_range(objective, point, combination, nodes)
 
     def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -146,11 +145,11 @@ def peak(
 
 
 def _allowed_range(
-    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"], absolute: frozenset[str]
+    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"]
 ) -> tuple[Array, Array]:
     """First and last candidate between the bounds of the action."""
     name = objective.plan.coordinates[0].name
-    if name not in absolute:
+    if name not in objective.absolute:
         return jnp.zeros((), jnp.int32), jnp.full((), nodes.shape[0] - 1, jnp.int32)
     lower, upper = objective.bounds(name, point, objective.choices(combination))
     first = jnp.searchsorted(nodes, lower.reshape(()), side="left").astype(jnp.int32)

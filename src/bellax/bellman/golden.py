@@ -66,12 +66,12 @@ class Golden(Maximiser):
             self.polish.check(plan)
 
     def cells(self, plan: Plan) -> int:
-        nodes, _ = candidates(plan, self.grid, 25, "Golden")
+        nodes = candidates(plan, self.grid, 25, "Golden")
         return math.prod(node.shape[0] for node in nodes)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes, absolute = candidates(objective.plan, self.grid, 25, "Golden")
-        found = scan(objective, point, combination, nodes, absolute)
+        nodes = candidates(objective.plan, self.grid, 25, "Golden")
+        found = scan(objective, point, combination, nodes)
 
         def value(u: Float[Array, "m"]) -> Array:
             return guarded(objective, point, Decision(combination, u))

@@ -59,6 +59,11 @@ class Maximiser(abc.ABC):
     def smooth(self) -> bool:
         """Whether the optimum lies between candidates, so that it moves with parameters and can be differentiated."""
 
+    @property
+    def absolute(self) -> frozenset[str]:
+        """Continuous actions whose optimum is a value and no share of the way between bounds."""
+        return frozenset()
+
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         """The best continuous actions of one combination of discrete ones."""
@@ -119,9 +124,9 @@ def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:
     return jnp.min(jnp.where(values == top, places, close)) % count
 
 
-def guarded(objective: Objective, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Array:
+def guarded(objective: Objective, point: Point, decision: Decision) -> Array:
     """Q, a finite barrier where an allowed action pays minus infinity, minus infinity where none is allowed."""
-    value, allowed = objective.judged(point, decision, absolute)
+    value, allowed = objective.judged(point, decision)
     return where(allowed, jnp.maximum(value, interpolate.barrier(value.dtype)), -jnp.inf)
 
 

@@ -35,7 +35,6 @@ def search(
     coordinates: tuple[Array | None, ...],
     combination: Int[Array, ""],
     nodes: Float[Array, "a"],
-    absolute: frozenset[str],
 ) -> Found:
     """The best candidates along the one line whose entry of `coordinates` is None, the rest of the state fixed.
 
@@ -44,7 +43,6 @@ def search(
         coordinates: of the other lines.
         combination: of the discrete actions.
         nodes: candidates of the action, increasing.
-        absolute: whether they are values and not shares.
     """
     axis = coordinates.index(None)
     line = mesh.lines[axis]
@@ -54,7 +52,7 @@ def search(
     def value(state: Array, candidate: Array) -> Array:
         entries = [states[state] if y is None else y for y in coordinates]
         point = mesh.point(codes, jnp.stack(entries))
-        return guarded(objective, point, Decision(combination, nodes[candidate][None]), absolute)
+        return guarded(objective, point, Decision(combination, nodes[candidate][None]))
 
     pairs = jax.vmap(value)
     strides = max(1, (size - 1).bit_length())  # the first stride reaches the last state

@@ -69,12 +69,12 @@ class Newton(Maximiser):
         candidates(plan, self.grid, 2, "Newton")
 
     def cells(self, plan: Plan) -> int:
-        nodes, _ = self._candidates(plan)
+        nodes = self._candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes, absolute = self._candidates(objective.plan)
-        start = scan(objective, point, combination, nodes, absolute)
+        nodes = self._candidates(objective.plan)
+        start = scan(objective, point, combination, nodes)
         return self._improve(objective, point, combination, start, [1.0 / (node.shape[0] - 1) for node in nodes])
 
     def improve(
@@ -83,7 +83,7 @@ class Newton(Maximiser):
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 
-    def _candidates(self, plan: Plan) -> tuple[list[Array], frozenset[str]]:
+    def _candidates(self, plan: Plan) -> list[Array]:
         return candidates(plan, self.grid, _CANDIDATES.get(len(plan.coordinates), 3), "Newton")
 
     def _improve(

@@ -27,7 +27,10 @@ from bellax.numerics.scalar import take, where
 
 
 class Decision(NamedTuple):
-    """An action as the maximisers see it: the place of the discrete combination, and u of the continuous numbers."""
+    """An action as the maximisers see it: the place of the discrete combination, and u of the continuous numbers.
+
+    u is the share of the way between the bounds, and the value itself of the actions in `Objective.absolute`.
+    """
 
     combination: Int[Array, ""]
     u: Float[Array, "m"]
@@ -50,7 +53,8 @@ class Objective(eqx.Module):
         continuation: tomorrow's value.
         processes: today's processes, by name.
         rules: standard nodes of the shocks, by name.
-        combinations: codes of the discrete actions, shape (k, number of discrete actions).
+        absolute: continuous actions whose u is the value itself: candidates that a user gave as values stay what they
+            are, to the last digit and when bounds move.
     """
 
     environment: dict[str, Array]
@@ -58,6 +62,7 @@ class Objective(eqx.Module):
     processes: dict[str, Process]
     rules: dict[str, Nodes]
     plan: Plan = eqx.field(static=True)
+    absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
 
     # -- actions --------------------------------------------------------------------------------------------------
 
@@ -78,14 +83,8 @@ class Objective(eqx.Module):
             values[name] = take(seen, combination)
         return values
 
-    def actions(
-        self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()
-    ) -> tuple[dict[str, Array], Bool[Array, ""]]:
-        """The actions of a decision, and whether its bounds allow them.
-
-        Args:
-            absolute: continuous actions whose u is the value itself.
-        """
+    def actions(self, point: Point, decision: Decision) -> tuple[dict[str, Array], Bool[Array, ""]]:
+        """The actions of a decision, and whether its bounds allow them."""
         values = self.choices(decision.combination)
         allowed = jnp.ones((), bool)
         start = 0
@@ -93,13 +92,31 @@ class Objective(eqx.Module):
             lower, upper = self.bounds(name, point, values)
             u = decision.u[start : start + space.size].reshape(space.shape)
             start += space.size
-            if name in absolute:
+            if name in self.absolute:
                 values[name] = u
                 allowed = allowed & jnp.all((u >= lower) & (u <= upper))
             else:
                 values[name] = (1 - u) * lower + u * upper
                 allowed = allowed & jnp.all(lower <= upper)
         return values, allowed
+
+    def shares(self, point: Point, decision: Decision) -> Float[Array, "m"]:
+        """u of a decision as shares of the way between the bounds, zero where these are equal."""
+        if not self.absolute:
+            return decision.u
+        values, start, parts = self.choices(decision.combination), 0, []
+        for name, space in self.plan.controls.items():
+            own = decision.u[start : start + space.size].reshape(space.shape)
+            start += space.size
+            lower, upper = self.bounds(name, point, values)
+            if name in self.absolute:
+                width = upper - lower
+                values[name] = own
+                own = jnp.where(width > 0, (own - lower) / jnp.where(width > 0, width, 1.0), 0.0)
+            else:
+                values[name] = (1 - own) * lower + own * upper
+            parts.append(own.reshape(-1))
+        return jnp.concatenate(parts)
 
     def bounds(self, name: str, point: Point, before: Mapping[str, Array]) -> tuple[Array, Array]:
         """Lower and upper bound of a continuous action, given the actions before it, in its shape."""
@@ -126,16 +143,14 @@ class Objective(eqx.Module):
 
     # -- value ----------------------------------------------------------------------------------------------------
 
-    def __call__(self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()) -> Float[Array, ""]:
+    def __call__(self, point: Point, decision: Decision) -> Float[Array, ""]:
         """Q, and minus infinity where bounds or constraints forbid the action."""
-        value, allowed = self.judged(point, decision, absolute)
+        value, allowed = self.judged(point, decision)
         return where(allowed, value, -jnp.inf)
 
-    def judged(
-        self, point: Point, decision: Decision, absolute: frozenset[str] = frozenset()
-    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    def judged(self, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
-        actions, allowed = self.actions(point, decision, absolute)
+        actions, allowed = self.actions(point, decision)
         if self.plan.constraints:
             allowed = allowed & self.feasible(point, actions)
         return self.value(point, actions), allowed

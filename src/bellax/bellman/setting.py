@@ -117,7 +117,7 @@ class Setting:
             for name, new in tomorrow.processes.items()
         }
         following = continuation(value, tomorrow, moving, self.interpolant)
-        return Objective(environment, following, moving, self.rules(environment), self.plan)
+        return Objective(environment, following, moving, self.rules(environment), self.plan, self.maximiser.absolute)
 
     def rules(self, environment: dict[str, Array]) -> dict[str, Nodes]:
         """Standard nodes of the scanned shocks."""

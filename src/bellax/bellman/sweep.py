@@ -231,7 +231,8 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.
     moving = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
-    return envelope(moving, objective, point, decision), where(sound, moved, 0.0)
+    moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
+    return envelope(moving, objective, point, decision), moved
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

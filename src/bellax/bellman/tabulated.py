@@ -6,6 +6,7 @@ one of highest interpolated value. A discrete action is never interpolated as an
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -28,7 +29,7 @@ class Tabulated(eqx.Module):
     """A policy at the nodes of a grid, interpolated between them.
 
     Attributes:
-        u: shares by node, combination and number, shape ([t], mesh, k, m).
+        u: as in `Decision`, by node, combination and number, shape ([t], mesh, k, m).
         choice_values: value of going on with each combination, shape ([t], mesh, k).
         final: V after the last decision, on its mesh; None for an infinite horizon.
     """
@@ -115,8 +116,9 @@ def _interpolated(objective: Objective, mesh: Mesh, u: Array, values: Array, sta
     point = mesh.locate(states, remember=True)
     going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
     combination = first_maximum(going)
-    shares = jnp.clip(_look_up(mesh, u, point)[combination], 0.0, 1.0)
-    actions, _ = objective.actions(point, Decision(combination, shares))
+    between = objective.shares(point, Decision(combination, _look_up(mesh, u, point)[combination]))
+    plain = replace(objective, absolute=frozenset())
+    actions, _ = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
     stop, best = jnp.zeros((), bool), going[combination]
     if objective.plan.evaluate_stop is not None:
         now = objective.payoff(point)

@@ -68,7 +68,8 @@ def euler(asked: Stage, point: Point, decision: Decision) -> Euler:
     gradient = jax.vmap(lambda d: _slope(worth, d)(flat))(directions)
     curvature = jax.vmap(lambda d: _slope(_slope(reward, d), d)(flat))(directions)
     scale = jnp.abs(curvature * flat)
-    interior = (decision.u > _EDGE) & (decision.u < 1 - _EDGE)
+    shares = asked.objective.shares(point, decision)
+    interior = (shares > _EDGE) & (shares < 1 - _EDGE)
     error = jnp.where(scale > 0, jnp.abs(gradient) / jnp.where(scale > 0, scale, 1.0), jnp.nan)
     return Euler(error, interior)
 

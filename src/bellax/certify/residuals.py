@@ -7,6 +7,7 @@ estimates here: a maximum over sampled points, not over all. Processes keep the 
 nodes is from a continuous law shows in the simulated value.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -55,8 +56,9 @@ def residual(asked: Stage, point: Point, polish: bool) -> Residual:
     combination, u = optimum.decision
     value = asked.fine(point, Decision(combination, u))
     if polish:
-        start = Best(value, u, jnp.zeros(()))
-        value = Newton(steps=20).improve(asked.fine, point, combination, start, _WIDTH).value
+        start = Best(value, asked.fine.shares(point, optimum.decision), jnp.zeros(()))
+        shares = replace(asked.fine, absolute=frozenset())
+        value = Newton(steps=20).improve(shares, point, combination, start, _WIDTH).value
     value = jnp.where(optimum.feasible & ~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
     if plan.evaluate_stop is not None:

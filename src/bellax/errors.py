@@ -3,11 +3,13 @@
 import dataclasses
 import difflib
 import functools
+import inspect
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BellaxError(Exception):
@@ -63,6 +65,18 @@ def named_options(cls: type[T]) -> type[T]:
 
     cls.__init__ = checked  # type: ignore[method-assign]
     return cls
+
+
+def named_arguments(function: F) -> F:
+    """Decorator of a function: an unknown keyword raises ModelError with the nearest one that exists."""
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_names(kwargs, known, f"{function.__name__}: option")
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
 
 
 def check_count(value: Any, what: str, least: int = 1) -> None:

@@ -26,6 +26,7 @@ class Panel(eqx.Module):
         active: whether the agent is there, shape (agents, periods).
         final: states after the last simulated period, by name, shape (agents, ...).
         final_value: V there, shape (agents,); NaN for those who stopped.
+        arguments: the parameters and literals that were simulated.
     """
 
     states: dict[str, Array]
@@ -36,6 +37,7 @@ class Panel(eqx.Module):
     active: Bool[Array, "n t"]
     final: dict[str, Array]
     final_value: Float[Array, "n"]
+    arguments: dict[str, Any]
     setting: Setting = eqx.field(static=True)
 
     @property

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bellax.bellman.query import check_period
 from bellax.bellman.record import axis_states, mesh_nodes, moving_axes
-from bellax.errors import check_names
+from bellax.errors import ModelError, check_names, named_arguments
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
+from bellax.panel import Panel
 from bellax.solution import Solution
 
 _POINTS = 200
@@ -51,6 +53,7 @@ class Curve(NamedTuple):
     width: float
 
 
+@named_arguments
 def plot(
     solution: Solution,
     panel: Any = None,
@@ -72,6 +75,10 @@ def plot(
     Raises:
         ModelError: if `along` is no state.
     """
+    if not isinstance(solution, Solution):
+        raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
+    if panel is not None and not isinstance(panel, Panel):
+        raise ModelError(f"plot: panel is a {type(panel).__name__}; give what bx.simulate returned.")
     from matplotlib.figure import Figure  # costs .4 s at import, and a solve does not need it
 
     nodes = _nodes(solution)
@@ -114,7 +121,11 @@ def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | 
         return [None]
     if given is None:
         given = (0, clock.count // 2, clock.count - 1)
-    return list(dict.fromkeys(int(period) for period in given))[: len(_DASHES)]
+    for period in given:
+        check_period(solution.model, period, None, last=False)
+    if len(set(given)) > len(_DASHES):
+        raise ModelError(f"plot: periods has {len(set(given))} entries; give {len(_DASHES)} at most.")
+    return list(dict.fromkeys(int(period) for period in given))
 
 
 def _axis(solution: Solution, nodes: Mapping[str, list[np.ndarray]], along: str | None) -> Axis:

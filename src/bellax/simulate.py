@@ -20,7 +20,8 @@ from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quic
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated
-from bellax.errors import ModelError, ParameterError
+from bellax.errors import ModelError, ParameterError, named_arguments
+from bellax.model.spaces import MarkovChain
 from bellax.panel import Panel
 from bellax.solution import Solution
 from bellax.starts import starting_states
@@ -28,6 +29,7 @@ from bellax.starts import starting_states
 States = dict[str, Array]
 
 
+@named_arguments
 def simulate(
     solution: Solution | Tabulated,
     agents: int | None = None,
@@ -52,28 +54,46 @@ def simulate(
             policy that has no derivative.
     """
     if not isinstance(solution, Solution | Tabulated):
-        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {solution!r}.")
+        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not a {type(solution).__name__}.")
     setting = solution.setting
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents)
+    _check_drawn(setting, solution.arguments, given)
     kind, tables = type(solution), _tables(solution)
     key = _key(seed)
     known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
     name = ("simulate", kind, count, little)
     compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
-    return Panel(**compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key), setting=setting)
+    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key)
+    return Panel(**found, arguments=solution.arguments, setting=setting)
+
+
+def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
+    """Raises ParameterError for a chain without a start that has more than one stationary distribution to draw from."""
+    chains = [n for n, s in setting.plan.states.items() if isinstance(s, MarkovChain) and n not in given]
+    if not chains or not all(concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+        return
+    build = lambda: jax.jit(lambda a: setting.mesh(setting.environment(a, 0)).processes)  # noqa: E731
+    for name, process in program(setting, "processes", build)(arguments).items():
+        if name in chains:
+            matrix = np.asarray(process.transition)
+            if np.linalg.matrix_rank(np.eye(len(matrix)) - matrix, tol=1e-10) < len(matrix) - 1:
+                raise ParameterError(
+                    f"start lacks the state {name!r}: its chain falls into several that never meet, so that no one "
+                    "stationary distribution says where agents start. Give them one."
+                )
 
 
 def _key(seed: Any) -> Array:
     """The key of `jax.random` that a number stands for, or that was given."""
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and -(2**63) <= seed < 2**63:
         return jax.random.key(seed)
     if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) and seed.ndim == 0:
         return seed
     if isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1:
         return jax.random.wrap_key_data(seed)
-    raise ParameterError(f"seed is {seed!r}; give a whole number or a key of jax.random.")
+    raise ParameterError(f"seed is {seed!r}; give a whole number of at most 63 bits, or a key of jax.random.")
 
 
 def _tables(policy: Solution | Tabulated) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The front door: check what was asked, choose what was not, compile once, run, and say how it ended."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from bellax.bellman.plan import Plan
 from bellax.bellman.query import choose, problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Node, over_mesh, value_and_slopes
-from bellax.errors import ModelError, SolveError, check_names
+from bellax.errors import ModelError, SolveError, check_names, named_arguments
 from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
@@ -37,6 +38,7 @@ from bellax.solvers.progress import listening, report
 _LOG = logging.getLogger("bellax")
 
 
+@named_arguments
 def solve(
     model: Model,
     params: Mapping[str, Any],
@@ -84,6 +86,12 @@ def solve(
         wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
+    if throw and _worthless(solution):
+        raise SolveError(
+            "V is minus infinity at every node. Likely causes: a reward of minus infinity that no action avoids, or a "
+            "grid with a node of minus infinity, such as log 0, that every state may move next to: a cell with such a "
+            "node is minus infinity. Raise the lower bound of the state, or that of the action."
+        )
     seconds = put(time.perf_counter() - started, jnp.result_type(float))
     return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
 
@@ -235,6 +243,13 @@ def wait(solution: Solution) -> None:
     while not all(leaf.is_ready() for leaf in leaves):  # type: ignore[attr-defined]
         time.sleep(pause)
         pause = 0.0 if time.perf_counter() - started < 0.05 else 0.01
+
+
+def _worthless(solution: Solution) -> bool:
+    """Whether V is minus infinity at every node at which something was decided."""
+    shape = solution.values.levels.shape
+    decided = (shape[0] - 1, *shape[1:]) if solution.model.clock.finite else shape
+    return int(solution.stats["infinite_nodes"]) == math.prod(decided)
 
 
 def _explain(setting: Setting, solution: Solution) -> str:

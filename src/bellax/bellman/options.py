@@ -127,6 +127,9 @@ def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
 
 def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
     """Raises ModelError for the quadrature of an unknown shock, or what is no rule."""
+    for name in given:
+        if isinstance(plan.states.get(name), IID):
+            raise ModelError(f"quadrature: {name!r} is a state; the number of its nodes is grid={{{name!r}: n}}.")
     check_names(given, plan.graph.regime.shocks, "quadrature: shock")
     for name, spec in given.items():
         rules.as_rule(spec, rules.GaussHermite(1))

@@ -28,6 +28,8 @@ class Certificate:
         simulated: mean discounted reward of simulated agents (`mean`), V where they start (`value`), the standard
             error and `z` of the difference, `agents`, `periods`, and the share of V beyond the last period (`tail`).
         start: where the simulated agents start: by state a value or label, or the text `various`.
+        own_nodes: AR1 and IID states, which keep the nodes of the solver: what these leave out shows in the simulated
+            value only.
         finer: whether residuals and Euler errors were taken with more quadrature than the solver used; false where
             that would be too many nodes, so that errors of the quadrature itself do not show.
         points: how many points were looked at.
@@ -44,6 +46,7 @@ class Certificate:
     escape: Mapping[str, Mapping[str, Mapping[str, float]]]
     simulated: Mapping[str, float]
     start: Mapping[str, Any]
+    own_nodes: tuple[str, ...]
     finer: bool
     points: int
     periods: tuple[int, ...]
@@ -81,6 +84,9 @@ class Certificate:
             yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
         if not self.finer:
             yield "  with the solver's own quadrature: a finer one has too many nodes, and its errors do not show here"
+        if self.own_nodes:
+            names = ", ".join(self.own_nodes)
+            yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
         yield f"Value error, estimated: {self.value_error:.1e}  (largest sampled discount {self.discount:.6g})"
 
     def _euler_lines(self) -> Iterable[str]:
@@ -103,7 +109,9 @@ class Certificate:
         s = self.simulated
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.start.items())
         yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
-        yield f"  {s['mean']:.6g} +- {s['standard_error']:.2g} against V = {s['value']:.6g}  (z = {s['z']:.2f})"
+        gap = s["mean"] - s["value"]
+        yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}, with a standard error of"
+        yield f"  {s['standard_error']:.1e} (z = {s['z']:.2f})"
 
 
 def quantiles(values: np.ndarray) -> dict[str, float]:

@@ -18,7 +18,7 @@ from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
 from bellax.certify.stage import finer
-from bellax.errors import ModelError, ParameterError, check_count
+from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.panel import Panel
@@ -30,6 +30,7 @@ _LITTLE = 100_000  # points times candidates
 _PERIODS = 50  # of the simulation of an infinite horizon
 
 
+@named_arguments
 def certify(
     solution: Solution,
     points: int = 2000,
@@ -73,14 +74,17 @@ def certify(
 
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
-        raise ModelError(f"certify takes a Solution, not {solution!r}.")
+        raise ModelError(f"certify takes a Solution, not a {type(solution).__name__}.")
     if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     result = Result(int(solution.code))
     if result != Result.successful:
         raise ModelError(f"the solve ended as {result.name!r}; there is nothing to certify.")
-    if panel is not None and panel.setting is not solution.setting:
-        raise ModelError("the panel is of another model or solver; simulate the solution that is certified.")
+    if panel is None:
+        return
+    pairs = zip(jax.tree.leaves(panel.arguments), jax.tree.leaves(solution.arguments), strict=False)
+    if panel.setting is not solution.setting or not all(a is b or np.array_equal(a, b) for a, b in pairs):
+        raise ModelError("the panel is of another model, solver or parameters; simulate the solution to certify.")
 
 
 def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Found, panel: Panel) -> Certificate:
@@ -101,6 +105,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         escape=_escape(setting, arguments, found, panel),
         simulated=_simulated(panel),
         start=_start(setting, panel),
+        own_nodes=tuple(name for name in setting.plan.processes if _on_nodes(setting.plan.states[name])),
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
@@ -114,6 +119,11 @@ def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
         first = np.asarray(panel.states[name])[:, 0]
         found[name] = _shown(space, first[0]) if (first == first[:1]).all() else "various"
     return found
+
+
+def _on_nodes(space: Any) -> bool:
+    """Whether a process has a law of its own, of which its nodes are an approximation."""
+    return isinstance(space, AR1) or (isinstance(space, IID) and not isinstance(space.distribution, Categorical))
 
 
 def _refined(setting: Setting, arguments: Arguments) -> bool:

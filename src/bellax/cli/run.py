@@ -79,8 +79,8 @@ def _quiet(wanted: bool) -> Iterator[None]:
 
 
 def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
-    _import_early()
     source = sources.load(request.model)
+    _import_early()  # after the file, which may bring a folder into the path of imports for a while
     params = with_settings(source.model, source.params, request.settings)
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
     setting = setting_of(source.model, solver)

@@ -25,9 +25,11 @@ from bellax.model.time import Ages, Clock, clock
 @named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(Slots, _parameters.Statement):
-    """A model: the slots of a `Regime`, a horizon, and regimes where it has several.
+    """A model: states, actions, laws and a reward, a horizon, and regimes where it has several.
 
     Args:
+        states, actions, shocks, functions, transitions, reward, discount, constraints, stop, terminal, ...: the slots
+            of a `Regime`; `help(bx.Regime)` says what each of them is.
         horizon: number of periods, `math.inf`, or `bx.Ages(first, last, step)`.
         regimes: regimes by name; the other slots are then shared by all of them.
 

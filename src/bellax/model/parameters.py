@@ -236,7 +236,9 @@ def _missing_message(model: Statement, missing: list[Entry]) -> str:
         parts.append(
             f"{e.name!r} (named by {', '.join(e.used_in)}{where}){nearest(e.name, _names(model.graphs[e.regime]))}"
         )
-    return f"missing parameters: {'; '.join(parts)}. A name that is no state, action, shock or function is a parameter."
+    text = "; ".join(parts)
+    end = "" if text.endswith("?") else "."
+    return f"missing parameters: {text}{end} A name that is no state, action, shock or function is a parameter."
 
 
 def signature(found: Mapping[str, Any], regime: str) -> tuple[Any, ...]:

@@ -49,7 +49,9 @@ def diverged(value: Float[Array, "..."]) -> Any:
 class Linear:
     """Multilinear interpolation in the coordinates of the scales.
 
-    A node next to one of minus infinity keeps its value where arithmetic hits it exactly.
+    A node next to one of minus infinity keeps its value where arithmetic hits it exactly. V has a kink at every node:
+    where an optimum lies on one, as with `Newton` or `Golden` it may, derivatives with respect to parameters are those
+    of one side. `Hermite` has no kinks of its own.
 
     Args:
         extrapolation: off the grid, `linear` continues the last cell and `constant` the last node.

@@ -2,6 +2,7 @@
 
 import inspect
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -115,8 +116,69 @@ def test_probabilities_and_spreads_that_functions_give():
         (bx.shocks.Categorical([0.0, 1.0], lambda w: jnp.stack([w, 0.5])), r"probabilities of shock 'e' sums to"),
     ):
         refused(bx.SolveError, message, model(shocks={"e": shock}, transitions=noisy))
+    chance = bx.shocks.Categorical([0, 1], lambda p: jnp.stack([p, 1 - p]))
+    m = model(states={"luck": bx.IID(chance)})
+    refused(bx.ParameterError, "probabilities of .*'luck'.* holds the probability -0.5", m, {"p": 1.5})
+    leaning = bx.shocks.MultivariateNormal(0.0, lambda w: w * jnp.array([[1.0, 0.8], [0.0, 1.0]]), size=2)
+    m = model(shocks={"e": leaning}, transitions={"w": lambda w, c, z, e: w - c + z + 0.01 * e[0]})
+    refused(bx.SolveError, "covariance of shock 'e' is not symmetric", m)
     m = model(shocks={"e": bx.shocks.Normal(0.0, lambda spread: -spread)}, transitions=noisy)
     refused(bx.ParameterError, "sd of shock 'e' is -0.1; it must not be negative", m, {"spread": 0.1})
+
+
+def test_numbers_that_make_no_model_under_a_transformation():
+    """Nothing can raise there: V is NaN, the result says so, and the lane beside it is right."""
+
+    def lanes(m, name, right, wrong, params=None):
+        run = lambda x: bx.solve(m, {**(params or {}), name: x}, BACKWARD)  # noqa: E731
+        found = jax.vmap(lambda x: (run(x).code, run(x).value(0, w=2.0, z=0.8)))(jnp.asarray([right, wrong]))
+        assert [int(code) for code in found[0]] == [0, 3]
+        np.testing.assert_allclose(found[1], [run(right).value(0, w=2.0, z=0.8), np.nan], rtol=1e-12)
+
+    lanes(model(states={"z": bx.MarkovChain([0.8, 1.2], lambda p: jnp.array([[p, 1 - p], [0.5, 0.5]]))}), "p", 0.3, 1.3)
+    lanes(model(states={"z": bx.MarkovChain([0.8, 1.2], "P")}), "P", np.array(EVEN), np.array(EVEN) + 0.1)
+    lanes(model(discount="b"), "b", 0.9, -0.1)
+    noisy = {"w": lambda w, c, z, e: w - c + z + 0.01 * e}
+    lanes(model(shocks={"e": bx.shocks.Normal(0.0, "sd")}, transitions=noisy), "sd", 0.1, -0.1)
+    chance = bx.shocks.Categorical([0, 1], lambda p: jnp.stack([p, 1 - p]))
+    lanes(model(shocks={"e": chance}, transitions=noisy), "p", 0.3, 1.3)
+    wrong = bx.compile(model(states={"z": bx.MarkovChain([0.8, 1.2], "P")}), BACKWARD)({"P": np.array(EVEN) + 0.1})
+    assert wrong.result.name == "nonfinite"
+    assert np.isnan(np.asarray(wrong.values.levels)).all()
+
+
+def test_a_value_of_minus_infinity_everywhere():
+    cake = bx.Model(
+        states={"w": bx.Continuous(0.0, 10.0)},
+        actions={"c": bx.Continuous(0.0, "w")},
+        transitions={"w": lambda w, c: w - c},
+        reward=lambda c: jnp.log(c),
+        discount=0.9,
+    )
+    with pytest.raises(bx.SolveError, match="minus infinity at every node.*Raise the lower bound"):
+        bx.solve(cake, {}, VALUE)
+    assert bx.solve(cake, {}, VALUE, throw=False).result.name == "successful"
+
+
+def test_no_action_is_the_answer_where_none_is_allowed():
+    found = bx.solve(model(), {}, BACKWARD)
+    assert np.isnan(np.asarray(found.policy(0, w=[-1.0, 0.05], z=0.8)["c"])).all()
+    assert np.asarray(found.value(0, w=-1.0, z=0.8)) == -np.inf
+
+
+def test_a_law_in_eight_bits():
+    m = bx.Model(
+        states={"s": bx.Discrete(200)},
+        transitions={"s": lambda s: jnp.minimum(s + 1, 100).astype(jnp.int8)},
+        reward=lambda s: 1.0 * s,
+        discount=0.5,
+        horizon=2,
+    )
+    np.testing.assert_allclose(bx.solve(m, {}).value(0, s=[0, 99, 150]), [0.5, 149.0, 200.0])
+
+
+def test_a_horizon_for_a_model_that_has_one():
+    refused(bx.ModelError, "horizon= is for a model without end.*has horizon=3", model(), horizon=2)
 
 
 def test_a_value_that_diverges():
@@ -263,6 +325,9 @@ def test_terminal_solutions():
     refused(bx.ModelError, "terminal value of its own", m, terminal=last)
     other = bx.Model(states={"k": bx.Discrete(2)}, transitions={"k": bx.fixed}, reward=lambda k: 1.0 * k, discount=0.5)
     refused(bx.ModelError, "state of the terminal solution 'k' is unknown", model(), terminal=bx.solve(other, {}))
+    three = model(states={"z": bx.MarkovChain([0.8, 1.0, 1.2], np.eye(3))})
+    last = bx.solve(three, {}, BACKWARD)
+    refused(bx.ModelError, "state 'z' of the terminal solution has other categories", model(), terminal=last)
 
 
 def test_a_terminal_solution_that_failed():

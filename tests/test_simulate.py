@@ -373,6 +373,20 @@ def test_ages_are_in_the_frame_and_realised_discounts_in_the_present_value():
     np.testing.assert_allclose(found.present_value(), 1 + rate[:, 1] + rate[:, 1] * rate[:, 2], rtol=1e-12)
 
 
+def test_a_law_that_leaves_its_categories_shows():
+    """V knows the law at its nodes only; where a simulation finds it broken, the reward is no number."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.0, 10.0), "h": bx.Discrete(2)},
+        transitions={"w": lambda w: w, "h": lambda w: jnp.where((w > 5.01) & (w < 5.09), 7, 1)},
+        reward=1.0,
+        discount=0.9,
+        horizon=2,
+    )
+    found = bx.solve(m, {}, bx.solvers.BackwardInduction(grid={"w": 5}))
+    panel = bx.simulate(found, start={"w": np.array([5.0, 5.05]), "h": 0})
+    assert np.isnan(np.asarray(panel.present_value())).tolist() == [False, True]
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("start", "says"),
@@ -414,6 +428,19 @@ class TestMistakes:
     def test_of_agents(self, solution):
         with pytest.raises(bx.ParameterError, match="agents is 0"):
             bx.simulate(solution, 0, {"wealth": 1.0})
+
+    def test_of_a_chain_that_is_several(self):
+        m = bx.Model(
+            states={"kind": bx.MarkovChain(2, np.eye(2)), "w": bx.Continuous(0.0, 1.0)},
+            transitions={"w": bx.fixed},
+            reward=lambda w: w,
+            discount=0.5,
+            horizon=2,
+        )
+        found = bx.solve(m, {}, bx.solvers.BackwardInduction(grid={"w": 3}))
+        with pytest.raises(bx.ParameterError, match="start lacks the state 'kind'.*several that never meet"):
+            bx.simulate(found, 4, {"w": 0.5})
+        assert bx.simulate(found, 4, {"w": 0.5, "kind": 1}).agents == 4
 
     def test_of_what_is_simulated(self, untyped):
         with pytest.raises(bx.ModelError, match="takes a Solution"):

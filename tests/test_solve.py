@@ -117,9 +117,12 @@ def test_a_failed_lane_is_nan_with_its_result():
 
     def run(p):
         solution = bx.solve(m, p, solver)
-        return solution, solution.value(w=1.0)
+        panel = bx.simulate(solution, 2, {"w": 1.0}, periods=2)
+        return solution, solution.value(w=1.0), solution.policy(w=1.0)["c"], panel.states["w"][0, 1]
 
-    solutions, values = jax.jit(jax.vmap(run))(lanes)
+    solutions, values, *others = jax.jit(jax.vmap(run))(lanes)
+    for found in others:
+        assert np.isnan(np.asarray(found)).tolist() == [False, True, True, True]
     names = ["successful", "infeasible", "nonfinite", "max_steps_reached"]
     from bellax.solution import Result
 
@@ -192,6 +195,20 @@ def test_a_period_may_be_traced(finite):
     alone = [ask(period) for period in range(4)]
     np.testing.assert_allclose(found[1:5], alone, rtol=1e-12)
     assert np.isnan(found[0]) and np.isnan(found[5])
+    chosen = jax.vmap(lambda period: finite.policy(period=period, w=1.3, h=3.0, z=0.05)["c"])(jnp.arange(-1, 5))
+    assert np.isnan(np.asarray(chosen)).tolist() == [True, False, False, False, True, True]
+    each = jax.vmap(lambda period: finite.choice_values(period=period, w=1.3, h=3.0, z=0.05))(jnp.arange(-1, 5))
+    assert np.isnan(np.asarray(each)).all(axis=1).tolist() == [True, False, False, False, True, True]
+
+
+def test_a_whole_number_with_rounding_is_that_number():
+    m = bx.Model(
+        states={"s": bx.Discrete(100)}, transitions={"s": bx.fixed}, reward=lambda s: 1.0 * s, discount=1.0, horizon=1
+    )
+    found = bx.solve(m, {})
+    assert float(found.value(0, s=0.29 * 100)) == 29.0
+    assert float(bx.simulate(found, 1, {"s": 0.29 * 100}).reward[0, 0]) == 29.0
+    assert np.isnan(jax.jit(lambda s: found.value(0, s=s))(2.7))
 
 
 def test_scalars_and_arrays_broadcast(finite):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import check_arguments, check_memory
+from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.maximum import cells
@@ -82,7 +82,7 @@ def solve(
     with listening(progress) as ticket:
         solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket)
         if _traced(solution):
-            return blank(solution)
+            return blank(judged(setting, solution))
         wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
@@ -99,17 +99,26 @@ def solve(
 def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
     """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
 
-    Names and shapes of parameters are checked; their numbers (a discount above one, rows of a chain) are not, and a
-    failed solve raises nothing: it is NaN with its `result`.
+    Names and shapes of parameters are checked. What their numbers get wrong (a discount above one, rows of a chain)
+    raises nothing, nor does a failed solve: it is NaN with its `result`.
     """
     setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
     run = _program(setting, solver or choose_solver(model)[0], False, False)
-    return lambda params: blank(run(setting.arguments(params), None, np.asarray(0)))
+    return lambda params: blank(judged(setting, run(setting.arguments(params), None, np.asarray(0))))
 
 
 def _traced(tree: Any) -> bool:
     """True under a transformation."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def judged(setting: Setting, solution: Solution) -> Solution:
+    """The solution, `nonfinite` where its numbers make no model; what `check_arguments` would have raised for."""
+    if "sound" not in setting.programs:
+        setting.programs["sound"] = jax.jit(partial(sound, setting))
+    good = setting.programs["sound"](solution.arguments)
+    code = jnp.where(good, solution.code, int(Result.nonfinite)).astype(jnp.int32)
+    return Solution(solution.arguments, solution.values, code, solution.stats, setting)
 
 
 def blank(solution: Solution) -> Solution:

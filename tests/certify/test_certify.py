@@ -295,6 +295,19 @@ def test_a_put_is_certified_where_it_is_held_and_where_it_is_exercised():
     assert errors[200] < errors[20] / 5
 
 
+def test_states_on_the_nodes_of_the_solver_are_named():
+    """McCall's search: V is exact on the nodes of the offers, and off by what the nodes leave out."""
+    m = bx.Model(
+        states={"offer": bx.IID(bx.shocks.Uniform(0.0, 1.0))},
+        stop=lambda offer, discount: offer / (1 - discount),
+        reward=lambda benefit: benefit,
+    )
+    certificate = bx.certify(bx.solve(m, {"benefit": 0.2, "discount": 0.9}), points=50, agents=100)
+    assert certificate.own_nodes == ("offer",)
+    assert "on the solver's nodes of offer: what they leave out shows in the simulated value only" in str(certificate)
+    assert certificate.start == {"offer": "various"}
+
+
 class TestMistakes:
     def test_a_failed_solve_is_not_certified(self):
         solution = bx.solve(
@@ -311,6 +324,12 @@ class TestMistakes:
         other = bx.solve(merton(), parameters(), bx.solvers.BackwardInduction(grid={"wealth": 10}))
         with pytest.raises(bx.ModelError, match="another model or solver"):
             bx.certify(exact, panel=bx.simulate(other, 5, {"wealth": 1.0}))
+
+    def test_a_panel_of_other_parameters(self, exact):
+        other = bx.solve(merton(), parameters() | {"sigma": 0.2}, exact.setting.options)
+        panel = bx.simulate(other, 10, {"wealth": 10.0})
+        with pytest.raises(bx.ModelError, match="panel is of another model, solver or parameters"):
+            bx.certify(exact, points=6, panel=panel)
 
     def test_a_traced_solution(self):
         model, solver = merton(), bx.solvers.BackwardInduction(grid={"wealth": 10})

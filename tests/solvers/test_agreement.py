@@ -275,3 +275,65 @@ def test_chunks_of_several_lines_and_combinations_do_not_matter():
         np.testing.assert_allclose(pieces.values.levels, whole.values.levels, rtol=1e-12)
     at = {"x": np.array([[0.6, 1.1], [1.9, 0.7]]), "h": 2}
     np.testing.assert_allclose(pieces.value(**at), whole.value(**at), rtol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [None, 10])
+def test_a_policy_on_the_way_may_lead_to_minus_infinity(steps):
+    """Staying is worth 0. The greedy first policy takes 1 and walks, by way of state 1, to a loss without end."""
+    m = bx.Model(
+        states={"s": bx.Discrete(3)},
+        actions={"d": bx.Discrete(2)},
+        transitions={"s": lambda s, d: jnp.where(s == 2, jnp.where(d == 0, 1, 2), 0)},
+        reward=lambda s, d: jnp.where(s == 0, -jnp.inf, jnp.where((s == 2) & (d == 0), 1.0, 0.0)),
+        discount=0.9,
+    )
+    found = bx.solve(m, {}, bx.solvers.PolicyIteration(evaluation_steps=steps))
+    np.testing.assert_allclose(found.value(s=[0, 1, 2]), [-np.inf, -np.inf, 0.0], atol=1e-9)
+    assert int(found.policy(s=2)["d"]) == 1
+
+
+@pytest.mark.parametrize("count", [101, 1501])
+def test_minus_infinity_at_the_end_of_a_fine_grid(count):
+    """Wealth that shrinks to nothing, where its logarithm is minus infinity: both solvers, both linear solves."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.0, 10.0)},
+        actions={"d": bx.Discrete(2)},
+        transitions={"w": lambda w, d: w * (1 - 0.1 * d)},
+        reward=lambda w, d: jnp.log(w) + 0.2 * d * w,
+        discount=0.95,
+    )
+    options = {"grid": {"w": count}, "interpolant": bx.interpolants.Linear(), "tolerance": 1e-10}
+    howard, plain = (bx.solve(m, {}, s(**options)) for s in (bx.solvers.PolicyIteration, bx.solvers.ValueIteration))
+    np.testing.assert_allclose(howard.value(w=[2.0, 5.0]), plain.value(w=[2.0, 5.0]), rtol=1e-7)
+    np.testing.assert_allclose(plain.value(w=5.0), np.log(5.0) / 0.05, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [None, 10])
+def test_a_shortest_path_has_improper_policies_on_the_way(steps):
+    m = bx.Model(
+        states={"s": bx.Discrete(6)},
+        actions={"d": bx.Discrete(2)},
+        transitions={
+            "s": lambda s, d: jnp.where(s == 5, 5, jnp.where(d == 1, jnp.minimum(s + 1, 5), jnp.maximum(s - 1, 0)))
+        },
+        reward=lambda s: jnp.where(s == 5, 0.0, -1.5),
+        discount=lambda s: jnp.where(s == 5, 0.0, 1.0),
+    )
+    found = bx.solve(m, {}, bx.solvers.PolicyIteration(evaluation_steps=steps))
+    np.testing.assert_allclose(found.value(s=np.arange(6)), [-7.5, -6.0, -4.5, -3.0, -1.5, 0.0])
+
+
+@pytest.mark.parametrize("solver", [bx.solvers.PolicyIteration(), bx.solvers.ValueIteration()])
+def test_the_unit_of_value_does_not_matter(solver):
+    """CRRA 5 of dollars: V is of the order of 1e-17 at the rich end, and the policy is the share of the closed form."""
+    gamma, growth, discount = 5.0, 1.02, 0.95
+    m = bx.Model(
+        states={"w": bx.Continuous(1e3, 1e6, scale=bx.scales.log)},
+        actions={"c": bx.Continuous(lambda w: 0.001 * w, lambda w: 0.999 * w)},
+        transitions={"w": lambda w, c: growth * (w - c)},
+        reward=lambda c: c ** (1 - gamma) / (1 - gamma),
+        discount=discount,
+    )
+    found = bx.solve(m, {}, solver)
+    share = 1 - (discount * growth ** (1 - gamma)) ** (1 / gamma)
+    np.testing.assert_allclose(found.policy(w=[3e4, 3e5])["c"] / np.array([3e4, 3e5]), share, rtol=3e-3)

@@ -273,3 +273,54 @@ def test_stopping_has_the_derivatives_of_what_it_pays():
     )
     with pytest.raises(bx.SolveError, match="stop gives NaN.*w = 0.5"):
         bx.solve(broken, {}, solver)
+
+
+@pytest.mark.parametrize("solver", [bx.solvers.PolicyIteration(), bx.solvers.ValueIteration(tolerance=1e-13)])
+def test_second_derivatives_at_a_fixed_point(solver):
+    m = bx.Model(
+        states={"s": bx.Discrete(2)}, transitions={"s": lambda s: 1 - s}, reward=lambda s, r: r + 0.0 * s, discount="b"
+    )
+    value = lambda b: bx.solve(m, {"r": 1.0, "b": b}, solver).value(s=0)  # noqa: E731
+    for second in (jax.hessian(value), jax.jacfwd(jax.jacfwd(value)), jax.grad(jax.grad(value))):
+        np.testing.assert_allclose(second(0.5), 2 / 0.5**3, rtol=1e-9)
+
+
+@pytest.mark.parametrize("what", ["value", "policy"])
+def test_second_derivatives_in_every_mode(what):
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 3.0)},
+        actions={"c": bx.Continuous(0.01, "w")},
+        transitions={"w": lambda w, c, R: 1 + R * (w - c)},
+        reward=lambda c, g: c ** (1 - g) / (1 - g),
+        horizon=3,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 20})
+
+    def answer(x):
+        solution = bx.solve(m, {"g": x[0], "R": x[1], "discount": x[2]}, solver)
+        return solution.value(0, w=1.7) if what == "value" else solution.policy(0, w=1.7)["c"]
+
+    x, step = jnp.array([2.0, 1.03, 0.95]), 1e-5
+    gradient = jax.jit(jax.grad(answer))
+    each = jnp.eye(3) * step
+    expected = jnp.stack([(gradient(x + e) - gradient(x - e)) / (2 * step) for e in each])
+    for second in (jax.hessian(answer), jax.jacfwd(jax.jacfwd(answer)), jax.jacrev(jax.jacrev(answer))):
+        np.testing.assert_allclose(jax.jit(second)(x), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("interpolant", [bx.interpolants.Linear(), bx.interpolants.Hermite()])
+def test_an_infinite_derivative_stays_where_it_is(interpolant):
+    """At w = 0 nothing can be consumed, and log 0 has neither a value nor a derivative; V(3) has both."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.0, 10.0)},
+        actions={"c": bx.Continuous(0.0, "w")},
+        transitions={"w": lambda w, c: 1 + w - c},
+        reward=lambda c, p: p * jnp.log(c),
+        discount=0.95,
+        horizon=2,
+    )
+    for maximiser in (bx.maximise.Newton(), bx.maximise.Enumerate()):
+        solver = bx.solvers.BackwardInduction(grid={"w": 9}, interpolant=interpolant, maximiser=maximiser)
+        value = lambda p: bx.solve(m, {"p": p}, solver).value(0, w=3.0)  # noqa: B023, E731
+        np.testing.assert_allclose(jax.grad(value)(1.0), value(1.0), rtol=1e-12)
+        np.testing.assert_allclose(jax.jacfwd(value)(1.0), value(1.0), rtol=1e-12)

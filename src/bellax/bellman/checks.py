@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Bool
 
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
@@ -23,11 +25,7 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
         arguments: concrete; under a transformation there is nothing to check.
     """
     nodes = _checked(setting)
-    graph = setting.plan.graph
-    timed = setting.model.clock.finite and (
-        any(isinstance(value, ByPeriod) for value in arguments.values())
-        or any(graph.leaves(node, "clock") for node in nodes)
-    )
+    timed = _timed(setting, arguments, nodes)
     for period, numbers in enumerate(_numbers(setting, arguments, nodes, timed)):
         where = f" in period {period}" if timed else ""
         _check_bounds(setting, numbers, where)
@@ -39,6 +37,48 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
             _check_process(setting, name, numbers, where)
         for node in _computed(setting.plan):
             _check_slot(setting, node, numbers[node], where)
+
+
+def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
+    """What `check_arguments` says of numbers, inside a program: whether they make a model.
+
+    A table of a `Markov` law is left out: to read it takes as long as to solve the model.
+    """
+    plan = setting.plan
+    still = [name for name in plan.shocks if not plan.moves(name)]
+    nodes = [*_checked(setting), *(node for name in still for node in plan.shock_nodes(name))]
+
+    def at(period: Any) -> Bool[Array, ""]:
+        found = plan.graph.compose(nodes)(**setting.environment(arguments, period))
+        numbers = {node: jnp.asarray(value).astype(jnp.result_type(float)) for node, value in found.items()}
+        given = lambda own: {node.rpartition(".")[2]: numbers[node] for node in own}  # noqa: E731
+        fine = [numbers[f"lower:{name}"] < numbers[f"upper:{name}"] for name in plan.continuous]
+        fine += [_sound_process(plan.states[name], given(plan.process_nodes(name))) for name in plan.processes]
+        fine += [plan.graph.regime.shocks[name].sound(**given(plan.shock_nodes(name))) for name in still]
+        if "slot:discount" in numbers:
+            discount = numbers["slot:discount"]
+            fine.append((discount >= 0) & (setting.model.clock.finite | (discount < 1)))
+        return jnp.all(jnp.stack([jnp.all(each) for each in fine])) if fine else jnp.ones((), bool)
+
+    if not _timed(setting, arguments, nodes):
+        return at(0)
+    return jnp.all(jax.vmap(at)(jnp.arange(setting.model.clock.count, dtype=jnp.int32)))
+
+
+def _sound_process(space: Any, given: dict[str, Array]) -> Bool[Array, ""]:
+    if isinstance(space, MarkovChain):
+        matrix = given["transition"]
+        return jnp.all(matrix >= 0) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= space.row_tolerance)
+    if isinstance(space, AR1):
+        return (jnp.abs(given["rho"]) < 1) & (given["sigma"] >= 0)
+    return space.distribution.sound(**given)
+
+
+def _timed(setting: Setting, arguments: Arguments, nodes: list[str]) -> bool:
+    """Whether the numbers of some nodes may differ from period to period."""
+    graph = setting.plan.graph
+    moves = any(isinstance(value, ByPeriod) for value in arguments.values())
+    return setting.model.clock.finite and (moves or any(graph.leaves(node, "clock") for node in nodes))
 
 
 def _checked(setting: Setting) -> list[str]:

@@ -142,7 +142,8 @@ def test_numbers_that_make_no_model_under_a_transformation():
     lanes(model(shocks={"e": bx.shocks.Normal(0.0, "sd")}, transitions=noisy), "sd", 0.1, -0.1)
     chance = bx.shocks.Categorical([0, 1], lambda p: jnp.stack([p, 1 - p]))
     lanes(model(shocks={"e": chance}, transitions=noisy), "p", 0.3, 1.3)
-    wrong = bx.compile(model(states={"z": bx.MarkovChain([0.8, 1.2], "P")}), BACKWARD)({"P": np.array(EVEN) + 0.1})
+    rows = bx.MarkovChain([0.8, 1.2], lambda p: jnp.array([[p, 1.0], [0.5, 0.5]]))
+    wrong = bx.compile(model(states={"z": rows}), BACKWARD)({"p": 0.1})
     assert wrong.result.name == "nonfinite"
     assert np.isnan(np.asarray(wrong.values.levels)).all()
 

@@ -322,7 +322,7 @@ class TestMistakes:
 
     def test_a_panel_of_another_solution(self, exact):
         other = bx.solve(merton(), parameters(), bx.solvers.BackwardInduction(grid={"wealth": 10}))
-        with pytest.raises(bx.ModelError, match="another model or solver"):
+        with pytest.raises(bx.ModelError, match="another model, solver or parameters"):
             bx.certify(exact, panel=bx.simulate(other, 5, {"wealth": 1.0}))
 
     def test_a_panel_of_other_parameters(self, exact):

@@ -225,7 +225,8 @@ def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array | np.ndarray
         array = np.asarray(array)
         _check_value(space, array, what)
     rounds = whole and jnp.issubdtype(array.dtype, jnp.floating)
-    return (array.round() if rounds else array).astype(kind)
+    found = (array.round() if rounds else array).astype(kind)
+    return np.asarray(found) if concrete(found) else found  # of a single number numpy makes a scalar
 
 
 def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:

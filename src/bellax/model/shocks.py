@@ -324,7 +324,7 @@ class Categorical(Distribution):
         drawn = jax.random.uniform(key) * jnp.sum(probabilities)
         index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
         last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
-        index = jnp.minimum(index, last)
+        index = jnp.minimum(index, last.astype(index.dtype))
         return index.astype(jnp.int32) if values is None else values[index]
 
     @property

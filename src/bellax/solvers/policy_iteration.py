@@ -42,7 +42,7 @@ class PolicyIteration(Solver):
 
     Args:
         evaluation_steps: steps of evaluation after each improvement; None solves the linear system exactly.
-        tolerance: on the largest change of V by an improvement relative to the size of V; at least 16 times the
+        tolerance: on the largest change of V by an improvement relative to the size of V; at least 8 times the
             rounding of the precision.
         max_steps: improvements at most. Where they stop making progress, Bellman steps without evaluation follow, which
             always contract; up to 5,000 of them.

@@ -28,7 +28,7 @@ class ValueIteration(Solver):
     """Iterates the Bellman operator of a stationary model from V = 0. Options: see `GridSolver`, and
 
     Args:
-        tolerance: on the largest change of V relative to its size (see `changed`); at least 16 times the rounding of
+        tolerance: on the largest change of V relative to its size (see `changed`); at least 8 times the rounding of
             the precision.
         max_steps: Bellman steps at most.
     Raises:
@@ -111,7 +111,7 @@ def changed(new: Array, old: Array, first: Array) -> Array:
 
 def reachable(tolerance: float) -> float:
     """The tolerance, or what rounding leaves of it."""
-    return max(tolerance, 16 * float(jnp.finfo(jnp.result_type(float)).eps))
+    return max(tolerance, 8 * float(jnp.finfo(jnp.result_type(float)).eps))
 
 
 def check_stationary(setting: Setting, what: str) -> None:

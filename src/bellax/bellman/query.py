@@ -225,8 +225,11 @@ def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array | np.ndarray
         array = np.asarray(array)
         _check_value(space, array, what)
     rounds = whole and jnp.issubdtype(array.dtype, jnp.floating)
-    found = (array.round() if rounds else array).astype(kind)
-    return np.asarray(found) if concrete(found) else found  # of a single number numpy makes a scalar
+    if concrete(array):
+        return np.asarray((array.round() if rounds else array).astype(kind))  # of one number numpy makes a scalar
+    if rounds:  # what is no whole number becomes -1, which is no category
+        array = jnp.where(jnp.abs(array - array.round()) < 1e-5, array.round(), -1.0)
+    return array.astype(kind)
 
 
 def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:

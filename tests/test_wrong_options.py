@@ -86,7 +86,7 @@ CASES = [
     ("bx.certify(solution, points=0)", "ModelError", "points is 0; give a whole number"),
     ("bx.certify(solution, points='a')", "ModelError", "points is 'a'; give a whole number"),
     ("bx.certify(solution, seed='a')", "ParameterError", "seed is 'a'; give a whole number"),
-    ("bx.certify(3)", "ModelError", "certify takes a Solution, not 3"),
+    ("bx.certify(3)", "ModelError", "certify takes a Solution, not 'int'"),
     ("solution.save(3)", "SolveError", "path is 3; give the path of a file"),
     ("bx.load(3, model())", "SolveError", "path is 3; give the path of a file"),
     ("bx.solve(model(reward=lambda c: np.log(c)), {})", "ModelError", r"reward cannot be evaluated.*Use jax.numpy"),

@@ -54,7 +54,7 @@ def simulate(
             policy that has no derivative.
     """
     if not isinstance(solution, Solution | Tabulated):
-        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not a {type(solution).__name__}.")
+        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     setting = solution.setting
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents)

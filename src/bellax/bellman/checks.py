@@ -39,6 +39,9 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
             _check_slot(setting, node, numbers[node], where)
 
 
+_NUDGE = 1e-3  # by which a row may be off under a transformation, where differences are taken in single entries
+
+
 def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
     """What `check_arguments` says of numbers, inside a program: whether they make a model.
 
@@ -67,8 +70,8 @@ def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
 
 def _sound_process(space: Any, given: dict[str, Array]) -> Bool[Array, ""]:
     if isinstance(space, MarkovChain):
-        matrix = given["transition"]
-        return jnp.all(matrix >= 0) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= space.row_tolerance)
+        matrix, tolerance = given["transition"], max(space.row_tolerance, _NUDGE)
+        return jnp.all(matrix >= 0) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= tolerance)
     if isinstance(space, AR1):
         return (jnp.abs(given["rho"]) < 1) & (given["sigma"] >= 0)
     return space.distribution.sound(**given)

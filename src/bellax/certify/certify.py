@@ -74,7 +74,7 @@ def certify(
 
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
-        raise ModelError(f"certify takes a Solution, not a {type(solution).__name__}.")
+        raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
     if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     result = Result(int(solution.code))

@@ -87,10 +87,9 @@ class Solution(eqx.Module):
         lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
         result = "traced" if isinstance(self.result, jax.Array) else self.result.name
         return (
-            f"Solution by {type(setting.options).__name__} ({length}): "
-            f"{result}. Maximiser {type(setting.maximiser).__name__}, interpolant "
-            f"{type(setting.interpolant).__name__}, "
-            f"nodes: {lengths or 'the categories of the states'}."
+            f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
+            f"{type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, nodes: "
+            f"{lengths or 'the categories of the states'}."
         )
 
     @property

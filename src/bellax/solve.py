@@ -82,7 +82,7 @@ def solve(
     with listening(progress) as ticket:
         solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket)
         if _traced(solution):
-            return blank(judged(setting, solution))
+            return blank(sound_or_nan(setting, solution))
         wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
@@ -104,7 +104,7 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """
     setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
     run = _program(setting, solver or choose_solver(model)[0], False, False)
-    return lambda params: blank(judged(setting, run(setting.arguments(params), None, np.asarray(0))))
+    return lambda params: blank(sound_or_nan(setting, run(setting.arguments(params), None, np.asarray(0))))
 
 
 def _traced(tree: Any) -> bool:
@@ -112,7 +112,7 @@ def _traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def judged(setting: Setting, solution: Solution) -> Solution:
+def sound_or_nan(setting: Setting, solution: Solution) -> Solution:
     """The solution, `nonfinite` where its numbers make no model; what `check_arguments` would have raised for."""
     if "sound" not in setting.programs:
         setting.programs["sound"] = jax.jit(partial(sound, setting))
@@ -162,8 +162,7 @@ def _check_solvable(model: Any) -> None:
         if getattr(regime, what) is not None:
             raise ModelError(
                 f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers "
-                f"of "
-                "this version take expected utility without taste shocks."
+                "of this version take expected utility without taste shocks."
             )
     if not model.clock.finite:
         for node, slot in model.graph.slots.items():
@@ -271,7 +270,7 @@ def _explain(setting: Setting, solution: Solution) -> str:
             f"not converged after {steps} steps (max_steps={options.max_steps}): the last change of V was "
             f"{residual:.3g}, and tolerance={options.tolerance:g}. Likely causes: a tolerance below rounding, a "
             f"discount near one (raise max_steps={other}), an interpolant that does not contract (try "
-            "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its "
-            "grid=). `throw=False` returns what there is, with its `result`."
+            "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its grid=). "
+            "`throw=False` returns what there is, with its `result`."
         )
     return first_failure(setting, solution.arguments, solution.values)

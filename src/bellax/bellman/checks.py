@@ -167,8 +167,8 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
     count = len(given["values"]) if "values" in given else len(space.labels or ())
     if matrix.shape != (count, count):
         raise ParameterError(
-            f"transition of {name!r} has shape {matrix.shape}{where}; with {count} categories it must "
-            f"be {(count, count)}."
+            f"transition of {name!r} has shape {matrix.shape}{where}; with {count} categories it must be "
+            f"{(count, count)}."
         )
     if (matrix < 0).any():
         row, column = np.argwhere(matrix < 0)[0]
@@ -179,11 +179,9 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
     if off.max() > space.row_tolerance:
         row = int(off.argmax())
         raise ParameterError(
-            f"row {row} of the transition of {name!r} sums to {matrix[row].sum():.10g}{where}, not to one. Correct "
-            f"it, or "
-            f"give MarkovChain(..., row_tolerance={10 ** math.ceil(math.log10(off.max())):g}) to use published "
-            f"numbers as "
-            "they are."
+            f"row {row} of the transition of {name!r} sums to {matrix[row].sum():.10g}{where}, not to one. Correct it, "
+            f"or give MarkovChain(..., row_tolerance={10 ** math.ceil(math.log10(off.max())):g}) to use published "
+            "numbers as they are."
         )
 
 
@@ -207,8 +205,7 @@ def _check_scale(name: str, spec: Any, declared: Any, lower: float, where: str) 
     if getattr(scale, "positive", False) and not first > 0:
         raise ParameterError(
             f"state {name!r} starts at {first:g}{where} and its scale is a logarithm, which needs a positive lower "
-            f"bound. "
-            "Use scale=bx.scales.asinh(unit) for a range that holds zero."
+            "bound. Use scale=bx.scales.asinh(unit) for a range that holds zero."
         )
     if isinstance(scale, scales.Power) and not first >= 0:
         raise ParameterError(

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.mesh import Mesh, Point, Process, category, row_major
 from bellax.bellman.plan import Plan
-from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolate import Hermite, Interpolant
@@ -68,9 +67,7 @@ class Continuation(eqx.Module):
         known = None
         for name in self.plan.discrete:
             if name not in self.plan.markov:
-                space = self.plan.states[name]
-                assert isinstance(space, Discrete)
-                place, fits = category(space, following[name])
+                place, fits = category(self.plan.states[name], following[name])
                 base = base + place * self.strides[name]
                 known = fits if known is None else known & fits
         integrated = {name: self.strides[name] for name in self.plan.integrated if name in self.strides}

@@ -94,10 +94,9 @@ def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, 
         values[name] = lower
     names = ", ".join(node.partition(":")[2] for node in setting.plan.constraints) or "none"
     return (
-        f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. "
-        f"Likely causes: "
-        "a lower bound above the upper one, constraints that exclude each other, or a grid that reaches states where "
-        "nothing can be done. Move the bounds of the state, or give an action that is always possible."
+        f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. Likely "
+        "causes: a lower bound above the upper one, constraints that exclude each other, or a grid that reaches states "
+        "where nothing can be done. Move the bounds of the state, or give an action that is always possible."
     )
 
 

@@ -18,7 +18,7 @@ from bellax.bellman.objective import as_float
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import markov
 
 _CATEGORY = Categorical(probabilities="row")
@@ -72,9 +72,7 @@ class Laws:
         return Realised(reward, as_float(values["slot:discount"]), following)
 
     def _category(self, name: str, values: Mapping[str, Array]) -> tuple[Array, Array]:
-        space = self.plan.states[name]
-        assert isinstance(space, Discrete)
-        return category(space, values[f"next_{name}"])
+        return category(self.plan.states[name], values[f"next_{name}"])
 
     def _draw(self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array) -> Array:
         plan = self.plan

@@ -136,8 +136,7 @@ def check_bounded(plan: Plan, what: str) -> None:
         if not space.bounded:
             raise ModelError(
                 f"{what} searches between bounds, and action {name!r} has an infinite one. Give Continuous(lower, "
-                f"upper); "
-                "bounds may name states."
+                "upper); bounds may name states."
             )
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, categories
+from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, StateSpace, categories
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import take
@@ -120,8 +120,8 @@ class Mesh(eqx.Module):
                 codes[name], fractions[name] = code, jnp.clip((values[name] - low) / width, 0.0, 1.0)
             else:
                 codes[name] = encode(process.values, values[name])
-        for name, known in self.discrete.items():
-            codes[name] = encode(known, values[name])
+        for name in self.discrete:
+            codes[name], _ = category(self.plan.states[name], values[name])
         return Point(dict(values), codes, fractions)
 
 
@@ -130,8 +130,9 @@ def row_major(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[k + 1 :]) for k in range(len(shape))]
 
 
-def category(space: Discrete, value: Any) -> tuple[Int[Array, ""], Bool[Array, ""]]:
-    """The place of the category that a law gives, and whether it is one; the nearest where it is none."""
+def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array, ""]]:
+    """The place of the category of a `Discrete` that a law gives, and whether it is one; the nearest if it is none."""
+    assert isinstance(space, Discrete)
     known, value = space.values, jnp.asarray(value)
     value = value.astype(jnp.int32) if jnp.issubdtype(value.dtype, jnp.integer) else value
     if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place

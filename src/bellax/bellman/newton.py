@@ -261,7 +261,7 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         return jax.vmap(lambda d: jax.jvp(value, (u,), (d,))[1])(jnp.eye(u.shape[0]))
 
     def along(at: Array, *inputs: Any) -> Array:
-        return gradient(at, *held(sound, inputs))
+        return gradient(at, *guard_inputs(sound, inputs))
 
     # The primal through `implicit` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
@@ -271,6 +271,33 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, *inputs), (objective, point), (t_objective, t_point))
     _, _, hessian = derivatives(lambda x: objective(point, Decision(combination, x)), u)
     return u, jnp.where(sound, _interior((u, hessian), jnp.where(sound, moved, 0.0)), 0.0)
+
+
+def drift(
+    u: Float[Array, "m"],
+    objective: Objective,
+    point: Callable[[Array], Point],
+    combination: Int[Array, ""],
+    coordinates: Float[Array, "d"],
+) -> Float[Array, "m d"]:
+    """du/dy: how an optimum moves with the coordinates of its state; 0 where the theorem says nothing.
+
+    The values of `jax.jacfwd` of `implicit`, without what a second derivative would need.
+
+    Args:
+        point: the state at coordinates y, shape (d,).
+    """
+
+    def value(u: Array, coordinates: Array) -> Array:
+        return objective(point(coordinates), Decision(combination, u))
+
+    def gradient(coordinates: Array) -> Array:
+        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(u.shape[0]))
+
+    moved = jax.jacfwd(gradient)(coordinates)
+    _, _, hessian = derivatives(lambda x: value(x, coordinates), u)
+    found = jax.vmap(lambda column: _interior((u, hessian), column), in_axes=1, out_axes=1)(moved)
+    return jnp.where(jnp.isfinite(found), found, 0.0)
 
 
 def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Array, "m"]:
@@ -286,7 +313,7 @@ def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Arr
 _SMALL = 256
 
 
-def held(moves: Bool[Array, ""], inputs: Any) -> Any:
+def guard_inputs(moves: Bool[Array, ""], inputs: Any) -> Any:
     """Inputs of a function, held fixed where they must not move.
 
     An infinite derivative times zero is NaN, in reverse mode before anything can mask it. A select on the way in can.

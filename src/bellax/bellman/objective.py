@@ -20,7 +20,7 @@ from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.shocks import Distribution, is_distribution
+from bellax.model.distribution import Distribution, is_distribution
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where

@@ -18,7 +18,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.newton import held, implicit
+from bellax.bellman.newton import drift, guard_inputs, implicit
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.numerics.interpolate import Hermite, diverged, is_barrier
 from bellax.numerics.scalar import where
@@ -225,7 +225,7 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def q(*inputs: Any) -> Array:
         # chosen already: a constraint must not judge rounding
-        return Objective.judged(*held(sound, inputs))[0]
+        return Objective.judged(*guard_inputs(sound, inputs))[0]
 
     reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
@@ -284,14 +284,13 @@ def improve(
         found = _step_at(objective, mesh, node, optimum, slopes)
         combination, u = found.decision
 
-        def optimal(coordinates: Array) -> Array:
-            return implicit(u, objective, mesh.point(node.codes, coordinates), combination)
+        def point(coordinates: Array) -> Point:
+            return mesh.point(node.codes, coordinates)
 
-        drift = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
-        if slopes and drift.size and maximiser.smooth:
-            drift = jax.jacfwd(optimal)(node.coordinates)
-            drift = jnp.where(jnp.isfinite(drift), drift, 0.0)
-        return found, Frozen(found.decision, found.stop, drift)
+        moves = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
+        if slopes and moves.size and maximiser.smooth:
+            moves = drift(u, objective, point, combination, node.coordinates)
+        return found, Frozen(found.decision, found.stop, moves)
 
     return _over_optima(at, maximiser, objective, mesh, memory, optima)
 

@@ -11,12 +11,13 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.mesh import Mesh, Point, encode
+from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Objective, Outcome
 from bellax.bellman.query import ending, problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, optimum_at
-from bellax.model.shocks import Categorical, Distribution, Jump
+from bellax.model.distribution import Distribution
+from bellax.model.shocks import Categorical, Jump
 from bellax.numerics.rules import RULES, Nodes
 
 MOST_NODES = 4096
@@ -143,7 +144,7 @@ def _reached(plan: Any, mesh: Mesh, following: Mapping[str, Array], place: Mappi
         if name in plan.markov:
             codes[name] = following[name] if name in plan.scanned else place[name]
         else:
-            codes[name] = encode(known, following[name])
+            codes[name], _ = category(plan.states[name], following[name])
         values[name] = known[codes[name]]
     return Point(values, codes, {})
 

@@ -148,9 +148,8 @@ def _order(what: str, labels: list[Any], name: Any, categories: Categories, erro
             if set(values.tolist()) == set(labels):
                 return values.tolist()
     raise error(
-        f"{what} is labelled {listed(map(str, labels[:3]))}{', ...' if len(labels) > 3 else ''}, which are "
-        "neither categories nor 0, 1, 2, ... For one value an age use bx.by_age(series); for values in "
-        "order use .to_numpy()."
+        f"{what} is labelled {listed(map(str, labels[:3]))}{', ...' if len(labels) > 3 else ''}, which are neither "
+        "categories nor 0, 1, 2, ... For one value an age use bx.by_age(series); for values in order use .to_numpy()."
     )
 
 
@@ -160,6 +159,6 @@ def _label_message(what: str, labels: list[str], known: list[tuple[str, ...]]) -
     hint = nearest(unknown, everything) if unknown else ""
     groups = "; ".join(listed(group) for group in dict.fromkeys(known)) or "none"
     return (
-        f"{what} is labelled {listed(labels)}, which are not the categories of one state or action.{hint} "
-        f"Categories: {groups}."
+        f"{what} is labelled {listed(labels)}, which are not the categories of one state or action.{hint} Categories: "
+        f"{groups}."
     )

@@ -140,8 +140,8 @@ def source_names(source: Graph) -> set[str]:
 def _no_law(source: str, target: str, state: str, absent: bool) -> str:
     cause = f"{source!r} has no such state" if absent else "its categories differ and no mapping is given"
     return (
-        f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on "
-        f"the target, Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, "
+        f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on the target, "
+        f"Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, "
         f"Regime(exit={{{state!r}: {{{target!r}: f}}}})."
     )
 
@@ -157,8 +157,8 @@ def _check_reads(model: "Model", boundary: Boundary) -> None:
         if name in known or (name not in somewhere and not name.startswith("next_")):
             continue
         raise ModelError(
-            f"the state {boundary.state!r} gets its value on the way from {boundary.source!r} to "
-            f"{boundary.target!r} by a law that reads {name!r}, which {boundary.source!r} does not have "
+            f"the state {boundary.state!r} gets its value on the way from {boundary.source!r} to {boundary.target!r} "
+            f"by a law that reads {name!r}, which {boundary.source!r} does not have "
             f"({boundary.why}).{nearest(name, known)} Give entry={{{boundary.state!r}: "
             f"{{{boundary.source!r}: f}}}} on the target."
         )

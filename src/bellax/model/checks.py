@@ -61,9 +61,8 @@ def check_regime(graph: Graph, time: Clock) -> None:
         clock = sorted(graph.leaves(slot.node, "clock"))
         if clock:
             raise ModelError(
-                f"{slot.quantity.label} reads {clock[0]!r} and the horizon is infinite: the value is the "
-                "same in every period. Give a finite horizon, or a parameter by period to a solve with "
-                "horizon=."
+                f"{slot.quantity.label} reads {clock[0]!r} and the horizon is infinite: the value is the same in every "
+                "period. Give a finite horizon, or a parameter by period to a solve with horizon=."
             )
     for name in regime.taste_shocks.over if regime.taste_shocks else ():
         if not isinstance(regime.actions.get(name), Discrete):
@@ -96,8 +95,8 @@ def _check_discount(graph: Graph, time: Clock) -> None:
         raise ModelError(f"{graph.where}discount is {values.min():g}; it must not be negative.")
     if not time.finite and not np.all(values < 1):
         raise ModelError(
-            f"{graph.where}discount is {values.max():g} and the horizon is infinite; the value would be too. "
-            "It must be below one."
+            f"{graph.where}discount is {values.max():g} and the horizon is infinite; the value would be too. It must "
+            "be below one."
         )
 
 
@@ -115,8 +114,8 @@ def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tup
         found.append(bool(answer))
     if not any(found):
         raise ModelError(
-            f"regime {name!r} is active at no age from {time.first:g} to {time.age(time.count - 1):g}; "
-            "remove it, or mend its active."
+            f"regime {name!r} is active at no age from {time.first:g} to {time.age(time.count - 1):g}; remove it, or "
+            "mend its active."
         )
     return tuple(found)
 
@@ -134,8 +133,8 @@ def check_mappings(graphs: Mapping[str, Graph]) -> None:
                 for other in laws:
                     if other not in others:
                         raise ModelError(
-                            f"{slot}[{state!r}] of regime {name!r} names the regime {other!r}, which is none "
-                            f"of the others.{nearest(str(other), others)} Others: {listed(others)}."
+                            f"{slot}[{state!r}] of regime {name!r} names the regime {other!r}, which is none of the "
+                            f"others.{nearest(str(other), others)} Others: {listed(others)}."
                         )
                     target = name if slot == "entry" else other
                     states = graphs[target].regime.states

@@ -15,10 +15,10 @@ from typing import Any
 from bellax.errors import ModelError, check_names, listed, named_options
 from bellax.model import parameters as _parameters
 from bellax.model import shapes, slots
+from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph, Slot
 from bellax.model.laws import Markov
 from bellax.model.quantity import Quantity, QuantityLike, quantity
-from bellax.model.shocks import Distribution
 from bellax.model.spaces import PROCESSES, Continuous, StateSpace
 from bellax.model.time import Clock
 
@@ -134,8 +134,8 @@ class Conditions(_parameters.Statement):
         """Whether a name of a function means something else tomorrow; a shock has no tomorrow of its own."""
         if name in self.shocks or name.startswith("next_"):
             raise ModelError(
-                f"next_{function} is named, and {function!r} reads {name!r}, which is realised only then; "
-                f"tomorrow's value is known of functions of {listed([*self.states, *self.unknowns])}."
+                f"next_{function} is named, and {function!r} reads {name!r}, which is realised only then; tomorrow's "
+                f"value is known of functions of {listed([*self.states, *self.unknowns])}."
             )
         return name in self.states or name in self.unknowns or name in self.functions
 
@@ -157,8 +157,8 @@ class Conditions(_parameters.Statement):
         if sum(sizes.values()) != sum(unknowns.values()):
             equations = {name.removeprefix("equation:"): size for name, size in sizes.items()}
             raise ModelError(
-                f"there are {sum(sizes.values())} equations ({equations}) for {sum(unknowns.values())} "
-                f"unknowns ({unknowns}), counted in numbers; give one for each."
+                f"there are {sum(sizes.values())} equations ({equations}) for {sum(unknowns.values())} unknowns "
+                f"({unknowns}), counted in numbers; give one for each."
             )
         return found
 

@@ -120,16 +120,16 @@ class DiffusionModel(_parameters.Statement):
             sides = given if isinstance(given, tuple) else (given, given)
             if len(sides) != 2 or not all(isinstance(side, Boundary) for side in sides):
                 raise ModelError(
-                    f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), "
-                    "Natural(), Absorbing(value), or a pair of them, (lower, upper)."
+                    f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), Natural(), "
+                    "Absorbing(value), or a pair of them, (lower, upper)."
                 )
 
     def _check_discount(self) -> None:
         q = self.graphs[""].slots["slot:discount"].quantity
         if q.function is None and not math.isfinite(self.horizon) and not np.all(np.asarray(q.literal) > 0):
             raise ModelError(
-                f"discount is {np.asarray(q.literal):g} and the horizon is infinite; in continuous time it "
-                "is a rate, and must be above zero."
+                f"discount is {np.asarray(q.literal):g} and the horizon is infinite; in continuous time it is a rate, "
+                "and must be above zero."
             )
 
     @cached_property

@@ -299,6 +299,6 @@ class Graph:
         clock = [key for key in self.kinds if self.kinds[key] == "clock"]
         may = ", ".join(["parameters", *clock, *(_ALLOWED[kind] for kind in allowed)])
         return (
-            f"{slot.quantity.label} names {_KINDS[self.kinds[name]]} {name!r}{through}; it may name {may}, "
-            "and functions of these."
+            f"{slot.quantity.label} names {_KINDS[self.kinds[name]]} {name!r}{through}; it may name {may}, and "
+            "functions of these."
         )

@@ -87,8 +87,8 @@ class Model(Slots, _parameters.Statement):
         """The graph of a model with one regime."""
         if self.regimes is not None:
             raise ModelError(
-                f"this model has the regimes {listed(self.graphs)}; models of several regimes can be stated, "
-                "validated and printed, and cannot be solved by this version of bellax."
+                f"this model has the regimes {listed(self.graphs)}; models of several regimes can be stated, validated "
+                "and printed, and cannot be solved by this version of bellax."
             )
         return self.graphs[""]
 

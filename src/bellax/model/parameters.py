@@ -85,8 +85,8 @@ def _entry(
     where = tuple(q.label.removeprefix(graph.where) for q in uses)
     if name in elsewhere:
         raise ModelError(
-            f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime "
-            f"and does not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
+            f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime and does "
+            f"not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
         )
     if name in graphs:
         raise ModelError(

@@ -152,8 +152,8 @@ def quantity(value: QuantityLike, label: str, local: tuple[str, ...] = ()) -> Qu
         return _from_function(value, label, local)
     if is_table(value):
         raise ModelError(
-            f"{label} is a pandas object. Make it a parameter, whose labels are aligned with the categories, "
-            "or give its .to_numpy()."
+            f"{label} is a pandas object. Make it a parameter, whose labels are aligned with the categories, or give "
+            "its .to_numpy()."
         )
     return Quantity(label, literal=_number(value, label))
 
@@ -186,9 +186,8 @@ def _from_function(function: Callable[..., Any], label: str, local: tuple[str, .
     for name, parameter in signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ModelError(
-                f"{label} has the argument {parameter}, whose names cannot be read. Name every argument: "
-                "each is a state, an action, a shock, next_<state>, a function of the model, period, age, "
-                "or a parameter."
+                f"{label} has the argument {parameter}, whose names cannot be read. Name every argument: each is a "
+                "state, an action, a shock, next_<state>, a function of the model, period, age, or a parameter."
             )
         if name in local:
             continue

@@ -126,8 +126,8 @@ def _merge(name: str, shared: Slots, regime: Regime) -> Regime:
         for key in ours:
             if ours[key] is None and key not in theirs:
                 raise ModelError(
-                    f"regime {name!r}: {slot.name}[{key!r}] is None, which removes what is shared, and no "
-                    f"such key is.{nearest(str(key), theirs)} Shared: {listed(theirs)}."
+                    f"regime {name!r}: {slot.name}[{key!r}] is None, which removes what is shared, and no such key "
+                    f"is.{nearest(str(key), theirs)} Shared: {listed(theirs)}."
                 )
         merged[slot.name] = {key: value for key, value in {**theirs, **ours}.items() if value is not None}
     return replace(regime, **merged)
@@ -183,8 +183,8 @@ def _ending(name: str, terminal: Terminal, shared: Slots, regimes: Mapping[str, 
         for other in others:
             if not agree(spaces[first], spaces[other]):
                 raise ModelError(
-                    f"regime {name!r} reads {state!r}, whose categories differ between {first!r} and "
-                    f"{other!r}. Say which it sees: Terminal(value, states={{{state!r}: ...}}, entry=...)."
+                    f"regime {name!r} reads {state!r}, whose categories differ between {first!r} and {other!r}. Say "
+                    f"which it sees: Terminal(value, states={{{state!r}: ...}}, entry=...)."
                 )
         states[state] = spaces[first]
     return Slots(states=states, functions=functions, terminal=terminal.value, entry=terminal.entry)

@@ -112,8 +112,8 @@ def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:
         return ModelError(f"{slot.quantity.label} {problem}")
     listed = ", ".join(f"{name!r} has shape {shape}" for name, shape in arrays.items())
     return ParameterError(
-        f"{slot.quantity.label} {problem} Of the parameters that it reads, {listed}. A function sees an "
-        "array whole; for one value a period use bx.by_period(...)."
+        f"{slot.quantity.label} {problem} Of the parameters that it reads, {listed}. A function sees an array whole; "
+        "for one value a period use bx.by_period(...)."
     )
 
 

@@ -8,7 +8,6 @@ depend on parameters too (`Categorical`, `Jump`). Shocks are realised after the 
 # Each distribution names its own parameters where the base class has **parameters.
 # mypy: disable-error-code="override"
 
-import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,89 +20,9 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError, named_options
+from bellax.model.distribution import Distribution, is_distribution, not_a_distribution
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
-
-
-def as_shape(shape: int | tuple[int, ...], what: str) -> tuple[int, ...]:
-    """The shape of an array, from that of a user, who may write n for (n,)."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(length < 1 for length in shape):
-        raise ModelError(f"{what} has shape {shape}; every length must be at least 1.")
-    return shape
-
-
-class Distribution(abc.ABC):
-    """What a solver and a simulation ask of a distribution. Pointwise: the library vectorises.
-
-    Attributes:
-        shape: shape of one value.
-    """
-
-    shape: Any
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_shape(self.shape, type(self).__name__))
-
-    @abc.abstractmethod
-    def parameters(self) -> Mapping[str, QuantityLike]:
-        """The Quantities that the distribution takes, by name."""
-
-    @abc.abstractmethod
-    def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
-        """Standard nodes, shape (q, d), and weights, shape (q,).
-
-        Args:
-            given: the entry of the solver's `quadrature=`: None, a count or a rule.
-            sizes: shapes of the parameters' values.
-        """
-
-    @abc.abstractmethod
-    def realise(self, node: Float[Array, "d"], **parameters: Array) -> Array:
-        """The value at one standard node."""
-
-    @abc.abstractmethod
-    def draw(self, key: Array, **parameters: Array) -> Array:
-        """One random value."""
-
-    def weight(self, node: Float[Array, "d"], weight: Float[Array, ""], **parameters: Array) -> Float[Array, ""]:
-        """The weight of one node; the standard one unless parameters move it."""
-        return weight
-
-    def sound(self, **parameters: Array) -> Bool[Array, ""]:
-        """Whether the parameters are those of a distribution: what `complaint` says of numbers, inside a program."""
-        return jnp.ones((), bool)
-
-    @property
-    def seen(self) -> jax.ShapeDtypeStruct:
-        """Shape and type of what functions see."""
-        return jax.ShapeDtypeStruct(self.shape, jnp.result_type(float))
-
-    def parameter_shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape to which a parameter's value must broadcast; None where it is free."""
-        return self.shape
-
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        """What is wrong with the value of a parameter, or None."""
-        return None
-
-
-def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:
-    """What keeps an array, shape (..., n), from being probabilities along its last axis; or None."""
-    if np.any(probabilities < 0):
-        return f"holds the probability {np.min(probabilities):g}; none may be negative."
-    total = np.sum(probabilities, axis=-1)
-    worst = np.unravel_index(np.argmax(np.abs(total - 1)), total.shape)
-    if abs(total[worst] - 1) <= tolerance:
-        return None
-    row = f" in row {', '.join(map(str, worst))}" if worst else ""
-    return f"sums to {total[worst]:.10g}{row}; probabilities sum to one."
-
-
-def is_distribution(probabilities: Float[Array, "n"]) -> Bool[Array, ""]:
-    """Whether an array is probabilities, inside a program: `not_a_distribution` up to rounding of the precision."""
-    tolerance = float(jnp.finfo(probabilities.dtype).eps) ** 0.5
-    return jnp.all(probabilities >= 0) & (jnp.abs(jnp.sum(probabilities) - 1) <= tolerance)
 
 
 def _negative(value: np.ndarray) -> str | None:

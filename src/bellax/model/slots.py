@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
+from bellax.model.distribution import Distribution, not_a_distribution
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import Slots
-from bellax.model.shocks import Distribution, not_a_distribution
 from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
 
@@ -195,8 +195,8 @@ def check_laws(regime: Any, where: str) -> None:
     for name, law in regime.transitions.items():
         if name not in regime.states:
             raise ModelError(
-                f"{where}transitions has a law for {name!r}, which is no "
-                f"state.{nearest(name, regime.states)} States: {listed(regime.states)}."
+                f"{where}transitions has a law for {name!r}, which is no state.{nearest(name, regime.states)} States: "
+                f"{listed(regime.states)}."
             )
         space = regime.states[name]
         if isinstance(space, PROCESSES):

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bellax.errors import ModelError, named_options
+from bellax.model.distribution import Distribution, as_shape, not_a_distribution
 from bellax.model.quantity import QuantityLike, is_literal
-from bellax.model.shocks import Distribution, as_shape, not_a_distribution
 from bellax.numerics import scales
 
 
@@ -221,16 +221,15 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
     if isinstance(given, type) and issubclass(given, enum.Enum):
         if not issubclass(given, enum.IntEnum):
             raise ModelError(
-                f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum. Functions compare an "
-                "array with a member, and only an integer compares; of another member it is silently False."
+                f"{what}({given.__name__}): derive {given.__name__} from enum.IntEnum. Functions compare an array with "
+                "a member, and only an integer compares; of another member it is silently False."
             )
         members = list(given)
         labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
         if values.tolist() != list(range(len(members))):
             raise ModelError(
-                f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this "
-                "order. Functions see the code, and look it up in arrays; for other numbers give a list of "
-                "them."
+                f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this order. "
+                "Functions see the code, and look it up in arrays; for other numbers give a list of them."
             )
     elif isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)

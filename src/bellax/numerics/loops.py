@@ -1,4 +1,4 @@
-"""The loops: nothing else in bellax writes a while loop.
+"""The loops of solvers and maximisers: nothing else in bellax writes a while loop.
 
 A solver owns no loop: it gives a step on a state that is a NamedTuple or a pytree, and says when it is done.
 """

@@ -88,9 +88,9 @@ def equispaced_normal(count: int, width: float = 5.5) -> Rule:
     end = 0.5 * np.sum(inner * (1.0 - nodes[1:-1] ** 2))
     if width <= 1.0 or end <= 0.0:
         raise ModelError(
-            f"equispaced_normal({count}, width={width}) has no positive weights with variance one: the nodes "
-            "are too few for their width, or lie within one standard deviation. Take an odd count of at "
-            "least three, or more nodes, and a width above one."
+            f"equispaced_normal({count}, width={width}) has no positive weights with variance one: the nodes are too "
+            "few for their width, or lie within one standard deviation. Take an odd count of at least three, or more "
+            "nodes, and a width above one."
         )
     end /= width**2 - 1.0
     return _rule(nodes, np.concatenate([[end], inner, [end]]))

@@ -1,12 +1,11 @@
 """Scales: how distance along a line is measured.
 
 A scale maps x to a coordinate y in which a grid is uniform and an interpolant is a polynomial. The cell of a point is
-then floor((y - y0) / h): no search. In a plane of candidates the logarithm is ours, from the bits of the float: x =
-2^k m
-with m in [sqrt(1/2), sqrt(2)), log x = k log 2 + 2 artanh(s), s = (m - 1)/(m + 1), an odd series in s; on the CPU it is
-four to eight times faster than the library's, and good to 1e-15. `Octave` goes further: its coordinate is the bits
-themselves, log2 of x
-interpolated linearly between powers of two, which costs next to nothing and grows like a logarithm.
+then floor((y - y0) / h): no search. In a plane of candidates the logarithm is ours, from the bits of the float: with
+x = 2^k m and m in [sqrt(1/2), sqrt(2)), log x = k log 2 + 2 artanh(s), s = (m - 1)/(m + 1), an odd series in s; on the
+CPU it is four to eight times faster than the library's, and good to 1e-15. `Octave` goes further: its coordinate is the
+bits themselves, log2 of x interpolated linearly between powers of two, which costs next to nothing and grows like a
+logarithm.
 """
 
 import math
@@ -189,6 +188,6 @@ def as_scale(given: Any) -> Any:
     if isinstance(given, tuple) and len(given) == 2 and all(callable(f) for f in given):
         return Pair(*given)
     raise ModelError(
-        f"scale is {given!r}; use bx.scales.linear, log, octave, asinh(unit), power(exponent) or a pair "
-        "(forward, inverse) of increasing functions."
+        f"scale is {given!r}; use bx.scales.linear, log, octave, asinh(unit), power(exponent) or a pair (forward, "
+        "inverse) of increasing functions."
     )

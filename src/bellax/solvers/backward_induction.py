@@ -31,8 +31,7 @@ class BackwardInduction(Solver):
         if not setting.model.clock.finite:
             raise ModelError(
                 "BackwardInduction starts from the last period, and the horizon is infinite. Use "
-                "bx.solvers.PolicyIteration "
-                "or ValueIteration, or solve with horizon=T."
+                "bx.solvers.PolicyIteration or ValueIteration, or solve with horizon=T."
             )
 
     def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:

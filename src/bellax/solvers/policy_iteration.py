@@ -2,10 +2,9 @@
 
 Evaluation solves V = r + b P V for the policy at hand. V and its slopes at the nodes, X, obey X = c + L X with L linear
 in X, which `jax.linearize` gives with everything that does not depend on V computed once: cells, weights, rewards. It
-is
-solved exactly, or approached by a number of steps X <- c + L X (modified policy iteration, Puterman & Shin 1978). The
-slopes are total derivatives along the frozen policy, with its own slope from the implicit function theorem; envelope
-slopes of a policy that is not yet optimal would feed back.
+is solved exactly, or approached by a number of steps X <- c + L X (modified policy iteration, Puterman & Shin 1978).
+The slopes are total derivatives along the frozen policy, with its own slope from the implicit function theorem;
+envelope slopes of a policy that is not yet optimal would feed back.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a solver and a simulation ask of a distribution, and what makes probabilities."""
+"""What a distribution is to a solver and a simulation, and when numbers are probabilities."""
 
 import abc
 from collections.abc import Mapping

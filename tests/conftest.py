@@ -4,7 +4,15 @@ This file must not import bellax: jaxtyping's hook instruments the package when 
 """
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def jitted():
+    """`jax.jit` of what runs a few times only: its code need not be good, and is ready in half of the time."""
+    haste = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    return lambda f: jax.jit(f, compiler_options=haste)

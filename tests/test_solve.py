@@ -356,7 +356,8 @@ def once(k, continuous=False):
         m = bx.Model(states={"s": bx.Discrete(2)}, actions={"a": bx.Discrete(2)},
                      transitions={"s": lambda a: a}, reward=lambda s, a, x: x * s - a, horizon=2)
         s = bx.solve(m, {"x": 1.0 + k, "discount": 0.9})
-        s.value(period=0, s=0)
+        if k % 4 == 0:
+            s.value(period=0, s=0)
     return weakref.ref(m), weakref.ref(s.setting), weakref.ref(s.setting.plan)
 
 def left(refs):

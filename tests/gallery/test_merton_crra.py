@@ -25,11 +25,11 @@ def test_every_check_has_a_test(checks):
     assert checks.keys() == TOLERANCES.keys()
 
 
-def test_reverse_mode():
+def test_reverse_mode(jitted):
     def value(given):
         return bx.solve(merton_crra.model, given, merton_crra.solver).value(0, wealth=10.0)
 
-    gradient = jax.grad(value)(merton_crra.params)
+    gradient = jitted(jax.grad(value))(merton_crra.params)
     exact = merton_crra.recursion(merton_crra.params)
     of_utility = 10.0**-2 / -2
     assert float(gradient["sigma"]) == pytest.approx(exact.coefficient_by_sigma[0] * of_utility, rel=1e-6)

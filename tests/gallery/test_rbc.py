@@ -42,7 +42,7 @@ def test_checks_are_all_of_them(monkeypatch):
     assert rbc.checks() == parts
 
 
-def test_reverse_mode_derivative_of_the_policy():
+def test_reverse_mode_derivative_of_the_policy(jitted):
     """k' = alpha beta z k^alpha."""
 
     def saved(discount, alpha):
@@ -51,7 +51,7 @@ def test_reverse_mode_derivative_of_the_policy():
         return solution.policy(capital=0.15, productivity=1.0106)["capital_next"]
 
     alpha, power = rbc.params["alpha"], 1.0106 * 0.15 ** rbc.params["alpha"]
-    value, (by_discount, by_alpha) = jax.value_and_grad(saved, argnums=(0, 1))(0.9, alpha)
+    value, (by_discount, by_alpha) = jitted(jax.value_and_grad(saved, argnums=(0, 1)))(0.9, alpha)
     np.testing.assert_allclose(value, alpha * 0.9 * power, rtol=1e-9)
     np.testing.assert_allclose(by_discount, alpha * power, rtol=1e-8)
     np.testing.assert_allclose(by_alpha, 0.9 * power * (1 + alpha * np.log(0.15)), rtol=1e-8)

@@ -61,8 +61,8 @@ SOLVERS = {
 MODELS = {3: savings(3), None: savings()}
 
 
-def compiled(name, what):
-    """value or policy at one state as a jitted function of parameters."""
+def asked(name, what):
+    """value or policy at one state as a function of parameters."""
     horizon, solver = SOLVERS[name]
     when = {} if horizon is None else {"period": 0}
     run = bx.compile(MODELS[horizon], solver)
@@ -72,7 +72,7 @@ def compiled(name, what):
         found = solution.value(**when, w=W, z=Z) if what == "value" else solution.policy(**when, w=W, z=Z)["c"]
         return found
 
-    return jax.jit(ask)
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,16 @@ def compiled(name, what):
         ("value iteration", "value"),
     ],
 )
-def test_every_parameter_against_differences(name, what):
-    f, p = compiled(name, what), params()
-    expected = differences(f, p)
-    backward = jax.jit(jax.grad(f))(p)
-    # golden sections locate an action to 1e-8, so that differences of it are good to 1e-3
+def test_every_parameter_against_differences(name, what, jitted):
+    f, p = asked(name, what), params()
+    # golden sections locate an action to 1e-8, and differences of it to that over the step
+    expected = differences(jitted(f), p, step=1e-4 if name == "golden" else 1e-5)
+    backward = jitted(jax.grad(f))(p)
     rtol, atol = (2e-5, 1e-5) if what == "value" else (1e-2, 1e-3) if name == "golden" else (1e-3, 1e-4)
     for key in p:
         np.testing.assert_allclose(backward[key], expected[key], rtol=rtol, atol=atol, err_msg=key)
     if (name, what) in (("newton", "policy"), ("policy iteration", "value")):
-        forward = jax.jit(jax.jacfwd(f))(p)
+        forward = jitted(jax.jacfwd(f))(p)
         for key in p:
             np.testing.assert_allclose(forward[key], backward[key], rtol=1e-7, atol=1e-9, err_msg=key)
 
@@ -121,14 +121,15 @@ def cake(maximiser=None, horizon=3):
     )
 
 
-def test_a_closed_form():
-    f = lambda b: bx.solve(cake(), {"discount": b}).policy(period=0, w=3.0)["c"]  # noqa: E731
+def test_a_closed_form(jitted):
+    m = cake()
+    f = lambda b: bx.solve(m, {"discount": b}).policy(period=0, w=3.0)["c"]  # noqa: E731
     total = lambda b: 1 + b + b**2 + b**3  # noqa: E731
     np.testing.assert_allclose(f(0.9), 3 / total(0.9), rtol=1e-6)
     slope = -3 * (1 + 2 * 0.9 + 3 * 0.81) / total(0.9) ** 2
-    np.testing.assert_allclose(jax.grad(f)(0.9), slope, rtol=1e-5)
-    g = lambda w: bx.solve(cake(), {"discount": 0.9}).value(period=0, w=w)  # noqa: E731
-    np.testing.assert_allclose(jax.grad(g)(3.0), total(0.9) / 3, rtol=1e-6)
+    np.testing.assert_allclose(jitted(jax.grad(f))(0.9), slope, rtol=1e-5)
+    g = bx.solve(m, {"discount": 0.9})
+    np.testing.assert_allclose(jax.grad(lambda w: g.value(period=0, w=w))(3.0), total(0.9) / 3, rtol=1e-6)
 
 
 def test_enumeration_gives_derivatives_of_the_value_only():
@@ -177,7 +178,7 @@ def test_a_fixed_point_too_large_for_a_dense_factor():
     np.testing.assert_allclose(jax.grad(f)(0.3), (exact(0.3 + 1e-5) - exact(0.3 - 1e-5)) / 2e-5, rtol=1e-6)
 
 
-def test_equal_bounds_have_a_derivative():
+def test_equal_bounds_have_a_derivative(jitted):
     """Two actions, the second without room: nothing of it may poison the first."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 3.0)},
@@ -190,9 +191,9 @@ def test_equal_bounds_have_a_derivative():
     solver = bx.solvers.BackwardInduction(grid={"w": 10})
     f = lambda g: bx.solve(m, {"g": g}, solver).value(period=0, w=1.5)  # noqa: E731
     # V is homogeneous: the reward is g times one part, and 0.2 a period the other
-    np.testing.assert_allclose(jax.grad(f)(2.0), (f(2.0) - 0.2 * 1.9) / 2.0, rtol=1e-9)
+    np.testing.assert_allclose(jitted(jax.grad(f))(2.0), (f(2.0) - 0.2 * 1.9) / 2.0, rtol=1e-9)
     policy = lambda g: bx.solve(m, {"g": g}, solver).policy(period=0, w=1.5)["c"]  # noqa: E731
-    np.testing.assert_allclose(jax.grad(policy)(2.0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(jitted(jax.grad(policy))(2.0), 0.0, atol=1e-9)
 
 
 def test_infinite_nodes_do_not_poison_derivatives():
@@ -210,7 +211,7 @@ def test_infinite_nodes_do_not_poison_derivatives():
     assert jax.grad(f, (0, 1))(3.0, 0.9) == (1.9, 3.0)
 
 
-def test_through_a_terminal_solution():
+def test_through_a_terminal_solution(jitted):
     m = savings()
     p = params()
     steady, short = bx.solvers.PolicyIteration(grid={"w": 8}), bx.solvers.BackwardInduction(grid={"w": 8})
@@ -219,11 +220,11 @@ def test_through_a_terminal_solution():
         last = bx.solve(m, {**p, "growth": growth}, steady)
         return bx.solve(m, p, short, horizon=2, terminal=last).value(period=0, w=W, z=Z)
 
-    g = jnp.asarray(1.03)
-    np.testing.assert_allclose(jax.grad(f)(g), (f(g + 1e-5) - f(g - 1e-5)) / 2e-5, rtol=1e-5)
+    g, plain = jnp.asarray(1.03), jitted(f)
+    np.testing.assert_allclose(jitted(jax.grad(f))(g), (plain(g + 1e-5) - plain(g - 1e-5)) / 2e-5, rtol=1e-5)
 
 
-def test_choice_values_have_derivatives():
+def test_choice_values_have_derivatives(jitted):
     """One period: working pays a wage and costs effort; what is left is worth itself, so that 1 / c = b."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 2.0)},
@@ -240,14 +241,14 @@ def test_choice_values_have_derivatives():
         return bx.solve(m, p, solver).choice_values(0, w=1.5)
 
     p = {"wage": jnp.asarray(0.7), "effort": jnp.asarray(0.2)}
-    found = jax.jacobian(choices)(p)
+    found = jitted(jax.jacobian(choices))(p)
     idle = np.log(1 / 0.9) + 0.9 * (1.5 - 1 / 0.9)
     np.testing.assert_allclose(choices(p), [idle, idle + 0.9 * 0.7 - 0.2], rtol=1e-10)
     np.testing.assert_allclose(found["effort"], [0.0, -1.0], atol=1e-12)
     np.testing.assert_allclose(found["wage"], [0.0, 0.9], atol=1e-12)
 
 
-def test_stopping_has_the_derivatives_of_what_it_pays():
+def test_stopping_has_the_derivatives_of_what_it_pays(jitted):
     """Sell now for w, or next period, one last time, for twice the price: wait where 2 b > 1."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 2.0)},
@@ -260,7 +261,7 @@ def test_stopping_has_the_derivatives_of_what_it_pays():
     )
     solver = bx.solvers.BackwardInduction(grid={"w": 5})
     value = lambda b, price: bx.solve(m, {"b": b, "price": price}, solver).value(0, w=1.5)  # noqa: E731
-    gradient = jax.grad(value, argnums=(0, 1))
+    gradient = jitted(jax.grad(value, argnums=(0, 1)))
     np.testing.assert_allclose(gradient(0.9, 1.0), [3.0, 2.7], rtol=1e-12)
     np.testing.assert_allclose(gradient(0.4, 1.0), [0.0, 1.5], atol=1e-12)
     broken = bx.Model(
@@ -285,8 +286,14 @@ def test_second_derivatives_at_a_fixed_point(solver):
         np.testing.assert_allclose(second(0.5), 2 / 0.5**3, rtol=1e-9)
 
 
-@pytest.mark.parametrize("what", ["value", "policy"])
-def test_second_derivatives_in_every_mode(what):
+forward_over_reverse, forward_over_forward = jax.hessian, lambda f: jax.jacfwd(jax.jacfwd(f))
+
+
+@pytest.mark.parametrize(
+    ("what", "second"),
+    [("value", forward_over_reverse), ("value", forward_over_forward), ("policy", forward_over_reverse)],
+)
+def test_second_derivatives_in_every_mode(what, second, jitted):
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 3.0)},
         actions={"c": bx.Continuous(0.01, "w")},
@@ -301,15 +308,14 @@ def test_second_derivatives_in_every_mode(what):
         return solution.value(0, w=1.7) if what == "value" else solution.policy(0, w=1.7)["c"]
 
     x, step = jnp.array([2.0, 1.03, 0.95]), 1e-5
-    gradient = jax.jit(jax.grad(answer))
+    gradient = jitted(jax.grad(answer))
     each = jnp.eye(3) * step
     expected = jnp.stack([(gradient(x + e) - gradient(x - e)) / (2 * step) for e in each])
-    for second in (jax.hessian(answer), jax.jacfwd(jax.jacfwd(answer))):  # forward over reverse, forward over forward
-        np.testing.assert_allclose(jax.jit(second)(x), expected, atol=1e-7)
+    np.testing.assert_allclose(jitted(second(answer))(x), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("interpolant", [bx.interpolants.Linear(), bx.interpolants.Hermite()])
-def test_an_infinite_derivative_stays_where_it_is(interpolant):
+def test_an_infinite_derivative_stays_where_it_is(interpolant, jitted):
     """At w = 0 nothing can be consumed, and log 0 has neither a value nor a derivative; V(3) has both."""
     m = bx.Model(
         states={"w": bx.Continuous(0.0, 10.0)},
@@ -322,5 +328,5 @@ def test_an_infinite_derivative_stays_where_it_is(interpolant):
     for maximiser in (bx.maximise.Newton(), bx.maximise.Enumerate()):
         solver = bx.solvers.BackwardInduction(grid={"w": 9}, interpolant=interpolant, maximiser=maximiser)
         value = lambda p: bx.solve(m, {"p": p}, solver).value(0, w=3.0)  # noqa: B023, E731
-        np.testing.assert_allclose(jax.grad(value)(1.0), value(1.0), rtol=1e-12)
-        np.testing.assert_allclose(jax.jacfwd(value)(1.0), value(1.0), rtol=1e-12)
+        np.testing.assert_allclose(jitted(jax.grad(value))(1.0), value(1.0), rtol=1e-12)
+        np.testing.assert_allclose(jitted(jax.jacfwd(value))(1.0), value(1.0), rtol=1e-12)

@@ -88,6 +88,23 @@ def test_hermite_reproduces_cubics(d):
     np.testing.assert_allclose(ours, jax.vmap(function)(jnp.asarray(x)), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", [Hermite(), Hermite("constant"), Hermite("extend")])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_hermite_in_blocks_is_hermite_number_by_number(d, kind, monkeypatch):
+    axes = lines([4, 3, 5][:d])
+    values = jnp.asarray(RNG.normal(size=[4, 3, 5][:d])).at[(1,) * d].set(LOW)
+    slopes = [jnp.asarray(RNG.normal(size=values.shape)).at[(1,) * d].set(0.0) for _ in range(d)]
+    x = np.concatenate([RNG.uniform(-0.5, 2.5, (200, d)), [[float(axis.nodes[1]) for axis in axes], np.zeros(d)]])
+    found = []
+    for most in (0, 3):
+        monkeypatch.setattr(interpolate, "UNROLLED", most)
+        found.append(np.asarray(hermite(values, slopes, axes, x, kind)))
+    lost = infinite(found[0])
+    assert lost.any() and not lost.all()
+    np.testing.assert_array_equal(lost, infinite(found[1]))
+    np.testing.assert_allclose(found[0][~lost], found[1][~lost], rtol=1e-10, atol=1e-10)
+
+
 def order(error, coarse, fine):
     return np.log(error(coarse) / error(fine)) / np.log((fine - 1) / (coarse - 1))
 

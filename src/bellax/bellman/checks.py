@@ -230,10 +230,10 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
     available = _physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
-            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V alone takes {needed:.3g} "
-            f"bytes ({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has {available:.3g} "
-            f"({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no grid: "
-            "trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."
+            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and the table of its look-ups "
+            f"take {needed:.3g} bytes ({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has "
+            f"{available:.3g} ({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no "
+            "grid: trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."
         )
 
 

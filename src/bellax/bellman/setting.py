@@ -30,7 +30,7 @@ from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1
-from bellax.numerics.interpolate import Hermite
+from bellax.numerics.interpolate import Hermite, held_at_once
 from bellax.numerics.rules import Nodes
 
 Arguments = dict[str, Any]
@@ -43,7 +43,8 @@ class Setting:
     Attributes:
         model, plan: what is solved.
         options: the solver, as it was given.
-        maximiser, interpolant, grid, quadrature, memory: how, with defaults filled in.
+        maximiser, interpolant, grid, quadrature: how, with defaults filled in.
+        memory: bytes that a plane of candidates may take, of those that were given.
         programs: what was compiled, by name.
     """
 
@@ -57,7 +58,7 @@ class Setting:
         self.grid = complete_grid(self.plan, options.grid, self.interpolant)
         check_quadrature(self.plan, options.quadrature)
         self.quadrature = dict(options.quadrature)
-        self.memory = options.memory
+        self.memory = options.memory // held_at_once(self.interpolant, len(self.plan.lines))
         self.programs: dict[Any, Any] = {}
 
     def detached(self) -> "Setting":
@@ -161,6 +162,7 @@ class Setting:
         return Value(levels, (levels,) * len(mesh.lines) if slopes else ())
 
     def bytes_of_value(self, shape: tuple[int, ...], periods: int) -> int:
-        """Bytes that V and its slopes take on a mesh, over all periods."""
-        tables = 1 + len(self.plan.lines) if isinstance(self.interpolant, Hermite) else 1
-        return math.prod(shape) * tables * periods * jnp.result_type(float).itemsize
+        """Bytes that V and its slopes take on a mesh, over all periods, and the table of the next one's look-ups."""
+        smooth, dimensions = isinstance(self.interpolant, Hermite), len(self.plan.lines)
+        kept, table = (1 + dimensions, 2 * 2**dimensions) if smooth else (1, 1)
+        return math.prod(shape) * (kept * periods + table) * jnp.result_type(float).itemsize

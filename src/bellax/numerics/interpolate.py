@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
@@ -25,6 +26,10 @@ from jaxtyping import Float, Int
 from bellax.errors import ModelError, named_options
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.scalar import pair, take, where
+
+UNROLLED = 2
+"""Dimensions up to which a Hermite look-up is written out number by number. It compiles sooner in one, and is as fast
+in two; in three dimensions blocks take half of the time, in four a tenth of the time to compile."""
 
 EXTRAPOLATIONS = ("linear", "constant", "extend")
 
@@ -170,6 +175,8 @@ def hermite(
     last = len(cells) - 1
     if last < 0:
         return take(table, base)[0]
+    if len(cells) > UNROLLED:
+        return _in_blocks(table, base, cells, strides, rule)
 
     def reduced(k: int, index: Array) -> dict[int, Array]:
         """The columns that do not differentiate dimensions from k on, interpolated along these."""
@@ -185,6 +192,34 @@ def hermite(
         }
 
     return reduced(0, base)[0]
+
+
+def _in_blocks(
+    table: Float[Array, "n p"], base: Int[Array, ""], cells: Sequence[Cell], strides: Sequence[int], rule: Hermite
+) -> Float[Array, ""]:
+    """`hermite` with corners and columns as axes of one array, whose code grows like d, not like 4^d."""
+    index = base[None]
+    for cell, stride in zip(cells, strides, strict=True):
+        left = index + cell.node * stride
+        index = jnp.stack([left, left + stride], axis=1).reshape(-1)
+    block = jax.vmap(lambda row: take(table, row))(index)
+
+    def along(function: Any, cell: Cell) -> Any:
+        return jax.vmap(lambda v0, d0, v1, d1: function(v0, d0, v1, d1, cell, rule.extrapolation))
+
+    for k in reversed(range(len(cells))):
+        # corners of the dimensions before k; the end along k; whether k is differentiated; columns of those before k
+        block = block.reshape(2**k, 2, 2, 2**k)
+        ends = [block[:, end, differentiated] for end in (0, 1) for differentiated in (0, 1)]
+        level = along(guarded_cubic, cells[k])(*(entry[:, 0] for entry in ends))
+        slopes = jax.vmap(along(cubic, cells[k]))(*(entry[:, 1:] for entry in ends))
+        block = jnp.concatenate([level[:, None], slopes], axis=1)
+    return block[0, 0]
+
+
+def held_at_once(rule: Interpolant, dimensions: int) -> int:
+    """Numbers that a look-up at one point holds in arrays of its own."""
+    return 4**dimensions if isinstance(rule, Hermite) and dimensions > UNROLLED else 1
 
 
 def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Array:

@@ -2,7 +2,8 @@
 
 Nothing is rounded to a grid: shocks are drawn, an AR1 moves by its continuous law, and the policy is asked at the
 states that agents reach. Agent n draws the same numbers whatever the number of agents, periods and parameters, so that
-differences between parameters are free of noise, and derivatives of a simulated moment exist where the policy's do.
+differences between parameters are free of noise. Derivatives of a simulated moment exist where the policy's do, but not
+with respect to probabilities by which a category is drawn: a path keeps what it drew.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,6 +56,8 @@ def simulate(
     """
     if not isinstance(solution, Solution | Tabulated):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
+    if isinstance(solution, Solution):
+        solution.check_one()
     setting = solution.setting
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents)

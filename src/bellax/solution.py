@@ -85,7 +85,8 @@ class Solution(eqx.Module):
         setting, clock = self.setting, self.setting.model.clock
         length = f"{clock.count} periods" if clock.finite else "stationary"
         lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
-        result = "traced" if isinstance(self.result, jax.Array) else self.result.name
+        result = self.result.name if isinstance(self.result, Result) else "traced"
+        result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
             f"{type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, nodes: "
@@ -162,6 +163,7 @@ class Solution(eqx.Module):
 
     def tabulate(self) -> Tabulated:
         """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
+        self.check_one()
         return tabulated(self.setting, self.arguments, self.values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -171,14 +173,20 @@ class Solution(eqx.Module):
             ModelError: if the solver's configuration holds functions, which a file does not.
             SolveError: if the file cannot be written.
         """
+        self.check_one()
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
-    def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of solutions."""
         if self.code.ndim:
             raise ModelError(
                 f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions)."
+                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
+                "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
+
+    def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
+        self.check_one()
         arrays, shape = flattened(self.setting, states)
         setting = self.setting
         build = _final if what == "terminal" else _answers
@@ -206,11 +214,6 @@ class Solution(eqx.Module):
             return answer
         # under a transformation nothing has raised: of a failed solve a value is NaN even where no action is feasible
         return jnp.where(self.code != int(Result.successful), jnp.nan, answer)
-
-
-def _masked(shown: Array, leaf: Array) -> Array:
-    """NaN where it is not to be shown, as far as a whole number can."""
-    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def _batch(count: int) -> int:

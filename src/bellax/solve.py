@@ -102,8 +102,9 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     Names and shapes of parameters are checked. What their numbers get wrong (a discount above one, rows of a chain)
     raises nothing, nor does a failed solve: it is NaN with its `result`.
     """
-    setting = setting_of(model, choose_solver(model)[0] if solver is None else solver)
-    run = _program(setting, solver or choose_solver(model)[0], False, False)
+    solver = choose_solver(model)[0] if solver is None else solver
+    setting = setting_of(model, solver)
+    run = _program(setting, solver, False, False)
     return lambda params: blank(sound_or_nan(setting, run(setting.arguments(params), None, np.asarray(0))))
 
 
@@ -176,6 +177,8 @@ def _with_horizon(model: Model, horizon: int) -> Model:
         raise ModelError(
             f"horizon= is for a model without end, and this one has horizon={model.horizon!r}. Leave it out."
         )
+    if not isinstance(horizon, int):
+        replace(model, horizon=horizon)  # which knows what a horizon is
     name = ("horizon", horizon)
     if name not in model.programs:
         model.programs[name] = replace(model, horizon=horizon)
@@ -220,6 +223,7 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
         )
     if not setting.model.clock.finite:
         raise ModelError("terminal= is the value after the last decision; the horizon is infinite: give horizon= too.")
+    terminal.check_one()
     if not _traced(terminal.code) and np.any(np.asarray(terminal.code) != int(Result.successful)):
         raise ModelError(f"the terminal solution ended as {terminal.result!r}; its value is none to go on from.")
     check_names(terminal.setting.plan.states, setting.plan.states, "state of the terminal solution")
@@ -235,7 +239,7 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
 def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given: Arguments, values: Value) -> Value:
     """The value that `other` solved for, at its first period, on the last mesh of `setting`."""
     objective, today = problem(other, given, values, 0)
-    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count if setting.model.clock.finite else 0))
+    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
 
     def at(node: Node) -> Value:
         value = lambda y: choose(other, objective, today, mesh.point(node.codes, y).values).value  # noqa: E731

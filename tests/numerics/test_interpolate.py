@@ -91,10 +91,11 @@ def test_hermite_reproduces_cubics(d):
 @pytest.mark.parametrize("kind", [Hermite(), Hermite("constant"), Hermite("extend")])
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_hermite_in_blocks_is_hermite_number_by_number(d, kind, monkeypatch):
+    rng = np.random.default_rng(3)
     axes = lines([4, 3, 5][:d])
-    values = jnp.asarray(RNG.normal(size=[4, 3, 5][:d])).at[(1,) * d].set(LOW)
-    slopes = [jnp.asarray(RNG.normal(size=values.shape)).at[(1,) * d].set(0.0) for _ in range(d)]
-    x = np.concatenate([RNG.uniform(-0.5, 2.5, (200, d)), [[float(axis.nodes[1]) for axis in axes], np.zeros(d)]])
+    values = jnp.asarray(rng.normal(size=[4, 3, 5][:d])).at[(1,) * d].set(LOW)
+    slopes = [jnp.asarray(rng.normal(size=values.shape)).at[(1,) * d].set(0.0) for _ in range(d)]
+    x = np.concatenate([rng.uniform(-0.5, 2.5, (200, d)), [[float(axis.nodes[1]) for axis in axes], np.zeros(d)]])
     found = []
     for most in (0, 3):
         monkeypatch.setattr(interpolate, "UNROLLED", most)

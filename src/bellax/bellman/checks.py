@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -51,21 +52,58 @@ def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
     still = [name for name in plan.shocks if not plan.moves(name)]
     nodes = [*_checked(setting), *(node for name in still for node in plan.shock_nodes(name))]
 
-    def at(period: Any) -> Bool[Array, ""]:
+    def numbers_of(nodes: list[str], period: Any) -> dict[str, Array]:
         found = plan.graph.compose(nodes)(**setting.environment(arguments, period))
-        numbers = {node: jnp.asarray(value).astype(jnp.result_type(float)) for node, value in found.items()}
+        return {node: jnp.asarray(value).astype(jnp.result_type(float)) for node, value in found.items()}
+
+    def lines(period: Any) -> Bool[Array, ""]:
+        numbers = numbers_of([f"{side}:{name}" for name in plan.continuous for side in ("lower", "upper")], period)
+        return _all(
+            _sound_line(setting, name, numbers[f"lower:{name}"], numbers[f"upper:{name}"]) for name in plan.continuous
+        )
+
+    def at(period: Any) -> Bool[Array, ""]:
+        numbers = numbers_of(nodes, period)
         given = lambda own: {node.rpartition(".")[2]: numbers[node] for node in own}  # noqa: E731
-        fine = [numbers[f"lower:{name}"] < numbers[f"upper:{name}"] for name in plan.continuous]
+        fine = [lines(period)]
         fine += [_sound_process(plan.states[name], given(plan.process_nodes(name))) for name in plan.processes]
         fine += [plan.graph.regime.shocks[name].sound(**given(plan.shock_nodes(name))) for name in still]
         if "slot:discount" in numbers:
             discount = numbers["slot:discount"]
             fine.append((discount >= 0) & (setting.model.clock.finite | (discount < 1)))
-        return jnp.all(jnp.stack([jnp.all(each) for each in fine])) if fine else jnp.ones((), bool)
+        return _all(fine)
 
     if not _timed(setting, arguments, nodes):
         return at(0)
-    return jnp.all(jax.vmap(at)(jnp.arange(setting.model.clock.count, dtype=jnp.int32)))
+    count = setting.model.clock.count  # after the last decision there is a grid, and nothing moves any more
+    return jnp.all(jax.vmap(at)(jnp.arange(count, dtype=jnp.int32))) & lines(count)
+
+
+def _all(fine: Iterable[Array]) -> Bool[Array, ""]:
+    each = [jnp.all(entry) for entry in fine]
+    return jnp.all(jnp.stack(each)) if each else jnp.ones((), bool)
+
+
+def _sound_line(setting: Setting, name: str, lower: Array, upper: Array) -> Bool[Array, ""]:
+    space = setting.plan.continuous[name]
+    lower, upper = (jnp.broadcast_to(bound, space.shape).reshape(-1) for bound in (lower, upper))
+    specs = setting.grid[name] if isinstance(setting.grid[name], tuple) else (setting.grid[name],) * space.size
+    starts = [_starts(spec, space.scale, lower[k]) for k, spec in enumerate(specs)]
+    return jnp.all(lower < upper) & jnp.all(jnp.stack(starts))
+
+
+def _starts(spec: Any, declared: Any, lower: Array) -> Bool[Array, ""]:
+    """Whether a scale is defined from the first node on."""
+    scale = _scale(spec, declared)
+    first = jnp.asarray(spec.nodes[0], float) if isinstance(spec, grids.Given) else lower
+    if getattr(scale, "positive", False):
+        return first > 0
+    return first >= 0 if isinstance(scale, scales.Power) else jnp.ones((), bool)
+
+
+def _scale(spec: Any, declared: Any) -> Any:
+    own = scales.linear if isinstance(spec, grids.Regular) else spec.scale
+    return declared if own is None else scales.as_scale(own)
 
 
 def _sound_process(space: Any, given: dict[str, Array]) -> Bool[Array, ""]:
@@ -199,8 +237,7 @@ def _check_bounds(setting: Setting, numbers: dict[str, np.ndarray], where: str) 
 
 def _check_scale(name: str, spec: Any, declared: Any, lower: float, where: str) -> None:
     """A scale is defined from the first node on."""
-    own = scales.linear if isinstance(spec, grids.Regular) else spec.scale
-    scale = declared if own is None else scales.as_scale(own)
+    scale = _scale(spec, declared)
     first = spec.nodes[0] if isinstance(spec, grids.Given) else lower
     if getattr(scale, "positive", False) and not first > 0:
         raise ParameterError(
@@ -230,7 +267,7 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
     available = _physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
-            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and the table of its look-ups "
+            f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and a table of look-ups "
             f"take {needed:.3g} bytes ({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has "
             f"{available:.3g} ({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no "
             "grid: trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."

@@ -87,7 +87,7 @@ class Continuation(eqx.Module):
         name, rest = dotted[0], dotted[1:]
         codes = jnp.arange(weights[name].shape[0], dtype=jnp.int32)
         values = jax.vmap(lambda j: self._average(base + j * self.strides[name], cells, weights, rest))(codes)
-        return jnp.dot(weights[name], values)
+        return jnp.dot(interpolate.telling(weights[name]), values)
 
     def _look_up(self, base: Int[Array, ""], cells: Sequence[Any]) -> Float[Array, ""]:
         return look_up(self.table, base, cells, self.steps, self.interpolant)
@@ -183,5 +183,5 @@ def mixed(look_up: Callable[[Array], Array], base: Int[Array, ""], strides: Mapp
 
 def _averaged(table: Array, process: Process, axis: int) -> Array:
     moved = jnp.moveaxis(table, axis, 0)
-    averaged = jnp.tensordot(process.transition, moved, axes=1)
+    averaged = jnp.tensordot(interpolate.telling(process.transition), moved, axes=1)
     return averaged if process.memoryless else jnp.moveaxis(averaged, 0, axis)

@@ -1,6 +1,7 @@
 """Why a solve failed: the period, the state, and the function that gave no number. Runs after a failure only."""
 
 import itertools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -106,6 +107,7 @@ def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node
         what = "NaN" if jnp.isnan(objective.payoff(point)) else "infinity"
         label = setting.plan.graph.slots["slot:stop"].quantity.label
         return f"{label} gives {what}, at {where}. {_advice(_Culprit('', False), '')}"
+    objective = replace(objective, absolute=frozenset())  # any share of the way between the bounds may tell
     shares = itertools.product(np.linspace(0, 1, 9), repeat=len(setting.plan.coordinates))
     for u in itertools.islice(shares, 1000):
         for k in range(len(combinations(setting.plan))):

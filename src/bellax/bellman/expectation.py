@@ -5,17 +5,17 @@ or one (state, action, node) tensor. On an accelerator the best layout may be an
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float
 
+from bellax.numerics.interpolate import is_barrier, least_weight
 from bellax.numerics.scalar import where
-
-# A weight of exactly zero contributes nothing, not even against an infinite value: the term is taken out before the
-# product, for the derivative too.
 
 
 def expectation(term: Callable[[Any], tuple[Array, Array]], nodes: Any, count: int) -> Float[Array, ""]:
@@ -32,7 +32,29 @@ def expectation(term: Callable[[Any], tuple[Array, Array]], nodes: Any, count: i
 
     def add(total: Array, node: Any) -> tuple[Array, None]:
         weight, value = term(node)
-        return total + weight * where(weight > 0, value, 0.0), None
+        return total + weighted(weight, value), None
 
     total, _ = lax.scan(add, jnp.zeros((), jnp.result_type(float)), nodes)
     return total
+
+
+@jax.custom_jvp
+def weighted(weight: Float[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
+    """Weight times value; a weight of zero, or next to it, counts for nothing, not even against an infinite value.
+
+    A probability of zero may still move: its derivative is the value, where that is a number.
+    """
+    return weight * where(weight >= least_weight(weight.dtype), value, 0.0)
+
+
+@partial(weighted.defjvp, symbolic_zeros=True)
+def _weighted_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    weight, value = primals
+    by_weight, by_value = tangents
+    counts = weight >= least_weight(weight.dtype)
+    moved = jnp.zeros_like(value)
+    if not isinstance(by_value, SymbolicZero):
+        moved = moved + weight * where(counts, by_value, 0.0)
+    if not isinstance(by_weight, SymbolicZero):
+        moved = moved + by_weight * where(counts | (jnp.isfinite(value) & ~is_barrier(value)), value, 0.0)
+    return weighted(weight, value), moved

@@ -115,14 +115,27 @@ class Mesh(eqx.Module):
                 below = jnp.searchsorted(process.values, values[name], side="right").astype(jnp.int32) - 1
                 code = jnp.clip(below, 0, process.count - 2)
                 low, high = take(process.values, code), take(process.values, code + 1)
-                # without a spread all nodes are one value, and any fraction will do
-                width = jnp.where(high > low, high - low, 1.0)
-                codes[name], fractions[name] = code, jnp.clip((values[name] - low) / width, 0.0, 1.0)
+                # without a spread all nodes are one value: the middle, which does not move with the spread
+                spread = high > low
+                fraction = jnp.clip((values[name] - low) / jnp.where(spread, high - low, 1.0), 0.0, 1.0)
+                fractions[name] = jnp.where(spread, fraction, 0.5 * (1 - process.count % 2))
+                codes[name] = jnp.where(spread, code, (process.count - 1) // 2).astype(jnp.int32)
             else:
                 codes[name] = encode(process.values, values[name])
         for name in self.discrete:
             codes[name], _ = category(self.plan.states[name], values[name])
         return Point(dict(values), codes, fractions)
+
+    def known(self, values: Mapping[str, Array]) -> Bool[Array, ""]:
+        """Whether every discrete state and every chain is at one of its categories."""
+        fits = jnp.ones((), bool)
+        for name in self.discrete:
+            fits = fits & category(self.plan.states[name], values[name])[1]
+        for name, process in self.processes.items():
+            if isinstance(self.plan.states[name], MarkovChain):
+                place = encode(process.values, values[name])
+                fits = fits & jnp.all(_close(values[name], take(process.values, place)))
+        return fits
 
 
 def row_major(shape: tuple[int, ...]) -> list[int]:

@@ -4,27 +4,34 @@ States 0 and every multiple of a stride are solved; halving the stride, the opti
 those of its two neighbours. The brackets of one level overlap at their ends only, so that a level costs as many
 candidates as there are, plus one a state: n log n in all instead of n^2. They are laid out as one flat list of pairs.
 
+A state where nothing is worth more than minus infinity has no optimum, and hands on the bracket that it was given. Then
+brackets overlap, and the list is gone through in as many pieces as it takes.
+
 Source: Gordon & Qiu (2018), A divide and conquer algorithm for exploiting policy function monotonicity.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective
 from bellax.numerics import loops
+from bellax.numerics.interpolate import barrier
 
 
 class Found(NamedTuple):
-    """The best candidate of every state along a line: Q, its place, and how many Q were evaluated at most."""
+    """The best candidate of some states: Q, its place, how many Q were evaluated, and what brackets the neighbours."""
 
     value: Float[Array, "n"]
     place: Int[Array, "n"]
+    low: Int[Array, "n"]
+    high: Int[Array, "n"]
     evaluations: Float[Array, ""]
 
 
@@ -58,52 +65,75 @@ def search(
     strides = max(1, (size - 1).bit_length())  # the first stride reaches the last state
     most = (size + 1) // 2  # states of the last level
 
-    def level(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        best, place, stride = state
+    def level(state: tuple[Found, Array]) -> tuple[Found, Array]:
+        known, stride = state
         new = stride * (2 * jnp.arange(most, dtype=jnp.int32) + 1)
         valid = new < size
-        low = place[jnp.where(valid, new - stride, 0)]
         above = new + stride
-        high = jnp.where(above < size, place[jnp.minimum(above, size - 1)], count - 1)
-        found, where = _best_of_brackets(pairs, jnp.minimum(new, size - 1), low, high, valid, count + most)
-        target = jnp.where(valid, new, size)
-        return (
-            best.at[target].set(found, mode="drop"),
-            place.at[target].set(where, mode="drop"),
-            jnp.maximum(stride // 2, 1),
+        brackets = _Brackets(
+            jnp.minimum(new, size - 1),
+            known.low[jnp.where(valid, new - stride, 0)],
+            jnp.where(above < size, known.high[jnp.minimum(above, size - 1)], count - 1),
+            valid,
         )
+        found = _best_of_brackets(pairs, brackets, count + most)
+        target = jnp.where(valid, new, size)
+        value, place, low, high = (
+            a.at[target].set(b, mode="drop") for a, b in zip(known[:-1], found[:-1], strict=True)
+        )
+        return Found(value, place, low, high, known.evaluations + found.evaluations), jnp.maximum(stride // 2, 1)
 
-    ends = jnp.asarray([0], jnp.int32)
-    whole = (jnp.zeros(1, jnp.int32), jnp.full(1, count - 1, jnp.int32), jnp.ones(1, bool))
-    first, where = _best_of_brackets(pairs, ends, *whole, count)
-    best = jnp.full(size, -jnp.inf).at[0].set(first[0])
-    place = jnp.zeros(size, jnp.int32).at[0].set(where[0])
-    start = (best, place, jnp.asarray(2 ** (strides - 1) if size > 2 else 1, jnp.int32))
-    best, place, _ = loops.repeat(strides, level, start) if size > 1 else start
-    return Found(best, place, jnp.asarray(float(count + strides * (count + most))))
+    zero = jnp.zeros(1, jnp.int32)
+    first = _best_of_brackets(pairs, _Brackets(zero, zero, jnp.full(1, count - 1, jnp.int32), jnp.ones(1, bool)), count)
+    best, place, low, high = (jnp.zeros(size, leaf.dtype).at[0].set(leaf[0]) for leaf in first[:-1])
+    stride = jnp.asarray(2 ** (strides - 1) if size > 2 else 1, jnp.int32)
+    start = (Found(best, place, low, high, first.evaluations), stride)
+    found, _ = loops.repeat(strides, level, start) if size > 1 else start
+    return found
 
 
-def _best_of_brackets(pairs, states: Array, low: Array, high: Array, valid: Array, most: int) -> tuple[Array, Array]:
+class _Brackets(NamedTuple):
+    """Which candidates to look at: for some states, the first and the last; `valid` where there is such a state."""
+
+    states: Int[Array, "k"]
+    low: Int[Array, "k"]
+    high: Int[Array, "k"]
+    valid: Bool[Array, "k"]
+
+
+def _best_of_brackets(pairs: Callable[..., Array], brackets: _Brackets, most: int) -> Found:
     """The best candidate of each state within its bracket; the brackets are laid end to end.
 
     Args:
         pairs: Q of arrays of states and candidates.
-        most: bound of the total length of the brackets.
+        most: pairs that are looked at together, all of them where brackets overlap at their ends only.
     """
-    count = states.shape[0]
+    states, low, high, valid = brackets
+    count, never = states.shape[0], jnp.iinfo(jnp.int32).max
     lengths = jnp.where(valid, jnp.maximum(high - low + 1, 0), 0)
     ends = jnp.cumsum(lengths)
-    starts = ends - lengths
-    marks = jnp.zeros(most + 1, jnp.int32).at[jnp.where(lengths > 0, starts, most)].add(1, mode="drop")
+    starts, total = ends - lengths, ends[-1]
     nonempty = jnp.nonzero(lengths > 0, size=count, fill_value=count - 1)[0]
-    rank = jnp.clip(jnp.cumsum(marks[:most]) - 1, 0, count - 1)
-    owner = nonempty[rank]
-    slots = jnp.arange(most, dtype=jnp.int32)
-    inside = slots < ends[-1]
-    candidate = jnp.where(inside, low[owner] + slots - starts[owner].astype(jnp.int32), 0)
-    values = jnp.where(inside, pairs(states[owner], candidate), -jnp.inf)
-    best = jax.ops.segment_max(values, owner, count)
-    is_best = inside & (values == best[owner])
-    place = jax.ops.segment_min(jnp.where(is_best, candidate, jnp.iinfo(jnp.int32).max), owner, count)
-    # where no candidate of a bracket is allowed, the state above is bracketed from the lower end
-    return best, jnp.where(best > -jnp.inf, place, low).astype(jnp.int32)
+
+    def piece(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        best, place, offset = state
+        ahead = (lengths > 0) & (starts > offset) & (starts < offset + most)
+        marks = jnp.zeros(most, jnp.int32).at[jnp.where(ahead, starts - offset, most)].add(1, mode="drop")
+        open_already = jnp.sum((lengths > 0) & (starts <= offset)).astype(jnp.int32)
+        owner = nonempty[jnp.clip(open_already + jnp.cumsum(marks) - 1, 0, count - 1)]
+        slots = offset + jnp.arange(most, dtype=jnp.int32)
+        inside = slots < total
+        candidate = jnp.where(inside, low[owner] + slots - starts[owner].astype(jnp.int32), 0)
+        values = jnp.where(inside, pairs(states[owner], candidate), -jnp.inf)
+        top = jax.ops.segment_max(values, owner, count)
+        is_best = inside & (values == top[owner])
+        where = jax.ops.segment_min(jnp.where(is_best, candidate, never), owner, count)
+        # NaN, too, is better than what is known: it must not be lost
+        better = (top > best) | jnp.isnan(top)
+        return jnp.where(better, top, best), jnp.where(better, where, place), offset + most
+
+    nothing = (jnp.full(count, -jnp.inf), jnp.full(count, never, jnp.int32), jnp.zeros((), jnp.int32))
+    best, place, _ = loops.until(lambda state: state[2] >= total, piece, nothing)
+    finite = best > 0.5 * barrier(best.dtype)
+    place = jnp.clip(place, low, high)
+    return Found(best, place, jnp.where(finite, place, low), jnp.where(finite, place, high), total.astype(best.dtype))

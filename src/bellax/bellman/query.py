@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.mesh import Mesh, category
+from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, as_float
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
@@ -88,10 +88,7 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
     values = worth(optimum.choice_values, optimum.shares, codes)
     values = jnp.where(is_barrier(values), -jnp.inf, values)
-    fits = [
-        category(space, states[name])[1] for name, space in setting.plan.states.items() if isinstance(space, Discrete)
-    ]
-    known = jnp.all(jnp.stack(fits)) if fits else jnp.ones((), bool)
+    known = today.known(states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
     stop = stopping(objective, point, optimum)
     # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can

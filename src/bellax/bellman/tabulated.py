@@ -18,7 +18,7 @@ from bellax.bellman.continuation import Value, over_cells
 from bellax.bellman.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.bellman.query import Chosen, check_period, flattened, problem, program, undifferentiable
+from bellax.bellman.query import Chosen, check_period, flattened, masked, problem, program, undifferentiable
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_mesh
 from bellax.errors import ModelError
@@ -118,11 +118,14 @@ def _interpolated(objective: Objective, mesh: Mesh, u: Array, values: Array, sta
     combination = first_maximum(going)
     between = objective.shares(point, Decision(combination, _look_up(mesh, u, point)[combination]))
     plain = replace(objective, absolute=frozenset())
-    actions, _ = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
+    actions, allowed = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
     stop, best = jnp.zeros((), bool), going[combination]
+    allowed = allowed & objective.feasible(point, actions) & ~is_barrier(best)
     if objective.plan.evaluate_stop is not None:
         now = objective.payoff(point)
         stop, best = now >= best, jnp.maximum(now, best)
+    shown = mesh.known(states) & (allowed | stop)
+    actions = {name: masked(shown, action) for name, action in actions.items()}
     return Chosen(best, actions, stop, jnp.where(is_barrier(going), -jnp.inf, going))
 
 

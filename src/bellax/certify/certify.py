@@ -77,6 +77,7 @@ def _check(solution: Any, panel: Panel | None) -> None:
         raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
     if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
+    solution.check_one()
     result = Result(int(solution.code))
     if result != Result.successful:
         raise ModelError(f"the solve ended as {result.name!r}; there is nothing to certify.")

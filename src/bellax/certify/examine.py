@@ -58,27 +58,35 @@ class Found(NamedTuple):
 def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sample:
     """Points of low discrepancy along the lines, categories and nodes of processes in turn.
 
-    The sequence is frac(shift + n / phi^k), with phi the root of x^(d+1) = x + 1 (the golden ratio in one dimension).
-
     Args:
         axes: lengths of the discrete axes of the mesh.
         points: about how many, over all periods.
-    Source: Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
     """
     clock, dimensions = setting.model.clock, len(setting.plan.lines)
     count = min(clock.count, MOST_PERIODS) if clock.finite else 1
     periods = np.linspace(0, clock.count - 1, count).round().astype(int) if clock.finite else np.zeros(1, int)
     each = -(-points // count)
     index = np.arange(count * each)
+    lengths = tuple(axes.values())
+    many = math.prod(lengths) > each  # not every node has its turn: they are drawn by one more dimension
+    shares = _spread(index, dimensions + many, seed)
+    place = (shares[:, -1] * math.prod(lengths)).astype(int) if many else index % math.prod(lengths)
+    places = np.unravel_index(place, lengths) if axes else ()
+    shares = shares[:, :dimensions]
+    codes = {name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)}
+    return Sample(jnp.asarray(periods, jnp.int32), codes, jnp.asarray(shares.reshape(count, each, dimensions), float))
+
+
+def _spread(index: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
+    """Numbers in [0, 1), shape (n, d), of low discrepancy: frac(shift + n / phi^k), phi the root of x^(d+1) = x + 1.
+
+    Source: Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
+    """
     phi = 2.0
     for _ in range(60):
         phi = (1 + phi) ** (1 / (dimensions + 1))
     shift = np.random.default_rng(seed).random(dimensions)
-    shares = (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0
-    lengths = tuple(axes.values())
-    places = np.unravel_index(index % math.prod(lengths), lengths) if axes else ()
-    codes = {name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)}
-    return Sample(jnp.asarray(periods, jnp.int32), codes, jnp.asarray(shares.reshape(count, each, dimensions), float))
+    return (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0
 
 
 def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:

@@ -2,12 +2,14 @@
 
 import abc
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError
@@ -76,6 +78,25 @@ class Distribution(abc.ABC):
     def complaint(self, name: str, value: np.ndarray) -> str | None:
         """What is wrong with the value of a parameter, or None."""
         return None
+
+
+@jax.custom_jvp
+def drawn_by(probabilities: Array) -> Array:
+    """Probabilities by which something countable is drawn; they refuse to be differentiated.
+
+    A path keeps the category that it drew, so that its derivative is not that of the mean.
+    """
+    return probabilities
+
+
+@partial(drawn_by.defjvp, symbolic_zeros=True)
+def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
+    if not isinstance(tangents[0], SymbolicZero):
+        raise ModelError(
+            "a category, or a number of jumps, is drawn with probabilities that move with what is differentiated. A "
+            "simulated path does not show how they matter: differentiate solution.value(...), or take differences."
+        )
+    return drawn_by(*primals), tangents[0]
 
 
 def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:

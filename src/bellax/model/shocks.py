@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError, named_options
-from bellax.model.distribution import Distribution, is_distribution, not_a_distribution
+from bellax.model.distribution import Distribution, drawn_by, is_distribution, not_a_distribution
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
 
@@ -205,6 +205,9 @@ class Categorical(Distribution):
         super().__post_init__()
         if self.values is None and self.probabilities is None:
             raise ModelError("Categorical needs values=, probabilities=, or both.")
+        literals = {k: v for k, v in self.parameters().items() if is_literal(v)}
+        if all(np.ndim(value) for value in literals.values()):
+            self._check_counts({name: np.shape(value) for name, value in literals.items()})
         if self.values is None and self.shape != ():
             raise ModelError(f"Categorical without values= draws one integer; shape {self.shape} needs values=.")
 
@@ -213,12 +216,21 @@ class Categorical(Distribution):
         return {name: value for name, value in given.items() if value is not None}
 
     def rule(self, given: Any, sizes: Mapping[str, tuple[int, ...]]) -> rules.Nodes:
+        self._check_counts(sizes)
         count = next(iter(sizes.values()))[0]
         if given not in (None, count):
             raise ModelError(
                 f"a Categorical shock has exactly its {count} values; quadrature {given!r} cannot change that."
             )
         return rules.Nodes(jnp.arange(count, dtype=float)[:, None], jnp.full((count,), 1.0 / count))
+
+    def _check_counts(self, sizes: Mapping[str, tuple[int, ...]]) -> None:
+        counts = {name: shape[0] for name, shape in sizes.items()}
+        if len(set(counts.values())) > 1:
+            raise ModelError(
+                f"Categorical has {counts['values']} values and {counts['probabilities']} probabilities; each value "
+                "needs one."
+            )
 
     def realise(
         self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None
@@ -239,6 +251,7 @@ class Categorical(Distribution):
         if probabilities is None:
             assert values is not None
             probabilities = jnp.full((values.shape[0],), 1.0 / values.shape[0])
+        probabilities = drawn_by(probabilities)
         # by inverse distribution function: jax.random.choice would need a static size of its own
         drawn = jax.random.uniform(key) * jnp.sum(probabilities)
         index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
@@ -306,16 +319,15 @@ class Jump(Distribution):
     def weight(
         self, node: Float[Array, "d"], weight: Float[Array, ""], intensity: Array, mean: Array, sd: Array
     ) -> Float[Array, ""]:
-        counts = jnp.arange(self.largest, dtype=float)
-        positive = jnp.where(intensity > 0, intensity, 1.0)
-        mass = jnp.exp(counts * jnp.log(positive) - intensity - jax.scipy.special.gammaln(counts + 1))
-        mass = jnp.where(intensity > 0, mass, (counts == 0).astype(mass.dtype))
-        mass = jnp.append(mass, 1 - jnp.sum(mass))
+        masses = [jnp.exp(-intensity)]
+        for count in range(1, self.largest):
+            masses.append(masses[-1] * intensity / count)
+        mass = jnp.stack([*masses, 1 - sum(masses)])
         return weight * mass[node[0].astype(jnp.int32)]
 
     def draw(self, key: Array, intensity: Array, mean: Array, sd: Array) -> Array:
         count_key, size_key = jax.random.split(key)
-        count = jax.random.poisson(count_key, intensity).astype(jnp.result_type(float))
+        count = jax.random.poisson(count_key, drawn_by(intensity)).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
 
     def sound(self, intensity: Array, mean: Array, sd: Array) -> Bool[Array, ""]:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from bellax.errors import ModelError, named_options
@@ -40,8 +40,18 @@ def barrier(dtype: Any) -> float:
 
 
 def is_barrier(value: Float[Array, "..."]) -> Any:
-    """True where a value was mixed with the barrier, however small its weight."""
+    """True where a value was mixed with the barrier, with a weight of at least `least_weight`."""
     return value < (-1e100 if value.dtype == jnp.float64 else -1e20)
+
+
+def least_weight(dtype: Any) -> float:
+    """The smallest weight with which a value mixed with the barrier is still known by `is_barrier`."""
+    return 1e-140 if dtype == jnp.float64 else 1e-9
+
+
+def telling(weights: Float[Array, "..."]) -> Array:
+    """Weights, zero where they are smaller than `least_weight`; their derivatives are their own."""
+    return weights - lax.stop_gradient(jnp.where(weights < least_weight(weights.dtype), weights, 0.0))
 
 
 def diverged(value: Float[Array, "..."]) -> Any:

@@ -67,7 +67,7 @@ class PolicyIteration(Solver):
         fixed = jax.lax.stop_gradient(arguments)
         environment = setting.environment(fixed, 0)
         mesh = setting.mesh(environment)
-        first = setting.zero(fixed) if final is None else jax.lax.stop_gradient(final)
+        first = setting.zero(fixed)
 
         known = finite.plane(setting, fixed) if finite.applies(setting) else None
 
@@ -88,7 +88,7 @@ class PolicyIteration(Solver):
             most = jnp.where(state.stalled, self.max_steps + _CONTRACTIONS, self.max_steps)
             return (state.change <= reachable(self.tolerance)) | (state.steps >= most) | faulty(state.tally)
 
-        if known is not None and final is None:
+        if known is not None:
             first = known.first(first)
         none = jnp.zeros((), bool)
         start = _State(first, first.levels, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), none, jnp.zeros(len(TALLY)))

@@ -48,7 +48,7 @@ class ValueIteration(Solver):
 
     def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
         fixed = jax.lax.stop_gradient(arguments)
-        first = setting.zero(fixed) if final is None else jax.lax.stop_gradient(final)
+        first = setting.zero(fixed)
 
         known = finite.plane(setting, fixed) if finite.applies(setting) else None
 

@@ -142,6 +142,13 @@ def test_numbers_that_make_no_model_under_a_transformation():
     lanes(model(shocks={"e": bx.shocks.Normal(0.0, "sd")}, transitions=noisy), "sd", 0.1, -0.1)
     chance = bx.shocks.Categorical([0, 1], lambda p: jnp.stack([p, 1 - p]))
     lanes(model(shocks={"e": chance}, transitions=noisy), "p", 0.3, 1.3)
+    logarithmic = {"w": bx.Continuous("least", 4.0, scale=bx.scales.log), "z": bx.MarkovChain([0.8, 1.2], EVEN)}
+    lanes(model(states=logarithmic), "least", 0.5, 0.0)
+    moving = bx.compile(model(states={"w": bx.Continuous(0.5, "most")}), BACKWARD)
+    for most, result in (([4.0, 4.0, 4.0, 4.0], "successful"), ([4.0, 4.0, 4.0, 0.1], "nonfinite")):
+        assert (
+            moving({"most": bx.by_period(most)}).result.name == result
+        )  # the last is the grid after the last decision
     rows = bx.MarkovChain([0.8, 1.2], lambda p: jnp.array([[p, 1.0], [0.5, 0.5]]))
     wrong = bx.compile(model(states={"z": rows}), BACKWARD)({"p": 0.1})
     assert wrong.result.name == "nonfinite"
@@ -165,6 +172,44 @@ def test_no_action_is_the_answer_where_none_is_allowed():
     found = bx.solve(model(), {}, BACKWARD)
     assert np.isnan(np.asarray(found.policy(0, w=[-1.0, 0.05], z=0.8)["c"])).all()
     assert np.asarray(found.value(0, w=-1.0, z=0.8)) == -np.inf
+
+
+def test_values_and_probabilities_of_different_lengths():
+    message = "3 values and 2 probabilities; each value needs one"
+    with pytest.raises(bx.ModelError, match=message):
+        bx.shocks.Categorical([0, 1, 2], [0.5, 0.5])
+    noisy = {"w": lambda w, c, z, e: w - c + z + 0.01 * e}
+    m = model(shocks={"e": bx.shocks.Categorical([0, 1, 2], "chances")}, transitions=noisy)
+    refused(bx.ModelError, message, m, {"chances": np.array([0.5, 0.5])})
+    m = model(shocks={"e": bx.shocks.Categorical([0, 1, 2], lambda p: [p, 1 - p])}, transitions=noisy)
+    refused(bx.ModelError, message, m, {"p": 0.5})
+    drawn = bx.IID(bx.shocks.Categorical([0.8, 1.0, 1.2], lambda p: jnp.stack([p, 1 - p])))
+    refused(bx.ModelError, message, model(states={"z": drawn}), {"p": 0.5})
+
+
+def test_a_failure_among_candidates_that_are_values():
+    m = bx.Model(
+        states={"s": bx.Continuous(10.0, 20.0)},
+        actions={"a": bx.Continuous(10.0, 20.0)},
+        transitions={"s": "a"},
+        reward=lambda a: jnp.log(15 - a),
+        discount=0.9,
+    )
+    how = bx.maximise.Enumerate(grid={"a": bx.grids.Given(np.linspace(10, 20, 11))})
+    refused(bx.SolveError, "reward gives NaN", m, {}, bx.solvers.ValueIteration(grid={"s": 5}, maximiser=how))
+
+
+@pytest.mark.parametrize("weight", [1e-120, 1e-180, 1e-300])
+def test_a_tiny_probability_of_minus_infinity(weight):
+    """It is either minus infinity or nothing: never a huge number between."""
+    m = bx.Model(
+        states={"z": bx.MarkovChain(2, lambda tiny: jnp.array([[1 - tiny, tiny], [0.0, 1.0]]))},
+        reward=lambda z: jnp.where(z == 1, -jnp.inf, 1.0),
+        discount=0.5,
+        horizon=3,
+    )
+    found = float(bx.solve(m, {"tiny": weight}).value(0, z=0))
+    assert found == (-np.inf if weight > 1e-140 else 1.75)
 
 
 def test_a_law_in_eight_bits():

@@ -146,6 +146,29 @@ class TestDerivatives:
         assert abs(central) > 1
         np.testing.assert_allclose(slope, central, rtol=1e-5)
 
+    def test_a_probability_of_what_is_drawn_refuses(self):
+        """A path keeps the category that it drew, so its derivative is not that of the mean."""
+        chances = bx.shocks.Categorical([0.0, 1.0], lambda p: jnp.stack([p, 1 - p]))
+        jumps = bx.shocks.Jump("p", 1.0, 0.1)
+        for source in (chances, jumps):
+            m = bx.Model(
+                states={"w": bx.Continuous(0.0, 4.0)},
+                shocks={"k": source},
+                transitions={"w": lambda w, k, share: share * w + k},
+                reward=lambda w: w,
+                discount=0.9,
+                horizon=2,
+            )
+
+            def mean(p, share):
+                solved = bx.solve(m, {"p": p, "share": share})  # noqa: B023
+                return jnp.mean(bx.simulate(solved, 50, {"w": 1.0}).final["w"])
+
+            with pytest.raises(bx.ModelError, match="drawn with probabilities that move"):
+                jax.grad(mean)(0.3, 0.5)
+            slope = (mean(0.3, 0.5 + 1e-5) - mean(0.3, 0.5 - 1e-5)) / 2e-5
+            np.testing.assert_allclose(jax.grad(mean, argnums=1)(0.3, 0.5), slope, rtol=1e-6)
+
     def test_a_policy_of_candidates_refuses(self):
         model = merton()
         solver = bx.solvers.BackwardInduction(maximiser=bx.maximise.Enumerate(), grid={"wealth": 20})

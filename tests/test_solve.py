@@ -184,9 +184,57 @@ def test_a_batch_of_solutions_is_asked_together(finite):
     batch = jax.vmap(lambda p: bx.solve(finite.model, p, SOLVER))(params)
     with pytest.raises(bx.ModelError, match=r"batch of solutions, shape \(2,\).*jax.vmap"):
         batch.value(period=0, w=1.0, h=1.0, z=0.0)
+    asks = [
+        lambda: bx.certify(batch),
+        lambda: bx.simulate(batch, 2, {"w": 1.0, "h": 1.0}),
+        batch.tabulate,
+        lambda: batch.save("batch.nc"),
+    ]
+    for ask in asks:
+        with pytest.raises(bx.ModelError, match="batch of solutions"):
+            ask()
+    assert "a batch of shape (2,)" in str(batch)
     found = jax.vmap(lambda s: s.value(period=0, w=1.0, h=1.0, z=0.0))(batch)
     alone = bx.solve(finite.model, {"effort": 0.4, "discount": 0.9}, SOLVER)
     np.testing.assert_allclose(found[1], alone.value(period=0, w=1.0, h=1.0, z=0.0), rtol=1e-12)
+
+
+def test_a_query_at_what_is_no_category_is_no_number():
+    """Under a transformation, and where a parameter gives the categories, nothing can raise."""
+    for chain, params, there, elsewhere in (
+        (bx.MarkovChain([1.0, 2.0], np.eye(2)), {}, 1.0, [1.4, 7.0]),
+        (bx.MarkovChain(2, np.eye(2)), {}, 1, [0.4, 7.0]),
+        (bx.MarkovChain("levels", np.eye(2)), {"levels": jnp.array([1.0, 2.0])}, 2.0, [1.4, 77.0]),
+        (bx.Discrete(2), {}, 1, [0.4, 7.0]),
+    ):
+        laws = {"transitions": {"z": bx.fixed}} if isinstance(chain, bx.Discrete) else {}
+        m = bx.Model(
+            states={"z": chain}, actions={"a": bx.Discrete([0.5, 1.5])}, reward=lambda z, a: z + a, discount=0.5,
+            horizon=1, **laws,
+        )  # fmt: skip
+        solution = bx.solve(m, params)
+        table = solution.tabulate()
+        value = jax.jit(lambda z: solution.value(0, z=z))  # noqa: B023
+        assert float(value(jnp.asarray(1.0 * there))) == there + 1.5
+        for z in map(jnp.asarray, elsewhere):
+            assert np.isnan(value(z))
+            assert np.isnan(jax.jit(lambda z: solution.policy(0, z=z)["a"])(z))  # noqa: B023
+            assert np.isnan(jax.jit(lambda z: table.policy(0, z=z)["a"])(z))  # noqa: B023
+
+
+def test_a_table_has_no_action_where_none_is_allowed():
+    m = bx.Model(
+        states={"w": bx.Continuous(0.2, 3.0)},
+        actions={"a": bx.Discrete([0.5, 2.5])},
+        constraints={"afford": lambda w, a: a <= w},
+        transitions={"w": lambda w, a: w - a + 1.0},
+        reward=lambda a: a,
+        discount=0.5,
+        horizon=2,
+    )
+    solution = bx.solve(m, {}, throw=False)
+    for asked in (solution, solution.tabulate()):
+        np.testing.assert_array_equal(asked.policy(0, w=[0.2, 0.8])["a"], [np.nan, 0.5])
 
 
 def test_a_period_may_be_traced(finite):

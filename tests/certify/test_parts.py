@@ -100,3 +100,17 @@ def test_two_actions_have_two_euler_errors():
     assert set(found.euler) == {"food", "rent"}
     assert found.euler["food"]["99%"] < -9 and found.euler["rent"]["99%"] < -9
     assert found.residuals["max"] < 1e-11
+
+
+def test_more_nodes_than_points_are_all_looked_for():
+    """The fault is at the later half of 4000 types: 2000 points must not all lie at the first."""
+    model = bx.Model(
+        states={"w": bx.Continuous(0.0, 1.0), "kind": bx.Discrete(4000)},
+        transitions={"w": bx.fixed, "kind": bx.fixed},
+        reward=lambda w, kind: jnp.where(kind >= 2000, jnp.abs(w - 0.37), 0.0),
+        discount=0.5,
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 4}, interpolant=bx.interpolants.Linear())
+    found = bx.certify(bx.solve(model, {}, solver), agents=10)
+    assert 0.05 < found.residuals["max"] < 0.12

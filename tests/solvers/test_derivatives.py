@@ -330,3 +330,40 @@ def test_an_infinite_derivative_stays_where_it_is(interpolant, jitted):
         value = lambda p: bx.solve(m, {"p": p}, solver).value(0, w=3.0)  # noqa: B023, E731
         np.testing.assert_allclose(jitted(jax.grad(value))(1.0), value(1.0), rtol=1e-12)
         np.testing.assert_allclose(jitted(jax.jacfwd(value))(1.0), value(1.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("source", ["shock", "chain", "law", "jump", "dotted"])
+def test_a_probability_of_zero_has_a_derivative(source, jitted):
+    """V = .5 w + E k with E k = p, or a chain that p moves: nothing happens at p = 0, and its derivative is there."""
+    base = {"states": {"w": bx.Continuous(0.0, 4.0)}, "transitions": {"w": lambda w, k: 0.5 * w + k}}
+    rest = {"reward": 0.0, "terminal": lambda w: w, "discount": 1.0, "horizon": 1}
+    chain = {"z": bx.MarkovChain(2, lambda p: jnp.array([[1 - p, p], [0.0 * p, 1.0 + 0.0 * p]]))}
+    two = {"z": bx.Discrete(2)}
+    law = bx.Markov(lambda p: jnp.array([1 - p, p]))
+    seen = {"reward": lambda next_z: 1.0 * next_z, "discount": 1.0, "horizon": 1}
+    models = {
+        "shock": bx.Model(**base, shocks={"k": bx.shocks.Categorical([0.0, 1.0], lambda p: [1 - p, p])}, **rest),
+        "jump": bx.Model(**base, shocks={"k": bx.shocks.Jump("p", 1.0, 0.1)}, **rest),
+        "chain": bx.Model(states=chain, **seen),
+        "law": bx.Model(states=two, transitions={"z": law}, **seen),
+        "dotted": bx.Model(
+            states=two, transitions={"z": law}, reward=0.0, terminal=lambda z: 1.0 * z, discount=1.0, horizon=1
+        ),
+    }
+    m, at = models[source], {"w": 1.0} if source in ("shock", "jump") else {"z": 0}
+    value = lambda p: bx.solve(m, {"p": p}).value(0, **at)  # noqa: E731
+    np.testing.assert_allclose(jitted(jax.grad(value))(0.0), 1.0, rtol=1e-6)
+
+
+def test_an_ar1_without_a_spread_does_not_move_with_it_to_one_side():
+    m = bx.Model(
+        states={"x": bx.Continuous(-3.0, 3.0), "z": bx.AR1(0.6, "sigma")},
+        transitions={"x": lambda x, z: 0.5 * x + z},
+        reward=lambda x: -(x**2),
+        discount=0.9,
+        horizon=3,
+    )
+    for count in (4, 7):
+        solver = bx.solvers.BackwardInduction(grid={"x": 21, "z": count})
+        value = lambda s: bx.solve(m, {"sigma": s}, solver).value(0, x=0.5, z=0.0)  # noqa: B023, E731
+        assert abs(jax.grad(value)(0.0)) < 1e-12

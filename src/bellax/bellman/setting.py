@@ -134,7 +134,8 @@ class Setting:
         graph = self.plan.graph
         leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "next")}
         dummies = {name: jnp.zeros(graph.seen[name].shape, graph.seen[name].dtype) for name in leaves}
-        shapes = jax.eval_shape(lambda: self.plan.graph.compose(nodes)(**environment, **dummies))
+        found = lambda: graph.compose(nodes)(**environment, **dummies)  # noqa: E731
+        shapes = jax.eval_shape(lambda: {node: jnp.asarray(value) for node, value in found().items()})
         return {node.rpartition(".")[2]: shape.shape for node, shape in shapes.items()}
 
     def terminal(self, arguments: Arguments, period: int) -> Value:

@@ -212,6 +212,23 @@ def test_a_tiny_probability_of_minus_infinity(weight):
     assert found == (-np.inf if weight > 1e-140 else 1.75)
 
 
+def test_what_functions_of_the_state_get_wrong():
+    refused(bx.ModelError, "reward gives complex numbers", model(reward=lambda c: jnp.log(c) + 5j))
+    refused(bx.SolveError, r"discount gives -.*; a discount must not be negative, at", model(discount=lambda w: 1 - w))
+    noisy = {"w": lambda w, c, z, e: w - c + z + 0.01 * e}
+    m = model(shocks={"e": bx.shocks.Uniform(0.0, lambda w: -w)}, transitions=noisy)
+    refused(bx.SolveError, "shock 'e' has parameters of no distribution, lower = 0.0, upper = -0.5, at", m)
+    m = bx.Model(
+        states={"s": bx.Discrete(2)}, transitions={"s": bx.Markov(lambda s: [0.5, 0.5])}, reward=1.0, discount=0.9
+    )
+    refused(bx.ModelError, r"gives a list, which is no array; give a number or jnp.array", m, solver=None)
+
+
+def test_a_count_of_categories_beyond_memory():
+    with pytest.raises(bx.ModelError, match="1000000000 categories.*beyond memory"):
+        bx.Discrete(10**9)
+
+
 def test_a_law_in_eight_bits():
     m = bx.Model(
         states={"s": bx.Discrete(200)},

@@ -56,6 +56,8 @@ CASES = [
     ("bx.solvers.ValueIteration(max_steps=-1)", "ModelError", "max_steps is -1; give a whole number"),
     ("bx.solvers.PolicyIteration(max_steps=2.5)", "ModelError", "max_steps is 2.5; give a whole number"),
     ("bx.solvers.PolicyIteration(evaluation_steps=0)", "ModelError", "evaluation_steps is 0"),
+    ("bx.Ages('25', 80)", "ModelError", "Ages has first='25'; it must be a number of years"),
+    ("bx.Ages(25, 80, 3)", "ModelError", "Ages has step 3; write"),
     ("bx.solve(model(horizon=math.inf), {}, horizon=[1])", "ModelError", r"horizon is \[1\]; give a whole number"),
     ("bx.solve(model(), {}, bx.solvers.BackwardInduction(maximiser=3))", "ModelError", "maximiser is 3; give one of"),
     ("bx.solve(model(), {}, bx.solvers.BackwardInduction(interpolant='x'))", "ModelError", "interpolant is 'x'; give"),

@@ -54,6 +54,11 @@ class Result(enum.IntEnum):
         return self.name
 
 
+def unless_failed(code: Array) -> Array:
+    """One, or NaN after a failure: as a factor it makes derivatives NaN, too."""
+    return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
+
+
 class Solution(eqx.Module):
     """Value and policy of a model, and how they were found.
 
@@ -206,14 +211,14 @@ class Solution(eqx.Module):
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
         if not concrete(period):
-            there = (period >= 0) & (period < self.model.clock.count)
+            there = (period >= 0) & (period < self.model.clock.count) & (period == jnp.floor(period))
             hide = what != "terminal"
             answer = jax.tree.map(lambda leaf: masked(there, leaf) if hide else leaf, answer)
         answer = jax.tree.map(put, answer) if known else answer
         if what == "policy" or not isinstance(self.code, jax.core.Tracer):
             return answer
         # under a transformation nothing has raised: of a failed solve a value is NaN even where no action is feasible
-        return jnp.where(self.code != int(Result.successful), jnp.nan, answer)
+        return answer * unless_failed(self.code)
 
 
 def _batch(count: int) -> int:

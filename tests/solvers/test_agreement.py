@@ -151,6 +151,24 @@ def test_interpolants_and_maximisers_agree(steady):
     np.testing.assert_allclose(rough.policy(w=W, z=ZS)["c"], steady.policy(w=W, z=ZS)["c"], atol=0.05)
 
 
+@pytest.mark.parametrize("scale", [None, bx.scales.log])
+def test_a_corner_where_a_law_has_an_infinite_slope(scale):
+    """k' = (k - c)^.5 with c up to k: at c = k autodiff multiplies 0 by infinity. c = .55 k and V = A + log k / .55."""
+    m = bx.Model(
+        states={"k": bx.Continuous(0.02, 1.0, **({} if scale is None else {"scale": scale}))},
+        actions={"c": bx.Continuous(1e-6, "k")},
+        transitions={"k": lambda k, c: (k - c) ** 0.5},
+        reward=lambda c: jnp.log(c),
+        discount=0.9,
+    )
+    k = np.array([0.05, 0.5, 0.9])
+    A = (np.log(0.55) + 0.45 / 0.55 * np.log(0.45)) / 0.1
+    for solver in (bx.solvers.PolicyIteration(), bx.solvers.ValueIteration(tolerance=1e-10)):
+        found = bx.solve(m, {}, solver)
+        np.testing.assert_allclose(found.value(k=k), A + np.log(k) / 0.55, rtol=1e-5)
+        np.testing.assert_allclose(found.policy(k=k)["c"], 0.55 * k, rtol=2e-3)
+
+
 def test_too_few_steps(steady):
     solver = bx.solvers.ValueIteration(grid=GRID, max_steps=3)
     with pytest.raises(bx.SolveError, match="not converged after 3 steps.*last change of V was.*max_steps"):

@@ -367,3 +367,29 @@ def test_an_ar1_without_a_spread_does_not_move_with_it_to_one_side():
         solver = bx.solvers.BackwardInduction(grid={"x": 21, "z": count})
         value = lambda s: bx.solve(m, {"sigma": s}, solver).value(0, x=0.5, z=0.0)  # noqa: B023, E731
         assert abs(jax.grad(value)(0.0)) < 1e-12
+
+
+def test_a_parameter_that_moves_no_choice():
+    """It is added to the reward, or to what stopping pays: V moves with it, the policy does not."""
+    m = bx.Model(
+        states={"w": bx.Continuous(0.5, 4.0)},
+        actions={"c": bx.Continuous(0.1, "w")},
+        transitions={"w": lambda w, c: w - c + 1.0},
+        reward=lambda c, u: jnp.log(c) + u,
+        stop=lambda w, u: 3 * u - 100.0,
+        discount=0.9,
+        horizon=3,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 8})
+    value = lambda u: bx.solve(m, {"u": u}, solver).value(0, w=2.0)  # noqa: E731
+    policy = lambda u: bx.solve(m, {"u": u}, solver).policy(0, w=2.0)["c"]  # noqa: E731
+    np.testing.assert_allclose(jax.grad(value)(0.3), 1 + 0.9 + 0.81, rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(policy)(0.3), 0.0, atol=1e-12)
+
+
+def test_a_failed_solve_has_no_derivative():
+    solver = bx.solvers.ValueIteration(grid={"w": 6}, max_steps=3)
+    for name, wrong in (("discount", 1.1), ("growth", 1.03)):  # explosive; not converged
+        value = lambda x: bx.solve(MODELS[None], {**params(), name: x}, solver).value(w=W, z=Z)  # noqa: B023, E731
+        found, slope = jax.value_and_grad(value)(jnp.asarray(wrong))
+        assert np.isnan(found) and np.isnan(slope)

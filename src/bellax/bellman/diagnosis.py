@@ -160,6 +160,13 @@ def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict
         wrong = _wrong(setting, name, np.asarray(found[name], float))
         if wrong is not None:
             return _Culprit(f"{graph.slots[name].quantity.label} {wrong}", bool(np.isfinite(found[name]).all()))
+    for shock in setting.plan.shocks:
+        given = {node.rpartition(".")[2]: found[node] for node in setting.plan.shock_nodes(shock)}
+        good = np.asarray(jax.vmap(lambda given: graph.regime.shocks[shock].sound(**given))(given))  # noqa: B023
+        if not good.all():
+            place = int(good.argmin())
+            listed = ", ".join(f"{name} = {np.asarray(value)[place]}" for name, value in given.items())
+            return _Culprit(f"shock {shock!r} has parameters of no distribution, {listed}", True)
     return None
 
 
@@ -168,6 +175,8 @@ def _wrong(setting: Setting, node: str, values: np.ndarray) -> str | None:
     plan = setting.plan
     if np.isnan(values).any() or (values == np.inf).any():
         return "gives NaN" if np.isnan(values).any() else "gives infinity"
+    if node == "slot:discount" and (values < 0).any():
+        return f"gives {values.min():g}; a discount must not be negative"
     state = node.removeprefix("next_")
     if node == f"next_{state}":
         if np.isinf(values).any():

@@ -78,7 +78,7 @@ def plane(setting: Setting, arguments: Arguments) -> Plane:
         found = setting.plan.evaluate_known(**environment, **point.values, **actions)
         allowed = allowed & objective.feasible(point, actions)
         reward = jnp.maximum(as_float(found["slot:reward"]), barrier(jnp.result_type(float)))
-        return jnp.where(allowed, reward, -jnp.inf), as_float(found["slot:discount"])
+        return jnp.where(allowed, reward, -jnp.inf), objective.discount(found)
 
     reward, discount = jax.vmap(lambda node: jax.vmap(lambda k: known(node, k))(codes))(nodes_of(mesh))
     return Plane(reward, lambda levels: discount * jnp.tensordot(table, levels, axes=1))

@@ -127,8 +127,10 @@ class Mesh(eqx.Module):
         return Point(dict(values), codes, fractions)
 
     def known(self, values: Mapping[str, Array]) -> Bool[Array, ""]:
-        """Whether every discrete state and every chain is at one of its categories."""
+        """Whether every discrete state and every chain is at one of its categories, and the others are numbers."""
         fits = jnp.ones((), bool)
+        for name in self.plan.continuous:
+            fits = fits & ~jnp.any(jnp.isnan(values[name]))
         for name in self.discrete:
             fits = fits & category(self.plan.states[name], values[name])[1]
         for name, process in self.processes.items():

@@ -269,6 +269,8 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     step = _interior(lax.stop_gradient((u, curved)), jnp.where(sound, here - lax.stop_gradient(here), 0.0))
     u = implicit(lax.stop_gradient(u) + step, objective, point, combination)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, *inputs), (objective, point), (t_objective, t_point))
+    if moved is None:  # nothing that the gradient sees moves
+        return u, jnp.zeros_like(u)
     _, _, hessian = derivatives(lambda x: objective(point, Decision(combination, x)), u)
     return u, jnp.where(sound, _interior((u, hessian), jnp.where(sound, moved, 0.0)), 0.0)
 

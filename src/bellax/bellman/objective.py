@@ -169,7 +169,7 @@ class Objective(eqx.Module):
 
         total = expectation(term, nodes, count)
         if early:
-            return as_float(known["slot:reward"]) + as_float(known["slot:discount"]) * total
+            return as_float(known["slot:reward"]) + self.discount(known) * total
         return total
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
@@ -186,7 +186,7 @@ class Objective(eqx.Module):
             if name not in self.plan.markov:
                 following[name] = self._shaped(name, values[f"next_{name}"])
         weights = {name: self._probabilities(name, values) for name in self.plan.dotted}
-        return weight, Outcome(as_float(values["slot:reward"]), as_float(values["slot:discount"]), following, weights)
+        return weight, Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights)
 
     def realise(
         self, point: Point, leaves: dict, known: dict, node: dict[str, Array]
@@ -212,6 +212,12 @@ class Objective(eqx.Module):
             if name in self.plan.markov:
                 weight = weight * take(self._probabilities(name, chances), codes[name])
         return weight, realised, codes
+
+    def discount(self, values: Mapping[str, Any]) -> Float[Array, ""]:
+        """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""
+        found = as_float(values["slot:discount"])
+        seen_before = not self.plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
+        return found if seen_before else where(found >= 0, found, jnp.nan)
 
     def _probabilities(self, name: str, values: Mapping[str, Any]) -> Float[Array, "n"]:
         """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
@@ -275,6 +281,8 @@ def combinations(plan: Plan) -> np.ndarray:
 
 def as_float(value: Any) -> Array:
     """A float array of the default precision, from whatever a user's function returned."""
+    if jnp.iscomplexobj(value):
+        raise ModelError("a function of the model gives complex numbers; keep the arguments of its roots positive.")
     return jnp.asarray(value).astype(jnp.result_type(float))
 
 

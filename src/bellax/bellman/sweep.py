@@ -20,7 +20,7 @@ from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, 
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import drift, guard_inputs, implicit
 from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.numerics.interpolate import Hermite, diverged, is_barrier
+from bellax.numerics.interpolate import Hermite, along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
 
 _PLANES = 4  # arrays of the size of a plane of candidates that live at once
@@ -119,7 +119,8 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, op
     def at(node: Node, optimum: Optimum) -> Step:
         return _step_at(objective, mesh, node, optimum, slopes)
 
-    return _over_optima(at, maximiser, objective, mesh, memory, optima)
+    found = _over_optima(at, maximiser, objective, mesh, memory, optima)
+    return found._replace(value=_mended(found.value, mesh))
 
 
 def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool) -> Step:
@@ -292,7 +293,17 @@ def improve(
             moves = drift(u, objective, point, combination, node.coordinates)
         return found, Frozen(found.decision, found.stop, moves)
 
-    return _over_optima(at, maximiser, objective, mesh, memory, optima)
+    found, frozen = _over_optima(at, maximiser, objective, mesh, memory, optima)
+    return found._replace(value=_mended(found.value, mesh)), frozen
+
+
+def _mended(value: Value, mesh: Mesh) -> Value:
+    """V with a slope at every node: that of a parabola where autodiff gives none, 0 times infinity at a corner."""
+    slopes = []
+    for k, (line, slope) in enumerate(zip(mesh.lines, value.slopes, strict=bool(value.slopes))):
+        parabola = along(k - len(mesh.lines), secant_slopes, value.levels, coordinates=line.coordinates)
+        slopes.append(jnp.where(jnp.isnan(slope), jnp.where(jnp.isfinite(parabola), parabola, 0.0), slope))
+    return Value(value.levels, tuple(slopes))
 
 
 def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:
@@ -314,7 +325,7 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
     nodes = nodes_of(mesh)
     flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), frozen)
     values = over_batch(lambda entry: at(*entry), (nodes, flat), weighted(mesh.plan), memory)
-    return jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values)
+    return _mended(jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values), mesh)
 
 
 def nodes_of(mesh: Mesh) -> Node:

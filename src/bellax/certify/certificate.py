@@ -87,7 +87,15 @@ class Certificate:
         if self.own_nodes:
             names = ", ".join(self.own_nodes)
             yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
-        yield f"Value error, estimated: {self.value_error:.1e}  (largest sampled discount {self.discount:.6g})"
+        yield f"Value error, estimated: {self.value_error:.1e} units of V (largest sampled discount {self.discount:.6g})"
+        gaps = [f"what the nodes of {', '.join(self.own_nodes)} leave out"] if self.own_nodes else []
+        gaps += ["paths that leave the grid"] if self._leaving() > 0.01 else []
+        if gaps:
+            yield f"  without {' and without '.join(gaps)}"
+
+    def _leaving(self) -> float:
+        """The largest probability to leave the grid along a simulated path."""
+        return max((p for sides in self.escape.get("path", {}).values() for p in sides.values()), default=0.0)
 
     def _euler_lines(self) -> Iterable[str]:
         if self.euler_missing:
@@ -96,6 +104,9 @@ class Certificate:
         yield "Euler errors, log10 |g / (r_aa a)|"
         for name, own in self.euler.items():
             numbers = {quantile: own[quantile] for quantile in QUANTILES}
+            if math.isnan(own["50%"]):
+                yield f"  {name}: none; the action moves no reward of its own period, or is always at a bound"
+                continue
             yield f"  {name}: {_quantiles(numbers, '.1f')}  (interior at {own['interior']:.0%} of the points)"
 
     def _escape_lines(self) -> Iterable[str]:
@@ -109,6 +120,9 @@ class Certificate:
         s = self.simulated
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.start.items())
         yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
+        if not math.isfinite(s["mean"]):
+            yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value or no action"
+            return
         gap = s["mean"] - s["value"]
         yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}, with a standard error of"
         yield f"  {s['standard_error']:.1e} (z = {s['z']:.2f})"

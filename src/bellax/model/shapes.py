@@ -35,8 +35,15 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
     for slot in slots:
         if slot.shape is None:
             continue
+        problem: str | None
         shape = getattr(found[slot.node], "shape", None)
-        problem = f"gives {found[slot.node]!r}, which is no array." if shape is None else slot.misfit(shape)
+        if shape is None:
+            kind = f"a {type(found[slot.node]).__name__}" if found[slot.node] is not None else "None"
+            problem = f"gives {kind}, which is no array; give a number or jnp.array([...])."
+        elif jnp.issubdtype(found[slot.node].dtype, jnp.complexfloating):
+            problem = "gives complex numbers; keep the arguments of its roots positive."
+        else:
+            problem = slot.misfit(shape)
         if problem:
             raise _error(graph, slot, env, problem)
 

@@ -210,6 +210,9 @@ def _is_function(value: Any) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
+_MOST = 10_000_000  # categories of one state
+
+
 def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Labels and values of an IntEnum, a count or a list of numbers.
 
@@ -232,6 +235,10 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
                 "Functions see the code, and look it up in arrays; for other numbers give a list of them."
             )
     elif isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        if given > _MOST:
+            raise ModelError(
+                f"{what} has {given} categories; more than {_MOST} are a grid beyond memory. Give fewer, or Continuous."
+            )
         labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)
     elif isinstance(given, (Sequence, np.ndarray)) or hasattr(given, "__array__"):
         try:

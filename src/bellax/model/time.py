@@ -31,7 +31,11 @@ class Ages:
     step: str = "1Y"
 
     def __post_init__(self) -> None:
-        match = re.fullmatch(r"(\d+)([YQM])", self.step)
+        for end in ("first", "last"):
+            age = getattr(self, end)
+            if isinstance(age, bool) or not isinstance(age, int | float):
+                raise ModelError(f"Ages has {end}={age!r}; it must be a number of years.")
+        match = re.fullmatch(r"(\d+)([YQM])", str(self.step))
         if match is None or int(match[1]) == 0:
             raise ModelError(f"Ages has step {self.step!r}; write a count and Y, Q or M: '1Y', '5Y', '1Q', '6M'.")
         if not self.last >= self.first:

@@ -214,15 +214,15 @@ def _in_blocks(
         index = jnp.stack([left, left + stride], axis=1).reshape(-1)
     block = jax.vmap(lambda row: take(table, row))(index)
 
-    def along(function: Any, cell: Cell) -> Any:
+    def ends_of(function: Any, cell: Cell) -> Any:
         return jax.vmap(lambda v0, d0, v1, d1: function(v0, d0, v1, d1, cell, rule.extrapolation))
 
     for k in reversed(range(len(cells))):
         # corners of the dimensions before k; the end along k; whether k is differentiated; columns of those before k
         block = block.reshape(2**k, 2, 2, 2**k)
         ends = [block[:, end, differentiated] for end in (0, 1) for differentiated in (0, 1)]
-        level = along(guarded_cubic, cells[k])(*(entry[:, 0] for entry in ends))
-        slopes = jax.vmap(along(cubic, cells[k]))(*(entry[:, 1:] for entry in ends))
+        level = ends_of(guarded_cubic, cells[k])(*(entry[:, 0] for entry in ends))
+        slopes = jax.vmap(ends_of(cubic, cells[k]))(*(entry[:, 1:] for entry in ends))
         block = jnp.concatenate([level[:, None], slopes], axis=1)
     return block[0, 0]
 
@@ -299,11 +299,11 @@ def hermite_tables(values: Array, slopes: Sequence[Array], lines: Sequence[Line]
             k = axes[0]
             slope = slopes[k]
             if limit:
-                slope = _along(k - dimensions, limited, values, slope, coordinates=lines[k].coordinates)
+                slope = along(k - dimensions, limited, values, slope, coordinates=lines[k].coordinates)
             tables.append(slope)
         else:
             parts = [
-                _along(k - dimensions, secant_slopes, tables[position & ~(1 << k)], coordinates=lines[k].coordinates)
+                along(k - dimensions, secant_slopes, tables[position & ~(1 << k)], coordinates=lines[k].coordinates)
                 for k in axes
             ]
             mixed = sum(parts[1:], parts[0]) / len(parts)
@@ -312,6 +312,7 @@ def hermite_tables(values: Array, slopes: Sequence[Array], lines: Sequence[Line]
     return tables
 
 
-def _along(axis: int, function: Any, *arrays: Array, coordinates: Array) -> Array:
+def along(axis: int, function: Any, *arrays: Array, coordinates: Array) -> Array:
+    """A function of the last axis of arrays, along another one."""
     moved = [jnp.moveaxis(array, axis, -1) for array in arrays]
     return jnp.moveaxis(function(*moved, coordinates), -1, axis)

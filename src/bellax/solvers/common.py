@@ -11,7 +11,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Step
-from bellax.solution import Result
+from bellax.solution import Result, unless_failed
 from bellax.solvers.progress import Report
 
 
@@ -69,8 +69,7 @@ def outcome(tally: Array, converged: Array) -> Array:
 
 def blanked(value: Value, code: Array) -> Value:
     """V, or NaN everywhere after a failure: under a transformation nothing raises, and nothing wrong is returned."""
-    failed = code != int(Result.successful)
-    return jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf), value)
+    return jax.tree.map(lambda leaf: leaf * unless_failed(code), value)
 
 
 def tell(report: Report | None, done: Any, residual: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.certify import stage
 from bellax.models.references import bermudan_put, brock_mirman, merton_crra, merton_log
 
 DISCOUNT, MU, SIGMA = 0.96, 0.04, 0.15
@@ -295,8 +296,33 @@ def test_a_put_is_certified_where_it_is_held_and_where_it_is_exercised():
     assert errors[200] < errors[20] / 5
 
 
-def test_states_on_the_nodes_of_the_solver_are_named():
+@pytest.mark.parametrize("nodes", [7, 20, 51])
+@pytest.mark.parametrize("horizon", [math.inf, 4])
+def test_what_the_nodes_of_an_iid_state_leave_out(nodes, horizon):
+    """McCall's search: W = benefit + b E max(W, offer / (1 - b)), offers uniform; a sum over nodes misses the kink."""
+    m = bx.Model(
+        states={"offer": bx.IID(bx.shocks.Uniform(0.0, 1.0))},
+        stop=lambda offer, discount: offer / (1 - discount),
+        reward=lambda benefit: benefit,
+        horizon=horizon,
+    )
+    b, benefit = 0.9, 0.2
+    finite = math.isfinite(horizon)
+    waiting = benefit if finite else 5.0  # in the last period nothing follows
+    for _ in range(horizon - 1 if finite else 2000):
+        r = waiting * (1 - b)
+        waiting = benefit + b * (waiting * r + (1 - r**2) / 2 / (1 - b))
+    solver = (bx.solvers.BackwardInduction if finite else bx.solvers.PolicyIteration)(grid={"offer": nodes})
+    solution = bx.solve(m, {"benefit": benefit, "discount": b}, solver)
+    true = abs(float(solution.value(**({"period": 0} if finite else {}), offer=0.0)) - waiting)
+    found = bx.certify(solution, points=50, agents=20, periods=None if finite else 20)
+    assert found.own_nodes == ()
+    assert true < found.value_error < 6 * true
+
+
+def test_states_on_the_nodes_of_the_solver_are_named(monkeypatch):
     """McCall's search: V is exact on the nodes of the offers, and off by what the nodes leave out."""
+    monkeypatch.setattr(stage, "MOST_DRAWN", 5)
     m = bx.Model(
         states={"offer": bx.IID(bx.shocks.Uniform(0.0, 1.0))},
         stop=lambda offer, discount: offer / (1 - discount),

@@ -28,8 +28,8 @@ class Certificate:
         simulated: mean discounted reward of simulated agents (`mean`), V where they start (`value`), the standard
             error and `z` of the difference, `agents`, `periods`, and the share of V beyond the last period (`tail`).
         start: where the simulated agents start: by state a value or label, or the text `various`.
-        own_nodes: AR1 and IID states, which keep the nodes of the solver: what these leave out shows in the simulated
-            value only.
+        own_nodes: AR1 states, and IID states of too many nodes to have more, which keep the nodes of the solver: what
+            these leave out shows in the simulated value only.
         finer: whether residuals and Euler errors were taken with more quadrature than the solver used; false where
             that would be too many nodes, so that errors of the quadrature itself do not show.
         points: how many points were looked at.
@@ -87,7 +87,7 @@ class Certificate:
         if self.own_nodes:
             names = ", ".join(self.own_nodes)
             yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
-        yield f"Value error, estimated: {self.value_error:.1e} units of V (largest sampled discount {self.discount:.6g})"
+        yield f"Value error, estimated: {self.value_error:.1e} of V (largest sampled discount {self.discount:.6g})"
         gaps = [f"what the nodes of {', '.join(self.own_nodes)} leave out"] if self.own_nodes else []
         gaps += ["paths that leave the grid"] if self._leaving() > 0.01 else []
         if gaps:
@@ -121,7 +121,7 @@ class Certificate:
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.start.items())
         yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
         if not math.isfinite(s["mean"]):
-            yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value or no action"
+            yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value"
             return
         gap = s["mean"] - s["value"]
         yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}, with a standard error of"

@@ -17,7 +17,7 @@ from bellax.certify.escape import along_path
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
-from bellax.certify.stage import finer
+from bellax.certify.stage import finer, more_nodes
 from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
@@ -106,7 +106,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         escape=_escape(setting, arguments, found, panel),
         simulated=_simulated(panel),
         start=_start(setting, panel),
-        own_nodes=tuple(name for name in setting.plan.processes if _on_nodes(setting.plan.states[name])),
+        own_nodes=_own_nodes(setting, arguments),
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
@@ -122,9 +122,11 @@ def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
     return found
 
 
-def _on_nodes(space: Any) -> bool:
-    """Whether a process has a law of its own, of which its nodes are an approximation."""
-    return isinstance(space, AR1) or (isinstance(space, IID) and not isinstance(space.distribution, Categorical))
+def _own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
+    """The processes with a law of their own that keep the nodes of the solver, an approximation of it."""
+    kept = AR1 if more_nodes(setting, arguments) is not None else AR1 | IID
+    states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
+    return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
 
 
 def _refined(setting: Setting, arguments: Arguments) -> bool:

@@ -3,8 +3,8 @@
 For a finite horizon V is the interpolant of V_t from its nodes, and T V the maximum of Q_t at the point itself, from
 the interpolant of V_{t+1}. In a stationary model |V - V*| <= max |T V - V| / (1 - b), with b the modulus of T; with a
 finite horizon |V_t - V*_t| is at most the sum of b^(k-t) max |T V_{k+1} - V_k| over the periods k from t on. Both are
-estimates here: a maximum over sampled points, not over all. Processes keep the nodes of the solver; how far a chain of
-nodes is from a continuous law shows in the simulated value.
+estimates here: a maximum over sampled points, not over all. States that are drawn afresh have more nodes in T V than
+in V. An AR1 keeps the nodes of the solver; how far its chain is from the continuous law shows in the simulated value.
 """
 
 from dataclasses import replace
@@ -54,15 +54,15 @@ def residual(asked: Stage, point: Point, polish: bool) -> Residual:
     plan = asked.setting.plan
     optimum = optimum_at(asked.setting.maximiser, asked.objective, point)
     combination, u = optimum.decision
-    value = asked.fine(point, Decision(combination, u))
+    value = asked.judge(point, Decision(combination, u))
     if polish:
-        start = Best(value, asked.fine.shares(point, optimum.decision), jnp.zeros(()))
-        shares = replace(asked.fine, absolute=frozenset())
+        start = Best(value, asked.judge.shares(point, optimum.decision), jnp.zeros(()))
+        shares = replace(asked.judge, absolute=frozenset())
         value = Newton(steps=20).improve(shares, point, combination, start, _WIDTH).value
     value = jnp.where(optimum.feasible & ~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
     if plan.evaluate_stop is not None:
-        payoff = asked.fine.payoff(point)
+        payoff = asked.judge.payoff(point)
         stop, value = payoff >= value, jnp.maximum(payoff, value)
     stored = asked.stored(point)
     both = (value == -jnp.inf) & (stored == -jnp.inf)

@@ -1,5 +1,6 @@
 """One period as a certificate looks at it: the solver's problem, the same with finer quadrature, and tomorrow's."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,10 +16,15 @@ from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Objective, Outcome
 from bellax.bellman.query import ending, problem
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import decided, optimum_at
+from bellax.bellman.sweep import decided, optimum_at, over_mesh, step, value_and_slopes
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
+from bellax.model.spaces import IID
+from bellax.numerics.interpolate import Hermite
 from bellax.numerics.rules import RULES, Nodes
+
+MOST_DRAWN = 512
+"""Nodes of states that are drawn afresh, of all of them together, at most."""
 
 MOST_NODES = 4096
 """Nodes of the finer quadrature at most; beyond, the solver's own nodes are kept."""
@@ -30,6 +36,7 @@ class Stage(NamedTuple):
     Attributes:
         objective: the solver's one-period problem.
         fine: the same with finer quadrature.
+        judge: the same again, with more nodes of the states that are drawn afresh tomorrow.
         mesh, mesh_next: today's and tomorrow's nodes.
         stored: V of this period between its nodes, of a located point.
         value_next: V of the next period at a point, of the decision taken there.
@@ -39,6 +46,7 @@ class Stage(NamedTuple):
     setting: Setting
     objective: Objective
     fine: Objective
+    judge: Objective
     mesh: Mesh
     mesh_next: Mesh
     stored: Callable[[Point], Float[Array, ""]]
@@ -73,7 +81,50 @@ def stage(setting: Setting, arguments: Arguments, values: Value, period: Any, co
         return jnp.where(period + 1 == setting.model.clock.count, last(point), value)
 
     decide_next = lambda point: jax.tree.map(jax.lax.stop_gradient, optimum_at(setting.maximiser, following, point))  # noqa: E731
-    return Stage(setting, objective, replace(objective, rules=rules), mesh, mesh_next, stored, value_next, decide_next)
+    fine = judge = replace(objective, rules=rules)
+    wide = more_nodes(setting, arguments)
+    if wide is not None:
+        judge = replace(_afresh(wide, arguments, period, following, mesh, last), rules=rules)
+    return Stage(setting, objective, fine, judge, mesh, mesh_next, stored, value_next, decide_next)
+
+
+def more_nodes(setting: Setting, arguments: Arguments) -> Setting | None:
+    """The same numerics with more nodes of the states that are drawn afresh; None where there is none, or too many."""
+    processes = setting.mesh(setting.environment(arguments, 0)).processes
+    found: dict[str, Any] = {}
+    for name, space in setting.plan.states.items():
+        if isinstance(space, IID) and not isinstance(space.distribution, Categorical):
+            size = max(1, math.prod(space.distribution.shape))
+            found[name] = _more(space.distribution, setting.grid.get(name), processes[name].count, size, times=4)
+    wide = setting.detached()
+    wide.grid = setting.grid | found
+    finer = wide.mesh(setting.environment(arguments, 0)).processes
+    return wide if found and math.prod(finer[name].count for name in found) <= MOST_DRAWN else None
+
+
+def _afresh(
+    wide: Setting, arguments: Arguments, period: Any, following: Objective, mesh: Mesh, last: Callable | None
+) -> Objective:
+    """Today's problem, where V of tomorrow is known at more nodes of what is drawn afresh: by one more Bellman step.
+
+    Args:
+        following: tomorrow's problem.
+        mesh: today's nodes.
+        last: V after the last decision, if this may be the last.
+    """
+    today = wide.environment(arguments, period)
+    tomorrow = wide.mesh(wide.environment(arguments, period + 1) if wide.clock.finite else today)
+    value = step(wide.maximiser, following, tomorrow, wide.memory).value
+    if last is not None:
+        slopes = isinstance(wide.interpolant, Hermite)
+
+        def at(node: Any) -> Value:
+            end = lambda coordinates: last(tomorrow.point(node.codes, coordinates))  # noqa: E731
+            return Value(*value_and_slopes(end, node.coordinates, slopes))
+
+        ended = over_mesh(at, tomorrow, 1, wide.memory)
+        value = jax.tree.map(lambda a, b: jnp.where(period + 1 == wide.clock.count, a, b), ended, value)
+    return wide.objective(today, mesh.processes, value, tomorrow)
 
 
 def finer(setting: Setting, rules: Mapping[str, Nodes]) -> dict[str, Any]:
@@ -87,13 +138,17 @@ def _count(setting: Setting, name: str, nodes: Nodes) -> Any:
     distribution, given = setting.plan.graph.regime.shocks[name], setting.quadrature.get(name)
     if isinstance(distribution, Categorical):
         return None
+    return _more(distribution, given, nodes.weights.shape[0], nodes.nodes.shape[1])
+
+
+def _more(distribution: Distribution, given: Any, nodes: int, dimensions: int, times: int = 2) -> Any:
+    """So many times the nodes a dimension, and three more: four times where a choice may make a kink."""
     if isinstance(given, RULES):
-        return replace(given, count=2 * given.count + 3)
-    dimensions = nodes.nodes.shape[1]
-    count = round(nodes.weights.shape[0] ** (1 / dimensions))
+        return replace(given, count=times * given.count + 3)
+    count = round(nodes ** (1 / dimensions))
     if isinstance(distribution, Jump):
-        count = (nodes.weights.shape[0] - 1) // distribution.largest
-    return 2 * count + 3
+        count = (nodes - 1) // distribution.largest
+    return times * count + 3
 
 
 def _nodes(setting: Setting, name: str, spec: Any, nodes: Nodes) -> int:

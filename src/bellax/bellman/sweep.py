@@ -299,11 +299,19 @@ def improve(
 
 def _mended(value: Value, mesh: Mesh) -> Value:
     """V with a slope at every node: that of a parabola where autodiff gives none, 0 times infinity at a corner."""
-    slopes = []
-    for k, (line, slope) in enumerate(zip(mesh.lines, value.slopes, strict=bool(value.slopes))):
-        parabola = along(k - len(mesh.lines), secant_slopes, value.levels, coordinates=line.coordinates)
-        slopes.append(jnp.where(jnp.isnan(slope), jnp.where(jnp.isfinite(parabola), parabola, 0.0), slope))
-    return Value(value.levels, tuple(slopes))
+
+    def mended(levels: Array, slopes: tuple[Array, ...]) -> tuple[Array, ...]:
+        found = []
+        for k, (line, slope) in enumerate(zip(mesh.lines, slopes, strict=True)):
+            parabola = along(k - len(mesh.lines), secant_slopes, levels, coordinates=line.coordinates)
+            found.append(jnp.where(jnp.isnan(slope), jnp.where(jnp.isfinite(parabola), parabola, 0.0), slope))
+        return tuple(found)
+
+    if not value.slopes:
+        return value
+    missing = jnp.any(jnp.stack([jnp.any(jnp.isnan(slope)) for slope in value.slopes]))
+    # almost never: a branch keeps it out of the linear systems that evaluate and differentiate
+    return Value(value.levels, lax.cond(missing, mended, lambda _, slopes: slopes, value.levels, value.slopes))
 
 
 def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:

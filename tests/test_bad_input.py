@@ -1,4 +1,7 @@
-"""What bad input gets: a named exception with the offending name and number, the likely cause, and what to do."""
+"""What bad input gets: a named exception with the offending name and number, the likely cause, and what to do.
+
+One file, though it is long: nearly all of it are variants of its first model.
+"""
 
 import inspect
 

@@ -378,3 +378,15 @@ def test_an_iid_state_between_and_at_nodes_in_no_order():
     np.testing.assert_allclose(table, exact, rtol=0.05)
     assert np.isfinite(np.asarray(exact)).all()
     np.testing.assert_array_equal(found.value(period=2, w=1.5, e=e, k=0.0), 0.0)
+
+
+def test_a_solution_says_how_many_nodes_it_has():
+    m = bx.Model(
+        states={"w": bx.Continuous([0.5, 0.5], [2.0, 2.0], shape=(2,)), "e": bx.IID(bx.shocks.Uniform(0.0, 1.0))},
+        transitions={"w": bx.fixed},
+        reward=lambda w, e: jnp.sum(w) + e,
+        discount=0.9,
+        horizon=1,
+    )
+    for grid, words in (({}, "e default"), ({"w": (3, 4), "e": 5}, "w 3 x 4, e 5")):
+        assert words in str(bx.solve(m, {}, bx.solvers.BackwardInduction(grid=grid)))

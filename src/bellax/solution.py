@@ -233,7 +233,8 @@ def _padded(array: np.ndarray, count: int) -> np.ndarray:
 
 def _nodes(spec: Any) -> str:
     specs = spec if isinstance(spec, tuple) else (spec,)
-    return " x ".join(str(getattr(s, "count", None) or len(getattr(s, "nodes", ())) or "default") for s in specs)
+    counts = (s if isinstance(s, int) else getattr(s, "count", None) or len(getattr(s, "nodes", ())) for s in specs)
+    return " x ".join(str(count or "default") for count in counts)
 
 
 Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]

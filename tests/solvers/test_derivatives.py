@@ -291,7 +291,7 @@ forward_over_reverse, forward_over_forward = jax.hessian, lambda f: jax.jacfwd(j
 
 @pytest.mark.parametrize(
     ("what", "second"),
-    [("value", forward_over_reverse), ("value", forward_over_forward), ("policy", forward_over_reverse)],
+    [(what, second) for what in ("value", "policy") for second in (forward_over_reverse, forward_over_forward)],
 )
 def test_second_derivatives_in_every_mode(what, second, jitted):
     m = bx.Model(

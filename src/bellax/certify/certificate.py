@@ -87,7 +87,7 @@ class Certificate:
         if self.own_nodes:
             names = ", ".join(self.own_nodes)
             yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
-        yield f"Value error, estimated: {self.value_error:.1e} of V (largest sampled discount {self.discount:.6g})"
+        yield f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
         gaps = [f"what the nodes of {', '.join(self.own_nodes)} leave out"] if self.own_nodes else []
         gaps += ["paths that leave the grid"] if self._leaving() > 0.01 else []
         if gaps:

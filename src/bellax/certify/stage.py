@@ -90,16 +90,22 @@ def stage(setting: Setting, arguments: Arguments, values: Value, period: Any, co
 
 def more_nodes(setting: Setting, arguments: Arguments) -> Setting | None:
     """The same numerics with more nodes of the states that are drawn afresh; None where there is none, or too many."""
-    processes = setting.mesh(setting.environment(arguments, 0)).processes
-    found: dict[str, Any] = {}
-    for name, space in setting.plan.states.items():
-        if isinstance(space, IID) and not isinstance(space.distribution, Categorical):
-            size = max(1, math.prod(space.distribution.shape))
-            found[name] = _more(space.distribution, setting.grid.get(name), processes[name].count, size, times=4)
-    wide = setting.detached()
-    wide.grid = setting.grid | found
-    finer = wide.mesh(setting.environment(arguments, 0)).processes
-    return wide if found and math.prod(finer[name].count for name in found) <= MOST_DRAWN else None
+    spaces = setting.plan.states.items()
+    drawn = {name: space.distribution for name, space in spaces if isinstance(space, IID)}
+    drawn = {name: own for name, own in drawn.items() if not isinstance(own, Categorical)}
+    if not drawn:
+        return None
+
+    def counts(setting: Setting) -> dict[str, int]:
+        nodes = lambda a: {n: setting.mesh(setting.environment(a, 0)).processes[n].values for n in drawn}  # noqa: E731
+        return {name: shape.shape[0] for name, shape in jax.eval_shape(nodes, arguments).items()}
+
+    wide, own = setting.detached(), counts(setting)
+    wide.grid = setting.grid | {
+        name: _more(distribution, setting.grid.get(name), own[name], max(1, math.prod(distribution.shape)), times=4)
+        for name, distribution in drawn.items()
+    }
+    return wide if math.prod(counts(wide).values()) <= MOST_DRAWN else None
 
 
 def _afresh(

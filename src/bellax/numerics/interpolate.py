@@ -28,8 +28,8 @@ from bellax.numerics.grids import Cell, Line
 from bellax.numerics.scalar import pair, take, where
 
 UNROLLED = 2
-"""Dimensions up to which a Hermite look-up is written out number by number. It compiles sooner in one, and is as fast
-in two; in three dimensions blocks take half of the time, in four a tenth of the time to compile."""
+"""Dimensions up to which a Hermite look-up is written out number by number. Beyond, blocks are faster, and what is
+written out soon takes minutes to compile."""
 
 EXTRAPOLATIONS = ("linear", "constant", "extend")
 

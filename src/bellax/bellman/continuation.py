@@ -5,6 +5,8 @@ replaces as many as z has nodes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -39,13 +41,15 @@ class Continuation(eqx.Module):
     Attributes:
         table: V at the nodes, flat, shape (n,); for Hermite rows of value and slopes, shape (n, 2^d).
         strides: by discrete axis, the distance of neighbours in the table; absent for a state that is averaged out.
-        lines: tomorrow's lines.
+        lines: tomorrow's lines, as the table is laid along them.
+        ends: tomorrow's lines, as the mesh has them.
         discrete: what functions see of tomorrow's discrete states.
         arrivals: tomorrow's processes: what they are worth there, and what IID states are drawn from.
     """
 
     table: Float[Array, "n ..."]
     lines: tuple[Line, ...]
+    ends: tuple[Line, ...]
     discrete: dict[str, Array]
     arrivals: dict[str, Process]
     strides: dict[str, int] = eqx.field(static=True)
@@ -96,7 +100,7 @@ class Continuation(eqx.Module):
 def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpolant: Interpolant) -> Continuation:
     """The continuation from V on tomorrow's mesh and the transitions of today's processes."""
     plan = mesh.plan
-    tables = _tables(value, mesh, interpolant)
+    tables, lines = _tables(value, mesh, interpolant)
     names = list(mesh.discrete_axes)
     for name in plan.integrated:
         axis, process = names.index(name), today[name]
@@ -109,6 +113,7 @@ def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpo
     strides = dict(zip(names, steps[:lead], strict=True))
     return Continuation(
         _flat(tables, interpolant),
+        lines,
         mesh.lines,
         mesh.discrete,
         mesh.processes,
@@ -125,9 +130,10 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     Args:
         point: a state that `mesh.locate(..., remember=True)` gave.
     """
-    table = _flat(_tables(value, mesh, interpolant), interpolant)
+    tables, lines = _tables(value, mesh, interpolant)
+    table = _flat(tables, interpolant)
     find = lambda place, cells, steps: look_up(table, place, cells, steps, interpolant)  # noqa: E731
-    found = over_cells(mesh, point, find)
+    found = over_cells(replace(mesh, lines=lines), point, find)
     return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
 
 
@@ -147,12 +153,29 @@ def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
     return mixed(lambda place: find(place, cells, steps), base, strides, point)
 
 
-def _tables(value: Value, mesh: Mesh, interpolant: Interpolant) -> list[Array]:
-    """The tables that an interpolant reads, in the shape of the mesh: V, a barrier for minus infinity, and slopes."""
+def _tables(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[list[Array], tuple[Line, ...]]:
+    """The tables that an interpolant reads, and the lines along which they lie: V, a barrier for minus infinity, and
+    slopes."""
     levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
     if isinstance(interpolant, Hermite):
-        return interpolate.hermite_tables(levels, value.slopes, mesh.lines)
-    return [levels]
+        lines = mesh.lines
+        if mesh.rough and interpolant.extrapolation == "bent":
+            lines = tuple(line.bent(*_rises(levels, k - len(lines))) for k, line in enumerate(lines))
+        return interpolate.hermite_tables(levels, value.slopes, mesh.lines), lines
+    if interpolant.extrapolation != "bent":
+        return [levels], mesh.lines
+    lines = []
+    for k, line in enumerate(mesh.lines):
+        extend = partial(interpolate.padded, reach=line.tenth)
+        levels = interpolate.along(k - len(mesh.lines), extend, levels, coordinates=line.coordinates)
+        lines.append(line.bent(*_rises(levels, k - len(mesh.lines))).padded())
+    return [levels], tuple(lines)
+
+
+def _rises(levels: Array, axis: int) -> tuple[Array, Array]:
+    """Whether V rises outwards at either end of an axis, on the whole."""
+    ends = [jnp.take(levels, jnp.asarray([edge, inner]), axis=axis) for edge, inner in ((0, 1), (-1, -2))]
+    return tuple(jnp.sum(jnp.sign(jnp.diff(pair, axis=axis))) < 0 for pair in ends)  # type: ignore[return-value]
 
 
 def look_up(

@@ -68,12 +68,14 @@ class Mesh(eqx.Module):
         processes: by name.
         discrete: what functions see of each discrete state, by name.
         lines: one for each number of the continuous states.
+        rough: whether V on it is the best of finitely many candidates: a staircase as fine as these.
     """
 
     processes: dict[str, Process]
     discrete: dict[str, Array]
     lines: tuple[Line, ...]
     plan: Plan = eqx.field(static=True)
+    rough: bool = eqx.field(static=True, default=False)
 
     @property
     def discrete_axes(self) -> dict[str, int]:
@@ -202,7 +204,7 @@ def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], qui
         space = plan.states[name]
         assert isinstance(space, Discrete)
         discrete[name] = _as_seen(space.values)
-    return Mesh(processes, discrete, tuple(_lines(plan, grid, environment, quick)), plan)
+    return Mesh(processes, discrete, tuple(_lines(plan, grid, environment, quick)), plan, quick and bool(plan.controls))
 
 
 def _as_seen(values: np.ndarray) -> Array:

@@ -4,14 +4,14 @@ A `Line` is uniform in the coordinate of a scale, so that the cell of a point is
 are searched.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError, named_options
 from bellax.numerics import scales
@@ -86,6 +86,31 @@ class Cell(NamedTuple):
     width: Float[Array, ""]
 
 
+class Bend(eqx.Module):
+    """How distances off the grid are shortened: e becomes e - e^2 / (4 reach) and, from e = 2 reach on, reach.
+
+    Attributes:
+        first, last: coordinates of the ends.
+        below, above: 1 / (4 reach) at either end; zero where distances are what they are.
+    """
+
+    first: Float[Array, ""]
+    last: Float[Array, ""]
+    below: Float[Array, ""]
+    above: Float[Array, ""]
+
+    def __call__(self, y: Float[Array, ""]) -> Float[Array, ""]:
+        """The coordinate that stands for y."""
+        return y + _lost(self.first - y, self.below) - _lost(y - self.last, self.above)
+
+
+def _lost(beyond: Float[Array, ""], rate: Float[Array, ""]) -> Float[Array, ""]:
+    """By how much a distance is shortened."""
+    beyond = jnp.maximum(beyond, 0.0)
+    most = jnp.minimum(beyond, 0.5 / jnp.maximum(rate, 1e-30))
+    return beyond - most * (1 - most * rate)
+
+
 class Line(eqx.Module):
     """The nodes of one line.
 
@@ -95,6 +120,7 @@ class Line(eqx.Module):
         origin: coordinate of the first node.
         step: distance of nodes in the coordinate; their mean distance where nodes are given.
         given: coordinates of given nodes, shape (n,); None where they are uniform.
+        bend: how distances off the grid are shortened; None where they are what they are.
     """
 
     scale: Any = eqx.field(static=True)
@@ -102,6 +128,7 @@ class Line(eqx.Module):
     origin: Float[Array, ""]
     step: Float[Array, ""]
     given: Float[Array, "n"] | None = None
+    bend: Bend | None = None
 
     @property
     def coordinates(self) -> Float[Array, "n"]:
@@ -115,9 +142,29 @@ class Line(eqx.Module):
         """Nodes in the units of the state."""
         return self.scale.inverse(self.coordinates)
 
+    def padded(self) -> "Line":
+        """The line with a node more at each end, as far from it as its neighbour."""
+        if self.given is None:
+            return replace(self, count=self.count + 2, origin=self.origin - self.step)
+        first, last = 2 * self.given[:1] - self.given[1:2], 2 * self.given[-1:] - self.given[-2:-1]
+        nodes = jnp.concatenate([first, self.given, last])
+        return replace(self, count=self.count + 2, origin=nodes[0], given=nodes)
+
+    def bent(self, rises_below: Bool[Array, ""], rises_above: Bool[Array, ""]) -> "Line":
+        """The line with distances shortened, within the reach of a tenth of it, on the sides where V rises outwards."""
+        y = self.coordinates
+        rate = 0.25 / (y[-1] - y[-1 - self.tenth])
+        return replace(self, bend=Bend(y[0], y[-1], *(jnp.where(r, rate, 0.0) for r in (rises_below, rises_above))))
+
+    @property
+    def tenth(self) -> int:
+        """How many cells are a tenth of the line."""
+        return max(1, (self.count - 1) // 10)
+
     def locate(self, x: Float[Array, ""]) -> Cell:
         """The cell of x, in arithmetic where nodes are uniform, by search where they are given."""
         y = self.scale.forward(x)
+        y = y if self.bend is None else self.bend(y)
         if self.given is not None:
             inner = jnp.searchsorted(self.given, y, side="right").astype(jnp.int32) - 1
             index = lax.clamp(np.int32(0), inner, np.int32(self.count - 2))

@@ -31,7 +31,7 @@ UNROLLED = 2
 """Dimensions up to which a Hermite look-up is written out number by number. Beyond, blocks are faster, and what is
 written out soon takes minutes to compile."""
 
-EXTRAPOLATIONS = ("linear", "constant", "extend")
+EXTRAPOLATIONS = ("bent", "linear", "constant", "extend")
 
 
 def barrier(dtype: Any) -> float:
@@ -69,15 +69,18 @@ class Linear:
     of one side. `Hermite` has no kinks of its own.
 
     Args:
-        extrapolation: off the grid, `linear` continues the last cell and `constant` the last node.
+        extrapolation: off the grid, `bent` continues the trend of the last tenth of the line, bent as that is where it
+            is concave; `linear` continues the last cell and `constant` the last node. A step of V in its last cell,
+            which a coarse enumeration makes, is a trend to `linear` alone: then values grow by it from period to
+            period.
     """
 
-    extrapolation: str = "linear"
+    extrapolation: str = "bent"
     order: ClassVar[int] = 1
     least: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self.extrapolation, ("linear", "constant"), "Linear")
+        _check(self.extrapolation, ("bent", "linear", "constant"), "Linear")
 
 
 @named_options
@@ -89,11 +92,13 @@ class Hermite:
     differ at most threefold.
 
     Args:
-        extrapolation: off the grid, `linear` continues the last slope, `constant` the last value, and `extend` the
-            last cell's cubic, which is right for quadratics and risky for the rest.
+        extrapolation: off the grid, `bent` continues the last slope, flattened by the last curvature where V is
+            concave and rises outwards; `linear` continues the last slope, `constant` the last value, and `extend` the
+            last cell's cubic, which is right for quadratics and risky for the rest. A straight line above a concave V
+            promises more than there is to whoever leaves the grid by choice.
     """
 
-    extrapolation: str = "linear"
+    extrapolation: str = "bent"
     order: ClassVar[int] = 3
     least: ClassVar[int] = 2
 
@@ -124,7 +129,7 @@ def multilinear(
     def reduced(k: int, index: Array) -> Array:
         if k == len(cells):
             return take(table, index)
-        t = cells[k].fraction if rule.extrapolation == "linear" else _clipped(cells[k].fraction)
+        t = _clipped(cells[k].fraction) if rule.extrapolation == "constant" else cells[k].fraction
         left = index + cells[k].node * strides[k]
         low, high = reduced(k + 1, left), reduced(k + 1, left + strides[k])
         # not low + t (high - low), which at t = 1 loses `high` next to a barrier
@@ -149,10 +154,19 @@ def cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation:
     rise = v1 - v0
     bend = d0 + d1 - 2 * rise
     value = v0 + t * (d0 + t * ((rise - d0 - bend) + t * bend))
-    if extrapolation != "linear":
+    if extrapolation not in ("linear", "bent"):
         return value
     beyond = cell.fraction - t
-    return value + beyond * where(beyond < 0, d0, d1)
+    below = beyond < 0
+    straight = beyond * where(below, d0, d1)
+    if extrapolation == "linear":
+        return value + straight
+    # half the curvature at the end, against the sign of V''
+    flattening = where(below, 2 * d0 + d1 - 3 * rise, 3 * rise - d0 - 2 * d1)
+    bends = (straight > 0) & (flattening > 0)
+    # s e / (1 + k e) with k = -V'' / (2 s): value, slope and curvature continue
+    steep = where(bends, jnp.abs(straight), 1.0)
+    return value + where(bends, steep * steep / (steep + where(bends, flattening, 0.0) * beyond * beyond), straight)
 
 
 def guarded_cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation: str) -> Array:
@@ -254,6 +268,37 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
     high = jnp.concatenate([secants[..., :1] + first, high, secants[..., -1:] + last], axis=-1)
     bounded = jnp.where(slopes < low, low, jnp.where(slopes > high, high, slopes))
     return jnp.where(jnp.isfinite(low + high), bounded, 0.0)
+
+
+def padded(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
+    """Values with one more at each end of the last axis, where the trend of the last tenth of the line leads.
+
+    The trend is the secant over a tenth, and where V is concave there that of the next tenth, off the grid.
+
+    Args:
+        values: shape (..., n).
+        coordinates: shape (n,).
+        reach: how many cells a tenth is.
+    Returns:
+        Shape (..., n + 2); the new nodes are as far from the ends as their neighbours.
+    """
+    low = _led(values[..., ::-1], coordinates[::-1], reach)[..., None]
+    return jnp.concatenate([low, values, _led(values, coordinates, reach)[..., None]], axis=-1)
+
+
+def _led(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
+    """The value one cell beyond the last node."""
+    count = values.shape[-1]
+    inner, deep = max(0, count - 1 - reach), max(0, count - 1 - 2 * reach)
+    last, before = values[..., -1], values[..., inner]
+    near = (last - before) / jnp.abs(coordinates[-1] - coordinates[inner])
+    bend = jnp.zeros_like(near)
+    if deep < inner:
+        far = (before - values[..., deep]) / jnp.abs(coordinates[inner] - coordinates[deep])
+        bend = jnp.minimum(near - far, 0.0)
+    slope = near + jnp.where(is_barrier(values[..., deep]), 0.0, bend)
+    slope = jnp.where(is_barrier(before) | is_barrier(last), 0.0, slope)
+    return last + slope * jnp.abs(coordinates[-1] - coordinates[-2])
 
 
 def _widths(values: Array, coordinates: Float[Array, "n"]) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value
+from bellax.bellman.leaving import SIDES, labels
 from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import (
@@ -95,8 +96,24 @@ class Solution(eqx.Module):
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
             f"{type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, nodes: "
-            f"{lengths or 'the categories of the states'}."
+            f"{lengths or 'the categories of the states'}.{self.leaving()}"
         )
+
+    def leaving(self) -> str:
+        """A sentence on the nodes whose optimal next state leaves the grid; empty where there are none."""
+        periods = self.setting.model.clock.count if self.setting.model.clock.finite else 1
+        if self.code.ndim or not concrete(self.code):
+            return ""
+        count = self.values.levels.size * periods // (periods + self.setting.model.clock.finite)
+        shares = {
+            f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
+            for label in labels(self.setting.plan)
+            for side in SIDES
+            if float(self.stats[f"{side}:{label}"]) > 0
+        }
+        if not shares:
+            return ""
+        return f" The optimal next state leaves the grid {', '.join(sorted(shares))} of the nodes, where V is a guess."
 
     @property
     def params(self) -> Arguments:

@@ -80,9 +80,10 @@ def solve(
     _check_progress(progress, _traced((arguments, final)))
     started = time.perf_counter()
     with listening(progress) as ticket:
-        solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket)
+        sane = sound_of(setting, arguments) if _traced((arguments, final)) else np.asarray(True)
+        solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket, sane)
         if _traced(solution):
-            return blank(sound_or_nan(setting, solution))
+            return blank(solution)
         wait(solution)
     if throw and solution.result != Result.successful:
         raise SolveError(_explain(setting, solution))
@@ -92,6 +93,8 @@ def solve(
             "grid with a node of minus infinity, such as log 0, that every state may move next to: a cell with such a "
             "node is minus infinity. Raise the lower bound of the state, or that of the action."
         )
+    if solution.leaving():
+        _LOG.info("%s Wider bounds, or a scale in which V is nearly a straight line, help.", solution.leaving().strip())
     seconds = put(time.perf_counter() - started, jnp.result_type(float))
     return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
 
@@ -105,7 +108,12 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     solver = choose_solver(model)[0] if solver is None else solver
     setting = setting_of(model, solver)
     run = _program(setting, solver, False, False)
-    return lambda params: blank(sound_or_nan(setting, run(setting.arguments(params), None, np.asarray(0))))
+
+    def solved(params: Mapping[str, Any]) -> Solution:
+        arguments = setting.arguments(params)
+        return blank(run(arguments, None, np.asarray(0), sound_of(setting, arguments)))
+
+    return solved
 
 
 def _traced(tree: Any) -> bool:
@@ -113,13 +121,11 @@ def _traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def sound_or_nan(setting: Setting, solution: Solution) -> Solution:
-    """The solution, `nonfinite` where its numbers make no model; what `check_arguments` would have raised for."""
+def sound_of(setting: Setting, arguments: Arguments) -> Array:
+    """Whether numbers make a model: what `check_arguments` raises for where they are known."""
     if "sound" not in setting.programs:
         setting.programs["sound"] = jax.jit(partial(sound, setting))
-    good = setting.programs["sound"](solution.arguments)
-    code = jnp.where(good, solution.code, int(Result.nonfinite)).astype(jnp.int32)
-    return Solution(solution.arguments, solution.values, code, solution.stats, setting)
+    return setting.programs["sound"](arguments)
 
 
 def blank(solution: Solution) -> Solution:
@@ -199,15 +205,16 @@ def _program(setting: Setting, solver: Solver, given_final: bool, told: bool) ->
     name = ("solve", given_final, told)
     if name not in setting.programs:
 
-        def run(arguments: Arguments, final: Value | None, ticket: Array) -> Run:
+        def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1
-            return solver.run(setting, arguments, final, report(ticket) if told else None)
+            found = solver.run(setting, arguments, final, report(ticket) if told else None, sane)
+            return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
         setting.programs[name] = jax.jit(run)
     compiled = setting.programs[name]
 
-    def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray) -> Solution:
-        found = compiled(arguments, final, ticket)
+    def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray, sane: Any) -> Solution:
+        found = compiled(arguments, final, ticket, sane)
         return Solution(arguments, found.values, found.code, found.stats, setting)
 
     return solved
@@ -270,9 +277,11 @@ def _explain(setting: Setting, solution: Solution) -> str:
         steps, residual = int(solution.stats["steps"]), float(solution.stats["residual"])
         options: Any = setting.options
         other = "" if isinstance(options, PolicyIteration) else ", or use bx.solvers.PolicyIteration"
+        left = solution.leaving()
+        left = f"{left} Wider bounds, or a scale in which V is nearly a straight line, may help." if left else ""
         return (
             f"not converged after {steps} steps (max_steps={options.max_steps}): the last change of V was "
-            f"{residual:.3g}, and tolerance={options.tolerance:g}. Likely causes: a tolerance below rounding, a "
+            f"{residual:.3g}, and tolerance={options.tolerance:g}.{left} Likely causes: a tolerance below rounding, a "
             f"discount near one (raise max_steps={other}), an interpolant that does not contract (try "
             "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its grid=). "
             "`throw=False` returns what there is, with its `result`."

@@ -172,7 +172,10 @@ def test_extrapolation():
     d0, d1, rise = np.exp(y[0]) * 0.5, np.exp(y[1]) * 0.5, np.exp(y[1]) - np.exp(y[0])
     cubic = np.exp(y[0]) + 2 * d0 + 4 * (3 * rise - 2 * d0 - d1) + 8 * (d0 + d1 - 2 * rise)
     np.testing.assert_allclose(hermite(values, slopes, axes, x, Hermite("extend"), limit=False)[1], cubic, rtol=1e-12)
-    for kind, allowed in ((Linear, "'linear', 'constant'"), (Hermite, "'linear', 'constant', 'extend'")):
+    for kind, allowed in (
+        (Linear, "'bent', 'linear', 'constant'"),
+        (Hermite, "'bent', 'linear', 'constant', 'extend'"),
+    ):
         with pytest.raises(bx.ModelError, match=f"extrapolation='quadratic'; use one of {allowed}"):
             kind("quadratic")
 

@@ -105,6 +105,16 @@ class Enumerate(Maximiser):
         count = found.place.shape[0]
         return Best(found.value, nodes[found.place][:, None], jnp.broadcast_to(found.evaluations / count, (count,)))
 
+    def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
+        if self.polish is not None:
+            return u[None]
+        rows = [u]
+        for k, nodes in enumerate(candidates(plan, self.grid, 100, "Enumerate")):
+            place = jnp.argmin(jnp.abs(nodes - u[k]))
+            beside = jnp.clip(jnp.stack([place - 1, place + 1]), 0, nodes.shape[0] - 1)
+            rows += [u.at[k].set(nodes[other]) for other in beside]
+        return jnp.stack(rows)
+
     def cells(self, plan: Plan) -> int:
         if self.single_peaked:
             return 1

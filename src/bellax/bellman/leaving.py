@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from bellax.bellman.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
@@ -18,11 +19,22 @@ SLACK = 1e-9
 SIDES = ("below", "above")
 
 
-def leaving(objective: Objective, point: Point, decision: Decision) -> Float[Array, "d 2"]:
-    """Of each line, the probability that a decision leads below its first node, and above its last."""
-    actions, _ = objective.actions(point, decision)
-    weights, outcome = objective.outcomes(point, actions)
-    return beyond(objective.plan, objective.continuation.ends, weights, outcome.following)
+def leaving(objective: Objective, point: Point, decision: Decision, maximiser: Maximiser) -> Float[Array, "d 2"]:
+    """Of each line, the probability that the optimum leads below its first node, and above its last.
+
+    Off the grid V is continued with caution, and the best of a few candidates may stop short of its end for no other
+    reason. So an optimum counts that leaves if it is moved to the next candidate.
+    """
+
+    def at(u: Array) -> Array:
+        actions, allowed = objective.actions(point, Decision(decision.combination, u))
+        weights, outcome = objective.outcomes(point, actions)
+        off = beyond(objective.plan, objective.continuation.ends, weights, outcome.following)
+        return jnp.where(allowed & objective.feasible(point, actions), off, 0.0)
+
+    if not objective.continuation.ends:
+        return jnp.zeros((0, 2))
+    return jnp.max(jax.vmap(at)(maximiser.nearby(objective.plan, decision.u)), axis=0)
 
 
 def beyond(

@@ -64,6 +64,10 @@ class Maximiser(abc.ABC):
         """Continuous actions whose optimum is a value and no share of the way between bounds."""
         return frozenset()
 
+    def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
+        """What the optimum may as well be, for all that is known of it: itself, and candidates beside it."""
+        return u[None]
+
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         """The best continuous actions of one combination of discrete ones."""

@@ -16,10 +16,12 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
+from bellax.bellman.leaving import SIDES, labels, leaving
 from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import drift, guard_inputs, implicit
 from bellax.bellman.objective import Decision, Objective, combinations
+from bellax.bellman.plan import Plan
 from bellax.numerics.interpolate import Hermite, along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
 
@@ -33,7 +35,7 @@ class Step(NamedTuple):
         value: V and its slopes, on the mesh.
         decision: the optimal decision at every node.
         stop: whether stopping is optimal.
-        tally: at every node, in the order of `TALLY`, shape of the mesh and one axis.
+        tally: at every node, in the order of `columns`, shape of the mesh and one axis.
     """
 
     value: Value
@@ -44,6 +46,11 @@ class Step(NamedTuple):
 
 TALLY = ("evaluations", "infeasible_nodes", "nan_nodes", "infinite_nodes")
 """What a Bellman step counts: (state, action) pairs evaluated; nodes without an action, that are no number, at -inf."""
+
+
+def columns(plan: Plan) -> list[str]:
+    """Names of the columns of a tally: `TALLY`, and of each line the nodes whose optimal next state leaves the grid."""
+    return [*TALLY, *(f"{side}:{label}" for label in labels(plan) for side in SIDES)]
 
 
 class Node(NamedTuple):
@@ -117,13 +124,15 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, op
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
     def at(node: Node, optimum: Optimum) -> Step:
-        return _step_at(objective, mesh, node, optimum, slopes)
+        return _step_at(maximiser, objective, mesh, node, optimum, slopes)
 
     found = _over_optima(at, maximiser, objective, mesh, memory, optima)
     return found._replace(value=_mended(found.value, mesh))
 
 
-def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool) -> Step:
+def _step_at(
+    maximiser: Maximiser, objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool
+) -> Step:
     def value(coordinates: Array) -> Array:
         return decided(objective, mesh.point(node.codes, coordinates), optimum)
 
@@ -131,7 +140,10 @@ def _step_at(objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slo
     stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum, level)
     feasible = optimum.feasible | stop
     faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
-    tally = jnp.stack([optimum.evaluations, *(fault.astype(level.dtype) for fault in faults)])
+    # counted, and not differentiated
+    held = jax.tree.map(lax.stop_gradient, (objective, mesh.point(node.codes, node.coordinates), optimum.decision))
+    left = jnp.where(optimum.feasible & ~stop, leaving(*held, maximiser).reshape(-1), 0.0)
+    tally = jnp.concatenate([jnp.stack([optimum.evaluations, *(f.astype(level.dtype) for f in faults)]), left])
     return Step(Value(level, steep), optimum.decision, stop, tally)
 
 
@@ -282,7 +294,7 @@ def improve(
     slopes = isinstance(objective.continuation.interpolant, Hermite)
 
     def at(node: Node, optimum: Optimum) -> tuple[Step, Frozen]:
-        found = _step_at(objective, mesh, node, optimum, slopes)
+        found = _step_at(maximiser, objective, mesh, node, optimum, slopes)
         combination, u = found.decision
 
         def point(coordinates: Array) -> Point:

@@ -34,7 +34,9 @@ class BackwardInduction(Solver):
                 "bx.solvers.PolicyIteration or ValueIteration, or solve with horizon=T."
             )
 
-    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+    def run(
+        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
+    ) -> Run:
         count = setting.model.clock.count
         last = setting.terminal(arguments, count) if final is None else final
 
@@ -50,4 +52,6 @@ class BackwardInduction(Solver):
         _, (values, tallies) = loops.backward(backward, last, count)
         values = jax.tree.map(lambda all_but_last, end: jnp.concatenate([all_but_last, end[None]]), values, last)
         total = jnp.sum(tallies, axis=0)
-        return Run(values, outcome(total, jnp.ones((), bool)), {"periods": jnp.asarray(count), **stats(total)})
+        return Run(
+            values, outcome(total, jnp.ones((), bool)), {"periods": jnp.asarray(count), **stats(total, setting.plan)}
+        )

@@ -10,7 +10,8 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import TALLY, Step
+from bellax.bellman.plan import Plan
+from bellax.bellman.sweep import Step, columns
 from bellax.solution import Result, unless_failed
 from bellax.solvers.progress import Report
 
@@ -31,18 +32,26 @@ class Solver(GridSolver, abc.ABC):
         """Raises ModelError where the model is not of the solver's kind."""
 
     @abc.abstractmethod
-    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+    def run(
+        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
+    ) -> Run:
         """Solves, inside a compiled program.
 
         Args:
             final: V after the last decision where it is given and not the model's own.
             report: for progress; None compiles it away.
+            sane: whether the arguments make a model; nothing is worth a step where they do not.
         """
 
 
 def tallied(step: Step) -> Array:
-    """The tally of one Bellman step over all nodes, in the order of `TALLY`."""
-    return jnp.sum(step.tally.reshape(-1, len(TALLY)), axis=0)
+    """The tally of one Bellman step over all nodes, in the order of `columns`."""
+    return jnp.sum(step.tally.reshape(-1, step.tally.shape[-1]), axis=0)
+
+
+def untallied(plan: Plan) -> Array:
+    """The tally before the first step."""
+    return jnp.zeros(len(columns(plan)))
 
 
 def latest(total: Array, tally: Array) -> Array:
@@ -55,9 +64,9 @@ def faulty(tally: Array) -> Array:
     return (tally[1] > 0) | (tally[2] > 0)
 
 
-def stats(tally: Array) -> dict[str, Array]:
+def stats(tally: Array, plan: Plan) -> dict[str, Array]:
     """The tally by name."""
-    return dict(zip(TALLY, tally, strict=True))
+    return dict(zip(columns(plan), tally, strict=True))
 
 
 def outcome(tally: Array, converged: Array) -> Array:
@@ -65,6 +74,28 @@ def outcome(tally: Array, converged: Array) -> Array:
     code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
     code = jnp.where(tally[1] > 0, int(Result.infeasible), code)
     return jnp.where(tally[2] > 0, int(Result.nonfinite), code).astype(jnp.int32)
+
+
+class Pace(NamedTuple):
+    """Whether an iteration still gets anywhere: the change of V when that was last asked, at which step, and the answer.
+
+    Twice as many steps on, a contraction has made the change smaller, however near one its modulus is.
+    """
+
+    change: Array
+    asked: Array
+    lost: Array
+
+    def after(self, change: Array, steps: Array) -> "Pace":
+        """The pace after a step."""
+        due = steps >= 2 * self.asked
+        lost = self.lost | (due & (change >= 0.999 * self.change))
+        return Pace(jnp.where(due, change, self.change), jnp.where(due, steps, self.asked), lost)
+
+
+def off_the_mark() -> Pace:
+    """The pace before the first step."""
+    return Pace(jnp.asarray(jnp.inf), jnp.asarray(100, jnp.int32), jnp.zeros((), bool))
 
 
 def blanked(value: Value, code: Array) -> Value:

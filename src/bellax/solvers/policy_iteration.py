@@ -19,19 +19,34 @@ from jaxtyping import Bool, Float
 
 from bellax.bellman import finite
 from bellax.bellman.continuation import Value
+from bellax.bellman.mesh import Mesh
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit, solve_linear
 from bellax.numerics.interpolate import barrier, is_barrier
-from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.common import (
+    Pace,
+    Run,
+    Solver,
+    faulty,
+    latest,
+    off_the_mark,
+    outcome,
+    stats,
+    tallied,
+    tell,
+    untallied,
+)
 from bellax.solvers.progress import Report
 from bellax.solvers.value_iteration import bellman, changed, check_stationary, reachable
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
-_HORIZON = 1000  # periods within which a policy's discounting has to fall below one where it depends on the state
+_POWERS = 400  # of L, by which its spectral radius shows
+_GONE = -20.0  # the logarithm of what is left of a vector that is taken for nothing
+_IRRATIONAL = (0.6180339887498949, 0.7548776662466927, 0.8191725133961645)
 
 
 @named_options
@@ -63,7 +78,9 @@ class PolicyIteration(Solver):
     def check(self, setting: Setting) -> None:
         check_stationary(setting, "PolicyIteration")
 
-    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+    def run(
+        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
+    ) -> Run:
         fixed = jax.lax.stop_gradient(arguments)
         environment = setting.environment(fixed, 0)
         mesh = setting.mesh(environment)
@@ -76,30 +93,44 @@ class PolicyIteration(Solver):
             optima = None if known is None else known.optima(state.value.levels)
             found, frozen = improve(setting.maximiser, objective, mesh, setting.memory, optima)
             scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-            change = changed(found.value.levels, state.value.levels, scale)
-            tell(report, state.steps + 1, change)
+            change = changed(found.value.levels, state.value.levels, scale, discrete)
+            steps, tally = state.steps + 1, tallied(found)
+            tell(report, steps, change)
             # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
             stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.5 * state.change))
             plain = (change <= reachable(self.tolerance)) | stalled
-            value = lax.cond(plain, lambda: found.value, lambda: self._evaluate(setting, fixed, frozen, found.value))
-            return _State(value, scale, change, state.steps + 1, stalled, latest(state.tally, tallied(found)))
+            inside = jnp.sum(tally[len(TALLY) :]) == 0
+            evaluate = lambda: self._evaluate(setting, fixed, frozen, found.value, inside)  # noqa: E731
+            value = lax.cond(plain, lambda: found.value, evaluate)
+            pace = state.pace.after(change, steps)
+            return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace)
 
         def done(state: _State) -> Array:
             most = jnp.where(state.stalled, self.max_steps + _CONTRACTIONS, self.max_steps)
-            return (state.change <= reachable(self.tolerance)) | (state.steps >= most) | faulty(state.tally)
+            over = (state.steps >= most) | state.pace.lost | ~sane
+            return (state.change <= reachable(self.tolerance)) | over | faulty(state.tally)
 
         if known is not None:
             first = known.first(first)
-        none = jnp.zeros((), bool)
-        start = _State(first, first.levels, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), none, jnp.zeros(len(TALLY)))
+        none = jnp.zeros((), jnp.int32)
+        discrete = first.levels.ndim - len(setting.plan.lines)
+        tally, pace = untallied(setting.plan), off_the_mark()
+        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, jnp.zeros((), bool), tally, pace)
         last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
         code = outcome(last.tally, last.change <= reachable(self.tolerance))
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
 
-    def _evaluate(self, setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value) -> Value:
-        """V of following a policy for ever; `improved` is the Bellman step that found it."""
+    def _evaluate(
+        self, setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value, inside: Array
+    ) -> Value:
+        """V of following a policy for ever.
+
+        Args:
+            improved: the Bellman step that found the policy.
+            inside: whether no next state leaves the grid.
+        """
         environment = setting.environment(arguments, 0)
         mesh = setting.mesh(environment)
 
@@ -113,14 +144,16 @@ class PolicyIteration(Solver):
         start = _held(improved, lost, low)
         # at V itself: which slopes are limited depends on V, and to that extent L does, too
         reached, moved = jax.linearize(operator, start)
-        constant = _held(jax.tree.map(jnp.subtract, reached, moved(start)), lost, low)
         linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
-        ones = Value(jnp.ones_like(start.levels), jax.tree.map(jnp.zeros_like, start.slopes))
-        weights = linear(ones)
-        found = self._followed(constant, linear, start, jnp.mean(weights.levels, where=~lost))
+        tried = _trials(start, mesh)
+        seen = jax.vmap(moved)(tried)
+        constant = _held(jax.tree.map(lambda x, y: x - y[0], reached, seen), lost, low)
+        seen = jax.vmap(lambda x: _held(x, lost, 0.0))(seen)
+        found = self._followed(constant, linear, start, jnp.mean(seen.levels[1], where=~lost))
         # A policy on the way may lead where V is minus infinity, or be worth nothing finite at all. What the Bellman
         # step gave stands there, so that V is never worse than that of plain value iteration.
-        good = _shrinks(linear, weights) & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
+        stable = _stable(linear, start, mesh, inside & _contracts(seen))
+        good = stable & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
         pick = lambda new, old: jnp.where(good, new, old)  # noqa: E731
         return Value(pick(found.levels, improved.levels), jax.tree.map(pick, found.slopes, improved.slopes))
 
@@ -141,6 +174,7 @@ class _State(NamedTuple):
     steps: Array
     stalled: Array
     tally: Array
+    pace: Pace
 
 
 def _held(value: Value, where: Array, level: float) -> Value:
@@ -148,21 +182,63 @@ def _held(value: Value, where: Array, level: float) -> Value:
     return Value(jnp.where(where, level, value.levels), tuple(jnp.where(where, 0.0, slope) for slope in value.slopes))
 
 
-def _shrinks(linear: Callable[[Value], Value], weights: Value) -> Bool[Array, ""]:
-    """Whether what a policy discounts its future by falls below one after some periods.
+def _trials(start: Value, mesh: Mesh) -> Value:
+    """What L is tried on, along a first axis: V itself, one, and the coordinate of each line."""
+    zeros = jax.tree.map(jnp.zeros_like, start.slopes)
+    tried = [start, Value(jnp.ones_like(start.levels), zeros)]
+    for k, line in enumerate(mesh.lines if start.slopes else ()):
+        shape = [line.count if axis == k - len(mesh.lines) else 1 for axis in range(-start.levels.ndim, 0)]
+        levels = jnp.broadcast_to(line.coordinates.reshape(shape), start.levels.shape)
+        tried.append(Value(levels, tuple(jnp.full_like(levels, float(j == k)) for j in range(len(zeros)))))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tried)
 
-    If it does not, V = c + L V may have a solution that is not the value of the policy.
+
+def _contracts(seen: Value) -> Bool[Array, ""]:
+    """Whether L makes constants, and slopes along each line, smaller at every node: enough, on the grid.
 
     Args:
-        weights: L 1, the discounted weights of tomorrow at every node.
+        seen: L of `_trials`.
     """
+    gains = [jnp.sum(jnp.abs(slope[2:]), axis=0) for slope in seen.slopes]
+    return jnp.all(jnp.stack([jnp.max(gain, initial=0.0) for gain in (jnp.abs(seen.levels[1]), *gains)]) < 1)
 
-    def done(state: tuple[Value, Array]) -> Array:
-        largest = jnp.max(jnp.abs(state[0].levels))
-        return (largest < 1) | jnp.isnan(largest) | (state[1] >= _HORIZON)
 
-    last, _ = loops.until(done, lambda s: (linear(s[0]), s[1] + 1), (weights, jnp.zeros((), jnp.int32)))
-    return jnp.max(jnp.abs(last.levels)) < 1
+class _Growth(NamedTuple):
+    vector: Value
+    logarithm: Array
+    before: Array
+    steps: Array
+
+
+def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: Array) -> Bool[Array, ""]:
+    """Whether the spectral radius of L, on levels and slopes, is below one.
+
+    If it is not, V = c + L V has a solution that is not the value of the policy: paths leave the grid for where V is
+    extrapolated, faster than their rewards are discounted. A vector without structure grows by the radius in the end.
+
+    Args:
+        known: whether that is known already, so that nothing is tried.
+    """
+    steps = tuple(line.step for line in mesh.lines)
+    count = start.levels.size
+    mixed = lambda k: (jnp.arange(count) * _IRRATIONAL[k % 3] % 1.0 - 0.5).reshape(start.levels.shape)  # noqa: E731
+    slopes = tuple(mixed(k + 1) / steps[k] for k in range(len(start.slopes)))
+
+    def more(state: _Growth) -> _Growth:
+        vector = linear(state.vector)
+        sizes = [jnp.max(jnp.abs(s)) * step for s, step in zip(vector.slopes, steps, strict=False)]
+        size = jnp.max(jnp.stack([jnp.max(jnp.abs(vector.levels)), *sizes]))
+        scaled = jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1.0), vector)
+        grown = state.logarithm + jnp.log(jnp.maximum(size, 1e-300))
+        half = state.steps + 1 == _POWERS // 2
+        return _Growth(scaled, grown, jnp.where(half, grown, state.before), state.steps + 1)
+
+    def done(state: _Growth) -> Array:
+        return known | (state.steps >= _POWERS) | (state.logarithm < _GONE) | ~(state.logarithm < -_GONE)
+
+    zero = jnp.zeros(())
+    last = loops.until(done, more, _Growth(Value(mixed(0), slopes), zero, zero, jnp.zeros((), jnp.int32)))
+    return known | (last.logarithm < _GONE) | ((last.steps >= _POWERS) & (last.logarithm < last.before))
 
 
 def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:

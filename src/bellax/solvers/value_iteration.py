@@ -14,11 +14,23 @@ from jax import Array
 from bellax.bellman import finite
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import TALLY, Step, step
+from bellax.bellman.sweep import Step, step
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
-from bellax.solvers.common import Run, Solver, faulty, latest, outcome, stats, tallied, tell
+from bellax.solvers.common import (
+    Pace,
+    Run,
+    Solver,
+    faulty,
+    latest,
+    off_the_mark,
+    outcome,
+    stats,
+    tallied,
+    tell,
+    untallied,
+)
 from bellax.solvers.progress import Report
 
 
@@ -46,7 +58,9 @@ class ValueIteration(Solver):
     def check(self, setting: Setting) -> None:
         check_stationary(setting, "ValueIteration")
 
-    def run(self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None) -> Run:
+    def run(
+        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
+    ) -> Run:
         fixed = jax.lax.stop_gradient(arguments)
         first = setting.zero(fixed)
 
@@ -55,20 +69,24 @@ class ValueIteration(Solver):
         def more(state: _State) -> _State:
             found = bellman(setting, fixed, state.value, known)
             scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-            change = changed(found.value.levels, state.value.levels, scale)
-            tell(report, state.steps + 1, change)
-            return _State(found.value, scale, change, state.steps + 1, latest(state.tally, tallied(found)))
+            change = changed(found.value.levels, state.value.levels, scale, discrete)
+            steps = state.steps + 1
+            tell(report, steps, change)
+            pace = state.pace.after(change, steps)
+            return _State(found.value, scale, change, steps, latest(state.tally, tallied(found)), pace)
 
         def done(state: _State) -> Array:
-            return (state.change <= reachable(self.tolerance)) | (state.steps >= self.max_steps) | faulty(state.tally)
+            over = (state.steps >= self.max_steps) | state.pace.lost | ~sane
+            return (state.change <= reachable(self.tolerance)) | over | faulty(state.tally)
 
         none = jnp.zeros((), jnp.int32)
-        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, jnp.zeros(len(TALLY)))
-        last = loops.until(done, more, more(start))
+        discrete = first.levels.ndim - len(setting.plan.lines)
+        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, untallied(setting.plan), off_the_mark())
+        last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
         code = outcome(last.tally, last.change <= reachable(self.tolerance))
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally)})
+        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
 
 
 class _State(NamedTuple):
@@ -77,6 +95,7 @@ class _State(NamedTuple):
     change: Array
     steps: Array
     tally: Array
+    pace: Pace
 
 
 def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.Plane | None = None) -> Step:
@@ -92,21 +111,36 @@ def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.
     return step(setting.maximiser, objective, mesh, setting.memory, optima)
 
 
-def changed(new: Array, old: Array, first: Array) -> Array:
+def changed(new: Array, old: Array, first: Array, discrete: int) -> Array:
     """The largest change of V relative to its size; infinite nodes that stay are no change.
 
     Where V has one sign, as with most powers, it may span many orders of magnitude, and each node is measured by its
-    own size. Else the largest size measures all.
+    own size. Else the largest size measures all. What rounding leaves of the values next to a node is no change either:
+    where nothing is left to gain V is zero, and never more exact than its neighbours.
 
     Args:
         first: V after the first step, the size of rewards: a value that falls to zero is measured by these.
+        discrete: how many of the axes are categories; the rest are lines.
     """
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     finite = jnp.isfinite(new)
+    rounding = 64 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), discrete)
+    difference = jnp.where(difference <= rounding, 0.0, difference)
     size = jnp.where(finite, jnp.maximum(jnp.abs(new), jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
     one_sign = jnp.all(~finite | (new >= 0)) | jnp.all(~finite | (new <= 0))
     size = jnp.where(one_sign, size, jnp.max(size))
     return jnp.max(jnp.where(difference > 0, difference / jnp.where(size > 0, size, 1.0), difference))
+
+
+def _around(sizes: Array, discrete: int) -> Array:
+    """The largest of the sizes at a node, its neighbours along each line, and all categories beside it."""
+    if discrete:
+        sizes = jnp.broadcast_to(jnp.max(sizes, axis=tuple(range(discrete)), keepdims=True), sizes.shape)
+    for axis in range(discrete, sizes.ndim):
+        wide = jnp.pad(sizes, [(1, 1) if k == axis else (0, 0) for k in range(sizes.ndim)])
+        ahead, behind = (jax.lax.slice_in_dim(wide, k, k + sizes.shape[axis], axis=axis) for k in (2, 0))
+        sizes = jnp.maximum(sizes, jnp.maximum(ahead, behind))
+    return sizes
 
 
 def reachable(tolerance: float) -> float:

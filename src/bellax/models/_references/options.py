@@ -26,7 +26,7 @@ from bellax.models._references.numbers import Numbers
 
 _PANEL_WIDTH = 3.0  # in standard deviations of the narrowest move
 _PANEL_NODES = 16
-_TAIL = 9.0  # in standard deviations of the log return to maturity
+_TAIL = 6.0  # in standard deviations of the log return to maturity: both to rise and to fall by so much is rare
 
 
 def bermudan_put(

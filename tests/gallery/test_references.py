@@ -185,13 +185,79 @@ class TestOptions:
 
     def test_many_dates_are_american(self):
         coarse, fine = (references.bermudan_put(self.spot, 40.0, 0.06, 0.2, 1.0, dates=n) for n in (50, 100))
-        tree = references.crr_tree(self.spot, 40.0, 0.06, 0.2, 1.0)
+        tree = references.american_put_tree(self.spot, 40.0, 0.06, 0.2, 1.0)
         assert np.all(coarse < fine) and np.all(fine < tree)
-        np.testing.assert_allclose(2 * fine - coarse, tree, atol=2e-4)  # a Bermudan falls short by about 1/n
+        np.testing.assert_allclose(2 * fine - coarse, tree, atol=6e-5)  # a Bermudan falls short by about 1/n
+
+    def test_smooth_tree_converges(self):
+        rough = references.crr_tree(self.spot, 40.0, 0.06, 0.2, 1.0)
+        trees = [references.american_put_tree(self.spot, 40.0, 0.06, 0.2, 1.0, steps) for steps in (500, 1000)]
+        np.testing.assert_allclose(trees[0], trees[1], atol=3e-5)
+        np.testing.assert_allclose(trees[1], rough, atol=2e-4)
 
     def test_deep_in_the_money_is_exercised(self):
         assert references.crr_tree(20.0, 40.0, 0.06, 0.2, 1.0, steps=200) == 20.0
         assert references.bermudan_put(20.0, 40.0, 0.06, 0.2, 1.0, dates=10) == 20.0
+
+
+class TestRegimeSwitchingPut:
+    spot, volatilities = np.linspace(0.7, 1.3, 13), (0.15, 0.4)
+    transition = np.array([[0.9, 0.1], [0.4, 0.6]])
+
+    def test_who_stays_has_one_volatility(self):
+        value = references.regime_switching_put(self.spot, 1.0, 0.05, self.volatilities, np.eye(2), 0.5, 5)
+        for own, volatility in zip(value, self.volatilities, strict=True):
+            np.testing.assert_allclose(
+                own, references.bermudan_put(self.spot, 1.0, 0.05, volatility, 0.5, 5), rtol=0, atol=1e-12
+            )
+
+    def test_differences_agree_with_quadrature(self):
+        contract = self.spot, 1.0, 0.05, self.volatilities, self.transition, 0.5, 5
+        exact = references.regime_switching_put(*contract)
+        differences = references.regime_switching_put_by_differences(*contract, nodes=1000, steps=40)
+        np.testing.assert_allclose(differences, exact, atol=1e-5)
+        assert np.max(np.abs(references.regime_switching_put_by_differences(*contract, nodes=100) - exact)) > 5e-5
+
+    def test_differences_are_black_scholes_with_one_date(self):
+        value = references.regime_switching_put_by_differences(self.spot, 1.0, 0.05, (0.3,), np.eye(1), 0.5, 1)
+        exact = np.maximum(1.0 - self.spot, black_scholes_put(self.spot, 1.0, 0.05, 0.3, 0.5))
+        np.testing.assert_allclose(np.maximum(1.0 - self.spot, value[0]), exact, atol=1e-4)
+
+
+class TestJumpDiffusionPut:
+    spot, jumps = np.linspace(0.7, 1.3, 13), (0.5, -0.1, 0.2)
+
+    def test_series_solves_the_integral(self):
+        # given n jumps the log price is normal: the payoff's mean by panels, a density at a time
+        intensity, mean, sd = self.jumps
+        drift = 0.05 - 0.15**2 / 2 - intensity * (np.exp(mean + sd**2 / 2) - 1)
+        y, weights = np.polynomial.legendre.leggauss(120)
+        y, weights = 4 * (y - 1), 4 * weights * np.exp(-0.05)  # log prices at maturity, from -8 to the strike
+        expected, mass = np.zeros(13), np.exp(-intensity)
+        for n in range(12):
+            spread = np.sqrt(0.15**2 + n * sd**2)
+            distance = (y - np.log(self.spot)[:, None] - drift - n * mean) / spread
+            density = np.exp(-0.5 * distance**2) / (spread * np.sqrt(2 * np.pi))
+            expected, mass = expected + mass * density @ (weights * (1 - np.exp(y))), mass * intensity / (n + 1)
+        series = references.merton_series(self.spot, 1.0, 0.05, 0.15, *self.jumps, 1.0)
+        np.testing.assert_allclose(series, expected, rtol=1e-9)
+
+    def test_no_jumps(self):
+        series = references.merton_series(self.spot, 1.0, 0.05, 0.15, 0.0, -0.1, 0.2, 2.0)
+        np.testing.assert_allclose(series, black_scholes_put(self.spot, 1.0, 0.05, 0.15, 2.0), rtol=1e-12)
+        put = references.jump_diffusion_put(self.spot, 1.0, 0.05, 0.15, 0.0, -0.1, 0.2, 1.0, 5)
+        np.testing.assert_allclose(put, references.bermudan_put(self.spot, 1.0, 0.05, 0.15, 1.0, 5), rtol=1e-10)
+
+    def test_one_date_is_the_series(self):
+        put = references.jump_diffusion_put(self.spot, 1.0, 0.05, 0.15, *self.jumps, 1.0, 1)
+        series = references.merton_series(self.spot, 1.0, 0.05, 0.15, *self.jumps, 1.0)
+        np.testing.assert_allclose(put, np.maximum(1.0 - self.spot, series), rtol=1e-9)
+
+    def test_dates_without_exercise_compose(self):
+        # at a rate of almost zero, a put is not exercised early: many dates are one
+        put = references.jump_diffusion_put(self.spot, 1.0, 1e-9, 0.15, *self.jumps, 1.0, 4)
+        series = references.merton_series(self.spot, 1.0, 1e-9, 0.15, *self.jumps, 1.0)
+        np.testing.assert_allclose(put, series, atol=1e-8)
 
 
 def almgren_chriss(assets):

@@ -1,28 +1,37 @@
 """Answers to check the gallery against, computed without bellax and without JAX.
 
 Every function here is numpy or scipy on a closed form, or on a method that shares nothing with this
-library's solvers: a binomial tree, piecewise quadrature, an endogenous grid with its kinks placed exactly,
-policy iteration by linear solves. They are slow, accurate, and each is itself checked against published
-numbers, against another of them, or both.
+library's solvers: binomial trees, piecewise quadrature, finite differences, an endogenous grid with its
+kinks placed exactly, policy iteration by linear solves. They are slow, accurate, and each is itself checked
+against published numbers, against another of them, or both.
 """
 
+from bellax.models._references.differences import regime_switching_put_by_differences
 from bellax.models._references.discrete import discrete_dp, puterman_621, rust_replacement
+from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.growth import brock_mirman
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.linear_quadratic import riccati
-from bellax.models._references.options import bermudan_put, crr_tree
+from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log
+from bellax.models._references.trees import american_put_tree, crr_tree
 
 __all__ = [
+    "american_put_tree",
     "bermudan_put",
+    "black_scholes_put",
     "brock_mirman",
     "carroll_deaton_egm",
     "crr_tree",
     "discrete_dp",
+    "jump_diffusion_put",
     "lognormal_incomes",
     "merton_crra",
     "merton_log",
+    "merton_series",
     "puterman_621",
+    "regime_switching_put",
+    "regime_switching_put_by_differences",
     "riccati",
     "rust_replacement",
 ]

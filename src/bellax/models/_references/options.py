@@ -1,67 +1,32 @@
-"""Puts on a stock that follows d log S = (r - sigma^2/2) dt + sigma dW under the pricing measure.
+"""Bermudan puts by quadrature, exact to about rounding, on stocks whose log price moves by a mixture of normals.
 
-Two methods that share nothing. The binomial tree of Cox, Ross & Rubinstein converges slowly and irregularly
-to the American value (off by 1e-4 at 5,000 steps). A Bermudan value, with exercise on n dates, is exact to
-rounding by quadrature: below the exercise boundary b_k of a date the value is K - S, whose expectation is
-known in closed form, and above it the continuation C_k is smooth, so that panels of Gauss-Legendre nodes as
-narrow as the density integrate it spectrally,
+Between two dates the log price x moves from regime i by N(m, s^2) into regime j with a probability p, one of several
+such moves. In regime j the value at a date is K - S below the exercise boundary b_j, whose expectation is known in
+closed form, and above it the continuation C_j, which is smooth, so that panels of Gauss-Legendre nodes as narrow as the
+density integrate it spectrally,
 
-    C_{k-1}(x) = e^(-r dt) (int_{b_k}^inf C_k(y) phi(y; x) dy + int_{-inf}^{b_k} (K - e^y) phi(y; x) dy),
+    C_i(x) = e^(-r dt) sum over moves of p (int_{b_j}^inf C_j(y) phi(y; x) dy + int_{-inf}^{b_j} (K - e^y) phi(y; x) dy)
 
-with K - e^{b_k} = C_k(b_k), x = log S and phi the normal density of mean x + (r - sigma^2/2) dt and
-variance sigma^2 dt.
+with K - e^{b_j} = C_j(b_j) and phi the normal density of mean x + m and variance s^2. The model of Black & Scholes has
+one regime and one move; with Poisson jumps there is a move for each number of them.
 
-Source: Cox, Ross & Rubinstein (1979), "Option pricing: a simplified approach", Journal of Financial
-Economics 7; the quadrature is that of Andricopoulos, Widdicks, Duck & Newton (2003), "Universal option
-valuation using quadrature methods", ibid. 67, with Gauss-Legendre in place of Simpson's rule.
+Source: Andricopoulos, Widdicks, Duck & Newton (2003), "Universal option valuation using quadrature methods", Journal of
+Financial Economics 67, with Gauss-Legendre in place of Simpson's rule and several moves in place of one.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from bellax.models._references.european import poisson
 from bellax.models._references.numbers import Numbers
 
-_PANEL_WIDTH = 2.0  # in standard deviations of the log return between two dates
+_PANEL_WIDTH = 3.0  # in standard deviations of the narrowest move
 _PANEL_NODES = 16
-_TAIL = 9.0  # in standard deviations of the log return to maturity
-
-
-def crr_tree(
-    spot: Numbers,
-    strike: float,
-    rate: float,
-    volatility: float,
-    maturity: float,
-    steps: int = 5000,
-    american: bool = True,
-) -> Numbers:
-    """Value of a put on the binomial tree u = exp(sigma sqrt(dt)), d = 1/u, p = (exp(r dt) - d) / (u - d).
-
-    Args:
-        spot: prices of the stock today, of any shape.
-        strike: K.
-        rate: r, continuously compounded, per year.
-        volatility: sigma, per square root of a year.
-        maturity: T in years.
-        steps: periods of the tree.
-        american: whether exercise is allowed at every step, today included; otherwise only at T.
-    Returns:
-        Values, of the shape of `spot`.
-    """
-    dt = maturity / steps
-    up = math.exp(volatility * math.sqrt(dt))
-    rise = (math.exp(rate * dt) - 1 / up) / (up - 1 / up)
-    discount_up, discount_down = math.exp(-rate * dt) * rise, math.exp(-rate * dt) * (1 - rise)
-    price = np.asarray(spot, dtype=float)[..., None] * up ** np.arange(-steps, steps + 1.0)
-    value = np.maximum(strike - price[..., ::2], 0.0)
-    for step in reversed(range(steps)):
-        value = discount_up * value[..., 1:] + discount_down * value[..., :-1]
-        if american:
-            np.maximum(value, strike - price[..., steps - step : steps + step + 1 : 2], out=value)
-    return value[..., 0]
+_TAIL = 6.0  # in standard deviations of the log return to maturity: both to rise and to fall by so much is rare
 
 
 def bermudan_put(
@@ -84,14 +49,82 @@ def bermudan_put(
     Returns:
         Values, of the shape of `spot`.
     """
-    spot = np.asarray(spot, dtype=float)
-    step = _Step(strike, rate, volatility, maturity / dates)
-    drift = abs(rate - 0.5 * volatility**2) * maturity
-    top = math.log(strike) + drift + _TAIL * volatility * math.sqrt(maturity)
-    tail = _Tail(math.log(strike), np.empty(0), np.empty(0))
-    for _ in range(dates - 1):
-        tail = step.tail_before(tail, top)
-    return np.maximum(strike - spot, step.continuation(np.log(spot), tail))
+    return regime_switching_put(spot, strike, rate, (volatility,), np.ones((1, 1)), maturity, dates)[0]
+
+
+def regime_switching_put(
+    spot: Numbers,
+    strike: float,
+    rate: float,
+    volatilities: Sequence[float],
+    transition: Float[np.ndarray, "i j"],
+    maturity: float,
+    dates: int,
+) -> Float[np.ndarray, "i ..."]:
+    """Value of a put whose volatility is that of a regime, which changes at dates only, exact as `bermudan_put`.
+
+    Args:
+        spot: prices of the stock today, of any shape.
+        strike: K.
+        rate: r > 0, continuously compounded, per year.
+        volatilities: of every regime, per square root of a year.
+        transition: probabilities of tomorrow's regime, a row for today's.
+        maturity: T in years.
+        dates: n, the number of exercise dates after today.
+    Returns:
+        Values, by regime of today, along a first axis before those of `spot`.
+    """
+    dt = maturity / dates
+    moves = [
+        [Move(float(p), (rate - s**2 / 2) * dt, s * math.sqrt(dt), j) for j, p in enumerate(row)]
+        for s, row in zip(volatilities, transition, strict=True)
+    ]
+    return _bermudan(spot, strike, rate, dt, dates, moves)
+
+
+def jump_diffusion_put(
+    spot: Numbers,
+    strike: float,
+    rate: float,
+    volatility: float,
+    intensity: float,
+    jump_mean: float,
+    jump_sd: float,
+    maturity: float,
+    dates: int,
+) -> Numbers:
+    """Value of a Bermudan put on a stock that jumps, as in `merton_series`, exact to about 1e-12 of the strike.
+
+    Args:
+        spot: prices of the stock today, of any shape.
+        strike: K.
+        rate: r > 0, continuously compounded, per year.
+        volatility: sigma, per square root of a year.
+        intensity: lambda, expected number of jumps a year.
+        jump_mean: mu, mean of a jump of the log price.
+        jump_sd: delta, its standard deviation.
+        maturity: T in years.
+        dates: n, the number of exercise dates after today.
+    Returns:
+        Values, of the shape of `spot`.
+    """
+    dt = maturity / dates
+    drift = (rate - volatility**2 / 2 - intensity * math.expm1(jump_mean + jump_sd**2 / 2)) * dt
+    moves = [
+        Move(probability, drift + n * jump_mean, math.sqrt(volatility**2 * dt + n * jump_sd**2), 0)
+        for n, probability in enumerate(poisson(intensity * dt))
+        if probability > 1e-12
+    ]
+    return _bermudan(spot, strike, rate, dt, dates, [moves])[0]
+
+
+class Move(NamedTuple):
+    """One way in which the log price may move until the next date: by N(mean, sd^2), into a regime."""
+
+    probability: float
+    mean: float
+    sd: float
+    regime: int
 
 
 class _Tail(NamedTuple):
@@ -102,38 +135,56 @@ class _Tail(NamedTuple):
     weighted: Float[np.ndarray, " y"]  # continuation times quadrature weight
 
 
+def _bermudan(
+    spot: Numbers, strike: float, rate: float, dt: float, dates: int, moves: Sequence[Sequence[Move]]
+) -> Float[np.ndarray, "i ..."]:
+    """Value of a put today, by regime: `moves` are those out of every regime."""
+    spot = np.asarray(spot, dtype=float)
+    every = [move for own in moves for move in own]
+    spread = max(math.sqrt(sum(m.probability * (m.mean**2 + m.sd**2) for m in own)) for own in moves)
+    drift = max(abs(sum(m.probability * m.mean for m in own)) for own in moves)
+    top = math.log(strike) + drift * dates + _TAIL * spread * math.sqrt(dates)
+    width = _PANEL_WIDTH * min(move.sd for move in every)
+    tails = [_Tail(math.log(strike), np.empty(0), np.empty(0)) for _ in moves]
+    steps = [_Step(strike, math.exp(-rate * dt), own) for own in moves]
+    for _ in range(dates - 1):
+        tails = [step.tail_before(tails, top, width) for step in steps]
+    return np.stack([np.maximum(strike - spot, step.continuation(np.log(spot), tails)) for step in steps])
+
+
 class _Step(NamedTuple):
-    """The time between two dates."""
+    """The time between two dates, out of one regime."""
 
     strike: float
-    rate: float
-    volatility: float
-    dt: float
+    discount: float
+    moves: Sequence[Move]
 
-    def continuation(self, x: Numbers, tail: _Tail) -> Numbers:
-        """Value of waiting, at log prices x, if the next date's value is `tail`."""
-        deviation = self.volatility * math.sqrt(self.dt)
-        mean = x + (self.rate - 0.5 * self.volatility**2) * self.dt
-        distance = (tail.nodes - np.expand_dims(mean, -1)) / deviation
-        density = np.exp(-0.5 * distance**2) / (deviation * math.sqrt(2 * math.pi))
-        exercise = (tail.boundary - mean) / deviation
-        discount = math.exp(-self.rate * self.dt)
+    def continuation(self, x: Numbers, tails: Sequence[_Tail]) -> Numbers:
+        """Value of waiting, at log prices x, if the next date's values are `tails`, one a regime."""
         from scipy.special import ndtr  # .1 s at import, which a solve of the model does not need
 
-        exercised = discount * self.strike * ndtr(exercise) - np.exp(x) * ndtr(exercise - deviation)
-        return exercised + discount * (density @ tail.weighted)
+        value = np.zeros(np.shape(x))
+        for probability, mean, sd, regime in self.moves:
+            tail = tails[regime]
+            centre = np.asarray(x) + mean
+            distance = (tail.nodes - np.expand_dims(centre, -1)) / sd
+            density = np.exp(-0.5 * distance**2) / (sd * math.sqrt(2 * math.pi))
+            exercise = (tail.boundary - centre) / sd
+            exercised = self.strike * ndtr(exercise) - np.exp(centre + sd**2 / 2) * ndtr(exercise - sd)
+            value = value + probability * (exercised + density @ tail.weighted)
+        return self.discount * value
 
-    def tail_before(self, tail: _Tail, top: float) -> _Tail:
+    def tail_before(self, tails: Sequence[_Tail], top: float, width: float) -> _Tail:
         """The value one date earlier: its boundary, and its continuation at nodes from there up to `top`."""
 
         def gain(x: float) -> float:
-            return self.strike - math.exp(x) - float(self.continuation(np.array(x), tail))
+            return self.strike - math.exp(x) - float(self.continuation(np.array(x), tails))
 
         from scipy.optimize import brentq  # as above
 
         boundary = brentq(gain, math.log(self.strike) - 5.0, math.log(self.strike), xtol=1e-14)
-        nodes, weights = _panels(boundary, top, _PANEL_WIDTH * self.volatility * math.sqrt(self.dt))
-        return _Tail(boundary, nodes, weights * self.continuation(nodes, tail))
+        nodes, weights = _panels(boundary, top, width)
+        return _Tail(boundary, nodes, weights * self.continuation(nodes, tails))
 
 
 def _panels(lower: float, upper: float, width: float) -> tuple[Float[np.ndarray, " y"], Float[np.ndarray, " y"]]:

@@ -1,18 +1,18 @@
 """Codes of categories: what functions see of a discrete name, and what may not be done with one.
 
 A function that is traced sees an integer of jax. Python lets it be compared with a string, `weather == "wet"`, and the
-answer is False for ever, since jax leaves to Python what it does not know. So whenever shapes are evaluated a discrete
-name is a tracer of a class of its own, which is one of jax in all respects but that such a comparison raises, and that a
+answer is always False, since jax leaves to Python what it does not know. So wherever shapes are evaluated a discrete
+name is a tracer of a class of its own, which is one of jax in all respects but two: such a comparison raises, and a
 look-up in a list or a dict, which fails anyway, says what to write instead.
 """
 
 import enum
 import types
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
 
 from bellax.errors import ModelError
 from bellax.model.graph import Graph
@@ -53,8 +53,8 @@ class Code:
     def __hash__(self) -> int:
         raise Misuse(
             f"looks {self.named} up in a dict or a set, which cannot hold an array. In place of "
-            f"{{0: a, 1: b}}[{self.symbol}] write jnp.array([a, b])[{self.symbol}]; in place of `in` a set, compare with "
-            "each of its members and join the answers by |."
+            f"{{0: a, 1: b}}[{self.symbol}] write jnp.array([a, b])[{self.symbol}]; in place of `in` a set, compare "
+            "with each of its members and join the answers by |."
         )
 
     def __index__(self) -> int:
@@ -70,7 +70,9 @@ class Code:
             what = f"{other}, whose Enum is no IntEnum"
         else:
             return
-        raise Misuse(f"compares {self.named} with {what}, which is never equal: functions see a number. {self._hint(other)}")
+        raise Misuse(
+            f"compares {self.named} with {what}, which is never equal: functions see a number. {self._hint(other)}"
+        )
 
     def _hint(self, other: object) -> str:
         kind = getattr(self.space, "categories", None)
@@ -100,9 +102,13 @@ def marked(graph: Graph, env: Mapping[str, Any]) -> dict[str, Any]:
             "symbol": name,
             "space": spaces[name],
         }
-        bases = (Code, type(env[name]))
-        env[name].__class__ = types.new_class("Code", bases, exec_body=lambda body, own=own: body.update(own, __slots__=()))
+        kind = types.new_class("Code", (Code, type(env[name])), exec_body=partial(_fill, own))
+        env[name].__class__ = kind
     return dict(env)
+
+
+def _fill(own: Mapping[str, Any], body: dict[str, Any]) -> None:
+    body.update(own, __slots__=())
 
 
 _KINDS = {"state": "the state", "action": "the action", "shock": "the shock", "next": "tomorrow's state"}
@@ -111,8 +117,8 @@ _KINDS = {"state": "the state", "action": "the action", "shock": "the shock", "n
 def check(graph: Graph, env: Mapping[str, Any], mappings: Iterable[Quantity] = ()) -> None:
     """Runs each function that reads a discrete name once, on shapes alone, and raises for what it does with a code.
 
-    What else goes wrong is left for later: the shapes of parameters are not known yet, and each function is run by itself,
-    on single numbers in place of other functions.
+    What else goes wrong is left for later: the shapes of parameters are not known yet, and each function is run by
+    itself, on single numbers in place of other functions.
 
     Args:
         graph: the names of a regime.

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from bellax.errors import ModelError, listed, named_options
-from bellax.model import checks, codes, shapes, tables
+from bellax.model import checks, codes, frozen, shapes, tables
 from bellax.model import parameters as _parameters
 from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mappings
 from bellax.model.graph import Graph
@@ -143,6 +143,20 @@ class Model(Slots, _parameters.Statement):
             self.programs[key] = True
         self._check_tables(found, ("tables", *key[1:]))
         return found
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Everything that `parameters` checks, and that no function draws a random number or reads a clock in Python.
+
+        Such a number is drawn once, while a function is traced, and is a constant of every solve: two traces differ.
+
+        Args:
+            given: values by name, as for `parameters`.
+        Raises:
+            ParameterError, ModelError: as `parameters`, and for a function that differs from trace to trace.
+        """
+        found = self.parameters(given)
+        for name, graph in self.graphs.items():
+            frozen.check(graph, found, name)
 
     def _check_tables(self, found: Mapping[str, Any], key: tuple[Any, ...]) -> None:
         """Once for each set of shapes, where parameters are numbers."""

@@ -106,7 +106,8 @@ def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
 def _why(error: Exception) -> str:
     """What an exception of a user's function means, and what to write instead where that is known."""
     if isinstance(error, jax.errors.TracerBoolConversionError):
-        return "it asks whether an array is true. In place of `if`, `and`, `or`, `in` write jnp.where(condition, a, b), &, |."
+        instead = "In place of `if`, `and`, `or`, `in` write jnp.where(condition, a, b), &, |."
+        return f"it asks whether an array is true. {instead}"
     if isinstance(error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError):
         return (
             "it needs a number and sees an array of jax. Use jax.numpy (jnp.log, jnp.array([a, b])[code]) in place of "

@@ -1,8 +1,8 @@
 """Tables read by codes: what a slot gives depends on no entry that does not exist.
 
 `wages[health]` with two wages and three categories is the second wage in the third, since jax takes the nearest entry.
-Every slot that reads discrete names is tried on all combinations of their categories (numerics/reads.py), and is judged by
-its result: a read past the end that the result does not depend on, behind a condition or times zero, is no fault.
+Every slot that reads discrete names is tried on all combinations of their categories (numerics/reads.py), and is judged
+by its result: a read past the end that the result does not depend on, behind a condition or times zero, is no fault.
 """
 
 import math
@@ -53,13 +53,15 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
     if not seen or count > _COMBINATIONS:
         return
     nodes = [name for name in graph.slots if name in reached]
-    past, reads = _tried(graph, nodes, env, seen, lookup(parameters, regime))
-    wrong = [node for node in judged if past[node].any()]
-    if wrong:
-        culprits = [name for name in graph.reach(wrong[0]) | {wrong[0]} if name in past and past[name].any()]
-        own = {name: graph.slots[name].quantity for name in culprits}
-        first = next(name for name in culprits if own.keys().isdisjoint(own[name].names))
-        raise _error(graph, own[first].label, reads[int(past[first].max()) - 1], seen)
+    for exact in (False, True):  # exactly only where it may acquit: that compiles
+        past, reads = _tried(graph, nodes, env, seen, lookup(parameters, regime), exact)
+        wrong = [node for node in judged if past[node].any()]
+        if not wrong:
+            return
+    culprits = [name for name in graph.reach(wrong[0]) | {wrong[0]} if name in past and past[name].any()]
+    own = {name: graph.slots[name].quantity for name in culprits}
+    first = next(name for name in culprits if own.keys().isdisjoint(own[name].names))
+    raise _error(graph, own[first].label, reads[int(past[first].max()) - 1], seen)
 
 
 def _values(name: str, space: Any, found: Mapping[str, Any]) -> np.ndarray | None:
@@ -78,9 +80,10 @@ def _tried(
     env: Mapping[str, Any],
     seen: Mapping[str, np.ndarray],
     parameters: Mapping[str, Any],
+    exact: bool,
 ) -> tuple[dict[str, np.ndarray], list[Read]]:
     """For each node the reads past the end that it depends on, and all of these reads."""
-    walk = Walk([len(value) for value in seen.values()])
+    walk = Walk([len(value) for value in seen.values()], exact)
     places = np.meshgrid(*(np.arange(len(value)) for value in seen.values()), indexing="ij")
     terms = {name: Term(value[place.ravel()]) for (name, value), place in zip(seen.items(), places, strict=True)}
     for name, value in parameters.items():
@@ -98,7 +101,7 @@ def _tried(
 
 def _error(graph: Graph, label: str, read: Read, seen: Mapping[str, np.ndarray]) -> Exception:
     name, at = next((name, at) for name, at in zip(seen, read.categories, strict=True) if at.any())
-    space = codes.discrete(graph)[name]
+    space: Any = codes.discrete(graph)[name]
     place = int(np.argmax(at)) if len(at) == len(seen[name]) else 0
     value = seen[name][place]
     labels = getattr(space, "labels", None)

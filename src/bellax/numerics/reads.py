@@ -1,12 +1,13 @@
 """Reads past the end of an array: which results of a traced function depend on one, and through which input.
 
-jax takes the nearest entry for an index that does not exist, without a word. Here the equations of a traced function are
-walked for many inputs at once, n combinations of categories. What follows from known numbers is computed, by numpy; of
-everything else it is only followed whether it depends on an entry that does not exist. A choice by a known condition drops
-the branch that is not taken, and a product with a known zero its other factor, so that what is read past the end and not
-used is no fault. What these rules do not know counts as unknown, and reads nothing.
+jax takes the nearest entry for an index that does not exist, without a word. Here the equations of a traced function
+are walked for many inputs at once, n combinations of categories. What follows from known numbers is computed, by numpy;
+of everything else it is only followed whether it depends on an entry that does not exist. A choice by a known condition
+drops the branch that is not taken, and a product with a known zero its other factor, so that what is read past the end
+and not used is no fault. What these rules do not know counts as unknown: an unknown index reads nothing past the end.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,13 +52,16 @@ class Walk:
 
     Args:
         grid: how many categories each input that makes up the combinations has.
+        exact: compute what numpy has no rule for by jax, which compiles each such equation. Otherwise a condition may
+            count as unknown, so that only what reads past the end so is worth the time.
 
-    A read counts where a category of one input reads past the end whatever the others are. `table[s + a]` at the largest
-    s and a is left alone: a constraint, or the law of s, may keep the two apart.
+    A read counts where a category of one input reads past the end whatever the others are. `table[s + a]` at the
+    largest s and a is left alone: a constraint, or the law of s, may keep the two apart.
     """
 
-    def __init__(self, grid: Sequence[int]) -> None:
+    def __init__(self, grid: Sequence[int], exact: bool) -> None:
         self.grid = tuple(grid)
+        self.exact = exact
         self.reads: list[Read] = []
 
     def run(self, jaxpr: Jaxpr, consts: Sequence[Any], given: Sequence[Term]) -> list[Term]:
@@ -76,7 +80,8 @@ class Walk:
 
     def _equation(self, equation: JaxprEqn, given: list[Term]) -> list[Term]:
         name, params = equation.primitive.name, equation.params
-        out = equation.outvars[0].aval if equation.outvars else None
+        outs: list[Any] = [variable.aval for variable in equation.outvars]
+        shapes: list[tuple[int, ...]] = [getattr(atom.aval, "shape", ()) for atom in equation.invars]
         if name in _CALLS:
             inner = next(params[key] for key in ("jaxpr", "call_jaxpr") if key in params)
             inner = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
@@ -87,46 +92,53 @@ class Walk:
         if name == "select_n":
             return [_chosen(given[0], given[1:])]
         if name == "dynamic_slice":
-            return [self._slice(given[0], given[1:], equation.invars[0].aval.shape, params["slice_sizes"])]
+            return [self._slice(given[0], given[1:], shapes[0], params["slice_sizes"])]
         if name == "gather" and params["mode"] == jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS:
-            return [self._gather(given, equation.invars[0].aval.shape, params, out)]
+            return [self._gather(given, shapes[0], params, outs[0].shape)]
         if name == "iota":
             return [constant(np.moveaxis(np.broadcast_to(*_iota(params)), -1, params["dimension"]))]
         if name in _ELEMENTWISE:
-            return [_elementwise(name, given, out)]
+            return [_elementwise(*_ELEMENTWISE[name], given, outs[0])]
         if name in _STRUCTURAL:
-            return [_moved(_STRUCTURAL[name](params), given, [atom.aval.shape for atom in equation.invars])]
-        return [Term(None, _any(given, variable.aval.shape)) for variable in equation.outvars]
+            return [_moved(_STRUCTURAL[name](params), given, shapes)]
+        known = _by_jax(equation, given) if self.exact else [None] * len(equation.outvars)
+        return [Term(value, _any(given, out.shape)) for value, out in zip(known, outs, strict=True)]
 
     def _slice(self, array: Term, starts: list[Term], shape: tuple[int, ...], sizes: tuple[int, ...]) -> Term:
         new = None
         for start, length, size in zip(starts, shape, sizes, strict=True):
             if start.known is not None:
                 new = _either(new, self._read(array.name, (start.known < 0) | (start.known > length - size), length))
-        past = None if new is None else _spread(new, sizes)
-        past = _either(past, _any([array, *starts], sizes))
-        if array.known is None or len(array.known) > 1 or any(start.known is None for start in starts):
-            return Term(None, past)
+        past = _either(None if new is None else _over(new, sizes), _any(starts, sizes))
+        if any(start.known is None for start in starts):
+            return Term(None, _either(past, _any([array], sizes)))
         index = []
         for axis, (start, length, size) in enumerate(zip(starts, shape, sizes, strict=True)):
             places = np.clip(start.known, 0, length - size)[:, None] + np.arange(size)  # type: ignore[arg-type]
             index.append(places.reshape(len(places), *(size if other == axis else 1 for other in range(len(sizes)))))
-        return Term(array.known[0][tuple(index)], past)
 
-    def _gather(self, given: list[Term], shape: tuple[int, ...], params: Mapping[str, Any], out: Any) -> Term:
+        def cut(entries: np.ndarray | None) -> np.ndarray | None:
+            if entries is None or math.prod(self.grid) * math.prod(sizes) > _MOST:
+                return None
+            return entries[(np.arange(len(entries)).reshape(-1, *(1,) * len(sizes)), *index)]
+
+        return Term(cut(array.known), _either(past, cut(array.past)))
+
+    def _gather(
+        self, given: list[Term], shape: tuple[int, ...], params: Mapping[str, Any], out: tuple[int, ...]
+    ) -> Term:
         array, places = given
-        past = _any(given, out.shape)
+        past = _any(given, out)
         if places.known is None:
             return Term(None, past)
         numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
-        batch = [axis for axis in range(len(out.shape)) if axis not in numbers.offset_dims]
+        batch = [axis for axis in range(len(out)) if axis not in numbers.offset_dims]
         for column, axis in enumerate(numbers.start_index_map):
             start = places.known[..., column]
             new = self._read(array.name, (start < 0) | (start > shape[axis] - sizes[axis]), shape[axis])
             if new is not None:
-                aligned = [new.shape[1 + batch.index(axis)] if axis in batch else 1 for axis in range(len(out.shape))]
-                whole = np.broadcast_to(new.reshape(len(new), *aligned), (len(new), *out.shape))
-                past = _either(past, whole)
+                lengths = [new.shape[1 + batch.index(axis)] if axis in batch else 1 for axis in range(len(out))]
+                past = _either(past, np.broadcast_to(new.reshape(len(new), *lengths), (len(new), *out)))
         return Term(None, past)
 
     def _read(self, array: str, outside: np.ndarray, length: int) -> np.ndarray | None:
@@ -134,22 +146,20 @@ class Walk:
         if not outside.any():
             return None
         rest = outside.shape[1:]
-        cells = np.broadcast_to(outside, (int(np.prod(self.grid)), *rest)).reshape(*self.grid, *rest)
+        cells = np.broadcast_to(outside, (math.prod(self.grid), *rest)).reshape(*self.grid, *rest)
         axes = range(len(self.grid))
         always = [cells.all(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes]
         counted = cells & np.any(np.stack([np.broadcast_to(each, cells.shape) for each in always]), axis=0)
         if not counted.any():
             return None
-        categories = tuple(
-            each.any(axis=tuple(range(len(self.grid), each.ndim))).reshape(-1) for each in always
-        )
+        categories = tuple(np.any(each.reshape(math.prod(each.shape[: len(self.grid)]), -1), axis=1) for each in always)
         self.reads.append(Read(array, length, categories))
         return np.where(counted.reshape(-1, *rest), len(self.reads), 0)
 
 
 def constant(value: Any) -> Term:
     """A value that is the same in every combination."""
-    if not np.issubdtype(getattr(value, "dtype", np.float64), np.generic) or np.size(value) > _MOST:
+    if np.size(value) > _MOST or jax.dtypes.issubdtype(getattr(value, "dtype", float), jax.dtypes.extended):
         return Term()
     array = np.asarray(value)
     return Term(array[None]) if array.dtype.kind in "biuf" else Term()
@@ -167,9 +177,10 @@ def _either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
     return np.maximum(*_aligned([a, b]))
 
 
-def _spread(past: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One number a combination, laid over all entries."""
-    return np.broadcast_to(past.reshape(len(past), *(1,) * len(shape)), (len(past), *shape))
+def _over(entries: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Entries laid over a shape; one number a combination is the same everywhere."""
+    whole = entries.reshape(*entries.shape, *(1,) * (1 + len(shape) - entries.ndim))
+    return np.broadcast_to(whole, (len(entries), *shape))
 
 
 def _any(given: Sequence[Term], shape: tuple[int, ...]) -> np.ndarray | None:
@@ -178,7 +189,7 @@ def _any(given: Sequence[Term], shape: tuple[int, ...]) -> np.ndarray | None:
     for term in given:
         if term.past is not None:
             found = _either(found, term.past.reshape(len(term.past), -1).max(axis=1, initial=0))
-    return None if found is None else _spread(found, shape)
+    return None if found is None else _over(found, shape)
 
 
 def _chosen(which: Term, cases: Sequence[Term]) -> Term:
@@ -200,21 +211,20 @@ def _chosen(which: Term, cases: Sequence[Term]) -> Term:
     return Term(known, past)
 
 
-def _elementwise(name: str, given: Sequence[Term], out: Any) -> Term:
-    operation, decides = _ELEMENTWISE[name]
+def _elementwise(operation: Callable[..., Any], decides: Any, given: Sequence[Term], out: Any) -> Term:
     known = past = None
     values = [term.known for term in given if term.known is not None]
     if len(values) == len(given) and max(len(value) for value in values) * out.size <= _MOST:
         known = np.asarray(operation(*_aligned(values))).astype(out.dtype)
     for number, term in enumerate(given):
         entries = term.past
-        for other in given[:number] + given[number + 1 :]:
-            if entries is not None and other.known is not None and decides is not None:
+        for place, other in enumerate(given):
+            if entries is not None and place != number and other.known is not None and decides is not None:
                 entries, value = _aligned([entries, other.known])
                 entries = np.where(value == decides, 0, entries)
         past = _either(past, entries)
     if past is not None:
-        past = np.broadcast_to(*_aligned([past]), (len(past), *out.shape)) if past.ndim > 1 else _spread(past, out.shape)
+        past = _over(past, out.shape)
     return Term(known, past)
 
 
@@ -224,12 +234,31 @@ def _moved(move: Callable[..., np.ndarray], given: Sequence[Term], shapes: Seque
     count = max((len(a) for term in given for a in (term.known, term.past) if a is not None), default=1)
     whole = [(count, *shape) for shape in shapes]
     values = [term.known for term in given if term.known is not None]
-    if len(values) == len(given) and sum(int(np.prod(shape)) for shape in whole) <= _MOST:
+    if len(values) == len(given) and sum(math.prod(shape) for shape in whole) <= _MOST:
         known = move(*[np.broadcast_to(value, shape) for value, shape in zip(values, whole, strict=True)])
     if any(term.past is not None for term in given):
-        entries = [np.zeros((1,), int).reshape((1,) * len(s)) if t.past is None else t.past for t, s in zip(given, whole, strict=True)]
-        past = move(*[np.broadcast_to(entry, shape) for entry, shape in zip(entries, whole, strict=True)])
+        entries = [np.zeros(1, int) if term.past is None else term.past for term in given]
+        laid = [_over(entry, shape) for entry, shape in zip(entries, shapes, strict=True)]
+        past = move(*[np.broadcast_to(entry, shape) for entry, shape in zip(laid, whole, strict=True)])
     return Term(known, past)
+
+
+def _by_jax(equation: JaxprEqn, given: Sequence[Term]) -> Sequence[np.ndarray | None]:
+    """The outputs of an equation that numpy has no rule for, where its inputs are known."""
+    values = [term.known for term in given if term.known is not None]
+    count = max((len(value) for value in values), default=0)
+    atoms: list[Any] = [*equation.invars, *equation.outvars]
+    numbers = count * sum(atom.aval.size for atom in atoms)
+    if equation.effects or not values or len(values) < len(given) or numbers > _MOST:
+        return [None] * len(equation.outvars)
+    arrays = [np.broadcast_to(value, (count, *value.shape[1:])) for value in values]
+
+    def bind(*arguments: Any) -> list[Any]:
+        found = equation.primitive.bind(*arguments, **equation.params)
+        return found if equation.primitive.multiple_results else [found]
+
+    with jax.ensure_compile_time_eval():
+        return [np.asarray(found) for found in jax.vmap(bind)(*arrays)]
 
 
 def _iota(params: Mapping[str, Any]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -272,6 +301,10 @@ _ELEMENTWISE: dict[str, tuple[Callable[..., Any], Any]] = {
     "neg": (np.negative, None),
     "sign": (np.sign, None),
     "abs": (np.abs, None),
+    "exp": (np.exp, None),
+    "log": (np.log, None),
+    "sqrt": (np.sqrt, None),
+    "pow": (np.power, None),
     "floor": (np.floor, None),
     "ceil": (np.ceil, None),
     "clamp": (lambda low, x, high: np.minimum(np.maximum(x, low), high), None),
@@ -293,6 +326,7 @@ _STRUCTURAL: dict[str, Callable[[Mapping[str, Any]], Callable[..., np.ndarray]]]
     "reshape": lambda params: lambda array: array.reshape(len(array), *params["new_sizes"]),
     "squeeze": lambda params: lambda array: array.squeeze(tuple(axis + 1 for axis in params["dimensions"])),
     "concatenate": lambda params: lambda *arrays: np.concatenate(arrays, axis=params["dimension"] + 1),
+    "stack": lambda params: lambda *arrays: np.stack(arrays, axis=params["axis"] + 1),
     "transpose": lambda params: lambda array: array.transpose(0, *(axis + 1 for axis in params["permutation"])),
     "slice": _cut,
 }

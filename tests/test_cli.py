@@ -241,6 +241,12 @@ def test_a_function_that_breaks_is_found_in_the_file(cake):
     assert line.startswith("reward cannot be evaluated: AttributeError: ") and line.endswith("(bad.py, line 15)")
 
 
+def test_a_number_that_is_frozen_is_found_when_asked_for(cake):
+    Path("bad.py").write_text(CAKE.replace("taste * jnp.log(bite)", "taste * bite * __import__('random').random()"))
+    line = refused("run", "bad.py", "--check")
+    assert "reward differs each time that it is traced" in line and "is a shock" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

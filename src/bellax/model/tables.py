@@ -43,14 +43,8 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
     env = shapes.environment(graph, parameters, regime)
     found = shapes.evaluate(graph, [name for name in graph.slots if name.endswith(".probabilities")], env)
     leaves = [name for name in spaces if name in reached and name in graph.kinds]
-    values = {name: _values(name, spaces[name], found) for name in leaves}
-    seen = {name: value for name, value in values.items() if value is not None}
-    count = math.prod(len(value) for value in seen.values())
-    for name in sorted(seen, key=lambda name: -len(seen[name])):
-        if count > _COMBINATIONS:  # of a long axis its ends
-            count = count // len(seen[name]) * 2
-            seen[name] = seen[name][[0, -1]]
-    if not seen or count > _COMBINATIONS:
+    seen = _few({name: _values(name, spaces[name], found) for name in leaves})
+    if not seen:
         return
     nodes = [name for name in graph.slots if name in reached]
     for exact in (False, True):  # exactly only where it may acquit: that compiles
@@ -62,6 +56,15 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
     own = {name: graph.slots[name].quantity for name in culprits}
     first = next(name for name in culprits if own.keys().isdisjoint(own[name].names))
     raise _error(graph, own[first].label, reads[int(past[first].max()) - 1], seen)
+
+
+def _few(values: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+    """The values that are known, of the longest their ends alone where there are too many combinations."""
+    seen = {name: value for name, value in values.items() if value is not None}
+    for name in sorted(seen, key=lambda name: -len(seen[name])):
+        if math.prod(len(value) for value in seen.values()) > _COMBINATIONS:
+            seen[name] = seen[name][[0, -1]]
+    return seen if math.prod(len(value) for value in seen.values()) <= _COMBINATIONS else {}
 
 
 def _values(name: str, space: Any, found: Mapping[str, Any]) -> np.ndarray | None:
@@ -85,10 +88,13 @@ def _tried(
     """For each node the reads past the end that it depends on, and all of these reads."""
     walk = Walk([len(value) for value in seen.values()], exact)
     places = np.meshgrid(*(np.arange(len(value)) for value in seen.values()), indexing="ij")
-    terms = {name: Term(value[place.ravel()]) for (name, value), place in zip(seen.items(), places, strict=True)}
+    terms = {
+        name: Term(value[place.ravel()].astype(env[name].dtype))
+        for (name, value), place in zip(seen.items(), places, strict=True)
+    }
     for name, value in parameters.items():
-        if name in env and np.shape(value) == env[name].shape:
-            terms[name] = constant(value)._replace(name=name)
+        if name in env and np.shape(value) == env[name].shape:  # not by period
+            terms[name] = constant(value, env[name].dtype)._replace(name=name)
     traced, given = jax.make_jaxpr(lambda env: graph.compose(nodes)(**env), return_shape=True)(dict(env))
     inputs = [terms.get(name, Term()) for name in sorted(env)]
     outputs = walk.run(traced.jaxpr, traced.consts, inputs)
@@ -102,14 +108,13 @@ def _tried(
 def _error(graph: Graph, label: str, read: Read, seen: Mapping[str, np.ndarray]) -> Exception:
     name, at = next((name, at) for name, at in zip(seen, read.categories, strict=True) if at.any())
     space: Any = codes.discrete(graph)[name]
-    place = int(np.argmax(at)) if len(at) == len(seen[name]) else 0
-    value = seen[name][place]
+    value = seen[name][int(np.argmax(at))]
     labels = getattr(space, "labels", None)
     where = f"{name} = {labels[list(space.values).index(value)] if labels else value}"
     array = f"parameter {read.array!r}" if read.array else "an array"
     text = (
-        f"{label} reads past the end of {array}, which has length {read.length}, where {where}. Give it an entry for "
-        "every category: jax would take the nearest one in silence. Where that is meant, write "
+        f"{label} reads outside of {array}, which has length {read.length}, where {where}. Give it an entry for every "
+        "category: jax would take the nearest one in silence. Where that is meant, write "
         "jnp.take(array, index, mode='clip')."
     )
     return ParameterError(text) if read.array else ModelError(text)

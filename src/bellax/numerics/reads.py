@@ -157,11 +157,11 @@ class Walk:
         return np.where(counted.reshape(-1, *rest), len(self.reads), 0)
 
 
-def constant(value: Any) -> Term:
-    """A value that is the same in every combination."""
+def constant(value: Any, dtype: Any = None) -> Term:
+    """A value that is the same in every combination, of its own type or of another."""
     if np.size(value) > _MOST or jax.dtypes.issubdtype(getattr(value, "dtype", float), jax.dtypes.extended):
         return Term()
-    array = np.asarray(value)
+    array = np.asarray(value, dtype)
     return Term(array[None]) if array.dtype.kind in "biuf" else Term()
 
 

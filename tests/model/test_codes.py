@@ -130,6 +130,7 @@ def late(t, h):
 
 SHORT = {
     "a parameter": (lambda c, h, t: c * t[h], TWO, "outside of parameter 't', which has length 2, where h = 2"),
+    "by period": (lambda c, h, t: c * t[h], bx.by_period(np.ones((3, 2))), "parameter 't', which has length 2"),
     "a label": (lambda c, weather, t: c * t[weather], TWO, "where weather = fair"),
     "a literal": (lambda c, h, t: c * jnp.array([1.0, 2.0])[h], TWO, "outside of an array, which has length 2"),
     "one on": (lambda c, h, t: c * t[h + 1], THREE, "length 3, where h = 2"),

@@ -16,7 +16,7 @@ from bellax.errors import ModelError, ParameterError
 from bellax.model import codes, shapes
 from bellax.model.graph import Graph
 from bellax.model.parameters import lookup
-from bellax.model.quantity import is_literal
+from bellax.model.quantity import ByPeriod, is_literal
 from bellax.model.shocks import Categorical
 from bellax.numerics.reads import Read, Term, Walk, constant
 
@@ -93,8 +93,9 @@ def _tried(
         for (name, value), place in zip(seen.items(), places, strict=True)
     }
     for name, value in parameters.items():
-        if name in env and np.shape(value) == env[name].shape:  # not by period
-            terms[name] = constant(value, env[name].dtype)._replace(name=name)
+        if name in env:
+            known = Term() if isinstance(value, ByPeriod) else constant(value, env[name].dtype)
+            terms[name] = known._replace(name=name)
     traced, given = jax.make_jaxpr(lambda env: graph.compose(nodes)(**env), return_shape=True)(dict(env))
     inputs = [terms.get(name, Term()) for name in sorted(env)]
     outputs = walk.run(traced.jaxpr, traced.consts, inputs)

@@ -94,7 +94,7 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "cake.py").write_text(CAKE)
     arguments = ["run", folder / "cake.py", "--out", folder / "deep" / "out", "--json", "--agents", 50, "--seed", 3]
-    arguments += ["--set", "discount=.8", "--set", "taste=2", "--grid", "cake=40"]
+    arguments += ["--check", "--set", "discount=.8", "--set", "taste=2", "--grid", "cake=40"]
     return invoke(*arguments), folder / "deep" / "out"
 
 
@@ -239,6 +239,14 @@ def test_a_function_that_breaks_is_found_in_the_file(cake):
     Path("bad.py").write_text(CAKE.replace("taste * jnp.log(bite)", "jnp.logg(bite)").replace("print(", "str("))
     line = refused("run", "bad.py")
     assert line.startswith("reward cannot be evaluated: AttributeError: ") and line.endswith("(bad.py, line 15)")
+
+
+def test_a_number_that_is_frozen_is_found_when_asked_for(cake):
+    Path("bad.py").write_text(
+        CAKE.replace("taste * jnp.log(bite)", "bite * __import__('random').random()").replace("print(", "str(")
+    )
+    line = refused("run", "bad.py", "--check")
+    assert "reward differs each time that it is traced" in line and "is a shock" in line
 
 
 @pytest.mark.parametrize(

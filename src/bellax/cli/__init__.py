@@ -63,11 +63,14 @@ def run(
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed of the simulation.")] = 0,
     agents: Annotated[int, typer.Option(min=1, help="The number of simulated agents.")] = 1000,
+    check: Annotated[
+        bool, typer.Option("--check", help="First trace every function twice, which shows random numbers of Python.")
+    ] = False,
 ) -> None:
     """Solve a model, certify and simulate the solution, and write solution, figure and certificate."""
     from bellax.cli.run import Request, run
 
-    run(Request(model, tuple(settings or ()), solver, tuple(grid or ()), out, seed, agents), as_json)
+    run(Request(model, tuple(settings or ()), solver, tuple(grid or ()), out, seed, agents, check), as_json)
 
 
 @app.command()

@@ -38,6 +38,7 @@ class Request(NamedTuple):
     out: Path | None
     seed: int
     agents: int
+    check: bool
 
 
 class Results(NamedTuple):
@@ -94,6 +95,8 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
     source = sources.load(request.model)
     _import_early()  # after the file, which may bring a folder into the path of imports for a while
     params = with_settings(source.model, source.params, request.settings)
+    if request.check:
+        source.model.check(params)
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
     setting = setting_of(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start

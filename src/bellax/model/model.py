@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import jax
+
 from bellax.errors import ModelError, listed, named_options
-from bellax.model import checks, shapes
+from bellax.model import checks, codes, frozen, shapes, tables
 from bellax.model import parameters as _parameters
-from bellax.model.boundaries import Boundary, boundaries
+from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mappings
 from bellax.model.graph import Graph
 from bellax.model.regime import Regime, Slots, Terminal, merge_all
 from bellax.model.slots import regime_graph
@@ -50,8 +52,15 @@ class Model(Slots, _parameters.Statement):
             checks.check_regime(graph, self.clock)
         checks.check_mappings(self.graphs)
         _parameters.entries(self)
+        self._check_codes()
         _ = self.active_periods
         self.boundaries()
+
+    def _check_codes(self) -> None:
+        owned = [mapping for name, graph in self.graphs.items() for mapping in mappings(graph, name)]
+        for name, graph in self.graphs.items():
+            laws = [mapping_quantity(*mapping) for mapping in owned if mapping[1] == name]
+            codes.check(graph, shapes.environment(graph, None, name), [law for law in laws if law is not None])
 
     @cached_property
     def clock(self) -> Clock:
@@ -132,4 +141,27 @@ class Model(Slots, _parameters.Statement):
             if self.regimes is not None:
                 self.boundaries(found)
             self.programs[key] = True
+        self._check_tables(found, ("tables", *key[1:]))
         return found
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Everything that `parameters` checks, and that no function draws a random number or reads a clock in Python.
+
+        Such a number is drawn once, while a function is traced, and is a constant of every solve: two traces differ.
+
+        Args:
+            given: values by name, as for `parameters`.
+        Raises:
+            ParameterError, ModelError: as `parameters`, and for a function that differs from trace to trace.
+        """
+        found = self.parameters(given)
+        for name, graph in self.graphs.items():
+            frozen.check(graph, found, name)
+
+    def _check_tables(self, found: Mapping[str, Any], key: tuple[Any, ...]) -> None:
+        """Once for each set of shapes, where parameters are numbers."""
+        if key in self.programs or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
+            return
+        for name, graph in self.graphs.items():
+            tables.check(graph, found, name)
+        self.programs[key] = True

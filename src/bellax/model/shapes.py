@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bellax.errors import ModelError, ParameterError
+from bellax.model.codes import Misuse, marked
 from bellax.model.graph import Graph, Slot
 from bellax.model.quantity import ByPeriod
 
@@ -29,7 +30,7 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
     env = environment(graph, parameters, regime)
     slots = [slot for slot in graph.slots.values() if not slot.quantity.local]
     try:
-        found = _evaluate(graph, [slot.node for slot in slots], env)
+        found = evaluate(graph, [slot.node for slot in slots], env)
     except Exception:  # whatever the user's functions raise; the culprit is found one by one
         found = {slot.node: _one(graph, slot, env) for slot in slots}
     for slot in slots:
@@ -56,7 +57,7 @@ def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: 
     """
     env = environment(graph, parameters, regime)
     try:
-        found = _evaluate(graph, [node], env)[node]
+        found = evaluate(graph, [node], env)[node]
     except Exception:  # a table indexed by a state is no single number, which is what a parameter counts as
         if parameters is None:
             return None
@@ -77,24 +78,27 @@ def environment(graph: Graph, parameters: Mapping[str, Any] | None, regime: str 
     return env
 
 
+def _nested(parameters: Mapping[str, Any], regime: str) -> Mapping[str, Any]:
+    own = parameters.get(regime, {})
+    return own if isinstance(own, Mapping) else {}
+
+
+def evaluate(graph: Graph, nodes: Iterable[str], env: Shapes) -> dict[str, Any]:
+    """Shape and type of what some nodes give, from those of every leaf."""
+    return jax.eval_shape(lambda env: graph.compose(nodes)(**marked(graph, env)), env)
+
+
 def shape_of(value: Any) -> jax.ShapeDtypeStruct:
     """Shape and type of what a function sees of a value, which is one period of what differs by period."""
     shape = value.values.shape[1:] if isinstance(value, ByPeriod) else np.shape(value)
     return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
 
 
-def _nested(parameters: Mapping[str, Any], regime: str) -> Mapping[str, Any]:
-    own = parameters.get(regime, {})
-    return own if isinstance(own, Mapping) else {}
-
-
-def _evaluate(graph: Graph, nodes: Iterable[str], env: Shapes) -> dict[str, Any]:
-    return jax.eval_shape(lambda env: graph.compose(nodes)(**env), env)
-
-
 def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
     try:
-        return _evaluate(graph, [slot.node], env)[slot.node]
+        return evaluate(graph, [slot.node], env)[slot.node]
+    except Misuse as error:
+        raise ModelError(f"{slot.quantity.label} {error}") from error
     except Exception as error:
         raise _error(graph, slot, env, f"cannot be evaluated: {_why(error)}") from error
 
@@ -102,9 +106,17 @@ def _one(graph: Graph, slot: Slot, env: Shapes) -> Any:
 def _why(error: Exception) -> str:
     """What an exception of a user's function means, and what to write instead where that is known."""
     if isinstance(error, jax.errors.TracerBoolConversionError):
-        return "it asks whether an array is true. In place of `if`, `and`, `or` write jnp.where(condition, a, b), &, |."
+        instead = "In place of `if`, `and`, `or`, `in` write jnp.where(condition, a, b), &, |."
+        return f"it asks whether an array is true. {instead}"
     if isinstance(error, jax.errors.TracerArrayConversionError | jax.errors.ConcretizationTypeError):
-        return "it needs a number and sees an array of jax. Use jax.numpy (jnp.log) in place of numpy and math."
+        return (
+            "it needs a number and sees an array of jax. Use jax.numpy (jnp.log, jnp.array([a, b])[code]) in place of "
+            "numpy and math."
+        )
+    if isinstance(error, jax.errors.TracerIntegerConversionError):
+        return "it looks a list up by an array of jax. In place of [a, b][code] write jnp.array([a, b])[code]."
+    if isinstance(error, TypeError) and "unhashable type" in str(error):
+        return "it looks a dict up by an array of jax. In place of {0: a, 1: b}[code] write jnp.array([a, b])[code]."
     if isinstance(error, TypeError) and "not a valid JAX type" in str(error):
         kind = str(error).partition("of type ")[2].partition(" at")[0]
         return f"it gives {kind or 'something'}, which is no number and no array."
@@ -126,5 +138,5 @@ def _error(graph: Graph, slot: Slot, env: Shapes, problem: str) -> Exception:
 
 def sizes(graph: Graph, nodes: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, int]:
     """How many numbers each of some nodes is."""
-    found = _evaluate(graph, nodes, environment(graph, parameters))
+    found = evaluate(graph, nodes, environment(graph, parameters))
     return {name: math.prod(shape.shape) for name, shape in found.items()}

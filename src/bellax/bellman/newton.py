@@ -30,6 +30,7 @@ from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import where
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
+_RUGGED = {0: 2, 1: 60, 2: 15, 3: 7}
 
 
 @named_options
@@ -38,7 +39,9 @@ class Newton(Maximiser):
     """Newton's method from the best of a few candidates; several continuous actions at once.
 
     Args:
-        grid: by action, the number of candidates to start from, at least 2; few suffice where Q is concave.
+        grid: by action, the number of candidates to start from, at least 2; few suffice where Q is concave. By default
+            15 for one action, 7 each for two and 5 for three; 60, 15 and 7 where discrete choices, `stop` or kinks may
+            make several local maxima.
         steps: Newton steps at most; then the last iterate is taken, if it beats the candidate that it started from.
         tolerance: stops when u moves by less than this, relative to itself.
     Raises:
@@ -84,7 +87,8 @@ class Newton(Maximiser):
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 
     def _candidates(self, plan: Plan) -> list[Array]:
-        return candidates(plan, self.grid, _CANDIDATES.get(len(plan.coordinates), 3), "Newton")
+        counts = _RUGGED if plan.rugged else _CANDIDATES
+        return candidates(plan, self.grid, counts.get(len(plan.coordinates), 3), "Newton")
 
     def _improve(
         self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, widths: list[float]
@@ -272,7 +276,56 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if moved is None:  # nothing that the gradient sees moves
         return u, jnp.zeros_like(u)
     _, _, hessian = derivatives(lambda x: objective(point, Decision(combination, x)), u)
-    return u, jnp.where(sound, _interior((u, hessian), jnp.where(sound, moved, 0.0)), 0.0)
+    found = _interior((u, hessian), jnp.where(sound, moved, 0.0))
+    if objective.plan.kinked:
+
+        def beside(at: Array) -> Array:
+            q = lambda *inputs: _value(at, inputs, combination)  # noqa: E731
+            return eqx.filter_jvp(q, (objective, point), (t_objective, t_point))[1]
+
+        found = _at_kinks(found, lambda x: objective(point, Decision(combination, x)), u, hessian, beside)
+    return u, jnp.where(sound, found, 0.0)
+
+
+def _value(u: Array, inputs: tuple, combination: Array) -> Array:
+    objective, point = inputs
+    return objective(point, Decision(combination, u))
+
+
+_ASIDE = 1e-7
+"""In u: one-sided derivatives are taken this far off an optimum that may be a kink."""
+
+
+def _at_kinks(
+    move: Float[Array, "m"],
+    value: Callable[[Array], Array],
+    u: Float[Array, "m"],
+    hessian: Float[Array, "m m"],
+    moved: Callable[[Array], Array],
+) -> Float[Array, "m"]:
+    """The move of an optimum, which at a kink of Q follows the kink: (f1 - f2)_u du = -(f1 - f2)_p dp.
+
+    f1 is Q on the left of the kink and f2 on the right. The Hessian of a side says nothing of the kink, and where Q is
+    piecewise linear it is rounding. With several actions, of which some are at a kink, the move is NaN.
+
+    Args:
+        move: where there is no kink.
+        value: Q as a function of u.
+        moved: the derivative of Q, of u held fixed, along dp.
+    """
+    aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
+    steps = aside * jnp.eye(u.shape[0])
+    slope = lambda at, d: jax.jvp(value, (at,), (d,))[1]  # noqa: E731
+    left, right = (jax.vmap(slope)(u + side * steps, jnp.eye(u.shape[0])) for side in (-1.0, 1.0))
+    drop = left - right
+    smooth = 2 * aside * jnp.abs(jnp.diagonal(hessian))
+    rounding = 1e-9 if u.dtype == jnp.float64 else 1e-4
+    kink = (u > aside) & (u < 1 - aside) & (left > 0) & (right < 0)
+    kink = kink & (drop > 3 * smooth + rounding * jnp.maximum(jnp.abs(value(u)), 1e-3))
+    if u.shape[0] > 1:
+        return jnp.where(jnp.any(kink), jnp.nan, move)
+    apart = jax.vmap(lambda step: moved(u - step) - moved(u + step))(steps)
+    return jnp.where(kink, -apart / jnp.where(kink, drop, 1.0), move)
 
 
 def drift(
@@ -299,6 +352,13 @@ def drift(
     moved = jax.jacfwd(gradient)(coordinates)
     _, _, hessian = derivatives(lambda x: value(x, coordinates), u)
     found = jax.vmap(lambda column: _interior((u, hessian), column), in_axes=1, out_axes=1)(moved)
+    if objective.plan.kinked:
+
+        def followed(column: Array, direction: Array) -> Array:
+            beside = lambda at: jax.jvp(lambda y: value(at, y), (coordinates,), (direction,))[1]  # noqa: E731
+            return _at_kinks(column, lambda x: value(x, coordinates), u, hessian, beside)
+
+        found = jax.vmap(followed, in_axes=(1, 0), out_axes=1)(found, jnp.eye(coordinates.shape[0]))
     return jnp.where(jnp.isfinite(found), found, 0.0)
 
 

@@ -8,9 +8,14 @@ time. A process that nothing sees is *integrated*: V is averaged over it at the 
 from functools import cached_property
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
+
+from bellax.model import shapes
 from bellax.model.graph import Graph
 from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
+from bellax.numerics.kinks import kinked
 
 
 class Component(NamedTuple):
@@ -44,6 +49,24 @@ class Plan:
         """What one period's objective is made of."""
         lawful = [f"next_{name}" for name in (*self.continuous, *self.discrete) if name not in self.markov]
         return ["slot:reward", "slot:discount", *lawful, *(f"probabilities:{name}" for name in self.markov)]
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether rewards, laws or bounds have kinks or steps in the continuous actions; yes where nobody can tell."""
+        leaves = shapes.environment(self.graph, None)
+        actions = {name: leaves.pop(name) for name in self.controls}
+        bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
+        evaluate = self.graph.compose([*self.targets, *bounds])
+        standing = lambda given: {name: jnp.ones(leaf.shape, leaf.dtype) for name, leaf in given.items()}  # noqa: E731
+        try:
+            return kinked(lambda given: evaluate(**standing(leaves), **given), actions)
+        except Exception:  # a table that is indexed by a state: only with parameters is it known to be one
+            return True
+
+    @cached_property
+    def rugged(self) -> bool:
+        """Whether Q may have several local maxima in the continuous actions: kinks, discrete choices, stopping."""
+        return bool(self.choices) or self.evaluate_stop is not None or self.kinked
 
     @cached_property
     def _seen(self) -> set[str]:

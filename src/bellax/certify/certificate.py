@@ -16,6 +16,8 @@ class Certificate:
 
     Attributes:
         residuals: quantiles of |T V - V| / max(1, |V|) over sampled points.
+        missed: the most by which a denser scan of all actions beats the action that the solver's maximiser found; it is
+            in the residuals.
         worst: where the largest of them is: `period` (finite horizon), every state, and `residual`.
         undefined: share of points at which V or T V is infinite or not a number, left out of `residuals`.
         value_error: estimate of the largest |V - V*| that follows from the residuals, in units of the reward; for a
@@ -37,6 +39,7 @@ class Certificate:
     """
 
     residuals: Mapping[str, float]
+    missed: float
     worst: Mapping[str, Any]
     undefined: float
     value_error: float
@@ -63,6 +66,7 @@ class Certificate:
 
     def _rows(self) -> list[tuple[str, str, str, float]]:
         rows = [("Bellman residual", "", name, value) for name, value in self.residuals.items()]
+        rows += [("missed by the maximiser", "", "max", self.missed)]
         rows += [("value error, estimated", "", "max", self.value_error)]
         for of, own in self.euler.items():
             rows += [("Euler error, log10", of, name, value) for name, value in own.items()]
@@ -80,6 +84,8 @@ class Certificate:
         yield f"Bellman residual at {self.points} points{when}, |T V - V| / max(1, |V|)"
         yield "  " + _quantiles(self.residuals, ".1e")
         yield f"  worst at {where}"
+        if self.missed > 0.01 * self.residuals["max"] * max(1.0, self.missed):
+            yield f"  the maximiser missed up to {self.missed:.1e} of V there: more candidates (its grid=)"
         if self.undefined > 0:
             yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
         if not self.finer:

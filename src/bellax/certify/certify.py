@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.checks import mesh_shape
-from bellax.bellman.maximum import cells
+from bellax.bellman.maximum import cells, weighted
+from bellax.bellman.objective import combinations
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
 from bellax.certify.certificate import Certificate, quantiles
@@ -17,6 +18,7 @@ from bellax.certify.escape import along_path
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
+from bellax.certify.scan import evaluations
 from bellax.certify.stage import finer, more_nodes
 from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
@@ -25,7 +27,7 @@ from bellax.panel import Panel
 from bellax.simulate import simulate
 from bellax.solution import Result, Solution
 
-_LITTLE = 100_000  # points times candidates
+_LITTLE = 2_000_000  # points times candidates
 
 _PERIODS = 50  # of the simulation of an infinite horizon
 
@@ -66,7 +68,8 @@ def certify(
         panel = simulate(solution, agents, start, seed, periods)
     axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], mesh_shape(setting, arguments), strict=False))
     looked = sample(setting, axes, points, seed)
-    each = cells(setting.maximiser, setting.plan)
+    scanned = evaluations(setting.plan) * len(combinations(setting.plan)) * weighted(setting.plan)
+    each = cells(setting.maximiser, setting.plan) + scanned
     run = program(setting, ("examine", points), lambda: quickly(examination(setting), points * each < _LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
@@ -97,6 +100,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
     return Certificate(
         residuals=quantiles(relative),
+        missed=float(np.max(np.where(np.isfinite(found.missed), found.missed, 0.0))),
         worst=_worst(setting, periods, found, relative),
         undefined=float(np.mean(~np.isfinite(relative))),
         value_error=value_error(largest, periods, discount, clock.count if clock.finite else None),

@@ -13,16 +13,14 @@ from jaxtyping import Float, Int
 from bellax.bellman.continuation import Value
 from bellax.bellman.maximum import cells
 from bellax.bellman.mesh import Point
-from bellax.bellman.newton import Newton
 from bellax.bellman.objective import Decision
-from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_batch
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
+from bellax.certify.scan import spread
 from bellax.certify.stage import Stage, finer, stage
-from bellax.errors import ModelError
 
 MOST_PERIODS = 20
 """Periods that are looked at, at most: first, last, and equally spaced between them."""
@@ -37,11 +35,13 @@ class Sample(NamedTuple):
         periods: shape (t,).
         codes: by discrete axis of the mesh, the category or node, shape (t, n).
         shares: how far along each line, in its coordinate, shape (t, n, d).
+        shifts: by which the actions that are tried are moved, in [0, 1), shape (t, n).
     """
 
     periods: Int[Array, "t"]
     codes: dict[str, Int[Array, "t n"]]
     shares: Float[Array, "t n d"]
+    shifts: Float[Array, "t n"]
 
 
 class Found(NamedTuple):
@@ -49,6 +49,7 @@ class Found(NamedTuple):
 
     states: dict[str, Array]
     error: Float[Array, "t n"]
+    missed: Float[Array, "t n"]
     value: Float[Array, "t n"]
     stop: Array
     escape: Escape
@@ -69,39 +70,28 @@ def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sa
     index = np.arange(count * each)
     lengths = tuple(axes.values())
     many = math.prod(lengths) > each  # not every node has its turn: they are drawn by one more dimension
-    shares = _spread(index, dimensions + many, seed)
+    draws = spread(index, dimensions + many + 1, np.random.default_rng(seed).random(dimensions + many + 1))
+    shares, shifts = draws[:, :-1], draws[:, -1].reshape(count, each)
     place = (shares[:, -1] * math.prod(lengths)).astype(int) if many else index % math.prod(lengths)
     places = np.unravel_index(place, lengths) if axes else ()
     shares = shares[:, :dimensions]
     codes = {name: jnp.asarray(place.reshape(count, each), jnp.int32) for name, place in zip(axes, places, strict=True)}
-    return Sample(jnp.asarray(periods, jnp.int32), codes, jnp.asarray(shares.reshape(count, each, dimensions), float))
-
-
-def _spread(index: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    """Numbers in [0, 1), shape (n, d), of low discrepancy: frac(shift + n / phi^k), phi the root of x^(d+1) = x + 1.
-
-    Source: Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
-    """
-    phi = 2.0
-    for _ in range(60):
-        phi = (1 + phi) ** (1 / (dimensions + 1))
-    shift = np.random.default_rng(seed).random(dimensions)
-    return (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0
+    where = jnp.asarray(shares.reshape(count, each, dimensions), float)
+    return Sample(jnp.asarray(periods, jnp.int32), codes, where, jnp.asarray(shifts, float))
 
 
 def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:
     """A program that looks at every point of a sample."""
-    polish = not setting.maximiser.smooth and _polishes(setting.plan)
     with_euler = unavailable(setting) is None
 
     def run(arguments: Arguments, values: Value, looked: Sample) -> Found:
         counts = finer(setting, setting.rules(setting.environment(arguments, 0)))
 
-        def at_period(entry: tuple[Array, dict[str, Array], Array]) -> Found:
-            period, codes, shares = entry
+        def at_period(entry: tuple[Array, dict[str, Array], Array, Array]) -> Found:
+            period, codes, shares, shifts = entry
             asked = stage(setting, arguments, values, period, counts)
             points = jax.vmap(lambda c, y: _point(asked, c, y))(codes, shares)
-            found, decisions = _over(asked, lambda point: _look(asked, point, polish), points, 1)
+            found, decisions = _over(asked, lambda pair: _look(asked, *pair), (points, shifts), 1)
             some = None
             if with_euler:
                 size = _branches(asked)
@@ -115,12 +105,12 @@ def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]
     return run
 
 
-def _look(asked: Stage, point: Point, polish: bool) -> tuple[Found, Decision]:
-    found = residual(asked, point, polish)
+def _look(asked: Stage, point: Point, shift: Array) -> tuple[Found, Decision]:
+    found = residual(asked, point, shift)
     actions, _ = asked.objective.actions(point, found.optimum.decision)
     left = escape(asked, point, actions)
     left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
-    return Found(point.values, found.error, found.value, found.stop, left, None), found.optimum.decision
+    return Found(point.values, found.error, found.missed, found.value, found.stop, left, None), found.optimum.decision
 
 
 def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
@@ -142,12 +132,3 @@ def _branches(asked: Stage) -> int:
     sizes = [mesh.discrete_axes[name] for name in (*plan.scanned, *plan.integrated, *plan.dotted)]
     sizes += [rule.weights.shape[0] for rule in asked.fine.rules.values()]
     return int(np.prod(sizes, dtype=int))
-
-
-def _polishes(plan: Plan) -> bool:
-    """Whether an action can be improved by Newton's method: bounded, and not masked by a constraint."""
-    try:
-        Newton().check(plan)
-    except ModelError:
-        return False
-    return bool(plan.controls)

@@ -7,7 +7,6 @@ estimates here: a maximum over sampled points, not over all. States that are dra
 in V. An AR1 keeps the nodes of the solver; how far its chain is from the continuous law shows in the simulated value.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,15 +14,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximum import Best, Optimum
+from bellax.bellman.maximum import Optimum
 from bellax.bellman.mesh import Point
-from bellax.bellman.newton import Newton
-from bellax.bellman.objective import Decision
 from bellax.bellman.sweep import optimum_at
+from bellax.certify.scan import best
 from bellax.certify.stage import Stage
 from bellax.numerics.interpolate import is_barrier
-
-_WIDTH = 0.1  # in u: how far from the solver's action the better one of the fine problem is looked for
 
 
 class Residual(NamedTuple):
@@ -31,43 +27,43 @@ class Residual(NamedTuple):
 
     Attributes:
         error: T V - V; NaN where one of them is infinite and the other is not.
+        missed: by how much T V is larger than the value of the solver's own action.
         value: V between its nodes.
         stop: whether stopping is optimal.
         optimum: the solver's decision.
     """
 
     error: Float[Array, ""]
+    missed: Float[Array, ""]
     value: Float[Array, ""]
     stop: Array
     optimum: Optimum
 
 
-def residual(asked: Stage, point: Point, polish: bool) -> Residual:
+def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
     """The Bellman residual at one point.
 
-    T V is taken at the solver's own action. Where that is a smooth maximum the better action of the fine problem would
-    add the square of a quadrature error; candidates may be far from it.
+    T V is a maximum over a denser scan of every action and discrete alternative than the solver's: what its maximiser
+    missed is in it.
 
     Args:
-        polish: whether the action is improved in the fine problem before its value is taken.
+        shift: by which the scan is moved here.
     """
     plan = asked.setting.plan
     optimum = optimum_at(asked.setting.maximiser, asked.objective, point)
-    combination, u = optimum.decision
-    value = asked.judge(point, Decision(combination, u))
-    if polish:
-        start = Best(value, asked.judge.shares(point, optimum.decision), jnp.zeros(()))
-        shares = replace(asked.judge, absolute=frozenset())
-        value = Newton(steps=20).improve(shares, point, combination, start, _WIDTH).value
-    value = jnp.where(optimum.feasible & ~is_barrier(value), value, -jnp.inf)
+    own = asked.judge(point, optimum.decision)
+    value = best(asked.judge, point, optimum.decision, shift)
+    missed = jnp.where(optimum.feasible & jnp.isfinite(own), value - own, 0.0)
+    value = jnp.where(~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
     if plan.evaluate_stop is not None:
         payoff = asked.judge.payoff(point)
-        stop, value = payoff >= value, jnp.maximum(payoff, value)
+        stop, missed = payoff >= value, jnp.where(payoff >= value, 0.0, missed)
+        value = jnp.maximum(payoff, value)
     stored = asked.stored(point)
     both = (value == -jnp.inf) & (stored == -jnp.inf)
     error = jnp.where(both, 0.0, value - stored)
-    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), stored, stop, optimum)
+    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), missed, stored, stop, optimum)
 
 
 def value_error(largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: float, count: int | None) -> float:

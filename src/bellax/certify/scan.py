@@ -1,0 +1,102 @@
+"""The maximum of Q that a certificate believes in: a scan of every action, zoomed in on, whatever the solver did.
+
+Candidates fill the whole box, shifted from point to point so that no ridge lies between them at all points, and then
+ever smaller boxes around the best. Values alone are asked, which is exact for a maximum's value to twice the digits of
+its place. One loop holds one copy of the objective, which is most of what there is to compile.
+"""
+
+import math
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.bellman.maximum import first_maximum, guarded
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.plan import Plan
+from bellax.numerics import loops
+from bellax.numerics.scalar import take
+
+_SIDES = {1: 128, 2: 20, 3: 8}  # candidates along each action
+_SCATTERED = 512  # candidates of four and more actions
+_RESOLUTION = 1e-6  # in u, at which zooming ends
+
+
+def evaluations(plan: Plan) -> int:
+    """How many Q the scan of one combination of discrete actions asks for."""
+    return len(_lattice(len(plan.coordinates))) * _rounds(len(plan.coordinates))
+
+
+def best(objective: Objective, point: Point, start: Decision, shift: Float[Array, ""]) -> Float[Array, ""]:
+    """The largest Q at a point over all actions and discrete alternatives, no smaller than that of `start`.
+
+    Args:
+        shift: in [0, 1), by which candidates are moved, as a share of their distance.
+    """
+    own = guarded(objective, point, start)
+    if not objective.plan.coordinates:
+        codes = jnp.arange(len(objective.combinations), dtype=jnp.int32)
+        q = jax.vmap(lambda k: guarded(objective, point, Decision(k, start.u)))(codes)
+        return jnp.maximum(own, jnp.max(q))
+    shares = objective.shares(point, start)
+    plain = replace(objective, absolute=frozenset())
+
+    def alternative(combination: Int[Array, ""]) -> Array:
+        mine = combination == start.combination
+        return _zoomed(plain, point, combination, shares, jnp.where(mine, own, -jnp.inf), shift)
+
+    return jnp.max(jax.vmap(alternative)(jnp.arange(len(objective.combinations), dtype=jnp.int32)))
+
+
+def _zoomed(
+    objective: Objective, point: Point, combination: Array, u: Float[Array, "m"], value: Array, shift: Array
+) -> Float[Array, ""]:
+    """The largest Q of one combination, no smaller than `value`, which is that of `u`."""
+    dimensions = u.shape[0]
+    lattice = jnp.asarray(_lattice(dimensions), u.dtype)
+    distance = len(lattice) ** (-1 / dimensions)
+    lattice = (lattice + shift * distance) % 1.0
+
+    def closer(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        u, value, middle, reach = state
+        tried = jnp.clip(middle + reach * (2 * lattice - 1), 0.0, 1.0)
+        q = jax.vmap(lambda x: guarded(objective, point, Decision(combination, x)))(tried)
+        place = first_maximum(q)
+        better = q[place] > value
+        u, value = jnp.where(better, take(tried, place), u), jnp.where(better, q[place], value)
+        return u, value, u, reach * min(3 * distance, 0.75)
+
+    start = (u, value, jnp.full_like(u, 0.5), jnp.asarray(0.5, u.dtype))
+    return loops.repeat(_rounds(dimensions), closer, start)[1]
+
+
+def _lattice(dimensions: int) -> np.ndarray:
+    """Candidates in the unit box, shape (n, m): a lattice, or beyond three dimensions points of low discrepancy."""
+    if dimensions == 0:
+        return np.zeros((1, 0))
+    if dimensions in _SIDES:
+        side = (np.arange(_SIDES[dimensions]) + 0.5) / _SIDES[dimensions]
+        return np.stack(np.meshgrid(*[side] * dimensions, indexing="ij"), axis=-1).reshape(-1, dimensions)
+    return spread(np.arange(_SCATTERED), dimensions, np.zeros(dimensions))
+
+
+def _rounds(dimensions: int) -> int:
+    if dimensions == 0:
+        return 1
+    shrink = 3 * len(_lattice(dimensions)) ** (-1 / dimensions)
+    return 1 + max(1, math.ceil(math.log(2 * _RESOLUTION) / math.log(min(shrink, 0.75))))
+
+
+def spread(index: np.ndarray, dimensions: int, shift: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1), shape (n, d), of low discrepancy: frac(shift + n / phi^k), phi the root of x^(d+1) = x + 1.
+
+    Source: Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
+    """
+    phi = 2.0
+    for _ in range(60):
+        phi = (1 + phi) ** (1 / (dimensions + 1))
+    return (shift + (index[:, None] + 1) / phi ** np.arange(1, dimensions + 1)) % 1.0

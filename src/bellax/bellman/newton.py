@@ -316,7 +316,7 @@ def _at_kinks(
     aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
     steps = aside * jnp.eye(u.shape[0])
     slope = lambda at, d: jax.jvp(value, (at,), (d,))[1]  # noqa: E731
-    left, right = (jax.vmap(slope)(u + side * steps, jnp.eye(u.shape[0])) for side in (-1.0, 1.0))
+    left, right = (jax.vmap(slope)(u[None] + side * steps, jnp.eye(u.shape[0])) for side in (-1.0, 1.0))
     drop = left - right
     smooth = 2 * aside * jnp.abs(jnp.diagonal(hessian))
     rounding = 1e-9 if u.dtype == jnp.float64 else 1e-4

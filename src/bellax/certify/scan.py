@@ -63,7 +63,7 @@ def _zoomed(
 
     def closer(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, value, middle, reach = state
-        tried = jnp.clip(middle + reach * (2 * lattice - 1), 0.0, 1.0)
+        tried = jnp.clip(middle[None, :] + reach * (2 * lattice - 1), 0.0, 1.0)
         q = jax.vmap(lambda x: guarded(objective, point, Decision(combination, x)))(tried)
         place = first_maximum(q)
         better = q[place] > value

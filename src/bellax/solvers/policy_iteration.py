@@ -221,7 +221,7 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
     """
     steps = tuple(line.step for line in mesh.lines)
     count = start.levels.size
-    mixed = lambda k: (jnp.arange(count) * _IRRATIONAL[k % 3] % 1.0 - 0.5).reshape(start.levels.shape)  # noqa: E731
+    mixed = lambda k: (jnp.arange(count, dtype=start.levels.dtype) * _IRRATIONAL[k % 3] % 1.0 - 0.5).reshape(start.levels.shape)  # noqa: E731
     slopes = tuple(mixed(k + 1) / steps[k] for k in range(len(start.slopes)))
 
     def more(state: _Growth) -> _Growth:

@@ -4,13 +4,13 @@
     y = A (k_1 k_2 k_3 k_4)^(alpha/4)
 
 As in the model of one sector every investment is a constant share of output, i_j = beta alpha / 4 y, and V is linear in
-the logs of capital, V(k) = a + b sum over j of log k_j. With capital measured in logs, interpolation of any kind is exact
-on few nodes: this is a test of four dimensions and four actions at once. What is left after the first investments bounds
-the next one, so that no plan spends more than output.
+the logs of capital, V(k) = a + b sum over j of log k_j. With capital measured in logs, interpolation of any kind is
+exact on few nodes: this is a test of four dimensions and four actions at once. What is left after the first investments
+bounds the next one, so that no plan spends more than output.
 
 Calibration: alpha = .36, beta = .96, A = 1. Capital lies between a half and twice what is steady.
-Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of Economic Theory
-4, for one sector; Long & Plosser (1983), "Real business cycles", Journal of Political Economy 91, for several.
+Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of Economic
+Theory 4, for one sector; Long & Plosser (1983), "Real business cycles", Journal of Political Economy 91, for several.
 """
 
 from dataclasses import replace
@@ -95,5 +95,5 @@ def compare(label: str, how: bx.solvers.PolicyIteration) -> list[Check]:
     invested = np.stack([policy[name] for name in INVESTMENTS], axis=-1)
     return [
         comparison.of_value(f"V, {label}", solution.value(**at), exact.value(k), 1e-9, SOURCE),
-        comparison.relative(f"investment, {label}", invested, exact.investment(k)[:, None], 1e-9, SOURCE),
+        comparison.relative(f"investment, {label}", invested, np.asarray(exact.investment(k))[:, None], 1e-9, SOURCE),
     ]

@@ -64,12 +64,13 @@ def checks() -> list[Check]:
     solution, offers, exact = bx.solve(model, params, solver), params["wages"], reservation(params)
     waiting = np.asarray(solution.choice_values(wage=offers))[:, 0] * (1 - params["discount"])
     value = np.maximum(offers, exact) / (1 - params["discount"])
+    accepts = np.asarray(solution.policy(wage=offers)["stop"], int)
     published = "Perla, Sargent & Stachurski, Quantitative economics with Julia"
     return [
         comparison.absolute("reservation wage, published", waiting, 47.31649976, 1e-7, published),
         comparison.absolute("reservation wage", waiting, exact, 1e-10, SOURCE),
         comparison.of_value("V", solution.value(wage=offers), value, 1e-10, SOURCE),
-        comparison.absolute("accepts", np.asarray(solution.policy(wage=offers)["stop"], int), (offers > exact).astype(int), 0.0, SOURCE),
+        comparison.absolute("accepts", accepts, (offers > exact).astype(int), 0.0, SOURCE),
     ]
 
 

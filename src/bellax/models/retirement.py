@@ -3,14 +3,14 @@
     V_t(w, worker) = max over 0 <= c <= w and d in {0, 1} of log c - effort d + beta V_{t+1}(R (w - c) + y d, d),
     V_t(w, retired) = max over 0 <= c <= w of log c + beta V_{t+1}(R (w - c), retired),    V_T = 0.
 
-V of a worker has a kink wherever the best date of retirement changes, and there consumption jumps; V is not concave, and
-Q in c has a peak for every date. Newton climbs from the best of its candidates, which stands on the right peak only if
-they are so dense that none misses a peak by more than two peaks differ: there are many. Wealth is measured in logs, in
-which V of the retired is a straight line, and V of a worker who is poor.
+V of a worker has a kink wherever the best date of retirement changes, and there consumption jumps; V is not concave,
+and Q in c has a peak for every date. Newton climbs from the best of its candidates, which stands on the right peak only
+if they miss no peak by more than two peaks differ: hence so many. Wealth is measured in logs, in which V of the retired
+is a straight line, and V of a worker who is poor.
 
 Calibration: y = 20, effort 1, beta = .98, R = 1.
-Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), "The endogenous grid method for discrete-continuous dynamic choice
-models with (or without) taste shocks", Quantitative Economics 8.
+Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), "The endogenous grid method for discrete-continuous dynamic
+choice models with (or without) taste shocks", Quantitative Economics 8.
 """
 
 import enum
@@ -75,12 +75,12 @@ def checks() -> list[Check]:
     rows = [_period(exact, solution, t, wealth) for t in range(HORIZON)]
     retired = [solution.value(t, wealth=wealth, status=Status.retired) for t in range(HORIZON)]
     exactly = [exact.value(t, wealth, working=False) for t in range(HORIZON)]
-    values, consumption, decisions = (np.concatenate(column, axis=1) for column in zip(*rows, strict=True))
+    value, consumption, decision = (np.concatenate(column, axis=1) for column in zip(*rows, strict=True))
     return [
-        comparison.of_value("V, worker", *values, 1e-4, SOURCE),
+        comparison.of_value("V, worker", value[0], value[1], 1e-4, SOURCE),
         comparison.of_value("V, retired", retired, exactly, 1e-8, SOURCE),
-        comparison.relative("consumption", *consumption, 1e-3, SOURCE),
-        comparison.absolute("decision", *decisions, 0.0, SOURCE),
+        comparison.relative("consumption", consumption[0], consumption[1], 1e-3, SOURCE),
+        comparison.absolute("decision", decision[0], decision[1], 0.0, SOURCE),
     ]
 
 

@@ -1,12 +1,12 @@
-"""Two risky assets: consumption and a portfolio of correlated stocks and bills, relative risk aversion gamma, 10 periods.
+"""Two risky assets: consumption and a portfolio of bills and correlated stocks, risk aversion gamma, 10 periods.
 
     V_t(w) = max over c, a, b of c^(1-gamma) / (1-gamma) + beta E V_{t+1}(w'),
     w' = (w - c) (R_f + a (exp(r_1) - R_f) + b (exp(r_2) - R_f)),    (r_1, r_2) ~ N(mean, covariance)
 
 with 0 <= c <= w, a >= 0, b >= 0, a + b <= 1. With V_T(w) = a_T w^(1-gamma) / (1-gamma) the portfolio is the same in
-every period and at every wealth: it solves E[R^(-gamma) (R_i - R_f)] = 0, R the return of the portfolio. Consumption and
-value are those of `bellax.models.merton_crra` with M = beta E R^(1-gamma). Wealth is measured by -w^-2 as there: for
-gamma = 3 that is where V is a straight line.
+every period and at every wealth: it solves E[R^(-gamma) (R_i - R_f)] = 0, R the return of the portfolio. Consumption
+and value are those of `bellax.models.merton_crra` with M = beta E R^(1-gamma). Wealth is measured by -w^-2 as there:
+for gamma = 3 that is where V is a straight line.
 
 Calibration: gamma = 3, beta = .96, R_f = 1.02; log returns of mean .05 and .04, standard deviation .2 and .15 and
 correlation .4; a_T = 1.

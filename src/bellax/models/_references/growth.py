@@ -79,11 +79,11 @@ class Sectors(NamedTuple):
     exponent: float
     productivity: float
 
-    def value(self, k: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
+    def value(self, k: Float[np.ndarray, "... n"]) -> Numbers:
         """a + b sum log k."""
         return self.intercept + self.slope * np.log(k).sum(axis=-1)
 
-    def investment(self, k: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
+    def investment(self, k: Float[np.ndarray, "... n"]) -> Numbers:
         """beta alpha / n y, the same in each sector."""
         return self.share * self.productivity * np.prod(k, axis=-1) ** self.exponent
 

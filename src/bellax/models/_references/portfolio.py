@@ -172,8 +172,11 @@ def two_asset_merton(
         return (bent[:, None] * excess).T @ excess
 
     found = root(condition, np.full(len(mean), 0.1), jac=slope, tol=1e-15)
-    if not np.max(np.abs(found.fun)) < 1e-13:
+    gross = risk_free + excess @ found.x
+    # by the size of what cancels: without an optimum marginal utility itself tends to zero
+    size = (weights * np.abs(gross) ** -gamma) @ np.abs(excess)
+    if not (np.all(gross > 0) and np.all(np.abs(found.fun) < 1e-12 * size)):
         raise ValueError(f"no portfolio was found that solves the first-order condition: {found.message}")
-    factor = discount * float(weights @ (risk_free + excess @ found.x) ** (1 - gamma))
+    factor = discount * float(weights @ gross ** (1 - gamma))
     share, _ = _share_by_period(gamma, factor, horizon, terminal)
     return TwoAssets(found.x, share, share**-gamma)

@@ -2,8 +2,8 @@
 
     V_t(w) = max over 0 < c <= w and d of log c - effort d + beta V_{t+1}(R (w - c) + y d),
 
-in periods 0..T-1, V_T = 0; d is to work, and who once does not work never does again. An optimal plan is one of finitely
-many, each in closed form:
+in periods 0..T-1, V_T = 0; d is to work, and who once does not work never does again. An optimal plan is one of
+finitely many, each in closed form:
 
 (a) work for n periods, then never, with assets that are never zero before the end. Consumption grows by beta R and
     exhausts w + y (R^-1 + ... + R^-n), so that c_t is that sum over 1 + beta + ... + beta^(T-t-1).
@@ -13,9 +13,9 @@ many, each in closed form:
 A plan that would borrow is dropped. Each plan that is left can be carried out and so is worth no more than V, and the
 best plan is among them. (b) needs V_s(y) only, a number for each period.
 
-Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), "The endogenous grid method for discrete-continuous dynamic choice
-models with (or without) taste shocks", Quantitative Economics 8, theorem 1, which has the best of these plans by wealth
-where beta R <= 1.
+Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), "The endogenous grid method for discrete-continuous dynamic
+choice models with (or without) taste shocks", Quantitative Economics 8, theorem 1, which has the best of these plans by
+wealth where beta R <= 1.
 """
 
 from typing import NamedTuple
@@ -44,11 +44,11 @@ class Retirement(NamedTuple):
     effort: float
     of_income: Float[np.ndarray, " t"]
 
-    def value(self, t: int, wealth: Numbers, working: bool) -> Numbers:
+    def value(self, t: int, wealth: Numbers, working: bool) -> Float[np.ndarray, " w"]:
         """V_t of a worker, or of one who is retired."""
         return self.plans(t, wealth, working).value.max(axis=-1)
 
-    def consumption(self, t: int, wealth: Numbers, working: bool) -> Numbers:
+    def consumption(self, t: int, wealth: Numbers, working: bool) -> Float[np.ndarray, " w"]:
         """Consumption of the best plan."""
         plans = self.plans(t, wealth, working)
         best = plans.value.argmax(axis=-1)[:, None]

@@ -5,7 +5,9 @@
 
 Cash on hand m holds the income of the year, which is seen before the choice. Mean income G has a hump up to age 64;
 then a pension of .6, as risky as wages were. Nobody lives to 75. Consumption is the whole of m where that is little;
-there is a kink where saving begins, and a weaker one wherever some income leads to a kink of the next year.
+there is a kink where saving begins, and a weaker one wherever some income leads to a kink of the next year. What is
+left of the error is that of the cells that hold a kink, and falls with their width: the strongest ones, around the age
+of retirement, lie between .5 and 1, and cash is measured by arsinh((m - .7) / .2), so that nodes crowd there.
 
 Calibration: gamma = 2, beta = .96, R = 1.03, sigma = .2.
 Source: Deaton (1991), "Saving and liquidity constraints", Econometrica 59; Carroll (1997), "Buffer-stock saving and
@@ -44,8 +46,16 @@ def next_cash(cash, consumption, interest, mean_income_next, z, sigma):
     return (1 + interest) * (cash - consumption) + mean_income_next * jnp.exp(sigma * z - sigma**2 / 2)
 
 
+def around_kinks(cash):
+    return jnp.arcsinh((cash - 0.7) / 0.2)
+
+
+def its_inverse(coordinate):
+    return 0.7 + 0.2 * jnp.sinh(coordinate)
+
+
 model = bx.Model(
-    states={"cash": bx.Continuous(0.2, 25.0, scale=bx.scales.asinh(1.0))},
+    states={"cash": bx.Continuous(0.2, 25.0, scale=(around_kinks, its_inverse))},
     actions={"consumption": bx.Continuous(0.0, "cash")},
     shocks={"z": bx.shocks.Normal()},
     functions={"mean_income_next": mean_income_next},
@@ -63,7 +73,7 @@ params: dict[str, Any] = {
     "pension": 0.6,
 }
 solver = bx.solvers.BackwardInduction(
-    grid={"cash": 1000},
+    grid={"cash": 6000},
     quadrature={"z": INCOMES},
     maximiser=bx.maximise.Newton(grid={"consumption": 5}),
 )
@@ -88,8 +98,8 @@ def checks() -> list[Check]:
     ours = np.stack([solution.policy(t, cash=cash)["consumption"] for t in ages])
     values = np.stack([solution.value(t, cash=cash) for t in ages])
     return [
-        comparison.relative("consumption", ours, np.stack([reference(t, cash) for t in ages]), 1e-4, SOURCE),
-        comparison.of_value("V", values, np.stack([reference.value(t, cash) for t in ages]), 1e-5, SOURCE),
+        comparison.relative("consumption", ours, np.stack([reference(t, cash) for t in ages]), 1e-5, SOURCE),
+        comparison.of_value("V", values, np.stack([reference.value(t, cash) for t in ages]), 1e-8, SOURCE),
     ]
 
 

@@ -7,13 +7,14 @@ against published numbers, against another of them, or both.
 """
 
 from bellax.models._references.differences import regime_switching_put_by_differences
-from bellax.models._references.discrete import discrete_dp, puterman_621, rust_replacement
+from bellax.models._references.discrete import discrete_dp, mccall, puterman_621, rust_replacement
 from bellax.models._references.european import black_scholes_put, merton_series
-from bellax.models._references.growth import brock_mirman
+from bellax.models._references.growth import brock_mirman, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.linear_quadratic import riccati
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
-from bellax.models._references.portfolio import merton_crra, merton_log
+from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
+from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
 
 __all__ = [
@@ -26,12 +27,16 @@ __all__ = [
     "discrete_dp",
     "jump_diffusion_put",
     "lognormal_incomes",
+    "mccall",
     "merton_crra",
     "merton_log",
     "merton_series",
     "puterman_621",
     "regime_switching_put",
     "regime_switching_put_by_differences",
+    "retirement",
     "riccati",
     "rust_replacement",
+    "sectors",
+    "two_asset_merton",
 ]

@@ -124,3 +124,24 @@ def rust_replacement(rate: float, maintenance: float, cost: float, discount: flo
 
     threshold = brentq(excess, 0.0, cost / maintenance, xtol=1e-12, rtol=1e-15)
     return Replacement(threshold, rate, maintenance, discount)
+
+
+def mccall(offers: Float[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], pay: float, beta: float) -> float:
+    """Reservation wage of McCall's searcher, by enumerating which offers are accepted.
+
+    Who accepts w has it for ever; who does not is paid c and draws again. If the k best offers are accepted, searching
+    is worth r / (1-beta) with (1-beta) (r - c) = beta sum over those of p_i (w_i - r), and the best k is the optimum.
+
+    Args:
+        offers: wages w, shape (n,).
+        probabilities: p, shape (n,).
+        pay: c, income of a period of search.
+        beta: discount factor in (0, 1).
+    Returns:
+        r: offers above it are accepted.
+    Source: McCall (1970), "Economics of information and job search", Quarterly Journal of Economics 84.
+    """
+    best_first = np.argsort(offers)[::-1]
+    taken = np.append(0.0, np.cumsum(probabilities[best_first]))
+    earned = np.append(0.0, np.cumsum((probabilities * offers)[best_first]))
+    return float(np.max(((1 - beta) * pay + beta * earned) / (1 - beta + beta * taken)))

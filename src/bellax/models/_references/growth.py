@@ -7,8 +7,12 @@ output, and V(k, z) = A(z) + B log k with B = weight alpha / (1 - alpha beta) an
 
     (I - beta P) A = weight log((1 - alpha beta) z) + beta B log(alpha beta z).
 
+With n kinds of capital, y = A (k_1 ... k_n)^(alpha/n) and no chance, each investment is beta alpha / n y, and the value
+is a + b (log k_1 + ... + log k_n).
+
 Source: Brock & Mirman (1972), "Optimal economic growth and uncertainty: the discounted case", Journal of
-Economic Theory 4.
+Economic Theory 4; several kinds of capital: Long & Plosser (1983), "Real business cycles", Journal of Political
+Economy 91.
 """
 
 from typing import NamedTuple
@@ -64,3 +68,40 @@ def brock_mirman(
     flow = weight * np.log((1 - invested) * levels) + discount * slope * np.log(invested * levels)
     intercepts = np.linalg.solve(np.eye(len(levels)) - discount * transition, flow)
     return BrockMirman(intercepts, slope, levels, alpha, discount)
+
+
+class Sectors(NamedTuple):
+    """Closed form at any capital, of which the last axis is the sectors."""
+
+    intercept: float
+    slope: float
+    share: float
+    exponent: float
+    productivity: float
+
+    def value(self, k: Float[np.ndarray, "... n"]) -> Numbers:
+        """a + b sum log k."""
+        return self.intercept + self.slope * np.log(k).sum(axis=-1)
+
+    def investment(self, k: Float[np.ndarray, "... n"]) -> Numbers:
+        """beta alpha / n y, the same in each sector."""
+        return self.share * self.productivity * np.prod(k, axis=-1) ** self.exponent
+
+
+def sectors(alpha: float, discount: float, count: int, productivity: float = 1.0) -> Sectors:
+    """Policy and value of growth with several kinds of capital; see the module's docstring.
+
+    From log c = log((1 - alpha beta) y) the slope is b = alpha / n (1 + beta n b), and a follows likewise.
+
+    Args:
+        alpha: the share of all capital in output.
+        discount: beta.
+        count: n.
+        productivity: A.
+    """
+    invested, exponent = alpha * discount, alpha / count
+    slope = exponent / (1 - invested)
+    share = invested / count
+    of_capital = discount * count * slope * np.log(share * productivity)
+    intercept = (np.log((1 - invested) * productivity) + of_capital) / (1 - discount)
+    return Sectors(float(intercept), slope, share, exponent, productivity)

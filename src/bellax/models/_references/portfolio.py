@@ -117,3 +117,66 @@ def _share_by_period(
         coefficient = share[t] ** -gamma
         log_coefficient_slope = -gamma * slope[t] / share[t]
     return share, slope
+
+
+class TwoAssets(NamedTuple):
+    """Portfolio, shape (n,), and consumption share and value coefficient by period, shape (t,)."""
+
+    portfolio: Float[np.ndarray, " n"]
+    share: Float[np.ndarray, " t"]
+    coefficient: Float[np.ndarray, " t"]
+
+
+def two_asset_merton(
+    gamma: float,
+    discount: float,
+    risk_free: float,
+    mean: Float[np.ndarray, " n"],
+    covariance: Float[np.ndarray, "n n"],
+    horizon: int,
+    terminal: float,
+    nodes: int,
+) -> TwoAssets:
+    """Portfolio of lognormal assets and a safe one, by its first-order condition E[R^(-gamma) (R_i - R_f)] = 0.
+
+    With V_T = a_T w^(1-gamma) / (1-gamma) consumption and value are those of `merton_crra` at
+    M = beta E R^(1-gamma).
+
+    Args:
+        gamma: relative risk aversion, positive and not 1.
+        discount: beta, positive.
+        risk_free: gross return of the safe asset.
+        mean: of the log returns, shape (n,).
+        covariance: of the log returns, shape (n, n).
+        horizon: T, for decisions in periods 0..T-1.
+        terminal: a_T.
+        nodes: Gauss-Hermite nodes for each return, laid along the Cholesky factor of the covariance.
+    Returns:
+        The portfolio, whose shares are not bounded, and consumption shares and coefficients a_t by period.
+    Raises:
+        ValueError: if the root is not found.
+    """
+    from scipy.optimize import root  # .2 s at import, which a solve of the model does not need
+
+    line, mass = np.polynomial.hermite_e.hermegauss(nodes)
+    standard = np.stack(np.meshgrid(*[line] * len(mean), indexing="ij"), axis=-1).reshape(-1, len(mean))
+    weights = np.prod(np.stack(np.meshgrid(*[mass] * len(mean), indexing="ij")), axis=0).ravel()
+    weights = weights / weights.sum()
+    excess = np.exp(mean + standard @ np.linalg.cholesky(covariance).T) - risk_free
+
+    def condition(portfolio: np.ndarray) -> np.ndarray:
+        return (weights * (risk_free + excess @ portfolio) ** -gamma) @ excess
+
+    def slope(portfolio: np.ndarray) -> np.ndarray:
+        bent = -gamma * weights * (risk_free + excess @ portfolio) ** (-gamma - 1)
+        return (bent[:, None] * excess).T @ excess
+
+    found = root(condition, np.full(len(mean), 0.1), jac=slope, tol=1e-15)
+    gross = risk_free + excess @ found.x
+    # by the size of what cancels: without an optimum marginal utility itself tends to zero
+    size = (weights * np.abs(gross) ** -gamma) @ np.abs(excess)
+    if not (np.all(gross > 0) and np.all(np.abs(found.fun) < 1e-12 * size)):
+        raise ValueError(f"no portfolio was found that solves the first-order condition: {found.message}")
+    factor = discount * float(weights @ gross ** (1 - gamma))
+    share, _ = _share_by_period(gamma, factor, horizon, terminal)
+    return TwoAssets(found.x, share, share**-gamma)

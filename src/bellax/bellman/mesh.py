@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
+from bellax.model.distribution import without_rounding
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, StateSpace, categories
 from bellax.numerics import grids, markov
@@ -233,7 +234,7 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
     given = {node.rpartition(".")[2]: value for node, value in plan.graph.compose(nodes)(**environment).items()}
     if isinstance(space, MarkovChain):
         from_model = given["values"] if "values" in given else _as_seen(_category_values(space))
-        return Process(from_model, _float(given["transition"]), False)
+        return Process(from_model, without_rounding(_float(given["transition"])), False)
     if isinstance(space, AR1):
         rho, sigma, mean = (_float(given[key]) for key in ("rho", "sigma", "mean"))
         spec = grid.get(name, grids.Rouwenhorst(7))

@@ -20,7 +20,7 @@ from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.distribution import Distribution, is_distribution
+from bellax.model.distribution import Distribution, is_distribution, without_rounding
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
@@ -223,9 +223,9 @@ class Objective(eqx.Module):
         """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
         given = as_float(values[f"probabilities:{name}"])
         law = self.plan.graph.regime.transitions[name]
-        if law.over:
-            return given  # a table, checked before the solve
-        return where(jnp.broadcast_to(is_distribution(given), given.shape), given, jnp.nan)
+        if law.over:  # a table, checked before the solve
+            return without_rounding(given)
+        return where(jnp.broadcast_to(is_distribution(given), given.shape), without_rounding(given), jnp.nan)
 
     def _tomorrow(self, name: str) -> Array:
         """What functions see of the categories or nodes of a scanned state tomorrow."""

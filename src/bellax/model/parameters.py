@@ -202,7 +202,9 @@ def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
                 continue
             problem = slot.problem(values[name])
             if not problem:
-                passed.add(f"{regime}.{slot.node}", values[name])
+                owner = found[regime] if name in found.get(regime, {}) else found
+                owner[name] = slot.tidied(values[name])
+                passed.add(f"{regime}.{slot.node}", owner[name])
             if problem:
                 label = slot.quantity.label.removeprefix(graph.where)
                 where = f" in regime {regime!r}" if regime else ""

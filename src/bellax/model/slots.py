@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
-from bellax.model.distribution import Distribution, not_a_distribution
+from bellax.model.distribution import Distribution, not_a_distribution, tidy_table
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL
@@ -150,7 +150,7 @@ def _table(statement: Any, name: str, law: Markov, label: str, size: int) -> Ite
     table = quantity(law.probabilities, label)
     if table.function is not None and not table.alias:
         raise ModelError(f"{label}: with over= the probabilities are an array or a name, not a function.")
-    yield Slot(table_node(name), "process", table, (*lengths, size), complaint=not_a_distribution)
+    yield Slot(table_node(name), "process", table, (*lengths, size), False, not_a_distribution, tidy_table)
 
     def row(**arguments: Any) -> Any:
         # one index of all axes: one after the other would copy the table

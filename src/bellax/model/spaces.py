@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bellax.errors import ModelError, named_options
-from bellax.model.distribution import Distribution, as_shape, not_a_distribution
+from bellax.model.distribution import Distribution, as_shape, not_a_distribution, rounding
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import scales
 
@@ -131,7 +131,7 @@ class MarkovChain:
         if self.intensity is None:
             return not_a_distribution(matrix, self.row_tolerance)
         off = matrix[~np.eye(len(matrix), dtype=bool)]
-        if np.any(off < 0):
+        if np.any(off < -rounding()):
             return f"holds the rate {np.min(off):g} off the diagonal; none may be negative."
         worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
         total = float(matrix[worst].sum())

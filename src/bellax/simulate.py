@@ -54,7 +54,8 @@ def simulate(
     Returns:
         A `Panel`, arrays of shape (agents, periods).
     Raises:
-        ParameterError: if a state lacks its start, or a start does not fit its state.
+        ParameterError: if a state lacks its start, a start does not fit its state, or the panel would not fit in the
+            machine's memory.
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
@@ -64,7 +65,7 @@ def simulate(
         solution.check_one()
     setting = solution.setting
     count = _periods(setting, periods)
-    given, agents = starting_states(setting, {} if start is None else start, agents)
+    given, agents = starting_states(setting, {} if start is None else start, agents, count)
     _check_drawn(setting, solution.arguments, given)
     kind, tables = type(solution), _tables(solution)
     key = _key(seed)
@@ -72,7 +73,7 @@ def simulate(
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
     name = ("simulate", kind, count, little)
     compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
-    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key)
+    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.uint32), key)
     return Panel(**found, arguments=solution.arguments, setting=setting)
 
 
@@ -94,13 +95,13 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
 
 def _key(seed: Any) -> Array:
     """The key of `jax.random` that a number stands for, or that was given."""
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and -(2**63) <= seed < 2**63:
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and 0 <= seed < 2**63:
         return jax.random.key(seed)
     if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) and seed.ndim == 0:
         return seed
     if isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1:
         return jax.random.wrap_key_data(seed)
-    raise ParameterError(f"seed is {seed!r}; give a whole number of at most 63 bits, or a key of jax.random.")
+    raise ParameterError(f"seed is {seed!r}; give a whole number from 0 to 2^63 - 1, or a key of jax.random.")
 
 
 def _tables(policy: Solution | Tabulated) -> dict[str, Any]:

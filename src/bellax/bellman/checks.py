@@ -265,7 +265,7 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
     shape = mesh_shape(setting, arguments)
     periods = setting.model.clock.count + 1 if setting.model.clock.finite else 3
     needed = setting.bytes_of_value(shape, periods)
-    available = _physical_memory()
+    available = physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
             f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and a table of look-ups "
@@ -275,7 +275,8 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
         )
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
+    """Bytes that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

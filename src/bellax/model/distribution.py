@@ -1,7 +1,7 @@
 """What a distribution is to a solver and a simulation, and when numbers are probabilities."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,13 @@ from bellax.numerics import rules
 from bellax.numerics.scalar import put
 
 
-def as_shape(shape: int | tuple[int, ...], what: str) -> tuple[int, ...]:
+def as_shape(shape: Any, what: str) -> tuple[int, ...]:
     """The shape of an array, from that of a user, who may write n for (n,)."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(length < 1 for length in shape):
-        raise ModelError(f"{what} has shape {shape}; every length must be at least 1.")
-    return shape
+    lengths = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
+            raise ModelError(f"{what} has shape {shape!r}; every length must be a whole number of at least 1.")
+    return tuple(int(length) for length in lengths)
 
 
 class Distribution(abc.ABC):

@@ -19,11 +19,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.errors import ModelError, named_options
+from bellax.errors import ModelError, check_count, named_options
 from bellax.model.distribution import Distribution, drawn_by, is_distribution, not_a_distribution, without_rounding
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
 from bellax.numerics.covariance import factor, semidefinite, slack
+
+__all__ = ["Categorical", "Jump", "Lognormal", "MultivariateNormal", "Normal", "Uniform"]
 
 
 def _negative(value: np.ndarray) -> str | None:
@@ -121,6 +123,7 @@ class MultivariateNormal(Distribution):
             object.__setattr__(self, "size", int(shape[0]))
         if self.size is None:
             raise ModelError("MultivariateNormal needs size= where its covariance is a name or a function.")
+        check_count(self.size, "MultivariateNormal: size")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -303,8 +306,7 @@ class Jump(Distribution):
         super().__post_init__()
         if self.shape != ():
             raise ModelError("Jump draws one value; for several declare several shocks.")
-        if self.largest < 1:
-            raise ModelError(f"Jump has largest={self.largest}; count at least one jump.")
+        check_count(self.largest, "Jump: largest, the number of jumps counted,")
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"intensity": self.intensity, "mean": self.mean, "sd": self.sd}

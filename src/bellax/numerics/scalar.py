@@ -31,6 +31,20 @@ def _as(value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return lax.full(shape, value, dtype)
 
 
+def numeric(value: Any) -> np.ndarray:
+    """Numbers as an array of floats; neither text, which numpy would read, nor True and False.
+
+    Raises:
+        TypeError, ValueError: for what is none.
+    """
+    array = np.asarray(value)
+    entries = array.ravel().tolist() if array.dtype.kind == "O" else []
+    known = array.dtype.kind in "iufO" or jnp.issubdtype(array.dtype, jnp.floating)
+    if not known or any(isinstance(entry, str | bytes | bool | np.bool_) for entry in entries):
+        raise TypeError("neither text nor True and False are numbers.")
+    return np.asarray(array, dtype=float)
+
+
 def put(value: Any, dtype: Any = None) -> Array:
     """Numbers as an array of jax; `jnp.asarray` would compile a program for every shape that it meets."""
     return jax.device_put(np.asarray(value, dtype))

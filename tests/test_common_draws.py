@@ -1,4 +1,4 @@
-"""Draws belong to the name of a shock or a process: what is added to a model leaves those of the others as they were."""
+"""Draws belong to the name of a shock or a process: what is added to a model leaves those of the others."""
 
 import json
 import os
@@ -19,7 +19,10 @@ def paths(seed=5, agents=40, **more):
     slots = {
         "states": {"w": bx.Continuous(-5.0, 5.0), "job": bx.Discrete(2), "z": bx.AR1(0.8, 0.2)},
         "shocks": {"e": bx.shocks.Normal()},
-        "transitions": {"w": lambda w, z, e: 0.9 * w + z + 0.1 * e, "job": bx.Markov(lambda job: jnp.array([0.3, 0.7]))},
+        "transitions": {
+            "w": lambda w, z, e: 0.9 * w + z + 0.1 * e,
+            "job": bx.Markov(lambda job: jnp.array([0.3, 0.7])),
+        },
     }
     m = bx.Model(
         **{slot: {**more.get(slot, {}), **value} for slot, value in slots.items()},
@@ -76,6 +79,8 @@ def test_another_process_of_python_draws_the_same(plain):
         "print(bx.simulate(bx.solve(m, {}), 40, seed=5).states['z'].tolist())"
     )
     env = {**os.environ, "PYTHONHASHSEED": "1", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300, check=True
+    )
     # the process alone, as beside the others
     np.testing.assert_allclose(json.loads(done.stdout), plain.states["z"], rtol=1e-14)

@@ -20,9 +20,7 @@ from bellax.numerics.scalar import put
 AGENTS = 10_000
 
 
-def starting_states(
-    setting: Setting, start: Any, agents: int | None, periods: int = 1
-) -> tuple[dict[str, Array], int]:
+def starting_states(setting: Setting, start: Any, agents: int | None, periods: int = 1) -> tuple[dict[str, Array], int]:
     """The given states, one row an agent, and how many agents there are.
 
     Args:
@@ -92,8 +90,8 @@ def _check_memory(plan: Plan, agents: int, periods: int) -> None:
     available = physical_memory()
     if needed > available:
         raise ParameterError(
-            f"a panel of {agents} agents over {periods} periods takes {needed:.3g} bytes ({needed / 2**30:.1f} GiB) for "
-            f"{listed(names)}, reward, discount and value, and this machine has {available:.3g} "
+            f"a panel of {agents} agents over {periods} periods takes {needed:.3g} bytes ({needed / 2**30:.1f} GiB) "
+            f"for {listed(names)}, reward, discount and value, and this machine has {available:.3g} "
             f"({available / 2**30:.1f} GiB). Give fewer agents, or fewer periods; several seeds make several panels."
         )
     if agents >= 2**32:

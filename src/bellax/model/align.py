@@ -48,7 +48,9 @@ def _read(what: str, value: Any, error: type[BellaxError]) -> np.ndarray:
     try:
         return numeric(value)
     except (TypeError, ValueError) as cause:
-        raise error(f"{what} is {value!r}, which is no number or array of numbers; text, True and False are not read as one.") from cause
+        raise error(
+            f"{what} is {value!r}, which is no number or array of numbers; text, True and False are not read as one."
+        ) from cause
 
 
 class Passed:

@@ -105,7 +105,8 @@ class MultivariateNormal(Distribution):
 
     Args:
         mean: a Quantity, shape (n,) or a number.
-        covariance: a Quantity, shape (n, n), positive semidefinite: a singular one makes some numbers functions of others.
+        covariance: a Quantity, shape (n, n), positive semidefinite: a singular one makes some of the numbers
+            functions of others. A derivative of an expectation at a singular one is that along covariances of its rank.
         size: n; read off `covariance` where that is a literal.
     """
 
@@ -158,7 +159,8 @@ class MultivariateNormal(Distribution):
         correlation = np.asarray(value, float) / size[:, None] / size
         if np.linalg.eigvalsh(correlation)[0] >= -slack(len(value), jnp.result_type(float)):
             return None
-        return f"is indefinite: its least eigenvalue is {np.linalg.eigvalsh(value)[0]:g}; that of a covariance is not negative."
+        least = np.linalg.eigvalsh(value)[0]
+        return f"is indefinite: its least eigenvalue is {least:g}; that of a covariance is not negative."
 
 
 @named_options

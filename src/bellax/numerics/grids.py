@@ -175,10 +175,9 @@ def is_count(given: Any) -> bool:
 
 def as_spec(given: Any, what: str, least: int = 2) -> Any:
     """A specification from a count or itself; ModelError where it is neither or has fewer than `least` nodes."""
-    spec = Scaled(int(given)) if is_count(given) else given
-    if not isinstance(spec, Scaled | Regular | Given) or not (isinstance(spec, Given) or is_count(spec.count)):
+    if not (is_count(given) or isinstance(given, Scaled | Regular | Given)):
         raise ModelError(f"the grid of {what} is {given!r}; give a number of nodes or one of bx.grids.")
-    count = len(spec.nodes) if isinstance(spec, Given) else spec.count
+    count = given if is_count(given) else len(given.nodes) if isinstance(given, Given) else given.count
     if count < least:
         raise ModelError(f"the grid of {what} has {count} nodes; its interpolant needs at least {least}.")
-    return spec
+    return Scaled(int(given)) if is_count(given) else given

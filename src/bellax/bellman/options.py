@@ -107,7 +107,7 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
 
 def _chain(name: str, spec: Any) -> Any:
     spec = 7 if spec is None else spec
-    count = int(spec) if grids.is_count(spec) else getattr(spec, "count", None)
+    count: Any = int(spec) if grids.is_count(spec) else getattr(spec, "count", None)
     if not (grids.is_count(spec) or isinstance(spec, grids.Rouwenhorst | grids.Tauchen)):
         raise ModelError(
             f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen."

@@ -22,7 +22,7 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, StateSpace, categories
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
-from bellax.numerics.scalar import take
+from bellax.numerics.scalar import seen_type, take, whole
 
 
 class Process(eqx.Module):
@@ -150,10 +150,9 @@ def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array,
     """The place of the category of a `Discrete` that a law gives, and whether it is one; the nearest if it is none."""
     assert isinstance(space, Discrete)
     known, value = space.values, jnp.asarray(value)
-    value = value.astype(jnp.int32) if jnp.issubdtype(value.dtype, jnp.integer) else value
     if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
-        whole = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
-        place = jnp.clip(whole, 0, len(known) - 1).astype(jnp.int32)
+        number = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
+        place = jnp.clip(number, 0, len(known) - 1).astype(jnp.int32)
         return place, _close(value, place)
     place = encode(_as_seen(known), value)
     return place, _close(value, take(_as_seen(known), place))
@@ -162,7 +161,7 @@ def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array,
 def _close(value: Array, known: Array) -> Bool[Array, ""]:
     """Whether a computed number is a category, up to rounding."""
     if jnp.issubdtype(value.dtype, jnp.integer) and jnp.issubdtype(known.dtype, jnp.integer):
-        return value.astype(jnp.int32) == known.astype(jnp.int32)
+        return value.astype(whole()) == known.astype(whole())
     value, known = (x.astype(jnp.result_type(float)) for x in (value, known))
     return jnp.abs(value - known) <= 1e-5 * jnp.maximum(1.0, jnp.abs(known))
 
@@ -172,7 +171,7 @@ def encode(known: Array, value: Array) -> Int[Array, ""]:
     if jnp.issubdtype(known.dtype, jnp.integer):
         value = jnp.asarray(value)
         value = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value)
-        known, value = known.astype(jnp.int32), value.astype(jnp.int32)
+        known, value = known.astype(whole()), value.astype(whole())
     else:
         value = jnp.asarray(value).astype(known.dtype)
     distance = jnp.abs(known - value)
@@ -207,7 +206,7 @@ def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], qui
 
 
 def _as_seen(values: np.ndarray) -> Array:
-    return jnp.asarray(values, jnp.int32 if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float))
+    return jnp.asarray(values, seen_type(values))
 
 
 def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], quick: bool) -> list[Line]:

@@ -23,7 +23,7 @@ from bellax.errors import ModelError
 from bellax.model.distribution import Distribution, is_distribution, without_rounding
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
-from bellax.numerics.scalar import take, where
+from bellax.numerics.scalar import seen_type, take, where
 
 
 class Decision(NamedTuple):
@@ -78,9 +78,7 @@ class Objective(eqx.Module):
         for place, (name, space) in enumerate(self.plan.choices.items()):
             assert isinstance(space, Discrete)
             column = space.values[table[:, place]] if len(table) else space.values
-            integer = np.issubdtype(column.dtype, np.integer)
-            seen = jnp.asarray(column, jnp.int32 if integer else jnp.result_type(float))
-            values[name] = take(seen, combination)
+            values[name] = take(jnp.asarray(column, seen_type(column)), combination)
         return values
 
     def actions(self, point: Point, decision: Decision) -> tuple[dict[str, Array], Bool[Array, ""]]:

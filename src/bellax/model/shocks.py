@@ -24,6 +24,7 @@ from bellax.model.distribution import Distribution, drawn_by, is_distribution, n
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
 from bellax.numerics.covariance import factor, semidefinite, slack
+from bellax.numerics.scalar import whole
 
 __all__ = ["Categorical", "Jump", "Lognormal", "MultivariateNormal", "Normal", "Uniform"]
 
@@ -245,7 +246,7 @@ class Categorical(Distribution):
         self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None
     ) -> Array:
         index = node[0].astype(jnp.int32)
-        return index if values is None else values[index]
+        return index.astype(whole()) if values is None else values[index]
 
     def weight(
         self,
@@ -266,11 +267,11 @@ class Categorical(Distribution):
         index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
         last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
         index = jnp.minimum(index, last.astype(index.dtype))
-        return index.astype(jnp.int32) if values is None else values[index]
+        return index.astype(whole()) if values is None else values[index]
 
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(self.shape, jnp.int32 if self.values is None else jnp.result_type(float))
+        return jax.ShapeDtypeStruct(self.shape, whole() if self.values is None else jnp.result_type(float))
 
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return None

@@ -234,7 +234,7 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
                 "a member, and only an integer compares; of another member it is silently False."
             )
         members = list(given)
-        labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
+        labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int64)
         if values.tolist() != list(range(len(members))):
             raise ModelError(
                 f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this order. "
@@ -245,7 +245,7 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
             raise ModelError(
                 f"{what} has {given} categories; more than {_MOST} are a grid beyond memory. Give fewer, or Continuous."
             )
-        labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)
+        labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int64)
     elif isinstance(given, (Sequence, np.ndarray)) or hasattr(given, "__array__"):
         try:
             values = numeric(given)

@@ -1,4 +1,4 @@
-"""The two operations that pointwise code does most, as single primitives.
+"""The types of numbers, and the two operations that pointwise code does most, as single primitives.
 
 `jnp.where` and indexing wrap several primitives and a call each; inside nested `vmap` and `jvp` that made tracing a
 model twice as slow.
@@ -43,6 +43,18 @@ def numeric(value: Any) -> np.ndarray:
     if not known or any(isinstance(entry, str | bytes | bool | np.bool_) for entry in entries):
         raise TypeError("neither text nor True and False are numbers.")
     return np.asarray(array, dtype=float)
+
+
+def whole() -> Any:
+    """The type of whole numbers that functions of a model see, 64 bits wide in 64-bit mode: what a user multiplies must
+    not wrap. Places in tables, which nobody but the library sees, stay 32 bits wide.
+    """
+    return jnp.result_type(int)
+
+
+def seen_type(values: np.ndarray) -> Any:
+    """The type in which functions of a model see the values of categories."""
+    return whole() if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float)
 
 
 def put(value: Any, dtype: Any = None) -> Array:

@@ -150,6 +150,7 @@ def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array,
     """The place of the category of a `Discrete` that a law gives, and whether it is one; the nearest if it is none."""
     assert isinstance(space, Discrete)
     known, value = space.values, jnp.asarray(value)
+    value = value.astype(whole()) if jnp.issubdtype(value.dtype, jnp.integer) else value
     if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
         number = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
         place = jnp.clip(number, 0, len(known) - 1).astype(jnp.int32)

@@ -352,7 +352,7 @@ def test_grids():
 
 
 def test_a_grid_beyond_memory(monkeypatch):
-    monkeypatch.setattr(checks, "_physical_memory", lambda: 2**20)
+    monkeypatch.setattr(checks, "physical_memory", lambda: 2**20)
     solver = bx.solvers.BackwardInduction(grid={"w": 10**6}, interpolant=bx.interpolants.Linear())
     # 2 x a million nodes x (4 periods + a table) x 8 bytes
     refused(bx.ModelError, r"2 x 1000000 = 2e\+06 nodes.*8e\+07 bytes.*ILQG.*PolicyGradient", model(), solver=solver)

@@ -1,6 +1,7 @@
 """bellax: write a dynamic model once, as functions of names, and solve it with what its structure allows."""
 
 import os
+import sys
 
 import jax
 
@@ -10,7 +11,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 from bellax import solvers
 from bellax.bellman import maximise
 from bellax.certify import Certificate, certify
-from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
+from bellax.errors import BellaxError, ModelError, ParameterError, SolveError, introduce
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -39,3 +40,7 @@ __all__ = [
     "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "plot", "quadrature", "save",
     "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
+
+for _name in ("grids", "interpolants", "maximise", "quadrature", "scales", "shocks", "solvers"):
+    introduce(globals()[_name], f"bx.{_name}")
+introduce(sys.modules[__name__], "bellax", brief=True)

@@ -3,8 +3,11 @@
 import dataclasses
 import difflib
 import functools
+import importlib.util
 import inspect
+import math
 import numbers
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +25,10 @@ class ModelError(BellaxError):
 
 class ParameterError(BellaxError):
     """The parameters do not fit the model: missing, surplus, of the wrong shape or out of range."""
+
+
+class UnknownName(ModelError, AttributeError):
+    """A public module has no such name."""
 
 
 class SolveError(BellaxError):
@@ -51,6 +58,42 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in given:
         if name not in known:
             raise ModelError(f"{what} {name!r} is unknown.{nearest(name, known)} Known: {listed(known)}.")
+
+
+class _Names(list[str]):
+    """The public names of a package, which `from bellax import *` reads.
+
+    `in` says no: `help(bellax)` asks it which classes to print in full, and its docstring has each name in one line.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return False
+
+
+def introduce(module: types.ModuleType, title: str, brief: bool = False) -> None:
+    """Makes a public module show the names of its `__all__` alone, and answer another one with the nearest of them.
+
+    Args:
+        title: what users call it, such as `bx.shocks`.
+        brief: whether `help` of it prints a line for each name instead of all that there is.
+    """
+    public = sorted(module.__all__)
+
+    def unknown(name: str) -> Any:
+        path = f"{module.__name__}.{name}"
+        if brief and not name.startswith("_") and importlib.util.find_spec(path):
+            raise UnknownName(f"{path} is a module of its own; write import {path} first.")
+        raise UnknownName(f"{title} has no {name!r}.{nearest(name, public) or f' It has {listed(public)}.'}")
+
+    module.__dict__.update(__getattr__=unknown, __dir__=lambda: public)
+    if brief:
+        width = max(map(len, public))
+        lines = (f"{name:{width}}  {_first_line(getattr(module, name))}" for name in public)
+        module.__dict__.update(__all__=_Names(public), __doc__="\n".join([module.__doc__ or "", "", *lines]))
+
+
+def _first_line(value: Any) -> str:
+    return (value.__doc__ or "").strip().partition("\n")[0]
 
 
 def named_options(cls: type[T]) -> type[T]:
@@ -85,10 +128,16 @@ def check_count(value: Any, what: str, least: int = 1) -> None:
         raise ModelError(f"{what} is {value!r}; give a whole number of at least {least}.")
 
 
-def check_positive(value: Any, what: str) -> None:
+def check_positive(value: Any, what: str, example: str = "1e-8") -> None:
     """Raises ModelError for what is no positive number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
-        raise ModelError(f"{what} is {value!r}; give a positive number, such as 1e-8.")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
+        raise ModelError(f"{what} is {value!r}; give a positive number, such as {example}.")
+
+
+def check_not_negative(value: Any, what: str, example: str) -> None:
+    """Raises ModelError for what is no number of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
+        raise ModelError(f"{what} is {value!r}; give a number that is not negative, such as {example}.")
 
 
 def check_mapping(value: Any, what: str, example: str) -> None:

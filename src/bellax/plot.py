@@ -77,6 +77,7 @@ def plot(
     """
     if not isinstance(solution, Solution):
         raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
+    solution.check_one()
     if panel is not None and not isinstance(panel, Panel):
         raise ModelError(f"plot: panel is a {type(panel).__name__}; give what bx.simulate returned.")
     from matplotlib.figure import Figure  # costs .4 s at import, and a solve does not need it

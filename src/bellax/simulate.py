@@ -1,8 +1,9 @@
 """Simulation: agents who follow a policy while random quantities are drawn from the model's own laws.
 
 Nothing is rounded to a grid: shocks are drawn, an AR1 moves by its continuous law, and the policy is asked at the
-states that agents reach. Agent n draws the same numbers whatever the number of agents, periods and parameters, so that
-differences between parameters are free of noise. Derivatives of a simulated moment exist where the policy's do, but not
+states that agents reach. Agent n draws the same numbers whatever the number of agents, periods and parameters, and each
+shock and process its own, by its name, so that differences between parameters and between variants of a model are free
+of noise. Derivatives of a simulated moment exist where the policy's do, but not
 with respect to probabilities by which a category is drawn: a path keeps what it drew.
 """
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.draws import Laws, drawn, stationary
+from bellax.bellman.draws import Laws, stationary
 from bellax.bellman.maximum import cells
 from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
 from bellax.bellman.setting import Setting
@@ -40,6 +41,9 @@ def simulate(
 ) -> Panel:
     """Simulates agents who follow a policy.
 
+    Draws belong to the seed, the agent, the period and the name of the shock or process. So two panels of one seed have
+    common random numbers: for other parameters, more agents or periods, and for a model with a shock or a state more.
+
     Args:
         solution: a `Solution`, which re-maximises at every state, or `solution.tabulate()`, which interpolates.
         agents: how many; by default as many as `start` has, or else 10 000.
@@ -50,7 +54,8 @@ def simulate(
     Returns:
         A `Panel`, arrays of shape (agents, periods).
     Raises:
-        ParameterError: if a state lacks its start, or a start does not fit its state.
+        ParameterError: if a state lacks its start, a start does not fit its state, or the panel would not fit in the
+            machine's memory.
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
@@ -60,7 +65,7 @@ def simulate(
         solution.check_one()
     setting = solution.setting
     count = _periods(setting, periods)
-    given, agents = starting_states(setting, {} if start is None else start, agents)
+    given, agents = starting_states(setting, {} if start is None else start, agents, count)
     _check_drawn(setting, solution.arguments, given)
     kind, tables = type(solution), _tables(solution)
     key = _key(seed)
@@ -68,7 +73,7 @@ def simulate(
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
     name = ("simulate", kind, count, little)
     compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
-    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.int32), key)
+    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.uint32), key)
     return Panel(**found, arguments=solution.arguments, setting=setting)
 
 
@@ -90,13 +95,13 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
 
 def _key(seed: Any) -> Array:
     """The key of `jax.random` that a number stands for, or that was given."""
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and -(2**63) <= seed < 2**63:
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and 0 <= seed < 2**63:
         return jax.random.key(seed)
     if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) and seed.ndim == 0:
         return seed
     if isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1:
         return jax.random.wrap_key_data(seed)
-    raise ParameterError(f"seed is {seed!r}; give a whole number of at most 63 bits, or a key of jax.random.")
+    raise ParameterError(f"seed is {seed!r}; give a whole number from 0 to 2^63 - 1, or a key of jax.random.")
 
 
 def _tables(policy: Solution | Tabulated) -> dict[str, Any]:
@@ -122,7 +127,6 @@ def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> 
     """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
     clock = setting.model.clock
     at_end = clock.finite and count == clock.count
-    length = len(drawn(setting.plan))
 
     def run(tables: dict[str, Any], given: States, agents: Array, key: Array) -> dict[str, Any]:
         policy = kind(**tables, setting=setting)
@@ -130,7 +134,7 @@ def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> 
         states = _first(setting, policy.arguments, given, keys)
 
         def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
-            live = _one_period(setting, policy, period, length)
+            live = _one_period(setting, policy, period)
             following, active, record = _over_agents(setting, live, *carry, keys)
             return (following, active), record
 
@@ -154,19 +158,15 @@ def _last(policy: Solution | Tabulated) -> Any:
 
 def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> States:
     """States of period 0: what was given, and draws of the processes that were not."""
-    leaves = drawn(setting.plan)
     found = dict(given)
     for name in setting.plan.processes:
         if name not in given:
-            place = leaves.index(f"next_{name}")
-            draw = lambda key, name=name, place=place: stationary(  # noqa: E731
-                setting, arguments, name, jax.random.fold_in(key, place)
-            )
-            found[name] = jax.vmap(draw)(keys)
+            before = lambda key, name=name: stationary(setting, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
+            found[name] = jax.vmap(before)(keys)
     return {name: found[name] for name in setting.plan.states}
 
 
-def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Callable[..., Any]:
+def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     rule, laws = policy.rule(period), Laws(setting, policy.arguments, period)
     smooth = isinstance(policy, Solution) and setting.maximiser.smooth
@@ -177,8 +177,7 @@ def _one_period(setting: Setting, policy: Any, period: Array, length: int) -> Ca
         if not smooth and setting.plan.controls:
             held = {n: undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
             actions = actions | held
-        places = (period + 1) * length + jnp.arange(length, dtype=jnp.int32)
-        found = laws.advance(states, actions, jax.vmap(lambda place: jax.random.fold_in(key, place))(places))
+        found = laws.advance(states, actions, jax.random.fold_in(key, period + 1))
         stays = active & ~chosen.stop
         reward = jnp.where(chosen.stop, chosen.value, found.reward)
         discount = jnp.where(chosen.stop, 0.0, found.discount)

@@ -1,5 +1,6 @@
 """The states in which a simulation starts, from what a user gave: numbers, labels, arrays or a DataFrame."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bellax.bellman.checks import physical_memory
 from bellax.bellman.plan import Plan
 from bellax.bellman.query import as_seen, concrete
 from bellax.bellman.setting import Setting
@@ -18,12 +20,15 @@ from bellax.numerics.scalar import put
 AGENTS = 10_000
 
 
-def starting_states(setting: Setting, start: Any, agents: int | None) -> tuple[dict[str, Array], int]:
+def starting_states(setting: Setting, start: Any, agents: int | None, periods: int = 1) -> tuple[dict[str, Array], int]:
     """The given states, one row an agent, and how many agents there are.
 
+    Args:
+        periods: how many will be kept of each agent.
     Raises:
         ModelError: for an unknown state.
-        ParameterError: if a state that is no process is missing, or a start does not fit its state.
+        ParameterError: if a state that is no process is missing, a start does not fit its state, or so many agents do
+            not fit in the machine's memory.
     """
     plan = setting.plan
     given = _columns(start, plan) if is_table(start) else start
@@ -41,6 +46,7 @@ def starting_states(setting: Setting, start: Any, agents: int | None) -> tuple[d
         for name, value in given.items()
     }
     count = _count(plan, arrays, agents)
+    _check_memory(plan, count, periods)
     return {name: _rows(plan, name, array, count) for name, array in arrays.items()}, count
 
 
@@ -73,6 +79,23 @@ def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None) -> int:
         name, length = next(iter(wrong.items()))
         raise ParameterError(f"start of {name!r} has {length} rows, and there are {agents} agents.")
     return int(agents)
+
+
+def _check_memory(plan: Plan, agents: int, periods: int) -> None:
+    """A panel holds every state, action, reward, discount, value and whether an agent is there, in every period."""
+    names = (*plan.states, *plan.actions)
+    numbers = sum(math.prod(view(space).shape) for space in (*plan.states.values(), *plan.actions.values()))
+    width = jnp.result_type(float).itemsize
+    needed = agents * periods * ((numbers + 3) * width + 1)
+    available = physical_memory()
+    if needed > available:
+        raise ParameterError(
+            f"a panel of {agents} agents over {periods} periods takes {needed:.3g} bytes ({needed / 2**30:.1f} GiB) "
+            f"for {listed(names)}, reward, discount and value, and this machine has {available:.3g} "
+            f"({available / 2**30:.1f} GiB). Give fewer agents, or fewer periods; several seeds make several panels."
+        )
+    if agents >= 2**32:
+        raise ParameterError(f"agents is {agents}; a seed has numbers for 2^32 of them. Give fewer, and several seeds.")
 
 
 def _rows(plan: Plan, name: str, array: Any, count: int) -> Array:

@@ -154,7 +154,7 @@ def test_an_integer_shock_indexes():
         (lambda: bx.shocks.Categorical(), "needs values=, probabilities="),
         (lambda: bx.shocks.Categorical(probabilities=[1.0], shape=(2,)), "needs values="),
         (lambda: bx.shocks.Jump(0.1, shape=(2,)), "draws one value"),
-        (lambda: bx.shocks.Jump(0.1, largest=0), "largest=0"),
+        (lambda: bx.shocks.Jump(0.1, largest=0), "largest.* is 0"),
         (lambda: bx.shocks.Normal(shape=(0,)), r"shape \(0,\)"),
         (lambda: bx.shocks.MultivariateNormal(), "needs covariance="),
         (lambda: bx.shocks.MultivariateNormal(covariance="c"), "needs size="),
@@ -163,7 +163,7 @@ def test_an_integer_shock_indexes():
         (lambda: bx.shocks.Normal().rule(bx.quadrature.GaussLegendre(3), {}), "rule for uniform shocks"),
         (lambda: bx.shocks.Uniform().rule(bx.quadrature.GaussHermite(3), {}), "rule for normal shocks"),
         (lambda: bx.shocks.Normal().rule("many", {}), "neither a number of nodes nor a rule"),
-        (lambda: bx.shocks.Normal().rule(0, {}), "0 nodes"),
+        (lambda: bx.shocks.Normal().rule(0, {}), "count is 0"),
         (lambda: bx.IID(0.3), "takes a distribution"),
     ],
 )
@@ -185,7 +185,7 @@ def test_impossible_distributions(make, message, untyped):
         (bx.shocks.Categorical(3.0), "values of shock 'z' has shape"),
         (
             bx.shocks.MultivariateNormal(covariance=[[1.0, 2.0], [2.0, 1.0]]),
-            "not positive definite.*eigenvalue is -1",
+            "is indefinite: its least eigenvalue is -1",
         ),
         (bx.shocks.MultivariateNormal(covariance=[[1.0, 0.5], [0.2, 1.0]]), "not symmetric"),
     ],

@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.errors import ModelError, ParameterError
+from bellax.model.distribution import rounding
 from bellax.model.quantity import ByPeriod
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import grids, scales
@@ -109,7 +110,7 @@ def _scale(spec: Any, declared: Any) -> Any:
 def _sound_process(space: Any, given: dict[str, Array]) -> Bool[Array, ""]:
     if isinstance(space, MarkovChain):
         matrix, tolerance = given["transition"], max(space.row_tolerance, _NUDGE)
-        return jnp.all(matrix >= 0) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= tolerance)
+        return jnp.all(matrix >= -rounding(matrix.dtype)) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= tolerance)
     if isinstance(space, AR1):
         return (jnp.abs(given["rho"]) < 1) & (given["sigma"] >= 0)
     return space.distribution.sound(**given)
@@ -208,13 +209,13 @@ def _check_rows(name: str, space: MarkovChain, given: dict[str, Any], where: str
             f"transition of {name!r} has shape {matrix.shape}{where}; with {count} categories it must be "
             f"{(count, count)}."
         )
-    if (matrix < 0).any():
-        row, column = np.argwhere(matrix < 0)[0]
+    if (matrix < -rounding()).any():
+        row, column = np.argwhere(matrix < -rounding())[0]
         raise ParameterError(
             f"transition of {name!r} has the negative entry {matrix[row, column]:g} at [{row}, {column}]{where}."
         )
     off = np.abs(matrix.sum(axis=1) - 1)
-    if off.max() > space.row_tolerance:
+    if off.max() > max(space.row_tolerance, rounding()):
         row = int(off.argmax())
         raise ParameterError(
             f"row {row} of the transition of {name!r} sums to {matrix[row].sum():.10g}{where}, not to one. Correct it, "
@@ -264,7 +265,7 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
     shape = mesh_shape(setting, arguments)
     periods = setting.model.clock.count + 1 if setting.model.clock.finite else 3
     needed = setting.bytes_of_value(shape, periods)
-    available = _physical_memory()
+    available = physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
             f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and a table of look-ups "
@@ -274,7 +275,8 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
         )
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
+    """Bytes that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -2,8 +2,12 @@
 
 A leaf is drawn once everything that its law names is known: processes, `Markov` states and shocks in one topological
 order, then reward, discount and laws. A chain moves by the row of its matrix, an AR1 by its continuous law.
+
+What a shock or a process draws belongs to its name: another one beside it changes nothing, so that two variants of a
+model have common random numbers.
 """
 
+import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -50,19 +54,19 @@ class Laws:
         self.tomorrow = setting.environment(arguments, period + 1)
         self.mesh, self.mesh_next = setting.mesh(self.today), setting.mesh(self.tomorrow)
 
-    def advance(self, states: Mapping[str, Array], actions: Mapping[str, Array], keys: Array) -> Realised:
+    def advance(self, states: Mapping[str, Array], actions: Mapping[str, Array], key: Array) -> Realised:
         """One agent's period.
 
         Args:
             states: by name.
             actions: by name.
-            keys: one a random leaf, in the order of `drawn`.
+            key: of this agent and period.
         """
         plan = self.plan
         leaves = {**self.today, **states, **actions}
         realised: dict[str, Array] = {}
-        for k, leaf in enumerate(drawn(plan)):
-            realised[leaf] = self._draw(leaf, {**leaves, **realised}, states, keys[k])
+        for leaf in _drawn(plan):
+            realised[leaf] = self._draw(leaf, {**leaves, **realised}, states, _own(key, leaf.removeprefix("next_")))
         values = plan.graph.compose(plan.targets)(**leaves, **realised)
         following = {name: self._next(name, values, realised) for name in plan.states}
         reward = as_float(values["slot:reward"])
@@ -102,7 +106,12 @@ class Laws:
         return self.mesh.discrete[name][self._category(name, values)[0]]
 
 
-def drawn(plan: Plan) -> list[str]:
+def _own(key: Array, name: str) -> Array:
+    """The key of one shock or process: by its name, in every process of Python the same."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def _drawn(plan: Plan) -> list[str]:
     """The random leaves, each after those that its law names."""
     every = [*plan.graph.regime.shocks, *(f"next_{name}" for name in (*plan.processes, *plan.markov))]
     ordered = [leaf for leaf in nx.topological_sort(plan.graph._resolution) if leaf in every]
@@ -110,7 +119,12 @@ def drawn(plan: Plan) -> list[str]:
 
 
 def stationary(setting: Setting, arguments: Arguments, name: str, key: Array) -> Array:
-    """One draw of a process from its stationary distribution in period 0."""
+    """One draw of a process from its stationary distribution in period 0.
+
+    Args:
+        key: of one agent, for what is drawn before period 0.
+    """
+    key = _own(key, name)
     plan, space = setting.plan, setting.plan.states[name]
     environment = setting.environment(arguments, 0)
     given = _parameters(plan, plan.process_nodes(name), environment)

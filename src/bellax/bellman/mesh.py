@@ -17,11 +17,12 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
+from bellax.model.distribution import without_rounding
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, StateSpace, categories
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
-from bellax.numerics.scalar import take
+from bellax.numerics.scalar import seen_type, take, whole
 
 
 class Process(eqx.Module):
@@ -151,10 +152,10 @@ def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array,
     """The place of the category of a `Discrete` that a law gives, and whether it is one; the nearest if it is none."""
     assert isinstance(space, Discrete)
     known, value = space.values, jnp.asarray(value)
-    value = value.astype(jnp.int32) if jnp.issubdtype(value.dtype, jnp.integer) else value
+    value = value.astype(whole()) if jnp.issubdtype(value.dtype, jnp.integer) else value
     if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
-        whole = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
-        place = jnp.clip(whole, 0, len(known) - 1).astype(jnp.int32)
+        number = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
+        place = jnp.clip(number, 0, len(known) - 1).astype(jnp.int32)
         return place, _close(value, place)
     place = encode(_as_seen(known), value)
     return place, _close(value, take(_as_seen(known), place))
@@ -163,7 +164,7 @@ def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array,
 def _close(value: Array, known: Array) -> Bool[Array, ""]:
     """Whether a computed number is a category, up to rounding."""
     if jnp.issubdtype(value.dtype, jnp.integer) and jnp.issubdtype(known.dtype, jnp.integer):
-        return value.astype(jnp.int32) == known.astype(jnp.int32)
+        return value.astype(whole()) == known.astype(whole())
     value, known = (x.astype(jnp.result_type(float)) for x in (value, known))
     return jnp.abs(value - known) <= 1e-5 * jnp.maximum(1.0, jnp.abs(known))
 
@@ -173,7 +174,7 @@ def encode(known: Array, value: Array) -> Int[Array, ""]:
     if jnp.issubdtype(known.dtype, jnp.integer):
         value = jnp.asarray(value)
         value = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value)
-        known, value = known.astype(jnp.int32), value.astype(jnp.int32)
+        known, value = known.astype(whole()), value.astype(whole())
     else:
         value = jnp.asarray(value).astype(known.dtype)
     distance = jnp.abs(known - value)
@@ -208,7 +209,7 @@ def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], qui
 
 
 def _as_seen(values: np.ndarray) -> Array:
-    return jnp.asarray(values, jnp.int32 if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float))
+    return jnp.asarray(values, seen_type(values))
 
 
 def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], quick: bool) -> list[Line]:
@@ -235,7 +236,7 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
     given = {node.rpartition(".")[2]: value for node, value in plan.graph.compose(nodes)(**environment).items()}
     if isinstance(space, MarkovChain):
         from_model = given["values"] if "values" in given else _as_seen(_category_values(space))
-        return Process(from_model, _float(given["transition"]), False)
+        return Process(from_model, without_rounding(_float(given["transition"])), False)
     if isinstance(space, AR1):
         rho, sigma, mean = (_float(given[key]) for key in ("rho", "sigma", "mean"))
         spec = grid.get(name, grids.Rouwenhorst(7))

@@ -20,10 +20,10 @@ from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.distribution import Distribution, is_distribution
+from bellax.model.distribution import Distribution, is_distribution, without_rounding
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
-from bellax.numerics.scalar import take, where
+from bellax.numerics.scalar import seen_type, take, where
 
 
 class Decision(NamedTuple):
@@ -78,9 +78,7 @@ class Objective(eqx.Module):
         for place, (name, space) in enumerate(self.plan.choices.items()):
             assert isinstance(space, Discrete)
             column = space.values[table[:, place]] if len(table) else space.values
-            integer = np.issubdtype(column.dtype, np.integer)
-            seen = jnp.asarray(column, jnp.int32 if integer else jnp.result_type(float))
-            values[name] = take(seen, combination)
+            values[name] = take(jnp.asarray(column, seen_type(column)), combination)
         return values
 
     def actions(self, point: Point, decision: Decision) -> tuple[dict[str, Array], Bool[Array, ""]]:
@@ -223,9 +221,9 @@ class Objective(eqx.Module):
         """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
         given = as_float(values[f"probabilities:{name}"])
         law = self.plan.graph.regime.transitions[name]
-        if law.over:
-            return given  # a table, checked before the solve
-        return where(jnp.broadcast_to(is_distribution(given), given.shape), given, jnp.nan)
+        if law.over:  # a table, checked before the solve
+            return without_rounding(given)
+        return where(jnp.broadcast_to(is_distribution(given), given.shape), without_rounding(given), jnp.nan)
 
     def _tomorrow(self, name: str) -> Array:
         """What functions see of the categories or nodes of a scanned state tomorrow."""

@@ -106,15 +106,15 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
 
 
 def _chain(name: str, spec: Any) -> Any:
-    spec = grids.Rouwenhorst(7) if spec is None else spec
-    spec = grids.Rouwenhorst(int(spec)) if grids.is_count(spec) else spec
-    if not isinstance(spec, grids.Rouwenhorst | grids.Tauchen):
+    spec = 7 if spec is None else spec
+    count: Any = int(spec) if grids.is_count(spec) else getattr(spec, "count", None)
+    if not (grids.is_count(spec) or isinstance(spec, grids.Rouwenhorst | grids.Tauchen)):
         raise ModelError(
             f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen."
         )
-    if spec.count < 2:
-        raise ModelError(f"the grid of the AR1 state {name!r} has {spec.count} node; give at least 2.")
-    return spec
+    if count < 2:
+        raise ModelError(f"the grid of the AR1 state {name!r} has {count} node; give at least 2.")
+    return grids.Rouwenhorst(count) if grids.is_count(spec) else spec
 
 
 def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
@@ -132,6 +132,6 @@ def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
             raise ModelError(f"quadrature: {name!r} is a state; the number of its nodes is grid={{{name!r}: n}}.")
     check_names(given, plan.graph.regime.shocks, "quadrature: shock")
     for name, spec in given.items():
-        rules.as_rule(spec, rules.GaussHermite(1))
         if grids.is_count(spec) and spec < 1:
             raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")
+        rules.as_rule(spec, rules.GaussHermite(1))

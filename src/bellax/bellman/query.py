@@ -216,17 +216,15 @@ def as_seen(space: Any, value: Any, dtype: Any, what: str) -> Array | np.ndarray
         array = _decoded(space, np.asarray(value, dtype=object if isinstance(value, str | enum.Enum) else None), what)
         if array.dtype.kind not in "biuf":
             raise ParameterError(f"{what} is {value!r}, which is no number.")
-    whole = jnp.issubdtype(dtype, jnp.integer)
-    kind = jnp.int32 if whole else jnp.result_type(float)
     if concrete(array):
         array = np.asarray(array)
         _check_value(space, array, what)
-    rounds = whole and jnp.issubdtype(array.dtype, jnp.floating)
+    rounds = jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(array.dtype, jnp.floating)
     if concrete(array):
-        return np.asarray((array.round() if rounds else array).astype(kind))  # of one number numpy makes a scalar
+        return np.asarray((array.round() if rounds else array).astype(dtype))  # of one number numpy makes a scalar
     if rounds:  # what is no whole number becomes -1, which is no category
         array = jnp.where(jnp.abs(array - array.round()) < 1e-5, array.round(), -1.0)
-    return array.astype(kind)
+    return array.astype(dtype)
 
 
 def _decoded(space: Any, array: np.ndarray, what: str) -> np.ndarray:

@@ -100,6 +100,8 @@ def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
         lead = ("period",) if name in moving else ()
         rest = tuple(f"component:{name}:{k}" for k in range(array.ndim - len(lead) - 1))
         label = name if array.ndim == 1 else f"nodes:{name}"
+        if array.dtype.kind == "i":
+            array = array.astype(np.int32)  # NetCDF 3 has no wider whole numbers, and categories need none
         found[label] = Variable((*lead, name, *rest), array, _labels(setting.plan.states[states[name]]))
     clock = setting.model.clock
     if clock.finite:

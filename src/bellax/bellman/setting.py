@@ -32,6 +32,7 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1
 from bellax.numerics.interpolate import Hermite, held_at_once
 from bellax.numerics.rules import Nodes
+from bellax.numerics.scalar import whole
 
 Arguments = dict[str, Any]
 """Parameters and literals of a model, by name: what a compiled program takes."""
@@ -100,7 +101,7 @@ class Setting:
         """The leaves that are known without a state: this period's parameters and literals, and the clock."""
         now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
         if self.clock.finite:
-            now |= {"period": jnp.asarray(period), "age": as_float(self.clock.age(as_float(period)))}
+            now |= {"period": jnp.asarray(period, whole()), "age": as_float(self.clock.age(as_float(period)))}
         return now
 
     def mesh(self, environment: dict[str, Array]) -> Mesh:

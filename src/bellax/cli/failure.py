@@ -21,12 +21,15 @@ class Refusal(Exception):
 def one_line(source: str = "") -> Iterator[None]:
     """Turns exceptions into one line on stderr and an exit status.
 
+    A reader who closes the pipe, such as `head`, is none: click ends the process without a word.
+
     Args:
         source: the user's file; a line of it is named where an unforeseen exception came from there.
     """
     try:
         yield
-    except (typer.Exit, KeyboardInterrupt):
+        sys.stdout.flush()  # or a closed pipe is noticed when the process is past all handlers
+    except (typer.Exit, KeyboardInterrupt, BrokenPipeError):
         raise
     except Refusal as error:
         _leave(str(error), WRONG_INPUT)

@@ -5,6 +5,7 @@ import importlib.util
 from pathlib import Path
 
 from bellax import models
+from bellax.cli.failure import one_line
 
 
 def description(name: str) -> str:
@@ -17,7 +18,8 @@ def description(name: str) -> str:
 
 def show() -> None:
     """Prints the gallery."""
-    names = models.names()
-    width = max((len(name) for name in names), default=0)
-    for name in names:
-        print(f"{name:{width}}  {description(name)}")
+    with one_line():
+        names = models.names()
+        width = max((len(name) for name in names), default=0)
+        for name in names:
+            print(f"{name:{width}}  {description(name)}")

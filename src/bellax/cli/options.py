@@ -5,12 +5,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 import bellax as bx
 from bellax.cli.failure import Refusal
 from bellax.errors import listed, nearest
 from bellax.model.parameters import entries
+from bellax.numerics.scalar import numeric
 
 
 def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -92,6 +91,6 @@ def _number(text: str, setting: str) -> Any:
     except ValueError:
         pass
     try:
-        return np.asarray(ast.literal_eval(text), dtype=float)
+        return numeric(ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise Refusal(f"--set {setting}: {text!r} is no number or list of numbers.") from error

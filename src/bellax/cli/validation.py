@@ -20,10 +20,10 @@ def validate(names: Sequence[str] | None, as_json: bool) -> None:
         for name in names or ():
             models.check_name(name)
         rows = interruptible(lambda: _computed(names, stage), stage := Stage("validating"), lambda: None)
-    if as_json:
-        print(json.dumps([plain(row._asdict()) for row in rows], indent=2, allow_nan=False))
-    else:
-        _show(rows)
+        if as_json:
+            print(json.dumps([plain(row._asdict()) for row in rows], indent=2, allow_nan=False))
+        else:
+            _show(rows)
     if not all(row.passed for row in rows):
         raise typer.Exit(FAILED)
 

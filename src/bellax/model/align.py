@@ -16,7 +16,7 @@ import numpy as np
 from bellax.errors import BellaxError, ParameterError, listed, nearest
 from bellax.model.quantity import ByAge, ByPeriod, is_table
 from bellax.model.time import Clock
-from bellax.numerics.scalar import put
+from bellax.numerics.scalar import numeric, put
 
 Categories = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 """Labels and values of the categories of each discrete state and action, by its name."""
@@ -25,15 +25,15 @@ Categories = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 def floats(what: str, value: Any, error: type[BellaxError] = ParameterError) -> jax.Array:
     """`value` as an array of floats; tracers pass, numbers are checked."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
-        return jnp.asarray(value).astype(jnp.result_type(float))
+        traced = jnp.asarray(value)
+        if traced.dtype == bool:
+            raise error(f"{what} is an array of True and False; give numbers.")
+        return traced.astype(jnp.result_type(float))
     if value is None:
         raise error(f"{what} is None; give it a number or an array.")
     if ("numbers", value) in _NUMBERS:
         return value
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as cause:
-        raise error(f"{what} is {value!r}, which is no number or array of numbers.") from cause
+    array = _read(what, value, error)
     if np.isnan(array).any():
         raise error(f"{what} contains NaN.")
     if not isinstance(value, jax.Array):
@@ -42,6 +42,15 @@ def floats(what: str, value: Any, error: type[BellaxError] = ParameterError) -> 
     if found is value:
         _NUMBERS.add("numbers", value)
     return found
+
+
+def _read(what: str, value: Any, error: type[BellaxError]) -> np.ndarray:
+    try:
+        return numeric(value)
+    except (TypeError, ValueError) as cause:
+        raise error(
+            f"{what} is {value!r}, which is no number or array of numbers; text, True and False are not read as one."
+        ) from cause
 
 
 class Passed:
@@ -108,7 +117,7 @@ def _along_ages(what: str, table: Any, clock: Clock, categories: Categories, err
 def aligned(what: str, value: Any, categories: Categories, error: type[BellaxError] = ParameterError) -> np.ndarray:
     """A number, a Series or a DataFrame as an array, one axis for each level of its labels."""
     if not is_table(value):
-        return np.asarray(value, dtype=float)
+        return _read(what, value, error)
     shape: list[int] = []
     for axis in range(value.ndim):
         index = value.axes[axis]
@@ -129,7 +138,7 @@ def aligned(what: str, value: Any, categories: Categories, error: type[BellaxErr
             raise error(f"{what} lacks some combinations of its labels: {len(index)} of {shape} are there.")
         wanted = type(index).from_product(orders) if index.nlevels > 1 else orders[0]
         value = value.reindex(wanted, axis=axis)
-    return value.to_numpy(dtype=float).reshape(shape)
+    return _read(what, value.to_numpy(), error).reshape(shape)
 
 
 def _order(what: str, labels: list[Any], name: Any, categories: Categories, error: type[BellaxError]) -> list[Any]:

@@ -1,7 +1,7 @@
 """What a distribution is to a solver and a simulation, and when numbers are probabilities."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,18 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError
-from bellax.model.quantity import QuantityLike
+from bellax.model.quantity import ByPeriod, QuantityLike
 from bellax.numerics import rules
+from bellax.numerics.scalar import put
 
 
-def as_shape(shape: int | tuple[int, ...], what: str) -> tuple[int, ...]:
+def as_shape(shape: Any, what: str) -> tuple[int, ...]:
     """The shape of an array, from that of a user, who may write n for (n,)."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(length < 1 for length in shape):
-        raise ModelError(f"{what} has shape {shape}; every length must be at least 1.")
-    return shape
+    lengths = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 1:
+            raise ModelError(f"{what} has shape {shape!r}; every length must be a whole number of at least 1.")
+    return tuple(int(length) for length in lengths)
 
 
 class Distribution(abc.ABC):
@@ -99,19 +101,48 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
     return drawn_by(*primals), tangents[0]
 
 
+def rounding(dtype: Any = None) -> float:
+    """How large a number may be that would be zero but for rounding: between the precision and its root.
+
+    Args:
+        dtype: of the numbers; that of the process where it is not given.
+    """
+    return float(jnp.finfo(jnp.result_type(float) if dtype is None else dtype).eps) ** 0.75
+
+
+def without_rounding(probabilities: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Probabilities in which what rounding left below zero is zero; derivatives are those of what was given."""
+    negative = (probabilities < 0) & (probabilities >= -rounding(probabilities.dtype))
+    return probabilities + jax.lax.stop_gradient(jnp.where(negative, -probabilities, 0.0))
+
+
 def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:
     """What keeps an array, shape (..., n), from being probabilities along its last axis; or None."""
-    if np.any(probabilities < 0):
+    if np.any(probabilities < -rounding()):
         return f"holds the probability {np.min(probabilities):g}; none may be negative."
     total = np.sum(probabilities, axis=-1)
     worst = np.unravel_index(np.argmax(np.abs(total - 1)), total.shape)
-    if abs(total[worst] - 1) <= tolerance:
+    if abs(total[worst] - 1) <= max(tolerance, rounding()):
         return None
     row = f" in row {', '.join(map(str, worst))}" if worst else ""
     return f"sums to {total[worst]:.10g}{row}; probabilities sum to one."
 
 
+def tidy_table(table: Any) -> Any:
+    """A table of probabilities without rounding below zero, once: a solver reads it in place, and many times.
+
+    By period it is a solver's affair, which looks at one row at a time.
+    """
+    if isinstance(table, ByPeriod):
+        return table
+    if isinstance(table, jax.core.Tracer):
+        return without_rounding(table)
+    array = np.asarray(table)
+    return put(np.maximum(array, 0.0)) if np.any(array < 0) else table
+
+
 def is_distribution(probabilities: Float[Array, "n"]) -> Bool[Array, ""]:
     """Whether an array is probabilities, inside a program: `not_a_distribution` up to rounding of the precision."""
     tolerance = float(jnp.finfo(probabilities.dtype).eps) ** 0.5
-    return jnp.all(probabilities >= 0) & (jnp.abs(jnp.sum(probabilities) - 1) <= tolerance)
+    least = -rounding(probabilities.dtype)
+    return jnp.all(probabilities >= least) & (jnp.abs(jnp.sum(probabilities) - 1) <= tolerance)

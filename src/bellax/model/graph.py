@@ -82,6 +82,7 @@ class Slot:
         shape: shape that its value must have; None where that is not known here.
         broadcast: whether a smaller shape will do, such as one bound for a whole vector.
         complaint: says what is wrong with a value of it, or None; called with an array.
+        tidy: what a value becomes before it is used; only of a slot that is given, and not computed.
     """
 
     node: str
@@ -90,6 +91,7 @@ class Slot:
     shape: tuple[int, ...] | None = None
     broadcast: bool = False
     complaint: Callable[[np.ndarray], str | None] | None = None
+    tidy: Callable[[Any], Any] | None = None
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value that the slot was given, in any period; nothing is known of a tracer."""
@@ -98,6 +100,10 @@ class Slot:
             if found:
                 return found
         return None
+
+    def tidied(self, value: Any) -> Any:
+        """A value that was given, as it is used."""
+        return value if self.tidy is None else self.tidy(value)
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """What is wrong with a value of this shape."""
@@ -231,8 +237,8 @@ class Graph:
 
     def literals(self) -> dict[str, Any]:
         """The literal numbers of the statement, by the name under which they travel."""
-        quantities = [slot.quantity for slot in self.slots.values()]
-        return {q.key: self._on_clock(q) for q in quantities if q.function is None}
+        given = [slot for slot in self.slots.values() if slot.quantity.function is None]
+        return {slot.quantity.key: slot.tidied(self._on_clock(slot.quantity)) for slot in given}
 
     @cached_property
     def action_order(self) -> list[str]:

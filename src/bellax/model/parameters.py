@@ -191,7 +191,7 @@ def convert(model: Statement, name: str, value: Any, clock: Clock | None = None)
 _PASSED: weakref.WeakKeyDictionary[Any, Passed] = weakref.WeakKeyDictionary()
 
 
-def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
+def _check_values(model: Statement, found: dict[str, Any]) -> None:
     """What a slot demands of its value, where a parameter is that value."""
     passed = _PASSED.setdefault(model, Passed())
     for regime, graph in model.graphs.items():
@@ -200,9 +200,11 @@ def _check_values(model: Statement, found: Mapping[str, Any]) -> None:
             name = slot.quantity.names[0] if slot.quantity.alias else ""
             if name not in values or (f"{regime}.{slot.node}", values[name]) in passed:
                 continue
-            problem = slot.problem(values[name])
+            problem, tidied = slot.problem(values[name]), slot.tidied(values[name])
             if not problem:
-                passed.add(f"{regime}.{slot.node}", values[name])
+                passed.add(f"{regime}.{slot.node}", tidied)
+            if tidied is not values[name]:
+                (found[regime] if name in found.get(regime, {}) else found)[name] = tidied
             if problem:
                 label = slot.quantity.label.removeprefix(graph.where)
                 where = f" in regime {regime!r}" if regime else ""

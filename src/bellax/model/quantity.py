@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 
 from bellax.errors import ModelError
+from bellax.numerics.scalar import numeric
 
 QuantityLike: TypeAlias = Any
 """A number, an array, a name, a function of names, `by_period(...)` or `by_age(...)`."""
@@ -52,7 +53,7 @@ def by_period(values: Any) -> ByPeriod:
     Args:
         values: shape (t, ...), t at least the horizon.
     """
-    array = values if isinstance(values, jax.Array) else np.asarray(values, dtype=float)
+    array = values if isinstance(values, jax.Array) else read(values, "by_period")
     if array.ndim == 0:
         raise ModelError("by_period takes one value a period, and this is a single number; give the number itself.")
     return ByPeriod(array)
@@ -155,7 +156,7 @@ def quantity(value: QuantityLike, label: str, local: tuple[str, ...] = ()) -> Qu
             f"{label} is a pandas object. Make it a parameter, whose labels are aligned with the categories, or give "
             "its .to_numpy()."
         )
-    return Quantity(label, literal=_number(value, label))
+    return Quantity(label, literal=read(value, label))
 
 
 def is_literal(value: QuantityLike) -> bool:
@@ -163,18 +164,19 @@ def is_literal(value: QuantityLike) -> bool:
     return not (isinstance(value, str | ByPeriod | ByAge) or callable(value) or value is None)
 
 
-def _number(value: Any, label: str) -> Array | np.ndarray:
-    if isinstance(value, jax.Array):
+def read(value: Any, label: str) -> Array | np.ndarray:
+    """A number or an array that a user wrote into a model; ModelError for what is none."""
+    if isinstance(value, jax.core.Tracer):
         return value
     try:
-        array = np.asarray(value, dtype=float)
+        array = numeric(value)
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"{label} is {value!r}, which is neither a number, a name, nor a function of names."
         ) from error
     if np.isnan(array).any():
         raise ModelError(f"{label} contains NaN.")
-    return array
+    return value if isinstance(value, jax.Array) else array
 
 
 def _from_function(function: Callable[..., Any], label: str, local: tuple[str, ...]) -> Quantity:

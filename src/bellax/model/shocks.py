@@ -19,10 +19,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.errors import ModelError, named_options
-from bellax.model.distribution import Distribution, drawn_by, is_distribution, not_a_distribution
+from bellax.errors import ModelError, check_count, named_options
+from bellax.model.distribution import Distribution, drawn_by, is_distribution, not_a_distribution, without_rounding
 from bellax.model.quantity import QuantityLike, is_literal
 from bellax.numerics import rules
+from bellax.numerics.covariance import factor, semidefinite, slack
+from bellax.numerics.scalar import whole
+
+__all__ = ["Categorical", "Jump", "Lognormal", "MultivariateNormal", "Normal", "Uniform"]
 
 
 def _negative(value: np.ndarray) -> str | None:
@@ -102,7 +106,8 @@ class MultivariateNormal(Distribution):
 
     Args:
         mean: a Quantity, shape (n,) or a number.
-        covariance: a Quantity, shape (n, n), positive definite.
+        covariance: a Quantity, shape (n, n), positive semidefinite: a singular one makes some of the numbers
+            functions of others. A derivative of an expectation at a singular one is that along covariances of its rank.
         size: n; read off `covariance` where that is a literal.
     """
 
@@ -120,6 +125,7 @@ class MultivariateNormal(Distribution):
             object.__setattr__(self, "size", int(shape[0]))
         if self.size is None:
             raise ModelError("MultivariateNormal needs size= where its covariance is a name or a function.")
+        check_count(self.size, "MultivariateNormal: size")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,14 +139,13 @@ class MultivariateNormal(Distribution):
         return _normal_rule(given, self.shape, 3)
 
     def realise(self, node: Float[Array, "d"], mean: Array, covariance: Array) -> Array:
-        return jnp.broadcast_to(mean, self.shape) + jnp.linalg.cholesky(covariance) @ node
+        return jnp.broadcast_to(mean, self.shape) + factor(covariance) @ node
 
     def draw(self, key: Array, mean: Array, covariance: Array) -> Array:
         return self.realise(jax.random.normal(key, self.shape), mean, covariance)
 
     def sound(self, mean: Array, covariance: Array) -> Bool[Array, ""]:
-        tolerance = float(jnp.finfo(covariance.dtype).eps) ** 0.5 * jnp.max(jnp.abs(covariance))
-        return jnp.max(jnp.abs(covariance - covariance.T)) <= tolerance
+        return semidefinite(covariance)
 
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return (*self.shape, *self.shape) if name == "covariance" else self.shape
@@ -150,8 +155,13 @@ class MultivariateNormal(Distribution):
             return None
         if not np.allclose(value, value.T):
             return "is not symmetric."
-        least = float(np.linalg.eigvalsh(value)[0])
-        return None if least > 0 else f"is not positive definite: its least eigenvalue is {least:g}."
+        size = np.sqrt(np.abs(np.diagonal(value)))
+        size = np.where(size > 0, size, 1.0)
+        correlation = np.asarray(value, float) / size[:, None] / size
+        if np.linalg.eigvalsh(correlation)[0] >= -slack(len(value), jnp.result_type(float)):
+            return None
+        least = np.linalg.eigvalsh(value)[0]
+        return f"is indefinite: its least eigenvalue is {least:g}; that of a covariance is not negative."
 
 
 @named_options
@@ -236,7 +246,7 @@ class Categorical(Distribution):
         self, node: Float[Array, "d"], values: Array | None = None, probabilities: Array | None = None
     ) -> Array:
         index = node[0].astype(jnp.int32)
-        return index if values is None else values[index]
+        return index.astype(whole()) if values is None else values[index]
 
     def weight(
         self,
@@ -245,23 +255,23 @@ class Categorical(Distribution):
         values: Array | None = None,
         probabilities: Array | None = None,
     ) -> Float[Array, ""]:
-        return weight if probabilities is None else probabilities[node[0].astype(jnp.int32)]
+        return weight if probabilities is None else without_rounding(probabilities[node[0].astype(jnp.int32)])
 
     def draw(self, key: Array, values: Array | None = None, probabilities: Array | None = None) -> Array:
         if probabilities is None:
             assert values is not None
             probabilities = jnp.full((values.shape[0],), 1.0 / values.shape[0])
-        probabilities = drawn_by(probabilities)
+        probabilities = without_rounding(drawn_by(probabilities))
         # by inverse distribution function: jax.random.choice would need a static size of its own
         drawn = jax.random.uniform(key) * jnp.sum(probabilities)
         index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
         last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
         index = jnp.minimum(index, last.astype(index.dtype))
-        return index.astype(jnp.int32) if values is None else values[index]
+        return index.astype(whole()) if values is None else values[index]
 
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(self.shape, jnp.int32 if self.values is None else jnp.result_type(float))
+        return jax.ShapeDtypeStruct(self.shape, whole() if self.values is None else jnp.result_type(float))
 
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return None
@@ -299,8 +309,7 @@ class Jump(Distribution):
         super().__post_init__()
         if self.shape != ():
             raise ModelError("Jump draws one value; for several declare several shocks.")
-        if self.largest < 1:
-            raise ModelError(f"Jump has largest={self.largest}; count at least one jump.")
+        check_count(self.largest, "Jump: largest, the number of jumps counted,")
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"intensity": self.intensity, "mean": self.mean, "sd": self.sd}

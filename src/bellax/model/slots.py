@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
-from bellax.model.distribution import Distribution, not_a_distribution
+from bellax.model.distribution import Distribution, not_a_distribution, tidy_table
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL
@@ -17,6 +16,7 @@ from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import Slots
 from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
+from bellax.numerics.scalar import seen_type, whole
 
 
 def regime_graph(regime: Slots, where: str = "", clock: Clock | None = None) -> Graph:
@@ -33,7 +33,7 @@ def regime_graph(regime: Slots, where: str = "", clock: Clock | None = None) -> 
     seen = {name: view(space) for name, space in {**regime.states, **regime.actions}.items()}
     seen |= {name: shock.seen for name, shock in regime.shocks.items()}
     seen |= {
-        "period": jax.ShapeDtypeStruct((), jnp.int32),
+        "period": jax.ShapeDtypeStruct((), whole()),
         "age": jax.ShapeDtypeStruct((), jnp.result_type(float)),
     }
     for name, space in regime.states.items():
@@ -47,8 +47,8 @@ def view(space: Any) -> jax.ShapeDtypeStruct:
     if isinstance(space, IID):
         return space.distribution.seen
     shape = space.shape if isinstance(space, Continuous) else ()
-    whole = isinstance(space, Discrete | MarkovChain) and space.values is not None and space.values.dtype == np.int32
-    return jax.ShapeDtypeStruct(shape, jnp.int32 if whole else jnp.result_type(float))
+    values = space.values if isinstance(space, Discrete | MarkovChain) else None
+    return jax.ShapeDtypeStruct(shape, jnp.result_type(float) if values is None else seen_type(values))
 
 
 def bounds(what: str, name: str, space: Continuous, where: str) -> Iterable[Slot]:
@@ -144,17 +144,18 @@ def _table(statement: Any, name: str, law: Markov, label: str, size: int) -> Ite
             raise ModelError(
                 f"{label}: over names {other!r}, which is no discrete state or action.{nearest(other, known)}"
             )
-        if view(space).dtype != jnp.int32:
+        if not jnp.issubdtype(view(space).dtype, jnp.integer):
             raise ModelError(f"{label}: over names {other!r}, whose values are no places 0, 1, 2, ... of a table.")
         lengths.append(space.size)
     table = quantity(law.probabilities, label)
     if table.function is not None and not table.alias:
         raise ModelError(f"{label}: with over= the probabilities are an array or a name, not a function.")
-    yield Slot(table_node(name), "process", table, (*lengths, size), complaint=not_a_distribution)
+    yield Slot(table_node(name), "process", table, (*lengths, size), False, not_a_distribution, tidy_table)
 
     def row(**arguments: Any) -> Any:
         # one index of all axes: one after the other would copy the table
-        return arguments[table_node(name)][tuple(arguments[other] for other in law.over)]
+        places = tuple(jnp.asarray(arguments[other]).astype(jnp.int32) for other in law.over)
+        return arguments[table_node(name)][places]
 
     yield Slot(f"probabilities:{name}", "law", Quantity(label, (*law.over, table_node(name)), row), (size,))
 

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bellax.errors import ModelError, named_options
-from bellax.model.distribution import Distribution, as_shape, not_a_distribution
-from bellax.model.quantity import QuantityLike, is_literal
+from bellax.errors import ModelError, check_not_negative, named_options
+from bellax.model.distribution import Distribution, as_shape, not_a_distribution, rounding
+from bellax.model.quantity import QuantityLike, is_literal, read
 from bellax.numerics import scales
+from bellax.numerics.scalar import numeric
 
 
 @named_options
@@ -41,12 +42,16 @@ class Continuous:
         object.__setattr__(self, "scale", scales.as_scale(self.scale))
         shape = as_shape(self.shape, "a Continuous space")
         object.__setattr__(self, "shape", shape)
-        if (
-            is_literal(self.lower)
-            and is_literal(self.upper)
-            and np.any(np.asarray(self.lower) > np.asarray(self.upper))
-        ):
+        known = {side: read(bound, f"a Continuous space: {side}") for side, bound in self._literals.items()}
+        for side, none in (("lower", math.inf), ("upper", -math.inf)):
+            if np.any(known.get(side, 0.0) == none):
+                raise ModelError(f"a Continuous space has the {side} bound {none}, and so no point; give a number.")
+        if len(known) == 2 and np.any(known["lower"] > known["upper"]):
             raise ModelError(f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds.")
+
+    @property
+    def _literals(self) -> dict[str, Any]:
+        return {side: bound for side, bound in (("lower", self.lower), ("upper", self.upper)) if is_literal(bound)}
 
     @property
     def size(self) -> int:
@@ -56,7 +61,7 @@ class Continuous:
     @property
     def bounded(self) -> bool:
         """False where a bound is literally infinite."""
-        return all(bool(np.all(np.isfinite(b))) for b in (self.lower, self.upper) if is_literal(b))
+        return all(bool(np.all(np.isfinite(bound))) for bound in self._literals.values())
 
 
 @named_options
@@ -111,6 +116,7 @@ class MarkovChain:
     def __post_init__(self) -> None:
         if (self.transition is None) == (self.intensity is None):
             raise ModelError("a MarkovChain takes either transition= (discrete time) or intensity= (continuous time).")
+        check_not_negative(self.row_tolerance, "MarkovChain: row_tolerance", "1e-4")
         if self.known:
             categories(self.categories, "MarkovChain")
 
@@ -131,7 +137,7 @@ class MarkovChain:
         if self.intensity is None:
             return not_a_distribution(matrix, self.row_tolerance)
         off = matrix[~np.eye(len(matrix), dtype=bool)]
-        if np.any(off < 0):
+        if np.any(off < -rounding()):
             return f"holds the rate {np.min(off):g} off the diagonal; none may be negative."
         worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
         total = float(matrix[worst].sum())
@@ -228,7 +234,7 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
                 "a member, and only an integer compares; of another member it is silently False."
             )
         members = list(given)
-        labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int32)
+        labels, values = tuple(m.name for m in members), np.asarray([int(m) for m in members], dtype=np.int64)
         if values.tolist() != list(range(len(members))):
             raise ModelError(
                 f"{what}({given.__name__}): its members are {values.tolist()}; write 0, 1, 2, ... in this order. "
@@ -239,10 +245,10 @@ def categories(given: Any, what: str) -> tuple[tuple[str, ...], np.ndarray]:
             raise ModelError(
                 f"{what} has {given} categories; more than {_MOST} are a grid beyond memory. Give fewer, or Continuous."
             )
-        labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int32)
+        labels, values = tuple(str(i) for i in range(given)), np.arange(given, dtype=np.int64)
     elif isinstance(given, (Sequence, np.ndarray)) or hasattr(given, "__array__"):
         try:
-            values = np.asarray(given, dtype=float)
+            values = numeric(given)
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"{what}: the values must be numbers; use an IntEnum for labels. Got {given!r}."

@@ -13,9 +13,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.errors import ModelError, named_options
+from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import scales
-from bellax.numerics.scalar import take
+from bellax.numerics.scalar import numeric, take
+
+__all__ = ["Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
 
 
 @named_options
@@ -31,6 +33,9 @@ class Scaled:
     count: int
     scale: Any = None
 
+    def __post_init__(self) -> None:
+        check_count(self.count, "grids.Scaled: count")
+
 
 @named_options
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Regular:
     """Equally spaced nodes."""
 
     count: int
+
+    def __post_init__(self) -> None:
+        check_count(self.count, "grids.Regular: count")
 
 
 @named_options
@@ -54,9 +62,12 @@ class Given:
     scale: Any = None
 
     def __init__(self, nodes: Any, scale: Any = None) -> None:
-        array = np.asarray(nodes, dtype=float)
-        if array.ndim != 1 or array.size < 2 or not np.all(np.diff(array) > 0):
-            raise ModelError("grids.Given takes at least two increasing nodes in one dimension.")
+        try:
+            array = numeric(nodes)
+        except (TypeError, ValueError) as cause:
+            raise ModelError(f"grids.Given is {nodes!r}; give the nodes, at least two increasing numbers.") from cause
+        if array.ndim != 1 or array.size < 2 or not np.all(np.diff(array) > 0) or not np.all(np.isfinite(array)):
+            raise ModelError("grids.Given takes at least two increasing nodes in one dimension, all finite.")
         object.__setattr__(self, "nodes", tuple(array.tolist()))
         object.__setattr__(self, "scale", scale)
 
@@ -68,6 +79,9 @@ class Rouwenhorst:
 
     count: int
 
+    def __post_init__(self) -> None:
+        check_count(self.count, "grids.Rouwenhorst: count")
+
 
 @named_options
 @dataclass(frozen=True)
@@ -75,7 +89,11 @@ class Tauchen:
     """The chain of Tauchen (1986) for an AR1 state, on +- width unconditional standard deviations."""
 
     count: int
-    width: float = 3.0
+    width: int | float = 3.0
+
+    def __post_init__(self) -> None:
+        check_count(self.count, "grids.Tauchen: count")
+        check_positive(self.width, "grids.Tauchen: width", "3")
 
 
 class Cell(NamedTuple):
@@ -204,10 +222,9 @@ def is_count(given: Any) -> bool:
 
 def as_spec(given: Any, what: str, least: int = 2) -> Any:
     """A specification from a count or itself; ModelError where it is neither or has fewer than `least` nodes."""
-    spec = Scaled(int(given)) if is_count(given) else given
-    if not isinstance(spec, Scaled | Regular | Given) or not (isinstance(spec, Given) or is_count(spec.count)):
+    if not (is_count(given) or isinstance(given, Scaled | Regular | Given)):
         raise ModelError(f"the grid of {what} is {given!r}; give a number of nodes or one of bx.grids.")
-    count = len(spec.nodes) if isinstance(spec, Given) else spec.count
+    count = given if is_count(given) else len(given.nodes) if isinstance(given, Given) else given.count
     if count < least:
         raise ModelError(f"the grid of {what} has {count} nodes; its interpolant needs at least {least}.")
-    return spec
+    return Scaled(int(given)) if is_count(given) else given

@@ -27,6 +27,8 @@ from bellax.errors import ModelError, named_options
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.scalar import pair, take, where
 
+__all__ = ["Hermite", "Linear"]
+
 UNROLLED = 2
 """Dimensions up to which a Hermite look-up is written out number by number. Beyond, blocks are faster, and what is
 written out soon takes minutes to compile."""

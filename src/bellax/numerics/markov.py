@@ -68,7 +68,7 @@ def _coins(count: int, keep: Float[Array, ""]) -> Float[Array, "s s"]:
     return jax.lax.fori_loop(0, count - 1, add_coin, nobody)
 
 
-def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: float = 3.0) -> Chain:
+def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: int | float = 3.0) -> Chain:
     """Tauchen's chain: equally spaced values, each reached with the probability of the points nearest to it.
 
     P_ij = Phi((z_j + h/2 - rho z_i) / sigma) - Phi((z_j - h/2 - rho z_i) / sigma), with h the spacing, z

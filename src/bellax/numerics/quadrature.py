@@ -67,7 +67,7 @@ def gauss_legendre(count: int) -> Rule:
     return 0.5 + 0.5 * nodes, weights
 
 
-def equispaced_normal(count: int, width: float = 5.5) -> Rule:
+def equispaced_normal(count: int, width: int | float = 5.5) -> Rule:
     """Equally spaced nodes of a standard normal, good at kinks; mean zero and variance one to rounding.
 
     Inner weights are proportional to the density: the trapezoidal rule, whose error is of the order of

@@ -13,9 +13,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.errors import ModelError, named_options
+from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import quadrature
 from bellax.numerics.scalar import put
+
+__all__ = ["Equiprobable", "Equispaced", "GaussHermite", "GaussLegendre"]
 
 
 class Nodes(NamedTuple):
@@ -32,8 +34,11 @@ class GaussHermite:
 
     count: int
 
+    def __post_init__(self) -> None:
+        check_count(self.count, "quadrature.GaussHermite: count")
+
     def normal(self) -> Nodes:
-        return _column(quadrature.gauss_hermite, _positive(self.count))
+        return _column(quadrature.gauss_hermite, self.count)
 
     def uniform(self) -> Nodes:
         raise ModelError("GaussHermite is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -46,11 +51,14 @@ class GaussLegendre:
 
     count: int
 
+    def __post_init__(self) -> None:
+        check_count(self.count, "quadrature.GaussLegendre: count")
+
     def normal(self) -> Nodes:
         raise ModelError("GaussLegendre is a rule for uniform shocks; for a normal one use bx.quadrature.GaussHermite.")
 
     def uniform(self) -> Nodes:
-        return _column(quadrature.gauss_legendre, _positive(self.count))
+        return _column(quadrature.gauss_legendre, self.count)
 
 
 @named_options
@@ -59,10 +67,14 @@ class Equispaced:
     """Equally spaced nodes on +- width standard deviations, for integrands with kinks."""
 
     count: int
-    width: float = 5.5
+    width: int | float = 5.5
+
+    def __post_init__(self) -> None:
+        check_count(self.count, "quadrature.Equispaced: count")
+        check_positive(self.width, "quadrature.Equispaced: width", "5.5")
 
     def normal(self) -> Nodes:
-        return _column(quadrature.equispaced_normal, _positive(self.count), self.width)
+        return _column(quadrature.equispaced_normal, self.count, self.width)
 
     def uniform(self) -> Nodes:
         raise ModelError("Equispaced is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -75,8 +87,11 @@ class Equiprobable:
 
     count: int
 
+    def __post_init__(self) -> None:
+        check_count(self.count, "quadrature.Equiprobable: count")
+
     def normal(self) -> Nodes:
-        return _column(quadrature.equiprobable_normal, _positive(self.count))
+        return _column(quadrature.equiprobable_normal, self.count)
 
     def uniform(self) -> Nodes:
         raise ModelError("Equiprobable is a rule for normal shocks; for a uniform one use bx.quadrature.GaussLegendre.")
@@ -101,12 +116,6 @@ def tensor(factors: Sequence[Nodes]) -> Nodes:
     if len(factors) == 1:
         return factors[0]
     return Nodes(*quadrature.tensor(*[(rule.nodes, rule.weights) for rule in factors]))
-
-
-def _positive(count: int) -> int:
-    if count < 1:
-        raise ModelError(f"a quadrature rule has {count} nodes; it needs at least one.")
-    return count
 
 
 def _column(rule: Callable[..., tuple[Array, Array]], *arguments: Any) -> Nodes:

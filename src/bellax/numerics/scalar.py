@@ -1,4 +1,4 @@
-"""The two operations that pointwise code does most, as single primitives.
+"""The types of numbers, and the two operations that pointwise code does most, as single primitives.
 
 `jnp.where` and indexing wrap several primitives and a call each; inside nested `vmap` and `jvp` that made tracing a
 model twice as slow.
@@ -29,6 +29,32 @@ def _as(value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     if isinstance(value, Array):
         return jnp.broadcast_to(value, shape)
     return lax.full(shape, value, dtype)
+
+
+def numeric(value: Any) -> np.ndarray:
+    """Numbers as an array of floats; neither text, which numpy would read, nor True and False.
+
+    Raises:
+        TypeError, ValueError: for what is none.
+    """
+    array = np.asarray(value)
+    entries = array.ravel().tolist() if array.dtype.kind == "O" else []
+    known = array.dtype.kind in "iufO" or jnp.issubdtype(array.dtype, jnp.floating)
+    if not known or any(isinstance(entry, str | bytes | bool | np.bool_) for entry in entries):
+        raise TypeError("neither text nor True and False are numbers.")
+    return np.asarray(array, dtype=float)
+
+
+def whole() -> Any:
+    """The type of whole numbers that functions of a model see, 64 bits wide in 64-bit mode: what a user multiplies must
+    not wrap. Places in tables, which nobody but the library sees, stay 32 bits wide.
+    """
+    return jnp.result_type(int)
+
+
+def seen_type(values: np.ndarray) -> Any:
+    """The type in which functions of a model see the values of categories."""
+    return whole() if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float)
 
 
 def put(value: Any, dtype: Any = None) -> Array:

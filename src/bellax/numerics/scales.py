@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, check_positive
+
+__all__ = ["asinh", "linear", "log", "octave", "power"]
 
 _FORMATS = {"float64": (jnp.int64, 52, 1023), "float32": (jnp.int32, 23, 127)}
 
@@ -165,17 +167,15 @@ log = Log()
 octave = Octave()
 
 
-def asinh(unit: float = 1.0) -> Asinh:
+def asinh(unit: int | float = 1.0) -> Asinh:
     """The scale arsinh(x / unit)."""
-    if not unit > 0:
-        raise ModelError(f"scales.asinh has unit {unit}; it must be positive: distances below it count as linear.")
+    check_positive(unit, "scales.asinh: unit, below which distances count as linear,", "1.0")
     return Asinh(float(unit))
 
 
-def power(exponent: float = 2.0) -> Power:
+def power(exponent: int | float = 2.0) -> Power:
     """The scale x^(1/exponent)."""
-    if not exponent > 0:
-        raise ModelError(f"scales.power has exponent {exponent}; it must be positive.")
+    check_positive(exponent, "scales.power: exponent", "2.0")
     return Power(float(exponent))
 
 

@@ -103,3 +103,34 @@ def test_no_more_than_the_budget_is_in_flight():
             yield from (size for inner in jaxprs_in_params(equation.params) for size in sizes(inner))
 
     assert max(sizes(program.jaxpr)) == 50 * 100
+
+
+TABLE = np.random.default_rng(0).dirichlet(np.ones(300), (300, 40))
+LAWS = {
+    "a function": (lambda s, a, e: jnp.clip(s + a - e, 0, 299), {}),
+    "a table": (bx.Markov("table", over=("s", "a")), {"table": TABLE}),
+    "a table in another order": (bx.Markov("table", over=("a", "s")), {"table": np.swapaxes(TABLE, 0, 1)}),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_plane_of_a_finite_model_is_held_to_the_budget(law):
+    """300 states by 40 actions by 20 nodes; XLA counts what the program needs beside its arguments and results."""
+    m = bx.Model(
+        states={"s": bx.Discrete(300)},
+        actions={"a": bx.Discrete(40)},
+        transitions={"s": LAWS[law][0]},
+        shocks={"e": bx.shocks.Categorical(list(range(20)), [0.05] * 20)},
+        reward=lambda s, a: jnp.sqrt(1.0 * s) - 0.3 * a,
+        discount=0.6,
+    )
+
+    def solved(memory):
+        found = bx.solve(m, LAWS[law][1], bx.solvers.ValueIteration(memory=memory))
+        program = found.setting.programs["solve", False, False]
+        compiled = program.lower(found.arguments, None, np.asarray(0)).compile()
+        return found.values.levels, compiled.memory_analysis().temp_size_in_bytes
+
+    (whole, much), (pieces, little) = solved(2**28), solved(2**17)
+    np.testing.assert_allclose(pieces, whole, rtol=1e-12)
+    assert little < 2**17 + 2**16 < much  # the budget, and what does not grow with the pairs

@@ -53,6 +53,11 @@ class Node(NamedTuple):
     coordinates: Array
 
 
+def in_flight(points: int, cells: int) -> int:
+    """Bytes that so many points need at once, each so many numbers, if they are not cut in chunks."""
+    return points * cells * _PLANES * jnp.result_type(float).itemsize
+
+
 def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget: int) -> Any:
     """`function` of one entry of every axis, over all of them: nested `vmap`, chunked from the outside to fit.
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import mesh_shape
 from bellax.bellman.maximum import cells
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, quantiles
 from bellax.certify.escape import along_path
 from bellax.certify.euler import unavailable

@@ -11,6 +11,7 @@ import numpy as np
 from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser
 from bellax.bellman.newton import Newton
+from bellax.bellman.outside import Extrapolate, Nan
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
@@ -36,6 +37,8 @@ class GridSolver:
         interpolant: `bx.interpolants.Linear` or `Hermite`; by default Hermite where the maximiser is smooth.
         maximiser: one of `bx.maximise`; by default `Newton` where there are continuous actions, else `Enumerate`.
         memory: bytes that a Bellman step may have in flight; work is cut in chunks that fit.
+        outside: what is answered where a state is outside its grid: `bx.outside.Extrapolate()` or `Nan()`. By default
+            it is extrapolated with a warning, once a solution, and no simulation starts there.
     """
 
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -43,12 +46,17 @@ class GridSolver:
     interpolant: Interpolant | None = None
     maximiser: Maximiser | None = None
     memory: int = 2**28
+    outside: Extrapolate | Nan | None = None
 
     def __post_init__(self) -> None:
         what = type(self).__name__
         check_mapping(self.grid, f"{what}: grid", "{'wealth': 200}")
         check_mapping(self.quadrature, f"{what}: quadrature", "{'shock': 7}")
         check_count(self.memory, f"{what}: memory, in bytes,")
+        if not isinstance(self.outside, Extrapolate | Nan | None):
+            raise ModelError(
+                f"{what}: outside is {self.outside!r}; give bx.outside.Extrapolate() or Nan(), or leave it out."
+            )
 
 
 def key(value: Any) -> Any:

@@ -208,11 +208,3 @@ def _reached(plan: Any, mesh: Mesh, following: Mapping[str, Array], place: Mappi
             codes[name], _ = category(plan.states[name], following[name])
         values[name] = known[codes[name]]
     return Point(values, codes, {})
-
-
-def on_lines(mesh: Mesh, values: Mapping[str, Array]) -> Float[Array, "d"]:
-    """Where a state lies along each line, in its coordinate."""
-    parts = [jnp.ravel(values[name]) for name in mesh.plan.continuous]
-    numbers = jnp.concatenate(parts) if parts else jnp.zeros(0)
-    forward = [line.scale.forward(numbers[k]) for k, line in enumerate(mesh.lines)]
-    return jnp.stack(forward) if forward else jnp.zeros(0)

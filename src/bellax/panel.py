@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from bellax.bellman.reach import entries
 from bellax.bellman.setting import Setting
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.model.time import Ages
@@ -48,9 +49,8 @@ class Panel(eqx.Module):
         size = f"Panel of {self.agents} agents over {self.periods} periods."
         if any(isinstance(leaf, jax.core.Tracer) or leaf.ndim != 1 for leaf in jax.tree.leaves(self.outside)):
             return size
-        return " ".join(
-            [size, *(self._left(name, side) for name in self.outside for side in self.outside[name])]
-        ).strip()
+        left = [self._left(name, side) for name in entries(self.setting.plan) for side in ("below", "above")]
+        return " ".join([size, *(part for part in left if part)])
 
     def _left(self, name: str, side: str) -> str:
         counts = np.asarray(self.outside[name][side])

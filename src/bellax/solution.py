@@ -211,7 +211,7 @@ class Solution(eqx.Module):
         )
         answer = found[what]
         if known and "outside" in found:
-            warn_once(self, first_outside(setting.plan, found["ends"], found["outside"], arrays), level=4)
+            warn_once(self, first_outside(setting.plan, found["ends"], found["outside"], arrays))
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)

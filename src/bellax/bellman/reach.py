@@ -2,9 +2,10 @@
 
 A continuous state is outside beyond its first or last node. The nodes of an AR1 end where its law does not: a path
 visits what lies a little beyond them, where the chain's last row stands for it. That is counted; it is outside, for a
-query or a start, only farther from the nodes than the chain itself reaches from its middle.
+query or a start, only farther from the nodes than twice the length of the chain, where no path of its law comes.
 """
 
+import sys
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def reach(mesh: Mesh) -> Reach:
     if not lines + chains:
         return Reach(jnp.zeros(0), jnp.zeros(0), jnp.zeros((2, 0)), jnp.zeros(0))
     first, second, before, last = jnp.stack([*lines, *chains], axis=1)
-    margin = jnp.where(np.arange(len(lines + chains)) < len(lines), 0.0, 0.5 * (last - first))
+    margin = jnp.where(np.arange(len(lines + chains)) < len(lines), 0.0, 2 * (last - first))
     cells, ends = jnp.stack([second - first, last - before]), jnp.abs(jnp.stack([first, last]))
     return Reach(first, last, _SLACK * cells + 64 * float(jnp.finfo(ends.dtype).eps) * ends, margin)
 
@@ -100,15 +101,22 @@ def first_outside(plan: Plan, ends: Reach, found: Any, states: Mapping[str, Any]
     return None
 
 
+_OURS = {"bellax", "equinox", "jaxtyping"}  # packages whose calls stand between a question and this file
+
+
+def _level() -> int:
+    """How many calls above its caller the first line is that is none of `_OURS`."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 _TOLD: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def warn_once(asked: Any, complaint: str | None, level: int) -> None:
-    """Warns of a query outside, once in the life of what is asked.
-
-    Args:
-        level: how many calls up the user's line is.
-    """
+def warn_once(asked: Any, complaint: str | None) -> None:
+    """Warns of a query outside, at the line that asked, once in the life of what is asked."""
     if complaint is None or _TOLD.get(id(asked)) is asked:
         return
     _TOLD[id(asked)] = asked
@@ -117,5 +125,5 @@ def warn_once(asked: Any, complaint: str | None, level: int) -> None:
         "state (the grid= of an AR1), or say what you want in the solver: outside=bx.outside.Nan() answers NaN there, "
         "outside=bx.outside.Extrapolate() extrapolates without a word. This is said once a solution.",
         OutsideWarning,
-        stacklevel=level,
+        stacklevel=_level(),
     )

@@ -75,7 +75,7 @@ class Tabulated(eqx.Module):
         tables = (self.u, self.choice_values, self.final)
         answer, beside = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
         if "outside" in beside and all(concrete(leaf) for leaf in jax.tree.leaves((beside, arrays))):
-            warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays), level=3)
+            warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays))
         answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 

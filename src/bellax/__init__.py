@@ -9,9 +9,9 @@ if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
 
 from bellax import solvers
-from bellax.bellman import maximise
+from bellax.bellman import maximise, outside
 from bellax.certify import Certificate, certify
-from bellax.errors import BellaxError, ModelError, ParameterError, SolveError, introduce
+from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -33,14 +33,14 @@ from bellax.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
-    "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "Markov", "MarkovChain", "Model", "ModelError",
-    "Natural", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "Result",
-    "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "certify",
-    "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "plot", "quadrature", "save",
-    "scales", "shocks", "simulate", "solve", "solvers",
+    "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
+    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
+    "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
+    "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
+    "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
+    "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 
-for _name in ("grids", "interpolants", "maximise", "quadrature", "scales", "shocks", "solvers"):
+for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):
     introduce(globals()[_name], f"bx.{_name}")
 introduce(sys.modules[__name__], "bellax", brief=True)

@@ -35,6 +35,10 @@ class SolveError(BellaxError):
     """A solve ended without an answer: not converged, infeasible, not a number, or out of memory."""
 
 
+class OutsideWarning(UserWarning):
+    """A solution was asked outside its grid, where it is extrapolated."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The clause ` Did you mean 'x'?` for the known name closest to `name`, or nothing."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from bellax.bellman.reach import entries
 from bellax.bellman.setting import Setting
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.model.time import Ages
@@ -26,6 +28,8 @@ class Panel(eqx.Module):
         active: whether the agent is there, shape (agents, periods).
         final: states after the last simulated period, by name, shape (agents, ...).
         final_value: V there, shape (agents,); NaN for those who stopped.
+        outside: how many agents were beyond the first node and the last, by number of a continuous state and by AR1
+            process, "below" and "above", shape (periods + 1,): the last entry is of `final`.
         arguments: the parameters and literals that were simulated.
     """
 
@@ -37,8 +41,23 @@ class Panel(eqx.Module):
     active: Bool[Array, "n t"]
     final: dict[str, Array]
     final_value: Float[Array, "n"]
+    outside: dict[str, dict[str, Array]]
     arguments: dict[str, Any]
     setting: Setting = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        size = f"Panel of {self.agents} agents over {self.periods} periods."
+        if any(isinstance(leaf, jax.core.Tracer) or leaf.ndim != 1 for leaf in jax.tree.leaves(self.outside)):
+            return size
+        left = [self._left(name, side) for name in entries(self.setting.plan) for side in ("below", "above")]
+        return " ".join([size, *(part for part in left if part)])
+
+    def _left(self, name: str, side: str) -> str:
+        counts = np.asarray(self.outside[name][side])
+        if not counts.any():
+            return ""
+        where = "nodes" if name in self.setting.plan.processes else "grid"
+        return f"{name!r} was {side} its {where} {counts.sum()} times, first in period {int(counts.nonzero()[0][0])}."
 
     @property
     def agents(self) -> int:

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.draws import Laws, stationary
+from bellax.bellman.draws import Laws, Realised, stationary
 from bellax.bellman.maximum import cells
+from bellax.bellman.outside import Extrapolate, Nan
 from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
+from bellax.bellman.reach import admitted, beyond, entries, first_outside, numbers, outside, reach
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated
@@ -54,8 +56,8 @@ def simulate(
     Returns:
         A `Panel`, arrays of shape (agents, periods).
     Raises:
-        ParameterError: if a state lacks its start, a start does not fit its state, or the panel would not fit in the
-            machine's memory.
+        ParameterError: if a state lacks its start, a start does not fit its state, or is outside the grid and the
+            solver's `outside` is not `bx.outside.Extrapolate()`; or if the panel would not fit in the machine's memory.
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
@@ -74,6 +76,7 @@ def simulate(
     name = ("simulate", kind, count, little)
     compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
     found = compiled(tables, given, jnp.arange(agents, dtype=jnp.uint32), key)
+    _check_start(setting, given, found.pop("start"))
     return Panel(**found, arguments=solution.arguments, setting=setting)
 
 
@@ -91,6 +94,20 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
                     f"start lacks the state {name!r}: its chain falls into several that never meet, so that no one "
                     "stationary distribution says where agents start. Give them one."
                 )
+
+
+def _check_start(setting: Setting, given: States, start: dict[str, Any]) -> None:
+    """Raises ParameterError for a start outside the grid, unless extrapolation was asked for by name."""
+    if isinstance(setting.options.outside, Extrapolate) or not all(
+        concrete(x) for x in jax.tree.leaves((given, start))
+    ):
+        return
+    wrong = first_outside(setting.plan, start["ends"], start["outside"], given)
+    if wrong is not None:
+        raise ParameterError(
+            f"start: {wrong}. V is extrapolated there, and no certificate covers it. Start inside, widen the bounds of "
+            "the state, or ask for it by name: outside=bx.outside.Extrapolate() in the solver."
+        )
 
 
 def _key(seed: Any) -> Array:
@@ -136,7 +153,12 @@ def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> 
         def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
             live = _one_period(setting, policy, period)
             following, active, record = _over_agents(setting, live, *carry, keys)
-            return (following, active), record
+            return (following, active), record | {"outside": left(period, *carry)}
+
+        def left(period: Any, states: States, active: Array) -> Array:
+            ends = reach(_mesh(setting, policy.arguments, period))
+            at = jax.vmap(lambda own: beyond(ends, numbers(setting.plan, own)))(states)
+            return jnp.sum(at & active[:, None, None], axis=0, dtype=jnp.int32)
 
         start = (states, jnp.ones(agents.shape, bool))
         steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
@@ -144,12 +166,24 @@ def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> 
         if at_end:
             value = jax.vmap(ending(setting, policy.arguments, _last(policy)))(last)
             value = jnp.where(active, value, jnp.nan)
+            counts = jnp.concatenate([records.pop("outside"), left(count, last, active)[None]])
         else:
             last, value = jax.tree.map(lambda leaf: leaf[count], (records["states"], records["value"]))
+            counts = records.pop("outside")
         records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
-        return {**records, "final": last, "final_value": value}
+        by_state = {
+            label: {"below": counts[:, 0, k], "above": counts[:, 1, k]} for k, label in enumerate(entries(setting.plan))
+        }
+        ends = reach(_mesh(setting, policy.arguments, 0))
+        first = jax.vmap(lambda own: outside(ends, numbers(setting.plan, own)))(states)
+        begun = {"ends": ends, "outside": first}
+        return {**records, "final": last, "final_value": value, "outside": by_state, "start": begun}
 
     return run
+
+
+def _mesh(setting: Setting, arguments: Any, period: Any) -> Any:
+    return setting.mesh(setting.environment(arguments, period))
 
 
 def _last(policy: Solution | Tabulated) -> Any:
@@ -178,6 +212,7 @@ def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., A
             held = {n: undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
             actions = actions | held
         found = laws.advance(states, actions, jax.random.fold_in(key, period + 1))
+        found = _hidden(setting, found, admitted(setting, laws.mesh, states))
         stays = active & ~chosen.stop
         reward = jnp.where(chosen.stop, chosen.value, found.reward)
         discount = jnp.where(chosen.stop, 0.0, found.discount)
@@ -189,6 +224,14 @@ def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., A
         return following, stays, record
 
     return live
+
+
+def _hidden(setting: Setting, found: Realised, shown: Array) -> Realised:
+    """What a period brought, or NaN from here on where nothing is answered outside the grid."""
+    if not isinstance(setting.options.outside, Nan):
+        return found
+    lost = {name: masked(shown, found.following[name]) for name in setting.plan.continuous}
+    return Realised(jnp.where(shown, found.reward, jnp.nan), found.discount, {**found.following, **lost})
 
 
 def _over_agents(setting: Setting, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:

@@ -17,12 +17,13 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.leaving import SIDES, labels
+from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import (
     LITTLE,
     Chosen,
+    asked_outside,
     check_period,
     choose,
     concrete,
@@ -34,6 +35,7 @@ from bellax.bellman.query import (
     quickly,
     undifferentiable,
 )
+from bellax.bellman.reach import first_outside, reach, warn_once
 from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_batch
@@ -107,7 +109,7 @@ class Solution(eqx.Module):
         count = self.values.levels.size * periods // (periods + self.setting.model.clock.finite)
         shares = {
             f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
-            for label in labels(self.setting.plan)
+            for label in self.setting.plan.labels
             for side in SIDES
             if float(self.stats[f"{side}:{label}"]) > 0
         }
@@ -126,8 +128,8 @@ class Solution(eqx.Module):
     def value(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
         """V at any states, at the nodes or between them.
 
-        Beyond the bounds of a state nothing is refused: V of tomorrow is extrapolated there, as the interpolant says,
-        and no certificate covers it.
+        Beyond the bounds of a state V of tomorrow is extrapolated, as the interpolant says, and no certificate covers
+        it: an `OutsideWarning`, once a solution, unless the solver's `outside` says what is wanted.
 
         Args:
             period: which period, 0 to the horizon; absent for an infinite horizon.
@@ -218,12 +220,15 @@ class Solution(eqx.Module):
             arrays = {name: _padded(np.asarray(array), _batch(count)) for name, array in arrays.items()}
         little = known and _batch(count) * cells(setting.maximiser, setting.plan) <= LITTLE
         compiled = program(setting, (build.__name__, little), lambda: quickly(build(setting), little))
-        answer = compiled(
+        found = compiled(
             self.arguments,
             self.values,
             jnp.asarray(period, jnp.int32) if not concrete(period) else np.asarray(period, np.int32),
             arrays,
-        )[what]
+        )
+        answer = found[what]
+        if known and "outside" in found:
+            warn_once(self, first_outside(setting.plan, found["ends"], found["outside"], arrays))
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
@@ -266,9 +271,11 @@ def _answers(setting: Setting) -> Program:
         def at(states: dict[str, Array]) -> dict[str, Any]:
             chosen = choose(setting, objective, today, states)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
-            return {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
+            answers = {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
+            return answers | asked_outside(setting, today, states)
 
-        return over_batch(at, states, cells(setting.maximiser, setting.plan), setting.memory)
+        answers = over_batch(at, states, cells(setting.maximiser, setting.plan), setting.memory)
+        return answers | {"ends": reach(today)}
 
     return ask
 
@@ -278,6 +285,11 @@ def _final(setting: Setting) -> Program:
 
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         last = jax.tree.map(lambda leaf: leaf[-1], values)
-        return {"terminal": jax.vmap(ending(setting, arguments, last))(states)}
+        answer = {"terminal": jax.vmap(ending(setting, arguments, last))(states)}
+        if setting.plan.evaluate_terminal is not None:
+            return answer  # exact everywhere
+        mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
+        beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(states)
+        return answer | beside | {"ends": reach(mesh)}
 
     return ask

@@ -18,6 +18,8 @@ from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
 from bellax.numerics.scalar import take
 
+_MOST = 100_000  # candidates of one number: a count beyond is a slip
+
 
 def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> list[Array]:
     """Candidates of every continuous number: shares of the way between the bounds, or the values of `grids.Given`.
@@ -36,6 +38,11 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
         elif grids.is_count(spec):
             if spec < 2:
                 raise ModelError(f"{what}: the grid of action {name!r} has {spec} candidates; give at least 2.")
+            if spec > _MOST:
+                raise ModelError(
+                    f"{what}: the grid of action {name!r} has {spec} candidates in every state; give at most {_MOST}. "
+                    "Some 100 are usual, 15 where Newton's method follows; grids.Given(values) takes any number."
+                )
             own = np.linspace(0.0, 1.0, spec)
         else:
             raise ModelError(f"{what}: the grid of action {name!r} is {spec!r}; give a count or bx.grids.Given(nodes).")

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.workload import Work, announce, estimated
 from bellax.errors import ModelError, ParameterError
 from bellax.model.distribution import rounding
 from bellax.model.quantity import ByPeriod
@@ -253,19 +254,20 @@ def _check_scale(name: str, spec: Any, declared: Any, lower: float, where: str) 
 
 
 def check_memory(setting: Setting, arguments: Arguments) -> None:
-    """Raises ModelError for a grid whose value function does not fit in the machine's memory."""
+    """Raises ModelError for what does not fit in the machine's memory, and says what will take long."""
     shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in arguments.items() if not isinstance(leaf, ByPeriod)))
     if shapes in setting.programs:
         return
-    _check_fits(setting, arguments)
+    work = estimated(setting, arguments)
+    _check_fits(setting, work)
+    announce(setting, work)
     setting.programs[shapes] = True
 
 
-def _check_fits(setting: Setting, arguments: Arguments) -> None:
-    shape = mesh_shape(setting, arguments)
+def _check_fits(setting: Setting, work: Work) -> None:
+    shape = work.states.values()
     periods = setting.model.clock.count + 1 if setting.model.clock.finite else 3
-    needed = setting.bytes_of_value(shape, periods)
-    available = physical_memory()
+    (needed, passing), available = work.bytes, physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
             f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and a table of look-ups "
@@ -273,15 +275,14 @@ def _check_fits(setting: Setting, arguments: Arguments) -> None:
             f"{available:.3g} ({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no "
             "grid: trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."
         )
+    if needed + passing > 0.8 * available:
+        raise ModelError(
+            f"memory={setting.options.memory} lets a Bellman step have {passing:.3g} bytes ({passing / 2**30:.1f} GiB) "
+            f"in flight, V takes {needed:.3g}, and this machine has {available:.3g} ({available / 2**30:.1f} GiB). "
+            "Give a smaller memory=; the work is then cut in more chunks."
+        )
 
 
 def physical_memory() -> int:
     """Bytes that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def mesh_shape(setting: Setting, arguments: Arguments) -> tuple[int, ...]:
-    """Lengths of the axes of the mesh, without making it."""
-    # its shape and not the mesh itself, which jax would keep in a cache, and with it the model's functions
-    table = jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, 0)).shape), arguments)
-    return table.shape

@@ -15,6 +15,7 @@ from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.golden import Golden
 from bellax.bellman.newton import Newton
 from bellax.bellman.options import GridSolver
+from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
 from bellax.numerics import grids, interpolate, rules, scales
 
@@ -22,6 +23,7 @@ _GROUPS: dict[str, tuple[type, ...]] = {
     "grids": (grids.Scaled, grids.Regular, grids.Given, grids.Rouwenhorst, grids.Tauchen),
     "interpolants": (interpolate.Linear, interpolate.Hermite),
     "maximise": (Enumerate, Golden, Newton),
+    "outside": (Extrapolate, Nan),
     "quadrature": rules.RULES,
     "scales": (scales.Linear, scales.Log, scales.Asinh, scales.Power, scales.Octave),
 }

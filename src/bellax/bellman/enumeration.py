@@ -121,6 +121,12 @@ class Enumerate(Maximiser):
         nodes = candidates(plan, self.grid, 100, "Enumerate")
         return math.prod(node.shape[0] for node in nodes)
 
+    def evaluations(self, plan: Plan) -> int:
+        if not (self.single_peaked or self.monotone):
+            return super().evaluations(plan)
+        (nodes,) = candidates(plan, self.grid, 100, "Enumerate")
+        return 2 * math.ceil(math.log2(nodes.shape[0])) + 1
+
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         nodes = candidates(objective.plan, self.grid, 100, "Enumerate")
         plane = replace(objective, absolute=self._given)

@@ -13,7 +13,7 @@ from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.numerics.grids import Line
 
-SLACK = 1e-9
+_SLACK = 1e-9
 """Share of the length of a line: this far beyond its end still counts as on the grid."""
 
 SIDES = ("below", "above")
@@ -29,7 +29,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     def at(u: Array) -> Array:
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
-        off = beyond(objective.plan, objective.continuation.ends, weights, outcome.following)
+        off = off_grid(objective.plan, objective.continuation.ends, weights, outcome.following)
         return jnp.where(allowed & objective.feasible(point, actions), off, 0.0)
 
     if not objective.continuation.ends:
@@ -37,7 +37,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     return jnp.max(jax.vmap(at)(maximiser.nearby(objective.plan, decision.u)), axis=0)
 
 
-def beyond(
+def off_grid(
     plan: Plan, lines: Sequence[Line], weights: Float[Array, "q"], following: Mapping[str, Array]
 ) -> Float[Array, "d 2"]:
     """Of each line, the weight of the next states below its first node, and above its last.
@@ -50,7 +50,7 @@ def beyond(
     if not lines:
         return jnp.zeros((0, 2))
     first, last = (jnp.stack([line.coordinates[end] for line in lines]) for end in (0, -1))
-    slack = SLACK * (last - first)
+    slack = _SLACK * (last - first)
 
     def sides(values: dict[str, Array]) -> Array:
         at = on_lines(plan, lines, values)
@@ -66,8 +66,3 @@ def on_lines(plan: Plan, lines: Sequence[Line], values: Mapping[str, Array]) -> 
     numbers = jnp.concatenate(parts) if parts else jnp.zeros(0)
     forward = [line.scale.forward(numbers[k]) for k, line in enumerate(lines)]
     return jnp.stack(forward) if forward else jnp.zeros(0)
-
-
-def labels(plan: Plan) -> list[str]:
-    """The name of each line, with its place where the state is a vector."""
-    return [name if plan.continuous[name].shape == () else f"{name}[{place}]" for name, place in plan.lines]

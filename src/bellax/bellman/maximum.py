@@ -76,6 +76,10 @@ class Maximiser(abc.ABC):
     def cells(self, plan: Plan) -> int:
         """How many numbers one combination of discrete actions needs at once; `cells` counts those of a state."""
 
+    def evaluations(self, plan: Plan) -> int:
+        """How many Q one combination takes, about: candidates, and some steps with derivatives around their best."""
+        return self.cells(plan) + 40 * len(plan.coordinates) * self.smooth
+
     @abc.abstractmethod
     def check(self, plan: Plan) -> None:
         """Raises ModelError where the model has what the maximiser cannot honour."""

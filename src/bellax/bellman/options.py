@@ -1,6 +1,7 @@
 """The options that every grid solver takes, completed with defaults that follow from the structure of the model."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +11,19 @@ import numpy as np
 from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.maximum import Maximiser
 from bellax.bellman.newton import Newton
+from bellax.bellman.outside import Extrapolate, Nan
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
+from bellax.model.distribution import Distribution
+from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
 from bellax.numerics.interpolate import Hermite, Interpolant, Linear
 
 _HERMITE_NODES = {1: 100, 2: 30, 3: 16}
 _LINEAR_NODES = {1: 500, 2: 60, 3: 25}
+_MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
+_MOST_CHAIN_NODES = 4_000  # of an AR1, whose transition is a table of the square
 
 
 @named_options
@@ -31,6 +37,8 @@ class GridSolver:
         interpolant: `bx.interpolants.Linear` or `Hermite`; by default Hermite where the maximiser is smooth.
         maximiser: one of `bx.maximise`; by default `Newton` where there are continuous actions, else `Enumerate`.
         memory: bytes that a Bellman step may have in flight; work is cut in chunks that fit.
+        outside: what is answered where a state is outside its grid: `bx.outside.Extrapolate()` or `Nan()`. By default
+            it is extrapolated with a warning, once a solution, and no simulation starts there.
     """
 
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -38,12 +46,17 @@ class GridSolver:
     interpolant: Interpolant | None = None
     maximiser: Maximiser | None = None
     memory: int = 2**28
+    outside: Extrapolate | Nan | None = None
 
     def __post_init__(self) -> None:
         what = type(self).__name__
         check_mapping(self.grid, f"{what}: grid", "{'wealth': 200}")
         check_mapping(self.quadrature, f"{what}: quadrature", "{'shock': 7}")
         check_count(self.memory, f"{what}: memory, in bytes,")
+        if not isinstance(self.outside, Extrapolate | Nan | None):
+            raise ModelError(
+                f"{what}: outside is {self.outside!r}; give bx.outside.Extrapolate() or Nan(), or leave it out."
+            )
 
 
 def key(value: Any) -> Any:
@@ -99,6 +112,7 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         if isinstance(space, AR1):
             complete[name] = _chain(name, spec)
         elif isinstance(space, IID):
+            _check_nodes(f"grid: the IID state {name!r}", spec, space.distribution)
             complete[name] = spec
         else:
             complete[name] = _lines(name, default if spec is None else spec, plan.continuous[name].size, interpolant)
@@ -114,6 +128,11 @@ def _chain(name: str, spec: Any) -> Any:
         )
     if count < 2:
         raise ModelError(f"the grid of the AR1 state {name!r} has {count} node; give at least 2.")
+    if count > _MOST_CHAIN_NODES:
+        raise ModelError(
+            f"the grid of the AR1 state {name!r} has {count} nodes; its chain would be a table of "
+            f"{count**2:.2g} probabilities. Give at most {_MOST_CHAIN_NODES}: 7 to 30 are usual."
+        )
     return grids.Rouwenhorst(count) if grids.is_count(spec) else spec
 
 
@@ -135,3 +154,18 @@ def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
         if grids.is_count(spec) and spec < 1:
             raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")
         rules.as_rule(spec, rules.GaussHermite(1))
+        _check_nodes(f"quadrature: shock {name!r}", spec, plan.graph.regime.shocks[name])
+
+
+def _check_nodes(what: str, spec: Any, distribution: Distribution) -> None:
+    """Raises ModelError for so many nodes, over all dimensions, that the number is a slip."""
+    if not (grids.is_count(spec) or isinstance(spec, rules.RULES)) or isinstance(distribution, Categorical):
+        return
+    count, dimensions = spec if grids.is_count(spec) else spec.count, math.prod(distribution.shape)
+    if count**dimensions > _MOST_SHOCK_NODES:
+        product = f" in each of {dimensions} dimensions, {count**dimensions:.2g} in all" if dimensions > 1 else ""
+        raise ModelError(
+            f"{what} has {count} nodes{product}; Q is evaluated in each. Give at most {_MOST_SHOCK_NODES} in "
+            "all: 5 to 15 a dimension are usual. For more, state the distribution as shocks.Categorical(values, "
+            "probabilities), which keeps what it is given."
+        )

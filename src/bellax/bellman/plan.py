@@ -44,6 +44,11 @@ class Plan:
         self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
         self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
 
+    @property
+    def labels(self) -> list[str]:
+        """What messages call the numbers of the continuous states: `x`, and `x[0]`, `x[1]` of a vector."""
+        return [n if self.continuous[n].shape == () else f"{n}[{place}]" for n, place in self.lines]
+
     @cached_property
     def targets(self) -> list[str]:
         """What one period's objective is made of."""

@@ -12,6 +12,7 @@ from jax import Array
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, as_float
+from bellax.bellman.reach import admitted, numbers, outside, reach
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
@@ -88,7 +89,7 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
     values = worth(optimum.choice_values, optimum.shares, codes)
     values = jnp.where(is_barrier(values), -jnp.inf, values)
-    known = today.known(states)
+    known = today.known(states) & admitted(setting, today, states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
     stop = stopping(objective, point, optimum)
     # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can
@@ -116,7 +117,8 @@ def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callab
             return as_float(setting.plan.evaluate_terminal(**environment, **states)["slot:terminal"])
         if last is None:
             return jnp.zeros(())
-        return interpolated(last, mesh, setting.interpolant, mesh.locate(states, remember=True))
+        found = interpolated(last, mesh, setting.interpolant, mesh.locate(states, remember=True))
+        return jnp.where(admitted(setting, mesh, states), found, jnp.nan)
 
     return at
 
@@ -142,6 +144,13 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple:
         "Enumerate chose this policy among finitely many candidates, or it was tabulated: it has no derivative. Ask "
         "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). "
         "The value can be differentiated as it is."
+    )
+
+
+def asked_outside(setting: Setting, mesh: Mesh, states: Mapping[str, Array]) -> dict[str, Array]:
+    """Beside the answers at one state, where a query is to be warned of: whether the state is outside the grid."""
+    return (
+        {} if setting.options.outside is not None else {"outside": outside(reach(mesh), numbers(setting.plan, states))}
     )
 
 

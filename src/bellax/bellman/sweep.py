@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.leaving import SIDES, labels, leaving
+from bellax.bellman.leaving import SIDES, leaving
 from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import drift, guard_inputs, implicit
@@ -50,7 +50,7 @@ TALLY = ("evaluations", "infeasible_nodes", "nan_nodes", "infinite_nodes")
 
 def columns(plan: Plan) -> list[str]:
     """Names of the columns of a tally: `TALLY`, and of each line the nodes whose optimal next state leaves the grid."""
-    return [*TALLY, *(f"{side}:{label}" for label in labels(plan) for side in SIDES)]
+    return [*TALLY, *(f"{side}:{label}" for label in plan.labels for side in SIDES)]
 
 
 class Node(NamedTuple):
@@ -58,6 +58,11 @@ class Node(NamedTuple):
 
     codes: dict[str, Array]
     coordinates: Array
+
+
+def in_flight(points: int, cells: int) -> int:
+    """Bytes that so many points need at once, each so many numbers, if they are not cut in chunks."""
+    return points * cells * _PLANES * jnp.result_type(float).itemsize
 
 
 def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget: int) -> Any:
@@ -77,10 +82,29 @@ def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget:
     def row(x: Array) -> Any:
         return lay(lambda *others: function(x, *others), rest, cells, budget)
 
-    if inner * len(head) <= budget:
-        return jax.vmap(row)(head)
-    batch = min(max(1, budget // inner), len(head))
-    return lax.map(row, head, batch_size=batch) if batch > 1 else lax.map(row, head)
+    return in_chunks(row, head, max(1, budget // inner))
+
+
+def in_chunks(function: Callable[[Any], Any], batch: Any, fits: int) -> Any:
+    """`function` of every entry of a batch, so many at once as fit, in chunks of one length.
+
+    `lax.map(batch_size=)` compiles the rest of a division as a second program, and divides by zero where an entry holds
+    no number, such as the continuous actions of a model that has none. Here the last entry fills the last chunk.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if count <= fits:
+        return jax.vmap(function)(batch)
+    chunks = -(-count // fits)
+    size = -(-count // chunks)
+    if size == 1:
+        return lax.map(function, batch)
+
+    def cut(leaf: Array) -> Array:
+        filling = jnp.broadcast_to(leaf[-1], (chunks * size - count, *leaf.shape[1:]))
+        return jnp.concatenate([leaf, filling]).reshape(chunks, size, *leaf.shape[1:])
+
+    found = lax.map(jax.vmap(function), jax.tree.map(cut, batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], found)
 
 
 def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: int) -> Any:
@@ -110,9 +134,7 @@ def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: i
         cells: numbers that one entry needs at once.
         memory: bytes that may be in flight.
     """
-    count = jax.tree.leaves(batch)[0].shape[0]
-    fits = max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES))
-    return jax.vmap(function)(batch) if count <= fits else lax.map(function, batch, batch_size=fits)
+    return in_chunks(function, batch, max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES)))
 
 
 def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None) -> Step:

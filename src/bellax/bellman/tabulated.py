@@ -18,7 +18,18 @@ from bellax.bellman.continuation import Value, over_cells
 from bellax.bellman.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.bellman.query import Chosen, check_period, flattened, masked, problem, program, undifferentiable
+from bellax.bellman.query import (
+    Chosen,
+    asked_outside,
+    check_period,
+    concrete,
+    flattened,
+    masked,
+    problem,
+    program,
+    undifferentiable,
+)
+from bellax.bellman.reach import admitted, first_outside, reach, warn_once
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_mesh
 from bellax.errors import ModelError
@@ -54,13 +65,17 @@ class Tabulated(eqx.Module):
 
         def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
             u, values, final = tables
+            mesh = setting.mesh(setting.environment(arguments, period))
             chosen = jax.vmap(Tabulated(arguments, u, values, final, setting).rule(period))(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
-            return chosen.actions | stop
+            beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(arrays)
+            return chosen.actions | stop, beside | {"ends": reach(mesh)}
 
         compiled = program(setting, "tabulated", lambda: jax.jit(ask))
         tables = (self.u, self.choice_values, self.final)
-        answer = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
+        answer, beside = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
+        if "outside" in beside and all(concrete(leaf) for leaf in jax.tree.leaves((beside, arrays))):
+            warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays))
         answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 
@@ -69,7 +84,8 @@ class Tabulated(eqx.Module):
         finite = self.model.clock.finite
         u, values = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values))
         objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
-        return lambda states: _interpolated(objective, mesh, u, values, states)
+        setting = self.setting
+        return lambda states: _interpolated(objective, mesh, u, values, states, admitted(setting, mesh, states))
 
 
 def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
@@ -112,7 +128,9 @@ def _nothing(setting: Setting, arguments: Arguments) -> Value:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), zero)
 
 
-def _interpolated(objective: Objective, mesh: Mesh, u: Array, values: Array, states: Mapping[str, Array]) -> Chosen:
+def _interpolated(
+    objective: Objective, mesh: Mesh, u: Array, values: Array, states: Mapping[str, Array], admitted: Array
+) -> Chosen:
     point = mesh.locate(states, remember=True)
     going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
     combination = first_maximum(going)
@@ -124,9 +142,11 @@ def _interpolated(objective: Objective, mesh: Mesh, u: Array, values: Array, sta
     if objective.plan.evaluate_stop is not None:
         now = objective.payoff(point)
         stop, best = now >= best, jnp.maximum(now, best)
-    shown = mesh.known(states) & (allowed | stop)
+    known = mesh.known(states) & admitted
+    shown = known & (allowed | stop)
     actions = {name: masked(shown, action) for name, action in actions.items()}
-    return Chosen(best, actions, stop, jnp.where(is_barrier(going), -jnp.inf, going))
+    going = jnp.where(is_barrier(going), -jnp.inf, going)
+    return Chosen(jnp.where(admitted, best, jnp.nan), actions, stop, jnp.where(admitted, going, jnp.nan))
 
 
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:

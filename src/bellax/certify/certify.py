@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import mesh_shape
 from bellax.bellman.maximum import cells, weighted
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, quantiles
-from bellax.certify.escape import along_path
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
@@ -107,7 +106,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         discount=discount,
         euler=_euler(setting, found),
         euler_missing=_missing(setting, found),
-        escape=_escape(setting, arguments, found, panel),
+        escape=_escape(setting, found, panel),
         simulated=_simulated(panel),
         start=_start(setting, panel),
         own_nodes=_own_nodes(setting, arguments),
@@ -175,21 +174,13 @@ def _euler(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
     return result
 
 
-def _escape(setting: Setting, arguments: Arguments, found: Found, panel: Panel) -> dict[str, Any]:
-    plan = setting.plan
-    labels = [n if plan.continuous[n].shape == () else f"{n}[{place}]" for n, place in plan.lines]
-    ends, _ = _ends(setting, arguments)
-    lower, upper = (np.broadcast_to(end, (panel.periods + 1, end.shape[1])) if len(end) == 1 else end for end in ends)
-    visited = {
-        name: np.concatenate([np.asarray(panel.states[name]), np.asarray(panel.final[name])[:, None]], axis=1)
-        for name in plan.continuous
-    }
+def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:
+    labels = setting.plan.labels
     alive = np.asarray(panel.active)
     last = alive[:, -1] & np.isfinite(np.asarray(panel.final_value))
-    reached = np.concatenate([alive, last[:, None]], axis=1)[:, 1:]
-    visited = {name: array[:, 1:] for name, array in visited.items()}
-    rows = slice(1, panel.periods + 1)
-    path = along_path(plan, visited, reached, lower[rows], upper[rows])
+    reached = max(1, int(alive[:, 1:].sum() + last.sum()))
+    left = lambda label, side: np.asarray(panel.outside[label][side])[1:].sum() / reached  # noqa: E731
+    path = [[left(label, side) for label in labels] for side in ("below", "above")]
     sampled = found.escape.below.mean(axis=(0, 1)), found.escape.above.mean(axis=(0, 1))
     return {
         where: {label: {"below": float(below[k]), "above": float(above[k])} for k, label in enumerate(labels)}
@@ -212,24 +203,14 @@ def _simulated(panel: Panel) -> dict[str, float]:
     }
 
 
-def _ends(setting: Setting, arguments: Arguments) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Array]]:
-    """First and last node of every line, shape (periods, d), and the middle of the grid, by continuous state."""
-    clock = setting.model.clock
-
-    def at(arguments: Arguments, period: Array) -> Any:
-        mesh = setting.mesh(setting.environment(arguments, period))
-        codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
-        sides = [(line.coordinates[0], line.coordinates[-1]) for line in mesh.lines]
-        middle = [0.5 * (first + last) for first, last in sides]
-        ends = [jnp.stack([line.nodes[k] for line in mesh.lines]) if mesh.lines else jnp.zeros(0) for k in (0, -1)]
-        return tuple(ends), mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
-
-    compiled = program(setting, "ends", lambda: jax.jit(jax.vmap(at, in_axes=(None, 0))))
-    ends, middle = compiled(arguments, jnp.arange(clock.count + 1 if clock.finite else 1, dtype=jnp.int32))
-    return jax.tree.map(np.asarray, ends), {name: array[0] for name, array in middle.items()}
-
-
 def _middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
     """The middle of the grid; AR1 and IID states are drawn."""
-    _, middle = _ends(setting, arguments)
-    return {name: value for name, value in middle.items() if not isinstance(setting.plan.states[name], AR1 | IID)}
+
+    def at(arguments: Arguments) -> dict[str, Array]:
+        mesh = setting.mesh(setting.environment(arguments, 0))
+        codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
+        middle = [0.5 * (line.coordinates[0] + line.coordinates[-1]) for line in mesh.lines]
+        return mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
+
+    found = program(setting, "middle", lambda: jax.jit(at))(arguments)
+    return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}

@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.leaving import SLACK, beyond
+from bellax.bellman.leaving import off_grid
 from bellax.bellman.mesh import Point
-from bellax.bellman.plan import Plan
 from bellax.certify.stage import Stage
 
 
@@ -30,25 +28,5 @@ class Escape(NamedTuple):
 def escape(asked: Stage, point: Point, actions: Mapping[str, Array]) -> Escape:
     """Escape probabilities and the expected discount after an action."""
     weights, outcome = asked.fine.outcomes(point, actions)
-    off = beyond(asked.setting.plan, asked.mesh_next.lines, weights, outcome.following)
+    off = off_grid(asked.setting.plan, asked.mesh_next.lines, weights, outcome.following)
     return Escape(off[:, 0], off[:, 1], jnp.sum(weights * outcome.discount))
-
-
-def along_path(
-    plan: Plan, states: Mapping[str, np.ndarray], active: np.ndarray, lower: np.ndarray, upper: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of visited states beyond each end of each line.
-
-    Args:
-        states: by name, shape (agents, periods, ...).
-        active: who is there, shape (agents, periods).
-        lower, upper: the ends, shape (periods, d).
-    """
-    if not plan.lines:
-        return np.zeros(0), np.zeros(0)
-    numbers = np.concatenate([states[name].reshape(*active.shape, -1) for name in plan.continuous], axis=-1)
-    slack = SLACK * (upper - lower)
-    counted = max(1, int(active.sum()))
-    below = ((numbers < lower - slack) & active[..., None]).sum(axis=(0, 1)) / counted
-    above = ((numbers > upper + slack) & active[..., None]).sum(axis=(0, 1)) / counted
-    return below, above

@@ -62,7 +62,7 @@ def _as(kind: type, solver: Any) -> Any:
     """A solver of another class with the options that both have."""
     if type(solver) is kind:
         return solver
-    shared = ("grid", "quadrature", "interpolant", "maximiser", "memory")
+    shared = ("grid", "quadrature", "interpolant", "maximiser", "memory", "outside")
     return kind(**{option: getattr(solver, option) for option in shared})
 
 

@@ -1,0 +1,129 @@
+"""How far a grid reaches: who is outside it, on which side, and what is said of it.
+
+A continuous state is outside beyond its first or last node. The nodes of an AR1 end where its law does not: a path
+visits what lies a little beyond them, where the chain's last row stands for it. That is counted; it is outside, for a
+query or a start, only farther from the nodes than twice the length of the chain, where no path of its law comes.
+"""
+
+import sys
+import warnings
+import weakref
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from bellax.bellman.mesh import Mesh
+from bellax.bellman.outside import Nan
+from bellax.bellman.plan import Component, Plan
+from bellax.bellman.setting import Setting
+from bellax.errors import OutsideWarning
+from bellax.model.spaces import AR1
+
+_SLACK = 1e-9  # of a cell: this far beyond an end still counts as on the grid
+
+
+class Reach(NamedTuple):
+    """Ends of a period's grid, one entry for each of `entries`.
+
+    Attributes:
+        first, last: nodes, in the units of the state.
+        slack: what rounding may add at either end.
+        margin: how far beyond an end is not outside yet; zero but for an AR1.
+    """
+
+    first: Float[Array, "e"]
+    last: Float[Array, "e"]
+    slack: Float[Array, "2 e"]
+    margin: Float[Array, "e"]
+
+
+def entries(plan: Plan) -> dict[str, Component]:
+    """The numbers of a state that have ends, by label: those of the continuous states, and AR1 processes."""
+    lines = dict(zip(plan.labels, plan.lines, strict=True))
+    return lines | {n: Component(n, 0) for n in plan.processes if isinstance(plan.states[n], AR1)}
+
+
+def reach(mesh: Mesh) -> Reach:
+    """The ends of a mesh."""
+    lines = [line.scale.inverse(line.coordinates[np.array([0, 1, -2, -1])]) for line in mesh.lines]
+    names = list(entries(mesh.plan))[len(lines) :]
+    chains = [mesh.processes[name].values[np.array([0, 1, -2, -1])] for name in names]
+    if not lines + chains:
+        return Reach(jnp.zeros(0), jnp.zeros(0), jnp.zeros((2, 0)), jnp.zeros(0))
+    first, second, before, last = jnp.stack([*lines, *chains], axis=1)
+    margin = jnp.where(np.arange(len(lines + chains)) < len(lines), 0.0, 2 * (last - first))
+    cells, ends = jnp.stack([second - first, last - before]), jnp.abs(jnp.stack([first, last]))
+    return Reach(first, last, _SLACK * cells + 64 * float(jnp.finfo(ends.dtype).eps) * ends, margin)
+
+
+def numbers(plan: Plan, states: Mapping[str, Array]) -> Float[Array, "e"]:
+    """The numbers of a state in the order of `entries`."""
+    found = [jnp.ravel(jnp.asarray(states[name]))[place] for name, place in entries(plan).values()]
+    return jnp.stack(found) if found else jnp.zeros(0)
+
+
+def beyond(ends: Reach, at: Float[Array, "e"]) -> Bool[Array, "2 e"]:
+    """Whether numbers lie before the first node, and after the last."""
+    return jnp.stack([at < ends.first - ends.slack[0], at > ends.last + ends.slack[1]])
+
+
+def outside(ends: Reach, at: Float[Array, "e"]) -> Bool[Array, "2 e"]:
+    """Whether numbers are outside the grid below and above: as `beyond`, with the margin of an AR1."""
+    return beyond(ends._replace(slack=ends.slack + ends.margin[None]), at)
+
+
+def admitted(setting: Setting, mesh: Mesh, states: Mapping[str, Array]) -> Bool[Array, ""]:
+    """Whether a state is to be answered: everywhere, unless the solver's `outside` is `Nan`."""
+    if not isinstance(setting.options.outside, Nan):
+        return jnp.ones((), bool)
+    at = numbers(setting.plan, states)
+    return ~jnp.any(outside(reach(mesh), at)) & ~jnp.any(jnp.isnan(at))
+
+
+def first_outside(plan: Plan, ends: Reach, found: Any, states: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first of a batch of states that is outside, in words; None where all are on the grid.
+
+    Args:
+        found: what `outside` says, shape (n, 2, e).
+        states: by name, shape (n, ...); those that are absent were not given, and are passed over.
+    """
+    for k, (label, (name, place)) in enumerate(entries(plan).items()):
+        rows = np.flatnonzero(np.asarray(found)[:, :, k].any(axis=1))
+        if name in states and len(rows):
+            value = np.asarray(states[name]).reshape(len(found), -1)[rows[0], place]
+            what = "nodes" if name in plan.processes else "grid"
+            first, last = (float(np.asarray(end)[k]) for end in (ends.first, ends.last))
+            return f"state {label!r} is {value:.6g}, outside its {what} from {first:.6g} to {last:.6g}"
+    return None
+
+
+_OURS = {"bellax", "equinox", "jaxtyping"}  # packages whose calls stand between a question and this file
+
+
+def _level() -> int:
+    """How many calls above its caller the first line is that is none of `_OURS`."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+_TOLD: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def warn_once(asked: Any, complaint: str | None) -> None:
+    """Warns of a query outside, at the line that asked, once in the life of what is asked."""
+    if complaint is None or _TOLD.get(id(asked)) is asked:
+        return
+    _TOLD[id(asked)] = asked
+    warnings.warn(
+        f"{complaint}. What is answered there is extrapolated, and no certificate covers it. Widen the bounds of the "
+        "state (the grid= of an AR1), or say what you want in the solver: outside=bx.outside.Nan() answers NaN there, "
+        "outside=bx.outside.Extrapolate() extrapolates without a word. This is said once a solution.",
+        OutsideWarning,
+        stacklevel=_level(),
+    )

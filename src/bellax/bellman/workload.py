@@ -1,0 +1,134 @@
+"""How much a solve has to do, said before it starts: cells, bytes, seconds. All of it follows from static shapes.
+
+A cell is one (state, action, shock node): the model is evaluated once in it, and V is looked up once. What a cell takes
+was measured on single cores without wide vectors: some 5 ns, and one more for each corner of a linear cell or for two
+columns of a Hermite one.
+"""
+
+import logging
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bellax.bellman.maximum import cells
+from bellax.bellman.objective import combinations
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import in_flight
+from bellax.numerics.interpolate import Hermite, held_at_once
+
+_LOG = logging.getLogger("bellax")
+
+_LONG = 30.0  # seconds from which a word is due
+
+_STATIONARY = 10  # Bellman steps of policy iteration, about
+
+
+class Work(NamedTuple):
+    """What one Bellman step consists of, and how often it is taken.
+
+    Attributes:
+        states: nodes by axis of the mesh.
+        actions: Q evaluated a state, about: candidates and what refines their best.
+        shocks: nodes by scanned shock or process, and categories of what is weighted by probabilities.
+        steps: periods, or about how many steps a stationary model takes.
+        cell: seconds a cell, about.
+        bytes: of V over all periods, and of what a step may have in flight.
+    """
+
+    states: dict[str, int]
+    actions: int
+    shocks: dict[str, int]
+    steps: int
+    cell: float
+    bytes: tuple[int, int]
+
+    @property
+    def cells(self) -> int:
+        """Cells of one Bellman step."""
+        return math.prod(self.states.values()) * self.actions * math.prod(self.shocks.values())
+
+    @property
+    def seconds(self) -> float:
+        """About how long the solve takes on one core."""
+        return self.cells * self.cell * self.steps
+
+
+def mesh_shape(setting: Setting, arguments: Arguments) -> tuple[int, ...]:
+    """Lengths of the axes of the mesh, without making it."""
+    # its shape and not the mesh itself, which jax would keep in a cache, and with it the model's functions
+    table = jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, 0)).shape), arguments)
+    return table.shape
+
+
+def estimated(setting: Setting, arguments: Arguments) -> Work:
+    """What a solve of a setting has to do."""
+    plan, clock = setting.plan, setting.model.clock
+    shape = mesh_shape(setting, arguments)
+    states = dict(zip([*plan.processes, *plan.discrete, *plan.labels], shape, strict=True))
+    rules = jax.eval_shape(lambda a: setting.rules(setting.environment(a, 0)), arguments)
+    shocks = {name: rule.weights.shape[0] for name, rule in rules.items()}
+    shocks |= {name: states[name] for name in (*plan.scanned, *plan.dotted)}
+    dimensions = len(plan.lines)
+    corners = 0.5 * 4**dimensions if isinstance(setting.interpolant, Hermite) else 2**dimensions
+    own = setting.maximiser.evaluations(plan) * len(combinations(plan)) if plan.actions else 1
+    periods = clock.count + 1 if clock.finite else 3
+    held = held_at_once(setting.interpolant, dimensions)
+    needed = in_flight(math.prod(shape), cells(setting.maximiser, plan) * held)
+    return Work(
+        states,
+        own,
+        shocks,
+        clock.count if clock.finite else _STATIONARY,
+        1e-9 * (5 + corners),
+        (setting.bytes_of_value(shape, periods), min(needed, setting.options.memory)),
+    )
+
+
+def announce(setting: Setting, work: Work) -> None:
+    """Says at WARNING level, by the logger `bellax`, what a long solve has to do, and what makes it long."""
+    if work.seconds <= _LONG:
+        return
+    parts = {
+        _most("nodes of states", work.states): math.prod(work.states.values()),
+        _most("nodes of what is random", work.shocks): math.prod(work.shocks.values()),
+        f"{work.actions} evaluations of Q in each state": work.actions,
+    }
+    what = "periods" if setting.model.clock.finite else "steps or more"
+    dimensions = len(setting.plan.lines)
+    smooth = isinstance(setting.interpolant, Hermite) and dimensions > 3
+    hint = f" A Hermite look-up in {dimensions} dimensions reads {4**dimensions} numbers: try Linear()."
+    hint = hint if smooth else ""
+    _LOG.warning(
+        "this solve is long: %s = %.3g nodes, %d evaluations of Q in each, %d shock nodes: %.3g cells a Bellman step, "
+        "%d %s; about %s on one core. V takes %s, a step up to %s. What contributes most: %s.%s Fewer nodes: grid=; "
+        "fewer shock nodes: quadrature=; fewer candidates: the grid= of the maximiser.",
+        " x ".join(map(str, work.states.values())),
+        math.prod(work.states.values()),
+        work.actions,
+        math.prod(work.shocks.values()),
+        work.cells,
+        work.steps,
+        what,
+        _duration(work.seconds),
+        *(_size(count) for count in work.bytes),
+        max(parts, key=lambda part: parts[part]),
+        hint,
+    )
+
+
+def _most(what: str, counts: dict[str, int]) -> str:
+    largest = max(counts, key=lambda name: counts[name], default="")
+    return f"{math.prod(counts.values())} {what}, {counts.get(largest, 1)} of {largest!r}"
+
+
+def _duration(seconds: float) -> str:
+    for length, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.2g} seconds"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2g} GiB" if count >= 2**30 else f"{count / 2**20:.2g} MiB"

@@ -290,14 +290,18 @@ def drift(
         point: the state at coordinates y, shape (d,).
     """
 
+    actions, lines = u.shape[0], coordinates.shape[0]
+
     def value(u: Array, coordinates: Array) -> Array:
         return objective(point(coordinates), Decision(combination, u))
 
-    def gradient(coordinates: Array) -> Array:
-        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(u.shape[0]))
+    def gradient(u: Array, coordinates: Array) -> Array:
+        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(actions))
 
-    moved = jax.jacfwd(gradient)(coordinates)
-    _, _, hessian = derivatives(lambda x: value(x, coordinates), u)
+    # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
+    basis = jnp.eye(actions + lines)
+    along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
+    hessian, moved = along[:actions], along[actions:].T
     found = jax.vmap(lambda column: _interior((u, hessian), column), in_axes=1, out_axes=1)(moved)
     return jnp.where(jnp.isfinite(found), found, 0.0)
 

@@ -9,6 +9,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 
 from bellax import solvers
 from bellax.bellman import maximise
+from bellax.cache import cache
 from bellax.certify import Certificate, certify
 from bellax.errors import BellaxError, ModelError, ParameterError, SolveError
 from bellax.io import load, save
@@ -35,7 +36,7 @@ __all__ = [
     "AR1", "IID", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "Markov", "MarkovChain", "Model", "ModelError",
     "Natural", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "Result",
-    "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "certify",
+    "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "cache", "certify",
     "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "plot", "quadrature", "save",
     "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip

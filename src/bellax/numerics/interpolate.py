@@ -15,6 +15,7 @@ A node may be minus infinity. Its cell is then minus infinity but at the other n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -166,6 +167,14 @@ def hermite(
         strides: distance of neighbours in the table, one a dimension; that of the last is 1, so that the two ends of a
             cell along it are one gather.
     """
+    return _hermite(table, base, tuple(cells), tuple(strides), rule)
+
+
+# traced once for all places that look up tables of one shape, each derivative included
+@partial(jax.jit, static_argnames=("strides", "rule"))
+def _hermite(
+    table: Float[Array, "n p"], base: Int[Array, ""], cells: tuple[Cell, ...], strides: tuple[int, ...], rule: Hermite
+) -> Float[Array, ""]:
     last = len(cells) - 1
     if last < 0:
         return take(table, base)[0]

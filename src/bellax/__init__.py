@@ -10,6 +10,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 
 from bellax import solvers
 from bellax.bellman import maximise, outside
+from bellax.cache import cache
 from bellax.certify import Certificate, certify
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.io import load, save
@@ -37,6 +38,7 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
+    "cache",
     "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
     "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip

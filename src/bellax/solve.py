@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import check_arguments, check_memory, sound
+from bellax.bellman.checks import check_arguments, check_memory, mesh_shape, sound
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.maximum import cells
 from bellax.bellman.options import key
 from bellax.bellman.plan import Plan
-from bellax.bellman.query import choose, problem
+from bellax.bellman.query import choose, problem, program, quickly_at_first
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Node, over_mesh, value_and_slopes
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
@@ -80,8 +80,11 @@ def solve(
     _check_progress(progress, _traced((arguments, final)))
     started = time.perf_counter()
     with listening(progress) as ticket:
-        sane = sound_of(setting, arguments) if _traced((arguments, final)) else np.asarray(True)
-        solution = _program(setting, solver, final is not None, progress is not None)(arguments, final, ticket, sane)
+        traced = _traced((arguments, final))
+        sane = sound_of(setting, arguments) if traced else np.asarray(True)
+        little = not traced and program(setting, "little", lambda: _little(setting, arguments))
+        run = _program(setting, solver, final is not None, progress is not None, little)
+        solution = run(arguments, final, ticket, sane)
         if _traced(solution):
             return blank(solution)
         wait(solution)
@@ -107,7 +110,7 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """
     solver = choose_solver(model)[0] if solver is None else solver
     setting = setting_of(model, solver)
-    run = _program(setting, solver, False, False)
+    run = _program(setting, solver, False, False, little=False)
 
     def solved(params: Mapping[str, Any]) -> Solution:
         arguments = setting.arguments(params)
@@ -200,9 +203,24 @@ def _check_progress(progress: Any, traced: bool) -> None:
         raise ModelError("progress= tells of a solve that runs; under a transformation of jax leave it out.")
 
 
-def _program(setting: Setting, solver: Solver, given_final: bool, told: bool) -> Callable[..., Solution]:
+_LITTLE = 3_000_000
+"""Evaluations of Q in a solve up to which it is over sooner than it is compiled well."""
+
+_STEPS = 30
+"""Bellman steps that a stationary model counts for: whether there will be ten or a hundred, nobody knows before."""
+
+
+def _little(setting: Setting, arguments: Arguments) -> bool:
+    """Whether quick code pays for the first solves."""
+    periods = setting.model.clock.count if setting.model.clock.finite else _STEPS
+    rules = jax.eval_shape(lambda a: setting.rules(setting.environment(a, 0)), arguments)
+    nodes = math.prod(mesh_shape(setting, arguments)) * math.prod(rule.weights.shape[0] for rule in rules.values())
+    return nodes * cells(setting.maximiser, setting.plan) * periods <= _LITTLE
+
+
+def _program(setting: Setting, solver: Solver, given_final: bool, told: bool, little: bool) -> Callable[..., Solution]:
     """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
-    name = ("solve", given_final, told)
+    name = ("solve", given_final, told, little)
     if name not in setting.programs:
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
@@ -210,7 +228,7 @@ def _program(setting: Setting, solver: Solver, given_final: bool, told: bool) ->
             found = solver.run(setting, arguments, final, report(ticket) if told else None, sane)
             return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
-        setting.programs[name] = jax.jit(run)
+        setting.programs[name] = quickly_at_first(run, little)
     compiled = setting.programs[name]
 
     def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray, sane: Any) -> Solution:
@@ -237,10 +255,9 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
     for name, space in terminal.setting.plan.states.items():
         if not agree(space, setting.plan.states[name]):
             raise ModelError(f"state {name!r} of the terminal solution has other categories, or another shape.")
-    program = ("final", terminal.setting)
-    if program not in setting.programs:
-        setting.programs[program] = jax.jit(partial(_on_last_mesh, setting, terminal.setting))
-    return setting.programs[program](arguments, terminal.arguments, terminal.values)
+    build = lambda: jax.jit(partial(_on_last_mesh, setting, terminal.setting))  # noqa: E731
+    on_mesh = program(setting, ("final", terminal.setting), build)
+    return on_mesh(arguments, terminal.arguments, terminal.values)
 
 
 def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given: Arguments, values: Value) -> Value:

@@ -110,7 +110,7 @@ def test_a_slip_in_the_nodes_of_an_iid_state():
 
 def test_a_budget_beyond_the_machine_is_refused(monkeypatch):
     """2 000 states x 1 000 actions x 4 planes x 8 bytes in one piece; in chunks it would fit."""
-    monkeypatch.setattr(checks, "_physical_memory", lambda: 2**25)
+    monkeypatch.setattr(checks, "physical_memory", lambda: 2**25)
     m = model(
         states={"s": bx.Discrete(2000)},
         actions={"a": bx.Discrete(1000)},

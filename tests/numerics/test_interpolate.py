@@ -258,3 +258,29 @@ def test_an_infinite_node_in_two_dimensions(kind):
     assert infinite(inside).all()
     finite = np.asarray(look_up([[0.0, 2.2], [2.0, 2.9], [0.5, 1.5], [2.5, 2.2], [1.0, 1.0]]))
     assert not infinite(finite).any() and finite.max() < 4
+
+
+@pytest.mark.parametrize("mode", ["linear", "constant", "extend"])
+def test_derivatives_along_a_cell_are_those_of_its_cubic(mode):
+    """Value to third derivative against numpy's polynomial of the four data, and of its continuation off the grid."""
+    (axis,) = lines([2], 1.0, 3.0)
+    v, d, width = np.array([0.7, -0.4]), np.array([1.3, 2.1]), 2.0
+    rise = v[1] - v[0]
+    d = d * width
+    inside = np.polynomial.Polynomial([v[0], d[0], 3 * rise - 2 * d[0] - d[1], d[0] + d[1] - 2 * rise])
+    line = {"linear": 1.0, "constant": 0.0}
+    left = inside if mode == "extend" else np.polynomial.Polynomial([v[0], d[0] * line[mode]])
+    right = inside if mode == "extend" else np.polynomial.Polynomial([v[1] - d[1] * line[mode], d[1] * line[mode]])
+    table = jnp.asarray(np.stack([v, d / width], axis=1))
+
+    def at(x):
+        return interpolate.hermite(table, jnp.zeros((), jnp.int32), [axis.locate(x)], [1], Hermite(mode))
+
+    x = np.array([0.2, 1.0, 1.3, 2.9, 3.0, 3.7])
+    t = (x - 1.0) / width
+    function = at
+    for order in range(4):
+        parts = [p.deriv(order) if order else p for p in (left, inside, right)]
+        expected = np.select([t < 0, t <= 1], [parts[0](t), parts[1](t)], parts[2](t)) / width**order
+        np.testing.assert_allclose(jax.vmap(function)(jnp.asarray(x)), expected, rtol=1e-13, atol=1e-13)
+        function = jax.grad(function)

@@ -157,25 +157,21 @@ def _tables(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[list[Ar
     """The tables that an interpolant reads, and the lines along which they lie: V, a barrier for minus infinity, and
     slopes."""
     levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
+    count, bent = len(mesh.lines), interpolant.extrapolation == "bent"
     if isinstance(interpolant, Hermite):
-        lines = mesh.lines
-        if mesh.rough and interpolant.extrapolation == "bent":
-            lines = tuple(line.bent(*_rises(levels, k - len(lines))) for k, line in enumerate(lines))
-        return interpolate.hermite_tables(levels, value.slopes, mesh.lines), lines
-    if interpolant.extrapolation != "bent":
+        lines = list(mesh.lines)
+        for k, line in enumerate(mesh.lines if bent else ()):
+            slopes = None if mesh.rough else value.slopes[k]
+            lines[k] = line.bent(*interpolate.rates(levels, slopes, line, k - count))
+        return interpolate.hermite_tables(levels, value.slopes, mesh.lines), tuple(lines)
+    if not bent:
         return [levels], mesh.lines
     lines = []
     for k, line in enumerate(mesh.lines):
+        lines.append(line.bent(*interpolate.rates(levels, None, line, k - count)).padded())
         extend = partial(interpolate.padded, reach=line.tenth)
-        levels = interpolate.along(k - len(mesh.lines), extend, levels, coordinates=line.coordinates)
-        lines.append(line.bent(*_rises(levels, k - len(mesh.lines))).padded())
+        levels = interpolate.along(k - count, extend, levels, coordinates=line.coordinates)
     return [levels], tuple(lines)
-
-
-def _rises(levels: Array, axis: int) -> tuple[Array, Array]:
-    """Whether V rises outwards at either end of an axis, on the whole."""
-    ends = [jnp.take(levels, jnp.asarray([edge, inner]), axis=axis) for edge, inner in ((0, 1), (-1, -2))]
-    return tuple(jnp.sum(jnp.sign(jnp.diff(pair, axis=axis))) < 0 for pair in ends)  # type: ignore[return-value]
 
 
 def look_up(

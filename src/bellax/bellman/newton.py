@@ -173,6 +173,8 @@ class _BoxState(NamedTuple):
     value: Array
     gradient: Array
     hessian: Array
+    trial: Array
+    usable: Bool[Array, ""]
     damping: Array
     done: Bool[Array, ""]
     steps: Int[Array, ""]
@@ -183,49 +185,63 @@ def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: f
     size = start.u.shape[0]
     # Off the bounds a little: there a derivative may be infinite. An optimum at a bound is found again by projection.
     u = jnp.clip(start.u, 1e-6, 1 - 1e-6)
-    q, g, h = derivatives(value, u)
-    first = _BoxState(u, q, g, h, jnp.asarray(1e-3), jnp.zeros((), bool), jnp.zeros((), jnp.int32))
+    # The start is the first trial, against a value that everything beats: Q stands in the program once.
+    lowest, flat = jnp.full((), jnp.finfo(u.dtype).min), jnp.zeros_like(u)
+    yes, no = jnp.ones((), bool), jnp.zeros((), bool)
+    damping, none = jnp.asarray(1e-3), jnp.zeros((), jnp.int32)
+    first = _BoxState(u, lowest, flat, jnp.zeros((size, size), u.dtype), u, yes, damping, no, none)
 
     def step(state: _BoxState) -> _BoxState:
-        free = ~((state.u <= 0) & (state.gradient <= 0)) & ~((state.u >= 1) & (state.gradient >= 0))
-        move = _damped_step(state, free)
-        new = jnp.clip(state.u + move, 0.0, 1.0)
-        q, g, h = derivatives(value, new)
-        noise = 1e-13 * jnp.maximum(1.0, jnp.abs(state.value))
-        flatter = _norm(g, new) < _norm(state.gradient, state.u)
-        sound = jnp.isfinite(q) & jnp.all(jnp.isfinite(g)) & jnp.all(jnp.isfinite(h)) & jnp.all(jnp.isfinite(move))
-        accept = sound & ((q > state.value + noise) | ((q >= state.value - noise) & flatter))
-        small = jnp.max(jnp.abs(new - state.u) / (jnp.abs(state.u) + 1e-8)) <= tolerance
+        tried = (state.trial, *derivatives(value, state.trial))
+        accept = _accepted(state, tried)
+        moved = jnp.max(jnp.abs(state.trial - state.u) / (jnp.abs(state.u) + 1e-8))
+        small = (moved <= tolerance) & (state.steps > 0)
         # A step that neither raises Q nor flattens it by more than rounding ends the search, too.
         stuck = ~accept & (small | (state.damping > 1e12))
-        damping = jnp.where(accept, jnp.where(state.damping < 1e-8, 0.0, state.damping * 0.1), _raised(state.damping))
-        kept = jax.tree.map(
-            lambda a, b: jnp.where(accept, a, b), (new, q, g, h), (state.u, state.value, state.gradient, state.hessian)
-        )
-        new, q, g, h = kept
-        return _BoxState(new, q, g, h, damping, (accept & small) | stuck | ~jnp.any(free), state.steps + 1)
+        lowered = jnp.where(state.damping < 1e-8, 0.0, state.damping * 0.1)
+        damping = jnp.where(accept, jnp.where(state.steps > 0, lowered, state.damping), _raised(state.damping))
+        kept = (state.u, state.value, state.gradient, state.hessian)
+        u, q, g, h = jax.tree.map(lambda new, old: jnp.where(accept, new, old), tried, kept)
+        free = _free(g, u)
+        move = _damped_step(g, h, damping, free)
+        done = (accept & small) | stuck | ~jnp.any(free)
+        trial = jnp.clip(u + move, 0.0, 1.0)
+        return _BoxState(u, q, g, h, trial, jnp.all(jnp.isfinite(move)), damping, done, state.steps + 1)
 
-    last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
-    return Best(last.value, last.u, (1.0 + size) ** 2 * (last.steps + 1).astype(last.value.dtype))
+    last = loops.until(lambda s: s.done | (s.steps > most), step, first)
+    return Best(last.value, last.u, (1.0 + size) ** 2 * last.steps.astype(last.value.dtype))
+
+
+def _accepted(state: _BoxState, tried: tuple[Array, Array, Array, Array]) -> Bool[Array, ""]:
+    """Whether a trial raises Q, or flattens it where it is as high to rounding."""
+    u, q, g, h = tried
+    noise = 1e-13 * jnp.maximum(1.0, jnp.abs(state.value))
+    flatter = _norm(g, u) < _norm(state.gradient, state.u)
+    sound = jnp.isfinite(q) & jnp.all(jnp.isfinite(g)) & jnp.all(jnp.isfinite(h)) & state.usable
+    return sound & ((q > state.value + noise) | ((q >= state.value - noise) & flatter))
 
 
 def _raised(damping: Array) -> Array:
     return jnp.maximum(damping * 8, 1e-6)
 
 
+def _free(gradient: Array, u: Array) -> Bool[Array, "m"]:
+    """The coordinates that no bound holds."""
+    return ~((u <= 0) & (gradient <= 0)) & ~((u >= 1) & (gradient >= 0))
+
+
 def _norm(gradient: Array, u: Array) -> Array:
-    free = ~((u <= 0) & (gradient <= 0)) & ~((u >= 1) & (gradient >= 0))
-    return jnp.max(jnp.where(free, jnp.abs(gradient), 0.0))
+    return jnp.max(jnp.where(_free(gradient, u), jnp.abs(gradient), 0.0))
 
 
-def _damped_step(state: _BoxState, free: Bool[Array, "m"]) -> Float[Array, "m"]:
+def _damped_step(gradient: Array, hessian: Array, damping: Array, free: Array) -> Float[Array, "m"]:
     """(D - H) p = g on the free coordinates; infinite where the matrix is not positive definite."""
-    scale = jnp.maximum(jnp.abs(jnp.diagonal(state.hessian)), 1e-12)
-    matrix = -state.hessian + state.damping * jnp.diag(scale)
+    scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
+    matrix = -hessian + damping * jnp.diag(scale)
     both = free[:, None] & free[None, :]
     matrix = jnp.where(both, matrix, jnp.eye(free.shape[0]))
     factor = jnp.linalg.cholesky(matrix)
-    move = jax.scipy.linalg.cho_solve((factor, True), jnp.where(free, state.gradient, 0.0))
+    move = jax.scipy.linalg.cho_solve((factor, True), jnp.where(free, gradient, 0.0))
     return jnp.where(jnp.all(jnp.isfinite(factor)), move, jnp.inf)
 
 
@@ -343,14 +359,18 @@ def drift(
         point: the state at coordinates y, shape (d,).
     """
 
+    actions, lines = u.shape[0], coordinates.shape[0]
+
     def value(u: Array, coordinates: Array) -> Array:
         return objective(point(coordinates), Decision(combination, u))
 
-    def gradient(coordinates: Array) -> Array:
-        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(u.shape[0]))
+    def gradient(u: Array, coordinates: Array) -> Array:
+        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(actions))
 
-    moved = jax.jacfwd(gradient)(coordinates)
-    _, _, hessian = derivatives(lambda x: value(x, coordinates), u)
+    # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
+    basis = jnp.eye(actions + lines)
+    along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
+    hessian, moved = along[:actions], along[actions:].T
     found = jax.vmap(lambda column: _interior((u, hessian), column), in_axes=1, out_axes=1)(moved)
     if objective.plan.kinked:
 

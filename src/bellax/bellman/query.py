@@ -1,6 +1,7 @@
 """Questions about a solved period: what is chosen at a state, on the mesh or off it, and how a query is read."""
 
 import enum
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,6 +60,30 @@ def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
             if "No such compile option" not in str(error):
                 raise
             return well(*arguments)
+
+    return run
+
+
+HASTE = 4
+"""Solves of a program in quick code; the next one has it compiled again, well, which takes as long as what that saves
+in a hundred of them."""
+
+
+def quickly_at_first(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
+    """`jax.jit` of a function that is often called once and sometimes for ever: quick code first, then good code.
+
+    The two differ by rounding. Under a transformation the code is good.
+
+    Args:
+        little: whether there is so little to do that quick code pays; else the code is always good.
+    """
+    well, hasty = jax.jit(function), quickly(function, True)
+    left = itertools.count(HASTE if little else 0, -1)
+
+    def run(*arguments: Any) -> Any:
+        if not all(concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+            return well(*arguments)
+        return (hasty if next(left) > 0 else well)(*arguments)
 
     return run
 

@@ -1,7 +1,8 @@
 """The command line: run a model of the gallery or of a file, list the gallery, validate it.
 
-Every command imports what it needs when it runs. What goes wrong is one line on stderr, and an exit status: 2 where
-what was given is wrong, 1 where the computation failed, 130 after Ctrl-C.
+Every command imports what it needs when it runs; programs that another run compiled are read from disk (`bx.cache`).
+What goes wrong is one line on stderr, and an exit status: 2 where what was given is wrong, 1 where the computation
+failed, 130 after Ctrl-C.
 """
 
 from pathlib import Path
@@ -68,8 +69,10 @@ def run(
     ] = False,
 ) -> None:
     """Solve a model, certify and simulate the solution, and write solution, figure and certificate."""
+    from bellax.cache import cache
     from bellax.cli.run import Request, run
 
+    cache()
     run(Request(model, tuple(settings or ()), solver, tuple(grid or ()), out, seed, agents, check), as_json)
 
 
@@ -79,6 +82,8 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Compare models of the gallery with their references; the exit status is 1 if one fails."""
+    from bellax.cache import cache
     from bellax.cli.validation import validate
 
+    cache()
     validate(models or None, as_json)

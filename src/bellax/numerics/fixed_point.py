@@ -54,6 +54,11 @@ def solve_linear(matrix: Callable[[Array], Array], right: Array, exact: bool = F
     return lax.custom_linear_solve(matrix, right, solve=solve, transpose_solve=solve)
 
 
+def solve_once(matrix: Callable[[Array], Array], right: Array) -> Array:
+    """As `solve_linear`, where nothing is differentiated: what a derivative needs of the matrix is never traced."""
+    return _dense(matrix, right) if right.shape[0] <= DENSE else _iterative(False, matrix, right)
+
+
 def _dense(matrix: Callable[[Array], Array], right: Array) -> Array:
     rows = jax.vmap(matrix)(jnp.eye(right.shape[0], dtype=right.dtype))
     return jnp.linalg.solve(rows.T, right)

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import scales
@@ -105,11 +105,11 @@ class Cell(NamedTuple):
 
 
 class Bend(eqx.Module):
-    """How distances off the grid are shortened: e becomes e - e^2 / (4 reach) and, from e = 2 reach on, reach.
+    """How distances off the grid are shortened: e becomes e - b e^2 up to its largest value, and stays there.
 
     Attributes:
         first, last: coordinates of the ends.
-        below, above: 1 / (4 reach) at either end; zero where distances are what they are.
+        below, above: b at either end; zero where distances are what they are.
     """
 
     first: Float[Array, ""]
@@ -119,14 +119,13 @@ class Bend(eqx.Module):
 
     def __call__(self, y: Float[Array, ""]) -> Float[Array, ""]:
         """The coordinate that stands for y."""
-        return y + _lost(self.first - y, self.below) - _lost(y - self.last, self.above)
+        low, high = _shortened(self.first - y, self.below), _shortened(y - self.last, self.above)
+        return where(y < self.first, self.first - low, where(y > self.last, self.last + high, y))
 
 
-def _lost(beyond: Float[Array, ""], rate: Float[Array, ""]) -> Float[Array, ""]:
-    """By how much a distance is shortened."""
-    beyond = jnp.maximum(beyond, 0.0)
-    most = jnp.minimum(beyond, 0.5 / jnp.maximum(rate, 1e-30))
-    return beyond - most * (1 - most * rate)
+def _shortened(distance: Float[Array, ""], rate: Float[Array, ""]) -> Float[Array, ""]:
+    most = where(distance * rate < 0.5, distance, 0.5 / where(rate > 0, rate, 1.0))
+    return most * (1 - most * rate)
 
 
 class Line(eqx.Module):
@@ -168,11 +167,9 @@ class Line(eqx.Module):
         nodes = jnp.concatenate([first, self.given, last])
         return replace(self, count=self.count + 2, origin=nodes[0], given=nodes)
 
-    def bent(self, rises_below: Bool[Array, ""], rises_above: Bool[Array, ""]) -> "Line":
-        """The line with distances shortened, within the reach of a tenth of it, on the sides where V rises outwards."""
-        y = self.coordinates
-        rate = 0.25 / (y[-1] - y[-1 - self.tenth])
-        return replace(self, bend=Bend(y[0], y[-1], *(jnp.where(r, rate, 0.0) for r in (rises_below, rises_above))))
+    def bent(self, below: Float[Array, ""], above: Float[Array, ""]) -> "Line":
+        """The line with distances off the grid shortened at these rates."""
+        return replace(self, bend=Bend(self.coordinates[0], self.coordinates[-1], below, above))
 
     @property
     def tenth(self) -> int:

@@ -10,20 +10,22 @@ adjacent secants, where those of a concave function lie anyway: then data that r
 long as neighbouring secants differ at most threefold (Fritsch & Carlson 1980). To demand it of all data would flatten
 the true slopes next to a smooth maximum, where one secant is nearly zero.
 
-A node may be minus infinity. Its cell is then minus infinity but at the other nodes: `BARRIER` stands for it, finite,
-so that a weight of zero gives zero.
+A node may be minus infinity. Its cell is then minus infinity but at the other nodes: the barrier stands for it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError, named_options
+from bellax.numerics.cubic import Mix, cubic, held, mix
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.scalar import pair, take, where
 
@@ -149,40 +151,14 @@ def _clipped(t: Float[Array, ""]) -> Float[Array, ""]:
     return where(t < 0, 0.0, where(t > 1, 1.0, t))
 
 
-def cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation: str) -> Array:
-    """The cubic with values v and slopes d at the ends of a cell, off the grid continued as asked."""
-    d0, d1 = d0 * cell.width, d1 * cell.width
-    t = cell.fraction if extrapolation == "extend" else _clipped(cell.fraction)
-    rise = v1 - v0
-    bend = d0 + d1 - 2 * rise
-    value = v0 + t * (d0 + t * ((rise - d0 - bend) + t * bend))
-    if extrapolation not in ("linear", "bent"):
-        return value
-    beyond = cell.fraction - t
-    below = beyond < 0
-    straight = beyond * where(below, d0, d1)
-    if extrapolation == "linear":
-        return value + straight
-    # half the curvature at the end, against the sign of V''
-    flattening = where(below, 2 * d0 + d1 - 3 * rise, 3 * rise - d0 - 2 * d1)
-    bends = (straight > 0) & (flattening > 0)
-    # s e / (1 + k e) with k = -V'' / (2 s): value, slope and curvature continue
-    steep = where(bends, jnp.abs(straight), 1.0)
-    return value + where(bends, steep * steep / (steep + where(bends, flattening, 0.0) * beyond * beyond), straight)
+def guarded(v0: Array, d0: Array, v1: Array, d1: Array, mix: Mix) -> Array:
+    """The cubic of levels, of which one may be the barrier: it is then the barrier everywhere but at the other node."""
+    return held(v0, d0, v1, d1, mix, _has_barrier(v0, v1), jnp.asarray(barrier(v0.dtype), v0.dtype))
 
 
-def guarded_cubic(v0: Array, d0: Array, v1: Array, d1: Array, cell: Cell, extrapolation: str) -> Array:
-    """The cubic of levels, of which one may be the barrier: it is then the barrier everywhere but at the other node.
-
-    At the node means to rounding: a scale and its inverse do not meet exactly.
-    """
-    value = cubic(v0, d0, v1, d1, cell, extrapolation)
-    low = jnp.minimum(v0, v1)
-    left = cell.fraction < 0.5
-    gap = where(left, cell.fraction, cell.fraction - 1)
-    near = 1e-9 if value.dtype == jnp.float64 else 1e-5
-    at_node = where(left, v0, v1) + gap * cell.width * where(left, d0, d1)
-    return where(is_barrier(low), where(jnp.abs(gap) <= near, at_node, low), value)
+def _has_barrier(v0: Array, v1: Array) -> Bool[Array, "..."]:
+    """Whether one of two levels is the barrier, and none is NaN."""
+    return is_barrier(v0 + v1)
 
 
 def hermite(
@@ -198,11 +174,21 @@ def hermite(
         strides: distance of neighbours in the table, one a dimension; that of the last is 1, so that the two ends of a
             cell along it are one gather.
     """
+    return _hermite(table, base, tuple(cells), tuple(strides), rule)
+
+
+# traced once for all places that look up tables of one shape, each derivative included
+@partial(jax.jit, static_argnames=("strides", "rule"))
+def _hermite(
+    table: Float[Array, "n p"], base: Int[Array, ""], cells: tuple[Cell, ...], strides: tuple[int, ...], rule: Hermite
+) -> Float[Array, ""]:
     last = len(cells) - 1
     if last < 0:
         return take(table, base)[0]
     if len(cells) > UNROLLED:
         return _in_blocks(table, base, cells, strides, rule)
+
+    mixes = [mix(cell, rule.extrapolation) for cell in cells]
 
     def reduced(k: int, index: Array) -> dict[int, Array]:
         """The columns that do not differentiate dimensions from k on, interpolated along these."""
@@ -210,12 +196,7 @@ def hermite(
         low, high = pair(table, left) if k == last else (reduced(k + 1, left), reduced(k + 1, left + strides[k]))
         bit = 1 << k
         kept = [column for column in low if not column & bit]
-        return {
-            c: (cubic if c else guarded_cubic)(
-                low[c], low[c | bit], high[c], high[c | bit], cells[k], rule.extrapolation
-            )
-            for c in kept
-        }
+        return {c: (cubic if c else guarded)(low[c], low[c | bit], high[c], high[c | bit], mixes[k]) for c in kept}
 
     return reduced(0, base)[0]
 
@@ -230,16 +211,17 @@ def _in_blocks(
         index = jnp.stack([left, left + stride], axis=1).reshape(-1)
     block = jax.vmap(lambda row: take(table, row))(index)
 
-    def ends_of(function: Any, cell: Cell) -> Any:
-        return jax.vmap(lambda v0, d0, v1, d1: function(v0, d0, v1, d1, cell, rule.extrapolation))
-
     for k in reversed(range(len(cells))):
         # corners of the dimensions before k; the end along k; whether k is differentiated; columns of those before k
         block = block.reshape(2**k, 2, 2, 2**k)
         ends = [block[:, end, differentiated] for end in (0, 1) for differentiated in (0, 1)]
-        level = ends_of(guarded_cubic, cells[k])(*(entry[:, 0] for entry in ends))
-        slopes = jax.vmap(ends_of(cubic, cells[k]))(*(entry[:, 1:] for entry in ends))
-        block = jnp.concatenate([level[:, None], slopes], axis=1)
+        of_column = jax.vmap(held, in_axes=(0, 0, 0, 0, None, None, 0))
+        of_corner = jax.vmap(of_column, in_axes=(0, 0, 0, 0, None, 0, None))
+        v0, d0, v1, d1 = ends
+        bad = _has_barrier(v0[:, 0], v1[:, 0])
+        levels = np.zeros(2**k, block.dtype)
+        levels[0] = barrier(block.dtype)
+        block = of_corner(v0, d0, v1, d1, mix(cells[k], rule.extrapolation), bad, jnp.asarray(levels))
     return block[0, 0]
 
 
@@ -270,6 +252,38 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
     high = jnp.concatenate([secants[..., :1] + first, high, secants[..., -1:] + last], axis=-1)
     bounded = jnp.where(slopes < low, low, jnp.where(slopes > high, high, slopes))
     return jnp.where(jnp.isfinite(low + high), bounded, 0.0)
+
+
+def rates(values: Array, slopes: Array | None, line: Line, axis: int) -> tuple[Array, Array]:
+    """How fast distances off a line are shortened below and above it, so that V bends there as it does at its ends.
+
+    Only where V rises outwards: who leaves the grid by choice must not be promised a straight line above a concave V. It
+    is one rate for all rows of the table, their mean curvature over their mean slope.
+
+    Args:
+        values: shape (..., n, ...), the line along `axis`.
+        slopes: in the coordinate, of that shape; None for a staircase, whose own slopes say nothing: then distances reach
+            a tenth of the line at most.
+    """
+    levels = jnp.moveaxis(values, axis, -1)
+    found = []
+    for end, inner, sign in ((0, 1, -1.0), (-1, -2, 1.0)):
+        rise = levels[..., end] - levels[..., inner]
+        sound = ~is_barrier(levels[..., end]) & ~is_barrier(levels[..., inner])
+        width = jnp.abs(line.coordinates[end] - line.coordinates[inner])
+        if slopes is None:
+            y = line.coordinates
+            reach = jnp.abs(y[end] - y[line.tenth if end == 0 else -1 - line.tenth])
+            rises = jnp.sum(jnp.where(sound, jnp.sign(rise), 0.0)) > 0
+            found.append(jnp.where(rises, 0.25 / reach, 0.0))
+            continue
+        along_line = sign * width * jnp.moveaxis(slopes, axis, -1)
+        outer, before = along_line[..., end], along_line[..., inner]
+        slope = jnp.sum(jnp.where(sound, outer, 0.0))
+        curvature = jnp.sum(jnp.where(sound & (outer > 0), jnp.maximum(3 * rise - before - 2 * outer, 0.0), 0.0))
+        bends = (slope > 0) & (curvature > 0)
+        found.append(jnp.where(bends, curvature, 0.0) / (jnp.where(bends, slope, 1.0) * width))
+    return found[0], found[1]
 
 
 def padded(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:

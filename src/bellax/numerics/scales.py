@@ -19,6 +19,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from bellax.errors import ModelError, check_positive
+from bellax.numerics.scalar import where
 
 __all__ = ["asinh", "linear", "log", "octave", "power"]
 
@@ -69,7 +70,33 @@ def _bit_logarithm_jvp(primals: tuple, tangents: tuple) -> tuple:
 
 
 def _log(x: Float[Array, "..."], bits: bool) -> Float[Array, "..."]:
-    return logarithm(x) if bits else jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+    return logarithm(x) if bits else _library_log(x)
+
+
+@jax.custom_jvp
+def _library_log(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log x; x below the smallest normal number counts as that number, and does not move."""
+    return jnp.log(lax.max(x, jnp.full_like(x, jnp.finfo(x.dtype).tiny)))
+
+
+@_library_log.defjvp
+def _library_log_jvp(primals: tuple, tangents: tuple) -> tuple:
+    (x,), (dx,) = primals, tangents
+    return _library_log(x), dx * _reciprocal(x)
+
+
+@jax.custom_jvp
+def _reciprocal(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """1 / x, and zero for x that counts as the smallest normal number."""
+    tiny = jnp.finfo(x.dtype).tiny
+    return where(x > tiny, 1 / lax.max(x, jnp.full_like(x, tiny)), 0.0)
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals: tuple, tangents: tuple) -> tuple:
+    (x,), (dx,) = primals, tangents
+    inverse = _reciprocal(x)
+    return inverse, -dx * (inverse * inverse)
 
 
 def quick(scale: Any) -> Any:

@@ -24,7 +24,7 @@ from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
-from bellax.numerics.fixed_point import implicit, solve_linear
+from bellax.numerics.fixed_point import implicit, solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.solvers.common import (
     Pace,
@@ -257,4 +257,4 @@ def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:
 def _solved(linear: Callable[[Value], Value], constant: Value) -> Value:
     """X with X = constant + linear(X)."""
     flat, restore = ravel_pytree(constant)
-    return restore(solve_linear(lambda x: x - ravel_pytree(linear(restore(x)))[0], flat))
+    return restore(solve_once(lambda x: x - ravel_pytree(linear(restore(x)))[0], flat))

@@ -16,7 +16,7 @@ from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
-from bellax.numerics.scalar import take
+from bellax.numerics.scalar import take, where
 
 _MOST = 100_000  # candidates of one number: a count beyond is a slip
 
@@ -52,6 +52,36 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
 
 def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array]) -> Best:
     """The best of the product of candidates: one plane, the last action inside."""
+    plane = _plane(objective, point, combination, nodes)
+    shape = tuple(node.shape[0] for node in nodes)
+    place = first_maximum(plane)
+    numbers = [
+        take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)
+    ]
+    u = jnp.stack(numbers) if nodes else jnp.zeros(0)
+    return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
+
+
+def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes: Array, count: int) -> Best:
+    """The highest local maxima among the candidates of one action, along a first axis; minus infinity for want of more.
+
+    Which of two peaks is higher, candidates that miss both by a little cannot say.
+    """
+    plane = _plane(objective, point, combination, [nodes])
+    wide = jnp.pad(plane, 1, constant_values=-jnp.inf)
+    heights = where((plane >= wide[:-2]) & (plane >= wide[2:]) | jnp.isnan(plane), plane, -jnp.inf)
+    found = []
+    for _ in range(count):
+        place = first_maximum(heights)
+        found.append((jnp.max(heights), take(nodes, place)))
+        heights = where(jnp.arange(nodes.shape[0]) == place, -jnp.inf, heights)
+    values, places = (jnp.stack(column) for column in zip(*found, strict=True))
+    each = nodes.shape[0] / count
+    return Best(values, places[:, None], jnp.full(count, each))
+
+
+def _plane(objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array]) -> Array:
+    """Q of the product of candidates, flat."""
 
     def value(*u: Array) -> Array:
         numbers = jnp.stack(u) if u else jnp.zeros(0)
@@ -59,14 +89,7 @@ def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes:
 
     for inner in reversed(range(len(nodes))):
         value = jax.vmap(value, in_axes=[0 if k == inner else None for k in range(len(nodes))])
-    shape = tuple(node.shape[0] for node in nodes)
-    plane = jnp.asarray(value(*nodes)).reshape(-1)
-    place = first_maximum(plane)
-    numbers = [
-        take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)
-    ]
-    u = jnp.stack(numbers) if nodes else jnp.zeros(0)
-    return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
+    return jnp.asarray(value(*nodes)).reshape(-1)
 
 
 def _digit(place: Int[Array, ""], step: int, count: int) -> Int[Array, ""]:

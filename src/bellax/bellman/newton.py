@@ -19,17 +19,18 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.candidates import candidates, scan
-from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints
+from bellax.bellman.candidates import candidates, peaks, scan
+from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints, first_maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
-from bellax.numerics.scalar import where
+from bellax.numerics.scalar import take, where
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
+_PEAKS = 3  # local maxima that are followed where there may be several
 _RUGGED = {0: 2, 1: 60, 2: 15, 3: 7}
 
 
@@ -77,8 +78,13 @@ class Newton(Maximiser):
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         nodes = self._candidates(objective.plan)
-        start = scan(objective, point, combination, nodes)
-        return self._improve(objective, point, combination, start, [1.0 / (node.shape[0] - 1) for node in nodes])
+        widths = [1.0 / (node.shape[0] - 1) for node in nodes]
+        if len(nodes) != 1 or not objective.plan.rugged:
+            return self._improve(objective, point, combination, scan(objective, point, combination, nodes), widths)
+        starts = peaks(objective, point, combination, nodes[0], _PEAKS)
+        found = jax.vmap(lambda start: self._improve(objective, point, combination, start, widths))(starts)
+        best = first_maximum(found.value)
+        return Best(jnp.max(found.value), take(found.u, best), jnp.sum(found.evaluations))
 
     def improve(
         self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float
@@ -105,7 +111,7 @@ class Newton(Maximiser):
         else:
             found = in_box(value, start, self.steps, self.tolerance)
         # A start that nothing beats is kept: the safeguard where derivatives mislead.
-        slack = 1e-12 * jnp.maximum(1.0, jnp.abs(start.value))
+        slack = 1e-12 * jnp.maximum(1e-3, jnp.abs(start.value))
         better = (found.value >= start.value - slack) & (start.value > 0.5 * barrier(start.value.dtype))
         return Best(
             jnp.where(better, found.value, start.value),
@@ -215,7 +221,7 @@ def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: f
 def _accepted(state: _BoxState, tried: tuple[Array, Array, Array, Array]) -> Bool[Array, ""]:
     """Whether a trial raises Q, or flattens it where it is as high to rounding."""
     u, q, g, h = tried
-    noise = 1e-13 * jnp.maximum(1.0, jnp.abs(state.value))
+    noise = 1e-13 * jnp.maximum(1e-3, jnp.abs(state.value))
     flatter = _norm(g, u) < _norm(state.gradient, state.u)
     sound = jnp.isfinite(q) & jnp.all(jnp.isfinite(g)) & jnp.all(jnp.isfinite(h)) & state.usable
     return sound & ((q > state.value + noise) | ((q >= state.value - noise) & flatter))
@@ -339,7 +345,10 @@ def _at_kinks(
     kink = (u > aside) & (u < 1 - aside) & (left > 0) & (right < 0)
     kink = kink & (drop > 3 * smooth + rounding * jnp.maximum(jnp.abs(value(u)), 1e-3))
     if u.shape[0] > 1:
-        return jnp.where(jnp.any(kink), jnp.nan, move)
+        # between kinks of several actions a search may end before the optimum: no derivative is known there
+        gradient = 0.5 * (left + right)
+        off = jnp.abs(_interior((u, hessian), gradient)) > 1e-5
+        return jnp.where(jnp.any(kink) | jnp.any(off), jnp.nan, move)
     apart = jax.vmap(lambda step: moved(u - step) - moved(u + step))(steps)
     return jnp.where(kink, -apart / jnp.where(kink, drop, 1.0), move)
 

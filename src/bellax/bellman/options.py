@@ -21,6 +21,8 @@ from bellax.numerics import grids, rules
 from bellax.numerics.interpolate import Hermite, Interpolant, Linear
 
 _HERMITE_NODES = {1: 100, 2: 30, 3: 16}
+_KINKED_NODES = {1: 300, 2: 50, 3: 20}  # where a discrete choice, or stopping, gives V a kink in some cell
+_KINKED_PERIODS = {1: 1000, 2: 50, 3: 20}  # the same of a finite horizon, which solves no linear system
 _LINEAR_NODES = {1: 500, 2: 60, 3: 25}
 _MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
 _MOST_CHAIN_NODES = 4_000  # of an AR1, whose transition is a table of the square
@@ -96,7 +98,7 @@ def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Interpolant | 
     return given
 
 
-def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant) -> dict[str, Any]:
+def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant, finite: bool) -> dict[str, Any]:
     """Specifications of every state that has nodes of its own."""
     gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, AR1 | IID)]
     fixed = [name for name in plan.states if name not in gridded]
@@ -104,7 +106,10 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         if name in fixed:
             raise ModelError(f"grid: state {name!r} is discrete and has exactly its categories; remove it from grid=.")
     check_names(given, gridded, "grid: state")
-    table = _HERMITE_NODES if isinstance(interpolant, Hermite) else _LINEAR_NODES
+    table = _LINEAR_NODES
+    if isinstance(interpolant, Hermite):
+        kinked = plan.choices or plan.evaluate_stop is not None
+        table = (_KINKED_PERIODS if finite else _KINKED_NODES) if kinked else _HERMITE_NODES
     default = table.get(len(plan.lines), 8)
     complete: dict[str, Any] = {}
     for name in gridded:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-
 from bellax.model import shapes
 from bellax.model.graph import Graph
 from bellax.model.laws import Markov

@@ -56,7 +56,7 @@ class Setting:
         self.plan = Plan(model.graph)
         self.maximiser = complete_maximiser(self.plan, options.maximiser)
         self.interpolant = complete_interpolant(self.plan, self.maximiser, options.interpolant)
-        self.grid = complete_grid(self.plan, options.grid, self.interpolant)
+        self.grid = complete_grid(self.plan, options.grid, self.interpolant, self.clock.finite)
         check_quadrature(self.plan, options.quadrature)
         self.quadrature = dict(options.quadrature)
         self.memory = options.memory // held_at_once(self.interpolant, len(self.plan.lines))

@@ -163,8 +163,10 @@ def _step_at(
     feasible = optimum.feasible | stop
     faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
     # counted, and not differentiated
-    held = jax.tree.map(lax.stop_gradient, (objective, mesh.point(node.codes, node.coordinates), optimum.decision))
-    left = jnp.where(optimum.feasible & ~stop, leaving(*held, maximiser).reshape(-1), 0.0)
+    still, here, decision = jax.tree.map(
+        lax.stop_gradient, (objective, mesh.point(node.codes, node.coordinates), optimum.decision)
+    )
+    left = jnp.where(optimum.feasible & ~stop, leaving(still, here, decision, maximiser).reshape(-1), 0.0)
     tally = jnp.concatenate([jnp.stack([optimum.evaluations, *(f.astype(level.dtype) for f in faults)]), left])
     return Step(Value(level, steep), optimum.decision, stop, tally)
 

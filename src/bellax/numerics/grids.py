@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import scales
-from bellax.numerics.scalar import numeric, take
+from bellax.numerics.scalar import numeric, take, where
 
 __all__ = ["Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
 

@@ -255,15 +255,15 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
 
 
 def rates(values: Array, slopes: Array | None, line: Line, axis: int) -> tuple[Array, Array]:
-    """How fast distances off a line are shortened below and above it, so that V bends there as it does at its ends.
+    """How fast distances off a line are shortened below and above it, so that V bends there as at its ends.
 
-    Only where V rises outwards: who leaves the grid by choice must not be promised a straight line above a concave V. It
-    is one rate for all rows of the table, their mean curvature over their mean slope.
+    Only where V rises outwards: who leaves the grid by choice must not be promised a straight line above a concave
+    V. It is one rate for all rows of the table, their mean curvature over their mean slope.
 
     Args:
         values: shape (..., n, ...), the line along `axis`.
-        slopes: in the coordinate, of that shape; None for a staircase, whose own slopes say nothing: then distances reach
-            a tenth of the line at most.
+        slopes: in the coordinate, of that shape; None for a staircase, whose own slopes say nothing: then distances
+            reach a tenth of the line at most.
     """
     levels = jnp.moveaxis(values, axis, -1)
     found = []

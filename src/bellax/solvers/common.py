@@ -9,8 +9,8 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.options import GridSolver
-from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.plan import Plan
+from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Step, columns
 from bellax.solution import Result, unless_failed
 from bellax.solvers.progress import Report
@@ -77,7 +77,7 @@ def outcome(tally: Array, converged: Array) -> Array:
 
 
 class Pace(NamedTuple):
-    """Whether an iteration still gets anywhere: the change of V when that was last asked, at which step, and the answer.
+    """Whether an iteration still gets anywhere: the change of V when that was last asked, when, and the answer.
 
     Twice as many steps on, a contraction has made the change smaller, however near one its modulus is.
     """

@@ -220,8 +220,11 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
         known: whether that is known already, so that nothing is tried.
     """
     steps = tuple(line.step for line in mesh.lines)
-    count = start.levels.size
-    mixed = lambda k: (jnp.arange(count, dtype=start.levels.dtype) * _IRRATIONAL[k % 3] % 1.0 - 0.5).reshape(start.levels.shape)  # noqa: E731
+    places = jnp.arange(start.levels.size, dtype=start.levels.dtype).reshape(start.levels.shape)
+
+    def mixed(k: int) -> Array:
+        return places * _IRRATIONAL[k % 3] % 1.0 - 0.5
+
     slopes = tuple(mixed(k + 1) / steps[k] for k in range(len(start.slopes)))
 
     def more(state: _Growth) -> _Growth:

@@ -74,7 +74,7 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
     for _ in range(count):
         place = first_maximum(heights)
         found.append((jnp.max(heights), take(nodes, place)))
-        heights = where(jnp.arange(nodes.shape[0]) == place, -jnp.inf, heights)
+        heights = where(jnp.arange(nodes.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)
     values, places = (jnp.stack(column) for column in zip(*found, strict=True))
     each = nodes.shape[0] / count
     return Best(values, places[:, None], jnp.full(count, each))

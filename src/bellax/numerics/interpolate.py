@@ -215,14 +215,18 @@ def _in_blocks(
         # corners of the dimensions before k; the end along k; whether k is differentiated; columns of those before k
         block = block.reshape(2**k, 2, 2, 2**k)
         ends = [block[:, end, differentiated] for end in (0, 1) for differentiated in (0, 1)]
-        of_column = jax.vmap(held, in_axes=(0, 0, 0, 0, None, None, 0))
-        of_corner = jax.vmap(of_column, in_axes=(0, 0, 0, 0, None, 0, None))
-        v0, d0, v1, d1 = ends
-        bad = _has_barrier(v0[:, 0], v1[:, 0])
-        levels = np.zeros(2**k, block.dtype)
-        levels[0] = barrier(block.dtype)
-        block = of_corner(v0, d0, v1, d1, mix(cells[k], rule.extrapolation), bad, jnp.asarray(levels))
+        weights = mix(cells[k], rule.extrapolation)
+        level = _at_each(guarded, 1)(*(entry[:, 0] for entry in ends), weights)
+        slopes = _at_each(cubic, 2)(*(entry[:, 1:] for entry in ends), weights)
+        block = jnp.concatenate([level[:, None], slopes], axis=1)
     return block[0, 0]
+
+
+def _at_each(function: Any, axes: int) -> Any:
+    """A function of four data and the weights of a cell, at each of many data."""
+    for _ in range(axes):
+        function = jax.vmap(function, in_axes=(0, 0, 0, 0, None))
+    return function
 
 
 def held_at_once(rule: Interpolant, dimensions: int) -> int:

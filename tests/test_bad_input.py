@@ -4,6 +4,7 @@ One file, though it is long: nearly all of it are variants of its first model.
 """
 
 import inspect
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -172,7 +173,7 @@ def test_a_value_of_minus_infinity_everywhere():
 
 
 def test_no_action_is_the_answer_where_none_is_allowed():
-    found = bx.solve(model(), {}, BACKWARD)
+    found = bx.solve(model(), {}, replace(BACKWARD, outside=bx.outside.Extrapolate()))
     assert np.isnan(np.asarray(found.policy(0, w=[-1.0, 0.05], z=0.8)["c"])).all()
     assert np.asarray(found.value(0, w=-1.0, z=0.8)) == -np.inf
 

@@ -110,7 +110,7 @@ class Enumerate(Maximiser):
             return u[None]
         rows = [u]
         for k, nodes in enumerate(candidates(plan, self.grid, 100, "Enumerate")):
-            place = jnp.argmin(jnp.abs(nodes - u[k]))
+            place = jnp.searchsorted(nodes, u[k]).astype(jnp.int32)
             beside = jnp.clip(jnp.stack([place - 1, place + 1]), 0, nodes.shape[0] - 1)
             rows += [u.at[k].set(nodes[other]) for other in beside]
         return jnp.stack(rows)

@@ -346,9 +346,9 @@ def _at_kinks(
     kink = kink & (drop > 3 * smooth + rounding * jnp.maximum(jnp.abs(value(u)), 1e-3))
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
-        gradient = 0.5 * (left + right)
-        off = jnp.abs(_interior((u, hessian), gradient)) > 1e-5
-        return jnp.where(jnp.any(kink) | jnp.any(off), jnp.nan, move)
+        flat = 1e-5 * jnp.abs(jnp.diagonal(hessian)) + 1e-6 * jnp.maximum(jnp.abs(value(u)), 1e-3)
+        off = (u > aside) & (u < 1 - aside) & (jnp.abs(0.5 * (left + right)) > flat)
+        return jnp.where(jnp.any(kink | off), jnp.nan, move)
     apart = jax.vmap(lambda step: moved(u - step) - moved(u + step))(steps)
     return jnp.where(kink, -apart / jnp.where(kink, drop, 1.0), move)
 

@@ -69,33 +69,45 @@ def stats(tally: Array, plan: Plan) -> dict[str, Array]:
     return dict(zip(columns(plan), tally, strict=True))
 
 
-def outcome(tally: Array, converged: Array) -> Array:
+def outcome(tally: Array, converged: Array, diverges: Array | bool = False) -> Array:
     """The code of the `Result`: not a number, then infeasible, then not converged, then successful."""
     code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
     code = jnp.where(tally[1] > 0, int(Result.infeasible), code)
-    return jnp.where(tally[2] > 0, int(Result.nonfinite), code).astype(jnp.int32)
+    return jnp.where((tally[2] > 0) | diverges, int(Result.nonfinite), code).astype(jnp.int32)
 
 
 class Pace(NamedTuple):
-    """Whether an iteration still gets anywhere: the change of V when that was last asked, when, and the answer.
+    """Whether an iteration still gets anywhere.
 
     Twice as many steps on, a contraction has made the change smaller, however near one its modulus is.
+
+    Attributes:
+        change, size: the change of V and its size when that was last asked.
+        asked: after how many steps that was.
+        lost: whether it does not.
+        diverges: whether V has grown meanwhile.
     """
 
     change: Array
+    size: Array
     asked: Array
     lost: Array
+    diverges: Array
 
-    def after(self, change: Array, steps: Array) -> "Pace":
+    def after(self, change: Array, levels: Array, steps: Array) -> "Pace":
         """The pace after a step."""
         due = steps >= 2 * self.asked
+        size = jnp.max(jnp.where(jnp.isfinite(levels), jnp.abs(levels), 0.0))
         lost = self.lost | (due & (change >= 0.999 * self.change))
-        return Pace(jnp.where(due, change, self.change), jnp.where(due, steps, self.asked), lost)
+        diverges = self.diverges | (lost & (size > 2 * self.size))
+        kept = [jnp.where(due, new, old) for new, old in ((change, self.change), (size, self.size))]
+        return Pace(*kept, jnp.where(due, steps, self.asked), lost, diverges)
 
 
 def off_the_mark() -> Pace:
     """The pace before the first step."""
-    return Pace(jnp.asarray(jnp.inf), jnp.asarray(100, jnp.int32), jnp.zeros((), bool))
+    no = jnp.zeros((), bool)
+    return Pace(jnp.asarray(jnp.inf), jnp.asarray(jnp.inf), jnp.asarray(100, jnp.int32), no, no)
 
 
 def blanked(value: Value, code: Array) -> Value:

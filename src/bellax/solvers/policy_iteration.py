@@ -102,7 +102,7 @@ class PolicyIteration(Solver):
             inside = jnp.sum(tally[len(TALLY) :]) == 0
             evaluate = lambda: self._evaluate(setting, fixed, frozen, found.value, inside)  # noqa: E731
             value = lax.cond(plain, lambda: found.value, evaluate)
-            pace = state.pace.after(change, steps)
+            pace = state.pace.after(change, found.value.levels, steps)
             return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace)
 
         def done(state: _State) -> Array:
@@ -119,7 +119,7 @@ class PolicyIteration(Solver):
         last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= reachable(self.tolerance))
+        code = outcome(last.tally, last.change <= reachable(self.tolerance), last.pace.diverges)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
 
     def _evaluate(

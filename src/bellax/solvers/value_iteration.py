@@ -72,7 +72,7 @@ class ValueIteration(Solver):
             change = changed(found.value.levels, state.value.levels, scale, discrete)
             steps = state.steps + 1
             tell(report, steps, change)
-            pace = state.pace.after(change, steps)
+            pace = state.pace.after(change, found.value.levels, steps)
             return _State(found.value, scale, change, steps, latest(state.tally, tallied(found)), pace)
 
         def done(state: _State) -> Array:
@@ -85,7 +85,7 @@ class ValueIteration(Solver):
         last = loops.until(done, more, start)
         rule = setting.detached()
         value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= reachable(self.tolerance))
+        code = outcome(last.tally, last.change <= reachable(self.tolerance), last.pace.diverges)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
 
 
@@ -124,7 +124,7 @@ def changed(new: Array, old: Array, first: Array, discrete: int) -> Array:
     """
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     finite = jnp.isfinite(new)
-    rounding = 64 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), discrete)
+    rounding = 8 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), discrete)
     difference = jnp.where(difference <= rounding, 0.0, difference)
     size = jnp.where(finite, jnp.maximum(jnp.abs(new), jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
     one_sign = jnp.all(~finite | (new >= 0)) | jnp.all(~finite | (new <= 0))

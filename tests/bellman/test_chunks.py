@@ -126,9 +126,10 @@ def test_the_plane_of_a_finite_model_is_held_to_the_budget(law):
     )
 
     def solved(memory):
-        found = bx.solve(m, LAWS[law][1], bx.solvers.ValueIteration(memory=memory))
-        program = found.setting.programs["solve", False, False]
-        compiled = program.lower(found.arguments, None, np.asarray(0)).compile()
+        found = bx.compile(m, bx.solvers.ValueIteration(memory=memory))(LAWS[law][1])
+        program = found.setting.programs["solve", False, False, False]
+        whole = jax.jit(lambda arguments: program(arguments, None, np.asarray(0), np.asarray(True)))
+        compiled = whole.lower(found.arguments).compile()
         return found.values.levels, compiled.memory_analysis().temp_size_in_bytes
 
     (whole, much), (pieces, little) = solved(2**28), solved(2**17)

@@ -406,19 +406,6 @@ def test_a_terminal_solution_that_failed():
     refused(bx.ModelError, "terminal solution ended as .*nonfinite", model(), terminal=diverged)
 
 
-def test_an_ar1_whose_parameters_move_with_time():
-    ar1 = {"z": bx.AR1(bx.by_period([0.5, 0.6, 0.7]), 0.1)}
-    refused(bx.ModelError, "moves with the period.*stationary AR1.*MarkovChain", model(states=ar1))
-    ar1 = {"z": bx.AR1(lambda period: 0.1 * period, 0.1)}
-    refused(bx.ModelError, "moves with the period.*MarkovChain", model(states=ar1))
-    refused(
-        bx.ModelError,
-        "moves with the period",
-        model(states={"z": bx.AR1(0.5, "spread")}),
-        {"spread": bx.by_period([0.1, 0.2, 0.3])},
-    )
-
-
 def test_a_constraint_that_gives_a_number():
     refused(
         bx.ModelError,

@@ -153,8 +153,9 @@ def check_constraints(plan: Plan, what: str) -> None:
     for node in plan.constraints:
         names = plan.graph.leaves(node, "action") & set(plan.controls)
         if names:
+            known = "is smooth and " if node in plan.smooth_constraints else ""
             raise ModelError(
-                f"{what} cannot honour {node.replace(':', ' ')!r}, which sees the continuous action "
+                f"{what} cannot honour {node.replace(':', ' ')!r}, which {known}sees the continuous action "
                 f"{listed(sorted(names))}: it would stop short of the edge. State it as a bound of the action, or use "
                 "bx.maximise.Enumerate, which masks."
             )

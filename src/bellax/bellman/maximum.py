@@ -73,6 +73,10 @@ class Maximiser(abc.ABC):
         """The best continuous actions of one combination of discrete ones."""
 
     @abc.abstractmethod
+    def candidates(self, plan: Plan) -> list[Array]:
+        """Candidates of every continuous number, from which the search starts."""
+
+    @abc.abstractmethod
     def cells(self, plan: Plan) -> int:
         """How many numbers one combination of discrete actions needs at once; `cells` counts those of a state."""
 

@@ -407,25 +407,33 @@ def test_a_terminal_solution_that_failed():
     refused(bx.ModelError, "terminal solution ended as .*nonfinite", model(), terminal=diverged)
 
 
-def test_an_ar1_whose_parameters_move_with_time():
-    ar1 = {"z": bx.AR1(bx.by_period([0.5, 0.6, 0.7]), 0.1)}
-    refused(bx.ModelError, "moves with the period.*stationary AR1.*MarkovChain", model(states=ar1))
-    ar1 = {"z": bx.AR1(lambda period: 0.1 * period, 0.1)}
-    refused(bx.ModelError, "moves with the period.*MarkovChain", model(states=ar1))
-    refused(
-        bx.ModelError,
-        "moves with the period",
-        model(states={"z": bx.AR1(0.5, "spread")}),
-        {"spread": bx.by_period([0.1, 0.2, 0.3])},
-    )
-
-
 def test_a_constraint_that_gives_a_number():
     refused(
         bx.ModelError,
-        "constraints\\['thrift'\\] gives a number.*write a comparison",
+        "constraints\\['thrift'\\] gives a number.*write a comparison, or bx.nonnegative",
         model(constraints={"thrift": lambda c, w: w - c}),
     )
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        (lambda c, w: c <= w, "constraints\\['thrift'\\] gives True or False, and bx.nonnegative takes a number"),
+        (lambda c, w: jnp.stack([c, w]), "constraints\\['thrift'\\] has shape \\(2,\\); it must be a single number"),
+        (lambda c, w: w - c + 1j, "constraints\\['thrift'\\] gives complex numbers"),
+    ],
+)
+def test_a_smooth_constraint_that_is_none(constraint, message):
+    refused(bx.ModelError, message, model(constraints={"thrift": bx.nonnegative(constraint)}))
+
+
+def test_where_a_smooth_constraint_does_not_belong():
+    with pytest.raises(bx.ModelError, match=r"constraints\['safe'\] names the realised process 'next_z'; it may name"):
+        model(constraints={"safe": bx.nonnegative(lambda next_z: next_z)})
+    with pytest.raises(bx.ModelError, match="reward is Nonnegative.*neither a number, a name, nor a function"):
+        model(reward=bx.nonnegative(lambda c: c))
+    with pytest.raises(bx.ModelError, match="stands around another"):
+        bx.nonnegative(bx.nonnegative(lambda c: c))
 
 
 # -- what can be stated and not yet solved

@@ -16,6 +16,7 @@ from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterErro
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
+from bellax.model.constraints import nonnegative
 from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint
 from bellax.model.laws import Markov, fixed
 from bellax.model.model import Model
@@ -38,9 +39,8 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
-    "cache",
-    "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
-    "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
+    "cache", "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

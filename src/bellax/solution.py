@@ -7,7 +7,7 @@ nothing of the size states x actions is kept. `tabulate` trades that for interpo
 import enum
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -92,13 +92,19 @@ class Solution(eqx.Module):
     def __str__(self) -> str:
         setting, clock = self.setting, self.setting.model.clock
         length = f"{clock.count} periods" if clock.finite else "stationary"
-        lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
         result = self.result.name if isinstance(self.result, Result) else "traced"
         result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
+        axes = [*setting.plan.processes, *setting.plan.discrete, *(line.name for line in setting.plan.lines)]
+        shape = self.values.levels.shape
+        nodes = _listed(axes, shape[len(shape) - len(axes) :])
+        tried = [array.shape[0] for array in setting.maximiser.candidates(setting.plan)]
+        tried_of = _listed([number.name for number in setting.plan.coordinates], tried)
+        drawn = _shock_nodes(self)
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
-            f"{type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, nodes: "
-            f"{lengths or 'the categories of the states'}.{self.leaving()}"
+            f"{type(setting.maximiser).__name__}{f' (candidates: {tried_of})' if tried else ''}, interpolant "
+            f"{type(setting.interpolant).__name__}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
+            f"{self.leaving()}"
         )
 
     def leaving(self) -> str:
@@ -253,10 +259,21 @@ def _padded(array: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([array, np.repeat(array[-1:], count - len(array), axis=0)])
 
 
-def _nodes(spec: Any) -> str:
-    specs = spec if isinstance(spec, tuple) else (spec,)
-    counts = (s if isinstance(s, int) else getattr(s, "count", None) or len(getattr(s, "nodes", ())) for s in specs)
-    return " x ".join(str(count or "default") for count in counts)
+def _listed(names: Sequence[str], counts: Sequence[int]) -> str:
+    """How many there are by name: `wealth 100, stocks 20 x 20`, a vector having one count for each of its numbers."""
+    found: dict[str, list[str]] = {}
+    for name, count in zip(names, counts, strict=True):
+        found.setdefault(name, []).append(str(count))
+    return ", ".join(f"{name} {' x '.join(own)}" for name, own in found.items())
+
+
+def _shock_nodes(solution: Solution) -> str:
+    """How many nodes each scanned shock has, all its dimensions together."""
+    rules = lambda a: solution.setting.rules(solution.setting.environment(a, 0))  # noqa: E731
+    for _ in range(solution.code.ndim):
+        rules = jax.vmap(rules)
+    found = jax.eval_shape(rules, solution.arguments)
+    return _listed(list(found), [rule.weights.shape[-1] for rule in found.values()])
 
 
 Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]

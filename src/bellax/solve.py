@@ -17,7 +17,7 @@ from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.maximum import cells
-from bellax.bellman.options import key
+from bellax.bellman.options import complete_maximiser, key
 from bellax.bellman.plan import Plan
 from bellax.bellman.query import choose, problem, program, quickly_at_first
 from bellax.bellman.setting import Arguments, Setting
@@ -142,7 +142,8 @@ def choose_solver(model: Model) -> tuple[Solver, str]:
     """The solver that `solve` takes by itself, and why."""
     _check_solvable(model)
     plan = Plan(model.graph)
-    how = "Newton for the continuous actions" if plan.controls else "enumeration of the discrete actions"
+    chosen = type(complete_maximiser(plan, None)).__name__
+    how = f"{chosen} for the continuous actions" if plan.controls else "enumeration of the discrete actions"
     if model.clock.finite:
         return BackwardInduction(), f"BackwardInduction: the horizon is finite; {how}."
     return PolicyIteration(), f"PolicyIteration: the horizon is infinite; {how}."

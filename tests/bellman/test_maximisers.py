@@ -171,6 +171,9 @@ def test_a_constraint_on_a_discrete_action_is_for_every_maximiser():
         np.testing.assert_allclose(chosen["c"], 0.3, atol=1e-6)
 
 
+BUDGET = bx.nonnegative(lambda w, c: w - c)
+
+
 @pytest.mark.parametrize(
     ("maximiser", "slots", "message"),
     [
@@ -180,6 +183,22 @@ def test_a_constraint_on_a_discrete_action_is_for_every_maximiser():
             "Newton cannot honour 'constraint budget'.*'c'.*bound",
         ),
         (GOLDEN(), {"constraints": {"budget": lambda w, c: c < w}}, "Golden cannot honour.*Enumerate, which masks"),
+        (
+            NEWTON(),
+            {"constraints": {"budget": BUDGET}},
+            "Newton cannot.*'constraint budget', which is smooth.*Enumerate",
+        ),
+        (
+            GOLDEN(),
+            {"constraints": {"budget": BUDGET}},
+            "Golden cannot.*'constraint budget', which is smooth.*Enumerate",
+        ),
+        (ENUMERATE(polish=NEWTON()), {"constraints": {"budget": BUDGET}}, "Newton cannot honour 'constraint budget'"),
+        (
+            ENUMERATE(single_peaked=("c",)),
+            {"constraints": {"budget": BUDGET}},
+            "single_peaked= cannot mask constraints",
+        ),
         (NEWTON(grid={"c": bx.grids.Given((0.0, 1.0))}), {}, "Newton starts.*grids.Given is for Enumerate"),
         (GOLDEN(grid={"c": bx.grids.Given((0.0, 1.0))}), {}, "Golden.*grids.Given is for Enumerate"),
         (NEWTON(), {"actions": {"c": bx.Continuous(0.0)}}, "action 'c' has an infinite one"),

@@ -215,3 +215,53 @@ def test_numbers_of_every_kind_are_taken_in_64_bit():
         values, transition = markov.rouwenhorst(3, 0.5, one, mean=one)
         assert values.dtype == transition.dtype == jnp.float64
         np.testing.assert_allclose(values[1:], [1.0, 1.0 + math.sqrt(2.0 / 0.75)], rtol=1e-14)
+
+
+RHOS, SIGMAS, MEANS = np.array([0.8, 1.0, -0.4, 0.95]), np.array([0.3, 0.2, 0.5, 0.0]), np.array([1.0, 2.0, 0.0, 3.0])
+
+
+def test_moments_of_a_law_that_moves_with_time():
+    """z_t as the sum of all innovations since period 0, each with the product of the rhos after it."""
+    centre, spread = markov.moments(jnp.asarray(RHOS), jnp.asarray(SIGMAS), jnp.asarray(MEANS))
+    loads = [np.prod(RHOS[k:4]) for k in range(5)]  # on z_0 and on the four innovations
+    first = SIGMAS[0] ** 2 / (1 - RHOS[0] ** 2)
+    variance = loads[0] ** 2 * first + sum(load**2 * sigma**2 for load, sigma in zip(loads[1:], SIGMAS, strict=True))
+    drift = sum(load * (1 - rho) * mean for load, rho, mean in zip(loads[1:], RHOS, MEANS, strict=True))
+    assert float(centre[4]) == pytest.approx(loads[0] * MEANS[0] + drift, rel=1e-14)
+    assert float(spread[4]) == pytest.approx(math.sqrt(variance), rel=1e-14)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_rouwenhorst_between_dates_has_the_conditional_moments_of_the_law(count):
+    """Fella, Gallipoli and Pan (2019): mean and variance of z' given any z, at every date."""
+    centre, spread = markov.moments(jnp.asarray(RHOS), jnp.asarray(SIGMAS), jnp.asarray(MEANS))
+    for t, (rho, sigma, mean) in enumerate(zip(RHOS, SIGMAS, MEANS, strict=True)):
+        units, transition = markov.standard_rouwenhorst(count, markov.correlation(rho, sigma, spread[t]))
+        today, tomorrow = (np.asarray(centre[k] + math.sqrt(count - 1) * spread[k] * units) for k in (t, t + 1))
+        found = np.asarray(transition) @ tomorrow
+        np.testing.assert_allclose(found, (1 - rho) * mean + rho * today, atol=1e-13)
+        variance = (np.asarray(transition) * (tomorrow - found[:, None]) ** 2).sum(axis=1)
+        np.testing.assert_allclose(variance, sigma**2, atol=1e-13)
+
+
+def test_tauchen_between_dates_is_its_definition():
+    """Probabilities of the intervals around tomorrow's nodes, with a unit root on the way."""
+    centre, spread = markov.moments(jnp.asarray(RHOS), jnp.asarray(SIGMAS), jnp.asarray(MEANS))
+    units, transition = markov.standard_tauchen(7, markov.correlation(RHOS[1], SIGMAS[1], spread[1]), 3.0)
+    today, tomorrow = (np.asarray(centre[k] + 3 * spread[k] * units) for k in (1, 2))
+    edges = [-math.inf, *(0.5 * (tomorrow[1:] + tomorrow[:-1])), math.inf]
+    below = [[0.5 * math.erfc((z - edge) / 0.2 / math.sqrt(2)) for edge in edges] for z in today]
+    np.testing.assert_allclose(transition, np.diff(below, axis=1), atol=1e-15)
+
+
+def test_moments_of_a_process_that_does_not_move_and_their_derivatives():
+    def last(rho, sigma):
+        centre, spread = markov.moments(*(jnp.full(3, x) for x in (rho, sigma, 0.3)))
+        return spread[-1], markov.correlation(rho, sigma, spread[-1])
+
+    np.testing.assert_allclose(last(0.9, 0.2), [0.2 / math.sqrt(0.19), 0.9], rtol=1e-14)
+    spread, correlation = jax.jacfwd(last, argnums=(0, 1))(0.9, 0.2)
+    np.testing.assert_allclose(spread, [0.2 * 0.9 * 0.19**-1.5, 0.19**-0.5], rtol=1e-12)
+    np.testing.assert_allclose(correlation, [1.0, 0.0], atol=1e-12)
+    still = jax.jacfwd(last, argnums=(0, 1))(0.0, 0.0)
+    assert all(bool(jnp.isfinite(slope)) for slope in jax.tree.leaves(still))

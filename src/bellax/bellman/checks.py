@@ -37,7 +37,7 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
         if "slot:discount" in numbers:
             _check_discount(setting, float(numbers["slot:discount"]), where)
         for name in setting.plan.processes:
-            _check_process(setting, name, numbers, where)
+            _check_process(setting, name, numbers, where, period == 0)
         for node in _computed(setting.plan):
             _check_slot(setting, node, numbers[node], where)
 
@@ -68,7 +68,7 @@ def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
         numbers = numbers_of(nodes, period)
         given = lambda own: {node.rpartition(".")[2]: numbers[node] for node in own}  # noqa: E731
         fine = [lines(period)]
-        fine += [_sound_process(plan.states[name], given(plan.process_nodes(name))) for name in plan.processes]
+        fine += [_sound_process(plan.states[name], given(plan.process_nodes(name)), period) for name in plan.processes]
         fine += [plan.graph.regime.shocks[name].sound(**given(plan.shock_nodes(name))) for name in still]
         if "slot:discount" in numbers:
             discount = numbers["slot:discount"]
@@ -108,12 +108,13 @@ def _scale(spec: Any, declared: Any) -> Any:
     return declared if own is None else scales.as_scale(own)
 
 
-def _sound_process(space: Any, given: dict[str, Array]) -> Bool[Array, ""]:
+def _sound_process(space: Any, given: dict[str, Array], period: Any) -> Bool[Array, ""]:
     if isinstance(space, MarkovChain):
         matrix, tolerance = given["transition"], max(space.row_tolerance, _NUDGE)
         return jnp.all(matrix >= -rounding(matrix.dtype)) & jnp.all(jnp.abs(jnp.sum(matrix, axis=-1) - 1) <= tolerance)
     if isinstance(space, AR1):
-        return (jnp.abs(given["rho"]) < 1) & (given["sigma"] >= 0)
+        most = jnp.where(jnp.asarray(period) == 0, 1.0, jnp.inf)  # period 0 is drawn from a stationary distribution
+        return (jnp.abs(given["rho"]) < most) & (given["sigma"] >= 0)
     return space.distribution.sound(**given)
 
 
@@ -179,14 +180,18 @@ def _check_discount(setting: Setting, discount: float, where: str) -> None:
         raise ParameterError(f"discount is {discount:g}{where}; it must not be negative.")
 
 
-def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], where: str) -> None:
+def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], where: str, first: bool) -> None:
     space = setting.plan.states[name]
     given = {node.rpartition(".")[2]: numbers[node] for node in setting.plan.process_nodes(name)}
     if isinstance(space, MarkovChain):
         _check_rows(name, space, given, where)
     elif isinstance(space, AR1):
-        if not abs(given["rho"]) < 1:
-            raise ParameterError(f"AR1 state {name!r} has rho = {given['rho']:g}{where}; a chain needs |rho| < 1.")
+        if not abs(given["rho"]) < (1 if first else np.inf):
+            later = " It starts from its stationary distribution; where rho moves with time, later ones may be one."
+            raise ParameterError(
+                f"AR1 state {name!r} has rho = {given['rho']:g}{where}; a chain needs "
+                f"{'|rho| < 1.' + later * setting.model.clock.finite if first else 'a number.'}"
+            )
         if not given["sigma"] >= 0:
             raise ParameterError(f"AR1 state {name!r} has sigma = {given['sigma']:g}{where}; it must not be negative.")
     elif isinstance(space, IID):

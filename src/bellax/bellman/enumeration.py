@@ -60,7 +60,7 @@ class Enumerate(Maximiser):
 
     def check(self, plan: Plan) -> None:
         check_bounded(plan, "Enumerate")
-        candidates(plan, self.grid, 100, "Enumerate")
+        self.candidates(plan)
         check_names(self.single_peaked, plan.controls, "Enumerate: single_peaked action")
         check_names(self.monotone, plan.controls, "Enumerate: monotone action")
         for action, state in self.monotone.items():
@@ -100,7 +100,7 @@ class Enumerate(Maximiser):
         self, objective: Objective, mesh: Mesh, codes: dict, coordinates: tuple, combination: Int[Array, ""]
     ) -> Best:
         """The best of every state along the monotone line, where `coordinates` has None; the rest is fixed."""
-        (nodes,) = candidates(objective.plan, self.grid, 100, "Enumerate")
+        (nodes,) = self.candidates(objective.plan)
         found = monotone.search(objective, mesh, codes, coordinates, combination, nodes)
         count = found.place.shape[0]
         return Best(found.value, nodes[found.place][:, None], jnp.broadcast_to(found.evaluations / count, (count,)))
@@ -109,26 +109,29 @@ class Enumerate(Maximiser):
         if self.polish is not None:
             return u[None]
         rows = [u]
-        for k, nodes in enumerate(candidates(plan, self.grid, 100, "Enumerate")):
+        for k, nodes in enumerate(self.candidates(plan)):
             place = jnp.searchsorted(nodes, u[k]).astype(jnp.int32)
             beside = jnp.clip(jnp.stack([place - 1, place + 1]), 0, nodes.shape[0] - 1)
             rows += [u.at[k].set(nodes[other]) for other in beside]
         return jnp.stack(rows)
 
+    def candidates(self, plan: Plan) -> list[Array]:
+        return candidates(plan, self.grid, 100, "Enumerate")
+
     def cells(self, plan: Plan) -> int:
         if self.single_peaked:
             return 1
-        nodes = candidates(plan, self.grid, 100, "Enumerate")
+        nodes = self.candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
     def evaluations(self, plan: Plan) -> int:
         if not (self.single_peaked or self.monotone):
             return super().evaluations(plan)
-        (nodes,) = candidates(plan, self.grid, 100, "Enumerate")
+        (nodes,) = self.candidates(plan)
         return 2 * math.ceil(math.log2(nodes.shape[0])) + 1
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes = candidates(objective.plan, self.grid, 100, "Enumerate")
+        nodes = self.candidates(objective.plan)
         plane = replace(objective, absolute=self._given)
         look = peak if self.single_peaked else scan
         found = look(plane, point, combination, nodes)

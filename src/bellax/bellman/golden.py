@@ -61,16 +61,19 @@ class Golden(Maximiser):
             raise ModelError(
                 "Golden searches between its candidates, so it takes their number; grids.Given is for Enumerate."
             )
-        candidates(plan, self.grid, 25, "Golden")
+        self.candidates(plan)
         if self.polish is not None:
             self.polish.check(plan)
 
+    def candidates(self, plan: Plan) -> list[Array]:
+        return candidates(plan, self.grid, 25, "Golden")
+
     def cells(self, plan: Plan) -> int:
-        nodes = candidates(plan, self.grid, 25, "Golden")
+        nodes = self.candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes = candidates(objective.plan, self.grid, 25, "Golden")
+        nodes = self.candidates(objective.plan)
         found = scan(objective, point, combination, nodes)
 
         def value(u: Float[Array, "m"]) -> Array:

@@ -73,6 +73,10 @@ class Maximiser(abc.ABC):
         """The best continuous actions of one combination of discrete ones."""
 
     @abc.abstractmethod
+    def candidates(self, plan: Plan) -> list[Array]:
+        """Candidates of every continuous number, from which the search starts."""
+
+    @abc.abstractmethod
     def cells(self, plan: Plan) -> int:
         """How many numbers one combination of discrete actions needs at once; `cells` counts those of a state."""
 
@@ -153,8 +157,9 @@ def check_constraints(plan: Plan, what: str) -> None:
     for node in plan.constraints:
         names = plan.graph.leaves(node, "action") & set(plan.controls)
         if names:
+            known = "is smooth and " if node in plan.smooth_constraints else ""
             raise ModelError(
-                f"{what} cannot honour {node.replace(':', ' ')!r}, which sees the continuous action "
+                f"{what} cannot honour {node.replace(':', ' ')!r}, which {known}sees the continuous action "
                 f"{listed(sorted(names))}: it would stop short of the edge. State it as a bound of the action, or use "
                 "bx.maximise.Enumerate, which masks."
             )

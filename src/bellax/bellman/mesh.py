@@ -30,7 +30,7 @@ class Process(eqx.Module):
 
     Attributes:
         values: what functions see, shape (n, ...).
-        transition: rows today, shape (n, n); for IID states one row of probabilities, shape (n,).
+        transition: rows today, columns tomorrow's nodes, shape (n, n); for IID states one row of probabilities, (n,).
         continuous: whether a value between two nodes makes sense; nodes then increase.
     """
 
@@ -238,15 +238,33 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
         from_model = given["values"] if "values" in given else _as_seen(_category_values(space))
         return Process(from_model, without_rounding(_float(given["transition"])), False)
     if isinstance(space, AR1):
-        rho, sigma, mean = (_float(given[key]) for key in ("rho", "sigma", "mean"))
+        given = {key: _float(value) for key, value in given.items()}
         spec = grid.get(name, grids.Rouwenhorst(7))
+        if moments(name)[0] in environment:
+            centre, spread = (environment[leaf] for leaf in moments(name))
+            return Process(*_between_dates(spec, given, centre, spread), True)
         if isinstance(spec, grids.Tauchen):
-            values, transition = markov.tauchen(spec.count, rho, sigma, mean, spec.width)
+            values, transition = markov.tauchen(spec.count, **given, width=spec.width)
         else:
-            values, transition = markov.rouwenhorst(spec.count, rho, sigma, mean)
+            values, transition = markov.rouwenhorst(spec.count, **given)
         return Process(values, transition, True)
     assert isinstance(space, IID)
     return _independent(space, given, grid.get(name))
+
+
+def moments(process: str) -> tuple[str, str]:
+    """Under what names the mean and the standard deviation of an AR1 that moves with time stand in an environment."""
+    return f"mean of {process}", f"deviation of {process}"
+
+
+def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Array) -> tuple[Array, Array]:
+    """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
+    correlation = markov.correlation(given["rho"], given["sigma"], spread)
+    if isinstance(spec, grids.Tauchen):
+        units, transition = markov.standard_tauchen(spec.count, correlation, spec.width)
+        return centre + spec.width * spread * units, transition
+    units, transition = markov.standard_rouwenhorst(spec.count, correlation)
+    return centre + math.sqrt(spec.count - 1) * spread * units, transition
 
 
 def _category_values(space: MarkovChain) -> np.ndarray:

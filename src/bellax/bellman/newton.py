@@ -73,11 +73,11 @@ class Newton(Maximiser):
         candidates(plan, self.grid, 2, "Newton")
 
     def cells(self, plan: Plan) -> int:
-        nodes = self._candidates(plan)
+        nodes = self.candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
-        nodes = self._candidates(objective.plan)
+        nodes = self.candidates(objective.plan)
         widths = [1.0 / (node.shape[0] - 1) for node in nodes]
         if len(nodes) != 1 or not objective.plan.rugged:
             return self._improve(objective, point, combination, scan(objective, point, combination, nodes), widths)
@@ -92,7 +92,7 @@ class Newton(Maximiser):
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 
-    def _candidates(self, plan: Plan) -> list[Array]:
+    def candidates(self, plan: Plan) -> list[Array]:
         counts = _RUGGED if plan.rugged else _CANDIDATES
         return candidates(plan, self.grid, counts.get(len(plan.coordinates), 3), "Newton")
 

@@ -20,7 +20,7 @@ from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.distribution import Distribution, is_distribution, without_rounding
+from bellax.model.distribution import Distribution, is_distribution, rounding, without_rounding
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import seen_type, take, where
@@ -124,14 +124,20 @@ class Objective(eqx.Module):
         return lower, upper
 
     def feasible(self, point: Point, actions: Mapping[str, Array]) -> Bool[Array, ""]:
-        """Whether every constraint holds."""
+        """Whether every constraint holds; a smooth one may be negative by rounding."""
         holds = jnp.ones((), bool)
-        for node, value in self.plan.evaluate_constraints(**self.environment, **point.values, **actions).items():
-            if jnp.asarray(value).dtype != bool:
-                label = self.plan.graph.slots[node].quantity.label
-                raise ModelError(f"{label} gives a number; a constraint gives True or False: write a comparison.")
-            holds = holds & jnp.all(jnp.asarray(value))
+        leaves = {**point.values, **actions}
+        for node, value in self.plan.evaluate_constraints(**self.environment, **leaves).items():
+            if node in self.plan.smooth_constraints:
+                value = as_float(value) >= -rounding() * self._size(node, leaves)
+            holds = holds & jnp.asarray(value)
         return holds
+
+    def _size(self, node: str, leaves: Mapping[str, Array]) -> Float[Array, ""]:
+        """The largest of the states and actions that a node reads, and at least one."""
+        read = self.plan.graph.leaves(node, "state", "action")
+        sizes = [jnp.max(jnp.abs(as_float(leaves[name]))) for name in sorted(read)]
+        return jnp.max(jnp.stack([jnp.ones((), jnp.result_type(float)), *sizes]))
 
     def payoff(self, point: Point) -> Float[Array, ""]:
         """What stopping pays; minus infinity where the model has no `stop`."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from bellax.model import shapes
+from bellax.model.constraints import Nonnegative
 from bellax.model.graph import Graph
 from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
@@ -169,8 +170,14 @@ class Plan:
         return [f"constraint:{name}" for name in self.graph.regime.constraints]
 
     @cached_property
+    def smooth_constraints(self) -> set[str]:
+        """Nodes of the constraints that are numbers, which hold where these are not negative."""
+        given = self.graph.regime.constraints.items()
+        return {f"constraint:{name}" for name, constraint in given if isinstance(constraint, Nonnegative)}
+
+    @cached_property
     def evaluate_constraints(self):  # noqa: ANN201
-        """Whether each constraint holds, of leaves."""
+        """Whether each constraint holds, or its number where it is smooth, of leaves."""
         return self.graph.compose(self.constraints)
 
     @cached_property

@@ -79,11 +79,10 @@ def moving_axes(setting: Setting, arguments: Arguments) -> set[str]:
     """Axes whose nodes differ from period to period: bounds or process see the period, or a parameter by period."""
     if not setting.model.clock.finite:
         return set()
-    timed = {"period", "age"} | {name for name, value in arguments.items() if isinstance(value, ByPeriod)}
     plan = setting.plan
     nodes = {name: plan.process_nodes(name) for name in plan.processes}
     nodes |= {name: [f"lower:{name}", f"upper:{name}"] for name in plan.continuous}
-    moving = {name for name, own in nodes.items() if any(plan.graph.reach(n) & timed for n in own)}
+    moving = {name for name, own in nodes.items() if setting.timed(own, arguments)}
     return {axis for axis, state in zip(axis_names(setting), axis_states(setting), strict=True) if state in moving}
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -24,12 +24,12 @@ from bellax.bellman.options import (
 )
 from bellax.bellman.plan import Plan
 from bellax.bellman.sweep import over_mesh, value_and_slopes
-from bellax.errors import ModelError
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1
+from bellax.numerics import markov
 from bellax.numerics.interpolate import Hermite, held_at_once
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import whole
@@ -75,22 +75,12 @@ class Setting:
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        arguments = {**self._literals, **self.model.parameters(params)}
-        for name in self.plan.processes:
-            if isinstance(self.plan.states[name], AR1):
-                self._check_stationary(name, arguments)
-        return arguments
+        return {**self._literals, **self.model.parameters(params)}
 
-    def _check_stationary(self, name: str, arguments: Arguments) -> None:
-        """An AR1 whose law moves with time has no chain here: each would be the stationary one of its period."""
-        graph = self.plan.graph
-        for node in self.plan.process_nodes(name):
-            reached = graph.reach(node) | {node}
-            if reached & {"period", "age"} or any(isinstance(arguments.get(leaf), ByPeriod) for leaf in reached):
-                raise ModelError(
-                    f"{graph.slots[node].quantity.label} moves with the period. The chains of this version are those "
-                    "of a stationary AR1; give a MarkovChain with a transition by period instead."
-                )
+    def timed(self, nodes: Iterable[str], arguments: Arguments) -> bool:
+        """Whether some nodes of the graph see the period, the age, or a parameter or literal by period."""
+        seen = {"period", "age"} | {name for name, value in arguments.items() if isinstance(value, ByPeriod)}
+        return any((self.plan.graph.reach(node) | {node}) & seen for node in nodes)
 
     @cached_property
     def _literals(self) -> Arguments:
@@ -98,7 +88,28 @@ class Setting:
             return {name: convert(self.model, name, value) for name, value in self.plan.graph.literals().items()}
 
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
-        """The leaves that are known without a state: this period's parameters and literals, and the clock."""
+        """What is known without a state: this period's parameters, literals and clock, and the mean and the standard
+        deviation of each AR1 whose law moves with time."""
+        now = self._leaves(arguments, period)
+        for name in self.plan.processes:
+            if isinstance(self.plan.states[name], AR1) and self.timed(self.plan.process_nodes(name), arguments):
+                found = self._moments(name, arguments)
+                now |= {
+                    leaf: ByPeriod(moment).at(period) for leaf, moment in zip(_mesh.moments(name), found, strict=True)
+                }
+        return now
+
+    def _moments(self, name: str, arguments: Arguments) -> tuple[Array, Array]:
+        """Mean and standard deviation of an AR1 in periods 0 to the horizon."""
+        evaluate = self.plan.graph.compose(self.plan.process_nodes(name))
+
+        def law(period: Array) -> dict[str, Array]:
+            found = evaluate(**self._leaves(arguments, period))
+            return {node.rpartition(".")[2]: as_float(value) for node, value in found.items()}
+
+        return markov.moments(**jax.vmap(law)(jnp.arange(self.clock.count, dtype=jnp.int32)))
+
+    def _leaves(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
         if self.clock.finite:
             now |= {"period": jnp.asarray(period, whole()), "age": as_float(self.clock.age(as_float(period)))}

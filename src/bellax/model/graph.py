@@ -83,6 +83,7 @@ class Slot:
         broadcast: whether a smaller shape will do, such as one bound for a whole vector.
         complaint: says what is wrong with a value of it, or None; called with an array.
         tidy: what a value becomes before it is used; only of a slot that is given, and not computed.
+        mistyped: says what is wrong with the type of a value of it, or None.
     """
 
     node: str
@@ -92,6 +93,7 @@ class Slot:
     broadcast: bool = False
     complaint: Callable[[np.ndarray], str | None] | None = None
     tidy: Callable[[Any], Any] | None = None
+    mistyped: Callable[[Any], str | None] | None = None
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value that the slot was given, in any period; nothing is known of a tracer."""

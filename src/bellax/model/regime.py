@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bellax.errors import ModelError, listed, named_options, nearest
+from bellax.model.constraints import Nonnegative
 from bellax.model.preferences import ExtremeValue, Preferences
 from bellax.model.quantity import QuantityLike, quantity
 from bellax.model.spaces import StateSpace, agree
@@ -30,7 +31,7 @@ class Slots:
         transitions: the law of each state that is no process: a Quantity, `bx.Markov(...)` or `bx.fixed`.
         reward: what the period pays, a Quantity.
         discount: a Quantity; by default the parameter `discount`.
-        constraints: boolean functions of states and actions, by name.
+        constraints: by name, functions of states and actions that give True or False, or `bx.nonnegative(f)`.
         stop: payoff of stopping, a Quantity in states; V is then the larger of it and of going on.
         terminal: value in the period after the last decision, a Quantity in states; zero where absent.
         preferences: expected utility where absent.
@@ -48,7 +49,7 @@ class Slots:
     transitions: Mapping[str, Any] = field(default_factory=dict)
     reward: QuantityLike = None
     discount: QuantityLike = None
-    constraints: Mapping[str, QuantityLike] = field(default_factory=dict)
+    constraints: Mapping[str, QuantityLike | Nonnegative] = field(default_factory=dict)
     stop: QuantityLike = None
     terminal: QuantityLike = None
     preferences: Preferences | None = None

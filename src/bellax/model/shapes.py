@@ -47,6 +47,9 @@ def check(graph: Graph, parameters: Mapping[str, Any], regime: str = "") -> None
             problem = slot.misfit(shape)
         if problem:
             raise _error(graph, slot, env, problem)
+        mistyped = slot.mistyped(found[slot.node].dtype) if slot.mistyped is not None else None
+        if mistyped:
+            raise ModelError(f"{slot.quantity.label} {mistyped}")
 
 
 def keys(graph: Graph, node: str, parameters: Mapping[str, Any] | None, regime: str = "") -> list[str] | None:

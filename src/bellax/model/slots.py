@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bellax.errors import ModelError, listed, nearest
+from bellax.model.constraints import Nonnegative, not_a_number, not_true_or_false
 from bellax.model.distribution import Distribution, not_a_distribution, tidy_table
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
@@ -97,8 +98,9 @@ def _collect(regime: Slots, where: str) -> Iterable[Slot]:
     for name, shock in regime.shocks.items():
         yield from distribution(f"shock:{name}", "shock", shock, f"shock {name!r}", where)
     for name, constraint in regime.constraints.items():
-        q = quantity(constraint, f"{where}constraints[{name!r}]")
-        yield Slot(f"constraint:{name}", "constraint", q, ())
+        smooth = isinstance(constraint, Nonnegative)
+        q = quantity(constraint.function if smooth else constraint, f"{where}constraints[{name!r}]")
+        yield Slot(f"constraint:{name}", "constraint", q, (), mistyped=not_a_number if smooth else not_true_or_false)
     for name, scope in (("reward", "law"), ("discount", "law"), ("stop", "stop"), ("terminal", "terminal")):
         if getattr(regime, name) is not None:
             yield Slot(f"slot:{name}", scope, quantity(getattr(regime, name), f"{where}{name}"), ())

@@ -15,7 +15,7 @@ import numpy as np
 
 from bellax.errors import ModelError, check_not_negative, named_options
 from bellax.model.distribution import Distribution, as_shape, not_a_distribution, rounding
-from bellax.model.quantity import QuantityLike, is_literal, read
+from bellax.model.quantity import ByAge, ByPeriod, QuantityLike, is_literal, read
 from bellax.numerics import scales
 from bellax.numerics.scalar import numeric
 
@@ -146,7 +146,7 @@ class MarkovChain:
     @property
     def known(self) -> bool:
         """True where the categories are given by the model and not by a parameter."""
-        return not (isinstance(self.categories, str) or _is_function(self.categories))
+        return not (isinstance(self.categories, str | ByPeriod | ByAge) or _is_function(self.categories))
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -159,8 +159,11 @@ class MarkovChain:
 class AR1:
     """z' = mean + rho (z - mean) + sigma e with e standard normal, seen before the decision.
 
+    Parameters that move with time (`bx.by_period`, `bx.by_age`, functions of `period` or `age`) are today's: those of
+    period t move z from t to t + 1. Period 0 is drawn from the stationary distribution of its own parameters.
+
     Args:
-        rho: autocorrelation, a Quantity.
+        rho: autocorrelation, a Quantity; |rho| < 1, in period 0 where it moves with time: later ones may be one.
         sigma: standard deviation of the innovation, a Quantity.
         mean: unconditional mean, a Quantity.
     """

@@ -12,11 +12,17 @@ those of the process for every n and rho (Kopecky and Suen 2010): the one to tak
 Tauchen's chain moves to the nearest of equally spaced values. Its moments converge in n, slowly where rho is
 near one, but its conditional distributions look normal with few values already.
 
+Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, so does the distribution of
+z: `moments` follows it from the stationary one of period 0. Both chains then have the same values in units of each
+period's standard deviation, and the transition from one period to the next is that of the stationary chain whose rho
+is the correlation of the two (Fella, Gallipoli and Pan 2019).
+
 The number of values is static. Chains are differentiable in rho, sigma and mean: the transition depends on
 rho alone, the values are affine in mean and sigma.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +56,17 @@ def rouwenhorst(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0) -> C
         their recursion in multiplying out the generating function of each row, one coin at a time.
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
-    units = _units("rouwenhorst", count)
-    transition = _coins(count, 0.5 * (1.0 + rho))
+    units, transition = standard_rouwenhorst(count, rho)
     return mean + np.sqrt(count - 1.0).item() * sigma / _shrink(rho) * units, transition
+
+
+def standard_rouwenhorst(count: int, correlation: Scalar) -> Chain:
+    """Rouwenhorst's chain between two periods of given correlation, its values from -1 to 1.
+
+    A unit is sqrt(n - 1) standard deviations of the period.
+    """
+    (correlation,) = _floats(correlation)
+    return _units("rouwenhorst", count), _coins(count, 0.5 * (1.0 + correlation))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -88,9 +102,18 @@ def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: i
     Source: Tauchen (1986), Economics Letters 20, 177-181, eq. (3).
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
-    units = _units("tauchen", count)
-    transition = _intervals(units, rho, jnp.asarray(width, float))
+    units, transition = standard_tauchen(count, rho, width)
     return mean + width * sigma / _shrink(rho) * units, transition
+
+
+def standard_tauchen(count: int, correlation: Scalar, width: int | float = 3.0) -> Chain:
+    """Tauchen's chain between two periods of given correlation, its values from -1 to 1.
+
+    A unit is `width` standard deviations of the period.
+    """
+    (correlation,) = _floats(correlation)
+    units = _units("tauchen", count)
+    return units, _intervals(units, correlation, jnp.asarray(width, float))
 
 
 @jax.jit
@@ -105,6 +128,48 @@ def _intervals(units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Arr
     left = jnp.diff(below, axis=1)
     right = -jnp.diff(above, axis=1)
     return jnp.where(units[None, :] < expected, left, right)
+
+
+def moments(
+    rho: Float[Array, "t"], sigma: Float[Array, "t"], mean: Float[Array, "t"]
+) -> tuple[Float[Array, "t+1"], Float[Array, "t+1"]]:
+    """Mean and standard deviation of the process in each period, by the law of z' = mean_t + rho_t (z - mean_t) + ...
+
+    Args:
+        rho, sigma, mean: what moves the process from period t to t + 1.
+    Returns:
+        Mean and standard deviation in periods 0 to t: those of period 0 are stationary under its own parameters.
+    Assumes: |rho_0| < 1; later ones may be one, or beyond.
+    Source: Fella, Gallipoli and Pan (2019), Review of Economic Dynamics 34, 183-201, who date a shock by its arrival.
+    """
+    first = mean[0], sigma[0] / _shrink(rho[0])
+
+    def move(now: tuple[Array, Array], law: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Any]:
+        centre, spread = now
+        rho, sigma, mean = law
+        following = mean + rho * (centre - mean), _together(rho * spread, sigma)
+        return following, following
+
+    _, later = jax.lax.scan(move, first, (rho, sigma, mean))
+    centre, spread = (jnp.concatenate([start[None], rest]) for start, rest in zip(first, later, strict=True))
+    return centre, spread
+
+
+def correlation(rho: Scalar, sigma: Scalar, spread: Scalar) -> Float[Array, ""]:
+    """Correlation of z today, whose standard deviation is `spread`, and z tomorrow; short of one by rounding."""
+    rho, sigma, spread = _floats(rho, sigma, spread)
+    following = _together(rho * spread, sigma)
+    moving = following > 0
+    found = jnp.where(moving, rho * spread / jnp.where(moving, following, 1.0), 0.0)
+    most = 1.0 - float(jnp.finfo(found.dtype).eps)
+    return jnp.clip(found, -most, most)
+
+
+def _together(a: Float[Array, ""], b: Float[Array, ""]) -> Float[Array, ""]:
+    """sqrt(a^2 + b^2), with a derivative where both are zero."""
+    size = a**2 + b**2
+    spread = size > 0
+    return jnp.where(spread, jnp.sqrt(jnp.where(spread, size, 1.0)), jnp.abs(a) + b)
 
 
 @jax.jit

@@ -75,9 +75,9 @@ def _encoded(value: Any, where: str) -> Any:
     if isinstance(value, tuple | list) and not any(callable(entry) for entry in value):
         return [_encoded(entry, where) for entry in value]
     raise ModelError(
-        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions and no classes of yours. "
-        "For a scale use bx.scales.log, asinh(unit) or power(exponent), or grids.Given(nodes); or declare the "
-        "functions as the scale of the state, in the model."
+        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions "
+        "and no classes of yours. For a scale use bx.scales.log, asinh(unit) or power(exponent), or "
+        "grids.Given(nodes); or declare the functions as the scale of the state, in the model."
     )
 
 

@@ -25,8 +25,7 @@ from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
 from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
-from bellax.numerics import grids, scales
-from bellax.numerics import interpolate as interpolants
+from bellax.numerics import grids, interpolants, scales
 from bellax.numerics import rules as quadrature
 from bellax.panel import Panel
 from bellax.plot import plot

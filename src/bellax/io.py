@@ -24,7 +24,6 @@ from bellax.model.model import Model
 from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
-from bellax.numerics.interpolate import Hermite
 from bellax.solution import Solution
 from bellax.solve import setting_of
 from bellax.solvers.common import Solver
@@ -117,7 +116,7 @@ def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> V
             f"{int(levels.dtype == np.float64)} to load it."
         )
     axes = axis_names(setting)
-    lines = axes[len(axes) - len(setting.plan.lines) :] if isinstance(setting.interpolant, Hermite) else []
+    lines = axes[len(axes) - len(setting.plan.lines) :] if setting.interpolant.needs_slopes else []
     slopes = tuple(jnp.asarray(variables[f"slope:{name}"].array) for name in lines)
     return Value(jnp.asarray(levels), slopes)
 

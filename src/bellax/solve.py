@@ -28,7 +28,6 @@ from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.model.spaces import agree
-from bellax.numerics.interpolate import Hermite
 from bellax.numerics.scalar import put
 from bellax.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
@@ -269,7 +268,7 @@ def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given:
 
     def at(node: Node) -> Value:
         value = lambda y: choose(other, objective, today, mesh.point(node.codes, y).values).value  # noqa: E731
-        return Value(*value_and_slopes(value, node.coordinates, isinstance(setting.interpolant, Hermite)))
+        return Value(*value_and_slopes(value, node.coordinates, setting.interpolant.needs_slopes))
 
     return over_mesh(at, mesh, cells(other.maximiser, other.plan), setting.memory)
 

@@ -17,11 +17,11 @@ from bellax.bellman.newton import Newton
 from bellax.bellman.options import GridSolver
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
-from bellax.numerics import grids, interpolate, rules, scales
+from bellax.numerics import grids, interpolants, rules, scales
 
 _GROUPS: dict[str, tuple[type, ...]] = {
     "grids": (grids.Scaled, grids.Regular, grids.Given, grids.Rouwenhorst, grids.Tauchen),
-    "interpolants": (interpolate.Linear, interpolate.Hermite),
+    "interpolants": (interpolants.Linear, interpolants.Hermite),
     "maximise": (Enumerate, Golden, Newton),
     "outside": (Extrapolate, Nan),
     "quadrature": rules.RULES,
@@ -75,9 +75,9 @@ def _encoded(value: Any, where: str) -> Any:
     if isinstance(value, tuple | list) and not any(callable(entry) for entry in value):
         return [_encoded(entry, where) for entry in value]
     raise ModelError(
-        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions. "
-        "For a scale use bx.scales.log, asinh(unit) or power(exponent), or grids.Given(nodes); or declare the "
-        "functions as the scale of the state, in the model."
+        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions "
+        "and no classes of yours. For a scale use bx.scales.log, asinh(unit) or power(exponent), or "
+        "grids.Given(nodes); or declare the functions as the scale of the state, in the model."
     )
 
 

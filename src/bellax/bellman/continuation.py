@@ -17,9 +17,10 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.mesh import Mesh, Point, Process, category, row_major
 from bellax.bellman.plan import Plan
+from bellax.errors import ModelError
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
-from bellax.numerics.interpolate import Hermite, Interpolant
+from bellax.numerics.interpolate import Interpolant
 from bellax.numerics.scalar import where
 
 
@@ -28,7 +29,8 @@ class Value(eqx.Module):
 
     Attributes:
         levels: V at the nodes, shape of the mesh; minus infinity where nothing is feasible or pays it.
-        slopes: derivative along each line, in its coordinate, one array of that shape a line; none for `Linear`.
+        slopes: derivative along each line, in its coordinate, one array of that shape a line; none where the
+            interpolant needs none.
     """
 
     levels: Array
@@ -39,7 +41,7 @@ class Continuation(eqx.Module):
     """Expected value of tomorrow, given today's processes.
 
     Attributes:
-        table: V at the nodes, flat, shape (n,); for Hermite rows of value and slopes, shape (n, 2^d).
+        table: what the interpolant reads, flat, shape (n,), or more axes that hold what a node keeps.
         strides: by discrete axis, the distance of neighbours in the table; absent for a state that is averaged out.
         lines: tomorrow's lines, as the table is laid along them.
         ends: tomorrow's lines, as the mesh has them.
@@ -94,25 +96,26 @@ class Continuation(eqx.Module):
         return jnp.dot(interpolate.telling(weights[name]), values)
 
     def _look_up(self, base: Int[Array, ""], cells: Sequence[Any]) -> Float[Array, ""]:
-        return look_up(self.table, base, cells, self.steps, self.interpolant)
+        return _look_up(self.interpolant, self.table, base, cells, self.steps)
 
 
 def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpolant: Interpolant) -> Continuation:
     """The continuation from V on tomorrow's mesh and the transitions of today's processes."""
     plan = mesh.plan
-    tables, lines = _tables(value, mesh, interpolant)
+    table, lines = _table(value, mesh, interpolant)
     names = list(mesh.discrete_axes)
     for name in plan.integrated:
         axis, process = names.index(name), today[name]
         process = mesh.processes[name] if process.memoryless else process
-        tables = [_averaged(table, process, axis) for table in tables]
+        table = _averaged(table, process, axis)
         if process.memoryless:
             names.remove(name)
-    steps = row_major(tables[0].shape)
     lead = len(names)
+    dimensions = lead + len(lines)
+    steps = row_major(table.shape[:dimensions])
     strides = dict(zip(names, steps[:lead], strict=True))
     return Continuation(
-        _flat(tables, interpolant),
+        _flat(table, dimensions),
         lines,
         mesh.lines,
         mesh.discrete,
@@ -130,9 +133,9 @@ def interpolated(value: Value, mesh: Mesh, interpolant: Interpolant, point: Poin
     Args:
         point: a state that `mesh.locate(..., remember=True)` gave.
     """
-    tables, lines = _tables(value, mesh, interpolant)
-    table = _flat(tables, interpolant)
-    find = lambda place, cells, steps: look_up(table, place, cells, steps, interpolant)  # noqa: E731
+    table, lines = _table(value, mesh, interpolant)
+    flat = _flat(table, len(mesh.shape))
+    find = partial(_look_up, interpolant, flat)
     found = over_cells(replace(mesh, lines=lines), point, find)
     return jnp.where(interpolate.is_barrier(found), -jnp.inf, found)
 
@@ -153,41 +156,36 @@ def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
     return mixed(lambda place: find(place, cells, steps), base, strides, point)
 
 
-def _tables(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[list[Array], tuple[Line, ...]]:
-    """The tables that an interpolant reads, and the lines along which they lie: V, a barrier for minus infinity, and
-    slopes."""
+def _table(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[Array, tuple[Line, ...]]:
+    """The table that an interpolant reads, a barrier in it for minus infinity, and the lines along which it lies."""
     levels = jnp.where(value.levels == -jnp.inf, interpolate.barrier(value.levels.dtype), value.levels)
-    count, bent = len(mesh.lines), interpolant.extrapolation == "bent"
-    if isinstance(interpolant, Hermite):
-        lines = list(mesh.lines)
-        for k, line in enumerate(mesh.lines if bent else ()):
-            slopes = None if mesh.rough else value.slopes[k]
-            lines[k] = line.bent(*interpolate.rates(levels, slopes, line, k - count))
-        return interpolate.hermite_tables(levels, value.slopes, mesh.lines), tuple(lines)
-    if not bent:
-        return [levels], mesh.lines
-    lines = []
-    for k, line in enumerate(mesh.lines):
-        lines.append(line.bent(*interpolate.rates(levels, None, line, k - count)).padded())
-        extend = partial(interpolate.padded, reach=line.tenth)
-        levels = interpolate.along(k - count, extend, levels, coordinates=line.coordinates)
-    return [levels], tuple(lines)
+    table, lines = interpolant.tables(levels, value.slopes, mesh.lines, mesh.rough)
+    needed = (*mesh.discrete_axes.values(), *(line.count for line in lines))
+    if len(lines) != len(mesh.lines) or table.shape[: len(needed)] != needed:
+        raise ModelError(
+            f"{type(interpolant).__name__}.tables gives a table of shape {table.shape}, and V has shape "
+            f"{levels.shape} on {len(mesh.lines)} lines, {len(lines)} of which come back: the table needs {needed} "
+            "first, and then only axes of what a node keeps."
+        )
+    return table, lines
 
 
-def look_up(
-    table: Array, base: Int[Array, ""], cells: Sequence[Any], steps: Sequence[int], interpolant: Interpolant
+def _look_up(
+    interpolant: Interpolant, table: Array, base: Int[Array, ""], cells: Sequence[Any], steps: Sequence[int]
 ) -> Float[Array, ""]:
     """The interpolant at one point of a flat table."""
-    if isinstance(interpolant, Hermite):
-        return interpolate.hermite(table, base, cells, steps, interpolant)
-    return interpolate.multilinear(table, base, cells, steps, interpolant)
+    found = interpolant.look_up(table, base, cells, steps)
+    if jnp.shape(found) != ():
+        raise ModelError(
+            f"{type(interpolant).__name__}.look_up gives an array of shape {jnp.shape(found)} at one point; give one "
+            "number: V there."
+        )
+    return found
 
 
-def _flat(tables: Sequence[Array], interpolant: Interpolant) -> Array:
-    """Tables of the shape of a mesh as one: flat for `Linear`, rows of columns for `Hermite`."""
-    if isinstance(interpolant, Hermite):
-        return jnp.stack([table.reshape(-1) for table in tables], axis=1)
-    return tables[0].reshape(-1)
+def _flat(table: Array, dimensions: int) -> Array:
+    """A table with the axes of its mesh as one."""
+    return table.reshape(-1, *table.shape[dimensions:])
 
 
 def mixed(look_up: Callable[[Array], Array], base: Int[Array, ""], strides: Mapping[str, int], point: Point) -> Array:

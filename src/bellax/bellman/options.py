@@ -18,12 +18,8 @@ from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
-from bellax.numerics.interpolate import Hermite, Interpolant, Linear
+from bellax.numerics.interpolants import Hermite, Interpolant, Linear
 
-_HERMITE_NODES = {1: 100, 2: 30, 3: 16}
-_KINKED_NODES = {1: 300, 2: 50, 3: 20}  # where a discrete choice, or stopping, gives V a kink in some cell
-_KINKED_PERIODS = {1: 1000, 2: 50, 3: 20}  # the same of a finite horizon, which solves no linear system
-_LINEAR_NODES = {1: 500, 2: 60, 3: 25}
 _MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
 _MOST_CHAIN_NODES = 4_000  # of an AR1, whose transition is a table of the square
 
@@ -36,7 +32,8 @@ class GridSolver:
     Args:
         grid: by state, a number of nodes or one of `bx.grids`; a tuple of them for a vector state.
         quadrature: by shock, a number of nodes or one of `bx.quadrature`.
-        interpolant: `bx.interpolants.Linear` or `Hermite`; by default Hermite where the maximiser is smooth.
+        interpolant: `bx.interpolants.Linear` or `Hermite`, or a subclass of `Interpolant`; by default Hermite where the
+            maximiser is smooth.
         maximiser: one of `bx.maximise`; by default `Newton` where there are continuous actions, else `Enumerate`.
         memory: bytes that a Bellman step may have in flight; work is cut in chunks that fit.
         outside: what is answered where a state is outside its grid: `bx.outside.Extrapolate()` or `Nan()`. By default
@@ -88,13 +85,23 @@ def _constrained(plan: Plan) -> bool:
     return any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints)
 
 
-def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Interpolant | None) -> Interpolant:
+def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interpolant:
     """The interpolant asked for, or the one that suits the maximiser."""
     if given is None:
         smooth = maximiser.smooth if plan.controls else not plan.choices
         return Hermite() if smooth else Linear()
-    if not isinstance(given, Linear | Hermite):
-        raise ModelError(f"interpolant is {given!r}; give bx.interpolants.Linear() or bx.interpolants.Hermite().")
+    if not isinstance(given, Interpolant):
+        raise ModelError(
+            f"interpolant is {given!r}; give bx.interpolants.Linear() or bx.interpolants.Hermite(), or an object of a "
+            "class of your own that is derived from bx.interpolants.Interpolant."
+        )
+    try:
+        hash(given)
+    except TypeError as cause:
+        raise ModelError(
+            f"interpolant is {given!r}, which has no hash: programs are compiled for it, so that it must not change. "
+            "Make its class a dataclass(frozen=True) of numbers and strings."
+        ) from cause
     return given
 
 
@@ -106,11 +113,8 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         if name in fixed:
             raise ModelError(f"grid: state {name!r} is discrete and has exactly its categories; remove it from grid=.")
     check_names(given, gridded, "grid: state")
-    table = _LINEAR_NODES
-    if isinstance(interpolant, Hermite):
-        kinked = plan.choices or plan.evaluate_stop is not None
-        table = (_KINKED_PERIODS if finite else _KINKED_NODES) if kinked else _HERMITE_NODES
-    default = table.get(len(plan.lines), 8)
+    kinked = bool(plan.choices) or plan.evaluate_stop is not None
+    default = interpolant.default_nodes(len(plan.lines), kinked, finite)
     complete: dict[str, Any] = {}
     for name in gridded:
         space, spec = plan.states[name], given.get(name)

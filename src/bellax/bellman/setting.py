@@ -30,7 +30,6 @@ from bellax.model.quantity import ByPeriod
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1
 from bellax.numerics import markov
-from bellax.numerics.interpolate import Hermite, held_at_once
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import whole
 
@@ -59,7 +58,7 @@ class Setting:
         self.grid = complete_grid(self.plan, options.grid, self.interpolant, self.clock.finite)
         check_quadrature(self.plan, options.quadrature)
         self.quadrature = dict(options.quadrature)
-        self.memory = options.memory // held_at_once(self.interpolant, len(self.plan.lines))
+        self.memory = options.memory // self.interpolant.cost(len(self.plan.lines)).held
         self.programs: dict[Any, Any] = {}
 
     def detached(self) -> "Setting":
@@ -154,7 +153,7 @@ class Setting:
         """V after the last decision, on the mesh of `period`."""
         environment = self.environment(arguments, period)
         mesh = self.mesh(environment)
-        slopes = isinstance(self.interpolant, Hermite)
+        slopes = self.interpolant.needs_slopes
 
         def at(node: Any) -> Value:
             def value(coordinates: Array) -> Array:
@@ -170,12 +169,14 @@ class Setting:
     def zero(self, arguments: Arguments) -> Value:
         """V = 0 on the mesh of a stationary model."""
         mesh = self.mesh(self.environment(arguments, 0))
-        slopes = isinstance(self.interpolant, Hermite)
+        slopes = self.interpolant.needs_slopes
         levels = jnp.zeros(mesh.shape)
         return Value(levels, (levels,) * len(mesh.lines) if slopes else ())
 
     def bytes_of_value(self, shape: tuple[int, ...], periods: int) -> int:
         """Bytes that V and its slopes take on a mesh, over all periods, and the table of the next one's look-ups."""
-        smooth, dimensions = isinstance(self.interpolant, Hermite), len(self.plan.lines)
-        kept, table = (1 + dimensions, 2 * 2**dimensions) if smooth else (1, 1)
+        dimensions = len(self.plan.lines)
+        columns = self.interpolant.cost(dimensions).columns
+        kept = 1 + dimensions if self.interpolant.needs_slopes else 1
+        table = columns if columns == 1 else 2 * columns  # by themselves, and side by side
         return math.prod(shape) * (kept * periods + table) * jnp.result_type(float).itemsize

@@ -22,7 +22,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import drift, guard_inputs, implicit
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.plan import Plan
-from bellax.numerics.interpolate import Hermite, along, diverged, is_barrier, secant_slopes
+from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
 
 _PLANES = 4  # arrays of the size of a plane of candidates that live at once
@@ -143,7 +143,7 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, op
     Args:
         optima: at every node, nodes along the first axis, where they are known already.
     """
-    slopes = isinstance(objective.continuation.interpolant, Hermite)
+    slopes = objective.continuation.interpolant.needs_slopes
 
     def at(node: Node, optimum: Optimum) -> Step:
         return _step_at(maximiser, objective, mesh, node, optimum, slopes)
@@ -315,7 +315,7 @@ def improve(
     maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None
 ) -> tuple[Step, Frozen]:
     """A Bellman step, and its policy frozen for evaluation; `optima` as in `step`."""
-    slopes = isinstance(objective.continuation.interpolant, Hermite)
+    slopes = objective.continuation.interpolant.needs_slopes
 
     def at(node: Node, optimum: Optimum) -> tuple[Step, Frozen]:
         found = _step_at(maximiser, objective, mesh, node, optimum, slopes)
@@ -352,7 +352,7 @@ def _mended(value: Value, mesh: Mesh) -> Value:
 
 def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Value:
     """V of following a frozen policy for one period, and its total derivative along the lines."""
-    slopes = isinstance(objective.continuation.interpolant, Hermite)
+    slopes = objective.continuation.interpolant.needs_slopes
 
     def at(node: Node, policy: Frozen) -> Value:
         def value(coordinates: Array) -> Array:

@@ -33,7 +33,8 @@ from bellax.bellman.reach import admitted, first_outside, reach, warn_once
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import over_mesh
 from bellax.errors import ModelError
-from bellax.numerics.interpolate import Linear, barrier, is_barrier, multilinear
+from bellax.numerics.interpolate import barrier, is_barrier
+from bellax.numerics.linear import multilinear
 
 
 class Tabulated(eqx.Module):
@@ -152,5 +153,5 @@ def _interpolated(
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
     rows = table.reshape(math.prod(mesh.shape), *table.shape[len(mesh.shape) :])
-    find = lambda place, cells, steps: multilinear(rows, place, cells, steps, Linear("constant"))  # noqa: E731
+    find = lambda place, cells, steps: multilinear(rows, place, cells, steps, "constant")  # noqa: E731
     return over_cells(mesh, point, find)

@@ -1,8 +1,8 @@
 """How much a solve has to do, said before it starts: cells, bytes, seconds. All of it follows from static shapes.
 
 A cell is one (state, action, shock node): the model is evaluated once in it, and V is looked up once. What a cell takes
-was measured on single cores without wide vectors: some 5 ns, and one more for each corner of a linear cell or for two
-columns of a Hermite one.
+was measured on single cores without wide vectors: some 5 ns, and one more for each number that a look-up reads, or for
+two where a node keeps several side by side.
 """
 
 import logging
@@ -16,7 +16,7 @@ from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import in_flight
-from bellax.numerics.interpolate import Hermite, held_at_once
+from bellax.numerics.interpolants import Linear
 
 _LOG = logging.getLogger("bellax")
 
@@ -70,18 +70,16 @@ def estimated(setting: Setting, arguments: Arguments) -> Work:
     rules = jax.eval_shape(lambda a: setting.rules(setting.environment(a, 0)), arguments)
     shocks = {name: rule.weights.shape[0] for name, rule in rules.items()}
     shocks |= {name: states[name] for name in (*plan.scanned, *plan.dotted)}
-    dimensions = len(plan.lines)
-    corners = 0.5 * 4**dimensions if isinstance(setting.interpolant, Hermite) else 2**dimensions
+    look_up = setting.interpolant.cost(len(plan.lines))
     own = setting.maximiser.evaluations(plan) * len(combinations(plan)) if plan.actions else 1
     periods = clock.count + 1 if clock.finite else 3
-    held = held_at_once(setting.interpolant, dimensions)
-    needed = in_flight(math.prod(shape), cells(setting.maximiser, plan) * held)
+    needed = in_flight(math.prod(shape), cells(setting.maximiser, plan) * look_up.held)
     return Work(
         states,
         own,
         shocks,
         clock.count if clock.finite else _STATIONARY,
-        1e-9 * (5 + corners),
+        1e-9 * (5 + look_up.reads / min(2, look_up.columns)),
         (setting.bytes_of_value(shape, periods), min(needed, setting.options.memory)),
     )
 
@@ -97,9 +95,9 @@ def announce(setting: Setting, work: Work) -> None:
     }
     what = "periods" if setting.model.clock.finite else "steps or more"
     dimensions = len(setting.plan.lines)
-    smooth = isinstance(setting.interpolant, Hermite) and dimensions > 3
-    hint = f" A Hermite look-up in {dimensions} dimensions reads {4**dimensions} numbers: try Linear()."
-    hint = hint if smooth else ""
+    name, reads = type(setting.interpolant).__name__, setting.interpolant.cost(dimensions).reads
+    hint = f" A {name} look-up in {dimensions} dimensions reads {reads} numbers: try Linear()."
+    hint = hint if reads > 8 * Linear().cost(dimensions).reads else ""
     _LOG.warning(
         "this solve is long: %s = %.3g nodes, %d evaluations of Q in each, %d shock nodes: %.3g cells a Bellman step, "
         "%d %s; about %s on one core. V takes %s, a step up to %s. What contributes most: %s.%s Fewer nodes: grid=; "

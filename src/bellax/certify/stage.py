@@ -20,7 +20,6 @@ from bellax.bellman.sweep import decided, optimum_at, over_mesh, step, value_and
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID
-from bellax.numerics.interpolate import Hermite
 from bellax.numerics.rules import RULES, Nodes
 
 MOST_DRAWN = 512
@@ -122,7 +121,7 @@ def _afresh(
     tomorrow = wide.mesh(wide.environment(arguments, period + 1) if wide.clock.finite else today)
     value = step(wide.maximiser, following, tomorrow, wide.memory).value
     if last is not None:
-        slopes = isinstance(wide.interpolant, Hermite)
+        slopes = wide.interpolant.needs_slopes
 
         def at(node: Any) -> Value:
             end = lambda coordinates: last(tomorrow.point(node.codes, coordinates))  # noqa: E731

@@ -11,7 +11,7 @@ the true slopes next to a smooth maximum, where one secant is nearly zero.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import jax
 import jax.numpy as jnp

@@ -100,8 +100,8 @@ class Pace(NamedTuple):
         size = jnp.max(jnp.where(jnp.isfinite(levels), jnp.abs(levels), 0.0))
         lost = self.lost | (due & (change >= 0.999 * self.change))
         diverges = self.diverges | (lost & (size > 2 * self.size))
-        kept = [jnp.where(due, new, old) for new, old in ((change, self.change), (size, self.size))]
-        return Pace(*kept, jnp.where(due, steps, self.asked), lost, diverges)
+        change, size = jnp.where(due, change, self.change), jnp.where(due, size, self.size)
+        return Pace(change, size, jnp.where(due, steps, self.asked), lost, diverges)
 
 
 def off_the_mark() -> Pace:

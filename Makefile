@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PEERS := $(VENV)/.installed-peers
 
@@ -13,7 +14,7 @@ PEERS := $(VENV)/.installed-peers
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(DEV) ## solve and certify the Merton problem; results in demo/
+demo: $(INSTALLED) ## solve and certify the Merton problem; results in demo/
 	$(BIN)/bellax run merton --out demo
 
 test: $(DEV) ## run the tests
@@ -31,7 +32,7 @@ bench: $(PEERS) ## time bellax and its peers in one run; options: make bench BEN
 		-o "python_files=bench_*.py" --import-mode=importlib \
 		--benchmark-columns=median,rounds --benchmark-sort=name $(BENCH)
 
-validate: $(DEV) ## check every gallery model against its reference
+validate: $(INSTALLED) ## check every gallery model against its reference
 	$(BIN)/bellax validate
 
 clean: ## remove caches, builds and results
@@ -41,12 +42,16 @@ clean: ## remove caches, builds and results
 distclean: clean ## remove the virtual environment as well
 	rm -rf $(VENV)
 
-$(DEV): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null \
 		|| { echo "make: no '$(PYTHON)' here; bellax needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "make: bellax needs Python 3.11 or newer, and '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+$(DEV): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	@touch $@
 

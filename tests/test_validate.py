@@ -14,7 +14,7 @@ from bellax.validate import Row, validate
 
 @pytest.fixture
 def gallery(monkeypatch):
-    """A gallery of three models: one right, one wrong, one that breaks."""
+    """A gallery of models: one right, which has a long check too, one wrong, one that breaks, one without an answer."""
 
     def broken():
         raise ValueError("no such table")
@@ -26,7 +26,8 @@ def gallery(monkeypatch):
         "undefined": lambda: [Check("V", float("nan"), 1.5, float("nan"), 1e-9, "a book")],
     }
     monkeypatch.setattr(models, "names", lambda: tuple(sorted(checks)))
-    monkeypatch.setattr(models, "load", lambda name: SimpleNamespace(checks=checks[name]))
+    long = {"right": {"long_checks": lambda: [Check("V, fine", 1.0, 1.0, 0.0, 1e-12, "a book")]}}
+    monkeypatch.setattr(models, "load", lambda name: SimpleNamespace(checks=checks[name], **long.get(name, {})))
 
 
 def test_rows_carry_every_number(gallery):
@@ -44,6 +45,14 @@ def test_what_fails_does_not_pass(gallery):
 
 def test_all_models_by_default(gallery):
     assert [row.model for row in validate()] == ["broken", "right", "right", "undefined", "wrong"]
+
+
+def test_long_checks_are_made_where_they_are_asked_for(gallery):
+    assert [row.quantity for row in validate(["right", "undefined"])] == ["V", "c", "V"]
+    assert [row.quantity for row in validate(["right", "undefined"], long=True)] == ["V", "c", "V, fine", "V"]
+    for options, quantities in (["right"], ["V", "c"]), (["right", "--long"], ["V", "c", "V, fine"]):
+        found = CliRunner().invoke(app, ["validate", *options, "--json"])
+        assert [row["quantity"] for row in json.loads(found.stdout)] == quantities
 
 
 def test_an_unknown_name_is_refused_before_anything_runs(gallery):

@@ -29,11 +29,12 @@ class Row(NamedTuple):
     seconds: float
 
 
-def validate(names: Iterable[str] | None = None) -> Iterator[Row]:
+def validate(names: Iterable[str] | None = None, long: bool = False) -> Iterator[Row]:
     """Solves models of the gallery and compares them with their references, model by model.
 
     Args:
         names: of the models; all of them by default.
+        long: whether the checks that a model calls long are made, too.
     Returns:
         Rows, as they are computed.
     Raises:
@@ -42,13 +43,13 @@ def validate(names: Iterable[str] | None = None) -> Iterator[Row]:
     chosen = models.names() if names is None else tuple(names)
     for name in chosen:
         models.check_name(name)
-    return (row for name in chosen for row in _rows(name))
+    return (row for name in chosen for row in _rows(name, long))
 
 
-def _rows(name: str) -> list[Row]:
+def _rows(name: str, long: bool) -> list[Row]:
     started = time.perf_counter()
     try:
-        checks = models.load(name).checks()
+        checks = models.checks(name, long)
     except Exception as error:  # a model that fails is a row that fails; the others are still checked
         nan, what = float("nan"), f"{type(error).__name__}: {error}"
         return [Row(name, "checks", nan, nan, nan, nan, False, what, time.perf_counter() - started)]

@@ -79,6 +79,7 @@ def run(
 @app.command()
 def validate(
     models: Annotated[list[str] | None, typer.Argument(help="Names of the gallery; all of them by default.")] = None,
+    long: Annotated[bool, typer.Option("--long", help="Make the checks that take a minute or more, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare models of the gallery with their references; the exit status is 1 if one fails."""
@@ -86,4 +87,4 @@ def validate(
     from bellax.cli.validation import validate
 
     cache()
-    validate(models or None, as_json)
+    validate(models or None, long, as_json)

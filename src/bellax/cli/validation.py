@@ -14,12 +14,12 @@ from bellax.validate import Row
 from bellax.validate import validate as rows_of
 
 
-def validate(names: Sequence[str] | None, as_json: bool) -> None:
+def validate(names: Sequence[str] | None, long: bool, as_json: bool) -> None:
     """Prints the rows; exits with status 1 if one fails."""
     with one_line():
         for name in names or ():
             models.check_name(name)
-        rows = interruptible(lambda: _computed(names, stage), stage := Stage("validating"), lambda: None)
+        rows = interruptible(lambda: _computed(names, long, stage), stage := Stage("validating"), lambda: None)
         if as_json:
             print(json.dumps([plain(row._asdict()) for row in rows], indent=2, allow_nan=False))
         else:
@@ -28,13 +28,13 @@ def validate(names: Sequence[str] | None, as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _computed(names: Sequence[str] | None, stage: Stage) -> list[Row]:
+def _computed(names: Sequence[str] | None, long: bool, stage: Stage) -> list[Row]:
     chosen = list(names or models.names())
     rows: list[Row] = []
     for done, name in enumerate(chosen):
         stage.enter(f"validating {name}", len(chosen))
         stage.done = done
-        rows += rows_of([name])
+        rows += rows_of([name], long)
     return rows
 
 

@@ -3,6 +3,7 @@
 Every module here defines `model`, `params`, `solver` (the one that suits it), `start` (states by name, for
 simulation), `periods` (how long to simulate, or None for the model's own horizon), and `checks()`, which
 solves the model and compares it with its reference, a `Check` for each quantity. It may define
+`long_checks()`, more of them, which take a minute or more and are made where they are asked for; and
 `reference(params, **states)`: value and actions at a state of period 0 by name, computed otherwise, which
 `bellax run` prints beside its own.
 """
@@ -13,6 +14,7 @@ import pkgutil
 from types import ModuleType
 
 from bellax import ModelError
+from bellax.models.check import Check
 
 _HELPERS = ("check", "comparison", "references")
 
@@ -31,6 +33,20 @@ def load(name: str) -> ModuleType:
     """
     check_name(name)
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def checks(name: str, long: bool = False) -> list[Check]:
+    """Solves one model and compares it with its reference.
+
+    Args:
+        name: of the model.
+        long: whether its long checks are made, too.
+    Raises:
+        ModelError: if the gallery has no model of that name.
+    """
+    module = load(name)
+    more = vars(module).get("long_checks", list) if long else list
+    return [*module.checks(), *more()]
 
 
 def check_name(name: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import bellax as bx
-from bellax.bellman.sweep import in_chunks, lay
+from bellax.bellman.chunks import in_chunks, lay
 
 X = bx.Continuous(0.5, 2.0)
 UP = {"up": bx.Discrete(5)}

@@ -127,8 +127,8 @@ def test_the_plane_of_a_finite_model_is_held_to_the_budget(law):
 
     def solved(memory):
         found = bx.solve(m, LAWS[law][1], bx.solvers.ValueIteration(memory=memory))
-        program = found.setting.programs["solve", False, False]
-        compiled = program.lower(found.arguments, None, np.asarray(0)).compile()
+        (program,) = [kept for name, kept in found.setting.programs.items() if name[0] == "solve"]
+        compiled = jax.jit(program).lower(found.arguments, None, np.asarray(0), np.asarray(True)).compile()
         return found.values.levels, compiled.memory_analysis().temp_size_in_bytes
 
     (whole, much), (pieces, little) = solved(2**28), solved(2**17)

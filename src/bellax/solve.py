@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.checks import check_arguments, check_memory, sound
+from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.maximum import cells
@@ -21,7 +22,7 @@ from bellax.bellman.options import complete_maximiser, key
 from bellax.bellman.plan import Plan
 from bellax.bellman.query import choose, problem, program, quickly_at_first
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import Node, over_mesh, value_and_slopes
+from bellax.bellman.sweep import value_and_slopes
 from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
 from bellax.model.conditions import Conditions

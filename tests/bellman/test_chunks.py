@@ -7,7 +7,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import bellax as bx
-from bellax.bellman.sweep import in_chunks, lay
+from bellax.bellman.chunks import in_chunks, lay
 
 X = bx.Continuous(0.5, 2.0)
 UP = {"up": bx.Discrete(5)}
@@ -126,10 +126,9 @@ def test_the_plane_of_a_finite_model_is_held_to_the_budget(law):
     )
 
     def solved(memory):
-        found = bx.compile(m, bx.solvers.ValueIteration(memory=memory))(LAWS[law][1])
-        program = found.setting.programs["solve", False, False, False]
-        whole = jax.jit(lambda arguments: program(arguments, None, np.asarray(0), np.asarray(True)))
-        compiled = whole.lower(found.arguments).compile()
+        found = bx.solve(m, LAWS[law][1], bx.solvers.ValueIteration(memory=memory))
+        (program,) = [kept for name, kept in found.setting.programs.items() if name[0] == "solve"]
+        compiled = jax.jit(program).lower(found.arguments, None, np.asarray(0), np.asarray(True)).compile()
         return found.values.levels, compiled.memory_analysis().temp_size_in_bytes
 
     (whole, much), (pieces, little) = solved(2**28), solved(2**17)

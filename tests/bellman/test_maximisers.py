@@ -1,11 +1,16 @@
 """Maximisers agree with closed forms, with scipy and with each other; options that cannot be honoured raise."""
 
+import math
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 import bellax as bx
+from bellax.bellman.maximum import Maximiser, Optimum
+from bellax.bellman.objective import Decision
 
 NEWTON, GOLDEN, ENUMERATE = bx.maximise.Newton, bx.maximise.Golden, bx.maximise.Enumerate
 
@@ -217,3 +222,44 @@ BUDGET = bx.nonnegative(lambda w, c: w - c)
 def test_what_cannot_be_honoured_raises(maximiser, slots, message):
     with pytest.raises(bx.ModelError, match=message):
         one_period(maximiser, lambda c: c, **slots)
+
+
+@dataclass(frozen=True)
+class KnownShare(Maximiser):
+    """The same share of every bound, at all nodes together; it cannot be asked for one state."""
+
+    share: float
+    smooth = False
+
+    def over(self, objective, mesh, memory):
+        count = math.prod(mesh.shape)
+        shares, ones = jnp.full((count, 1), self.share), jnp.ones(count)
+        decision = Decision(jnp.zeros(count, jnp.int32), shares)
+        return Optimum(None, decision, ones[:, None], shares[:, None], ones > 0, ones)
+
+    def best(self, objective, point, combination):
+        raise NotImplementedError
+
+    def cells(self, plan):
+        return 1
+
+    def check(self, plan):
+        pass
+
+
+def test_a_maximiser_may_make_whole_arrays():
+    """Log utility of a cake: c = (1 - b) w, and V is linear in log w, as the interpolant is."""
+    b = 0.5
+    cake = bx.Model(
+        states={"w": bx.Continuous(0.1, 10.0, scale=bx.scales.log)},
+        actions={"c": bx.Continuous(0.0, "w")},
+        transitions={"w": lambda w, c: w - c},
+        reward=lambda c: jnp.log(c),
+        discount=b,
+    )
+    solver = bx.solvers.ValueIteration(
+        grid={"w": 5}, interpolant=bx.interpolants.Linear("linear"), maximiser=KnownShare(1 - b), tolerance=1e-12
+    )
+    found = bx.solve(cake, {}, solver)
+    truth = np.log((1 - b) * np.geomspace(0.1, 10.0, 5)) / (1 - b) + b * np.log(b) / (1 - b) ** 2
+    np.testing.assert_allclose(found.values.levels, truth, rtol=1e-9, atol=1e-9)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
+from bellax.bellman.chunks import Node
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import problem
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import TALLY, Node, step
+from bellax.bellman.sweep import TALLY, step
 from bellax.model.spaces import Discrete
 
 

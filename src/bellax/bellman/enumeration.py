@@ -4,7 +4,7 @@ Where the objective is single-peaked along an action, bisection on the sign of i
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman import monotone
+from bellax.bellman import finite, monotone
 from bellax.bellman.candidates import candidates, scan
-from bellax.bellman.maximum import Best, Maximiser, check_bounded, guarded
+from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import Best, Maximiser, Optimum, Plane, cells, check_bounded, guarded
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import Newton, check_polish
 from bellax.bellman.objective import Decision, Objective
@@ -96,14 +97,16 @@ class Enumerate(Maximiser):
     def _given(self) -> frozenset[str]:
         return frozenset(name for name, spec in self.grid.items() if isinstance(spec, grids.Given))
 
-    def search(
-        self, objective: Objective, mesh: Mesh, codes: dict, coordinates: tuple, combination: Int[Array, ""]
-    ) -> Best:
-        """The best of every state along the monotone line, where `coordinates` has None; the rest is fixed."""
-        (nodes,) = self.candidates(objective.plan)
-        found = monotone.search(objective, mesh, codes, coordinates, combination, nodes)
-        count = found.place.shape[0]
-        return Best(found.value, nodes[found.place][:, None], jnp.broadcast_to(found.evaluations / count, (count,)))
+    def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:
+        if not self.monotone:
+            return None
+        (state,) = self.monotone.values()
+        (nodes,) = self.candidates(mesh.plan)
+        return monotone.optima(objective, mesh, state, nodes, cells(self, mesh.plan), memory)
+
+    def plane(self, problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> Plane | None:
+        interpolated = mesh.plan.lines or mesh.plan.coordinates
+        return None if interpolated else finite.plane(problem, mesh, memory)
 
     def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
         if self.polish is not None:

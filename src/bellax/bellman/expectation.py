@@ -32,14 +32,14 @@ def expectation(term: Callable[[Any], tuple[Array, Array]], nodes: Any, count: i
 
     def add(total: Array, node: Any) -> tuple[Array, None]:
         weight, value = term(node)
-        return total + weighted(weight, value), None
+        return total + contribution(weight, value), None
 
     total, _ = lax.scan(add, jnp.zeros((), jnp.result_type(float)), nodes)
     return total
 
 
 @jax.custom_jvp
-def weighted(weight: Float[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
+def contribution(weight: Float[Array, ""], value: Float[Array, ""]) -> Float[Array, ""]:
     """Weight times value; a weight of zero, or next to it, counts for nothing, not even against an infinite value.
 
     A probability of zero may still move: its derivative is the value, where that is a number.
@@ -47,8 +47,8 @@ def weighted(weight: Float[Array, ""], value: Float[Array, ""]) -> Float[Array, 
     return weight * where(weight >= least_weight(weight.dtype), value, 0.0)
 
 
-@partial(weighted.defjvp, symbolic_zeros=True)
-def _weighted_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+@partial(contribution.defjvp, symbolic_zeros=True)
+def _contribution_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     weight, value = primals
     by_weight, by_value = tangents
     counts = weight >= least_weight(weight.dtype)
@@ -57,4 +57,4 @@ def _weighted_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         moved = moved + weight * where(counts, by_value, 0.0)
     if not isinstance(by_weight, SymbolicZero):
         moved = moved + by_weight * where(counts | (jnp.isfinite(value) & ~is_barrier(value)), value, 0.0)
-    return weighted(weight, value), moved
+    return contribution(weight, value), moved

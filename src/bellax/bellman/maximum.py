@@ -6,6 +6,7 @@ over the combinations and takes the best; the first of equals.
 
 import abc
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.mesh import Point
+from bellax.bellman.continuation import Value
+from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.plan import Plan
 from bellax.errors import ModelError, listed
@@ -72,6 +74,23 @@ class Maximiser(abc.ABC):
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         """The best continuous actions of one combination of discrete ones."""
 
+    def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:
+        """The optima of all nodes together, nodes along the first axis; None where each node is solved by itself.
+
+        Args:
+            memory: bytes that may be in flight.
+        """
+        return None
+
+    def plane(self, problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> "Plane | None":
+        """What a stationary problem needs at every step and V does not change; None where there is none, or too much.
+
+        Args:
+            problem: the objective, given V on the mesh.
+            memory: bytes that a step may have in flight.
+        """
+        return None
+
     @abc.abstractmethod
     def candidates(self, plan: Plan) -> list[Array]:
         """Candidates of every continuous number, from which the search starts."""
@@ -87,6 +106,27 @@ class Maximiser(abc.ABC):
     @abc.abstractmethod
     def check(self, plan: Plan) -> None:
         """Raises ModelError where the model has what the maximiser cannot honour."""
+
+
+class Plane(NamedTuple):
+    """Q of every node and every combination of discrete actions, shape (s, k), as a function of V."""
+
+    constant: Array
+    linear: Callable[[Array], Array]
+
+    def first(self, zero: Value) -> Value:
+        """The best reward of every state, a Bellman step from V = 0 that costs nothing."""
+        best = jnp.max(self.constant, axis=1).reshape(zero.levels.shape)
+        return Value(jnp.where(jnp.isfinite(best), best, 0.0), ())
+
+    def optima(self, levels: Array) -> Optimum:
+        """The optimum at every node, nodes along the first axis."""
+        low = interpolate.barrier(levels.dtype)
+        q = self.constant + self.linear(jnp.where(levels == -jnp.inf, low, levels))
+        q = jnp.where(q > -jnp.inf, jnp.maximum(q, low), q)
+        count = jnp.ones_like(q)
+        none = jnp.zeros((*q.shape, 0), q.dtype)
+        return jax.vmap(best_combination)(Best(q, none, count))
 
 
 def cells(maximiser: Maximiser, plan: Plan) -> int:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.maximum import guarded
+from bellax.bellman.chunks import over_axes
+from bellax.bellman.maximum import Best, Optimum, best_combination, guarded
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.numerics import loops
 from bellax.numerics.interpolate import barrier
 
@@ -33,6 +34,39 @@ class Found(NamedTuple):
     low: Int[Array, "n"]
     high: Int[Array, "n"]
     evaluations: Float[Array, ""]
+
+
+def optima(objective: Objective, mesh: Mesh, state: str, nodes: Float[Array, "a"], cells: int, memory: int) -> Optimum:
+    """The optimum at every node of a mesh, nodes along the first axis.
+
+    Args:
+        state: in which the optimum does not fall.
+        nodes: candidates of the action, increasing.
+        cells: numbers that one state needs at once.
+        memory: bytes that may be in flight.
+    """
+    line = [component.name for component in mesh.plan.lines].index(state)
+    names = list(mesh.discrete_axes)
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [other.coordinates for k, other in enumerate(mesh.lines) if k != line]
+    objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
+    codes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32)
+
+    def at(*entries: Array) -> Optimum:
+        discrete, others = dict(zip(names, entries, strict=False)), list(entries[len(names) :])
+        coordinates = (*others[:line], None, *others[line:])
+
+        def best(combination: Array) -> Best:
+            found = search(objective, mesh, discrete, coordinates, combination, nodes)
+            count = found.place.shape[0]
+            return Best(found.value, nodes[found.place][:, None], jnp.broadcast_to(found.evaluations / count, (count,)))
+
+        return jax.vmap(best_combination, in_axes=1)(jax.vmap(best)(codes))
+
+    found = over_axes(at, axes, cells, memory)
+    rank = len(mesh.shape)
+    found = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, len(axes), len(names) + line), found)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[rank:]), found)
 
 
 def search(

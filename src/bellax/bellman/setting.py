@@ -12,6 +12,7 @@ from jax import Array
 
 from bellax.bellman import mesh as _mesh
 from bellax.bellman import objective as _objective
+from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, continuation
 from bellax.bellman.mesh import Mesh, Process
 from bellax.bellman.objective import Objective, as_float
@@ -23,7 +24,7 @@ from bellax.bellman.options import (
     complete_maximiser,
 )
 from bellax.bellman.plan import Plan
-from bellax.bellman.sweep import over_mesh, value_and_slopes
+from bellax.bellman.sweep import value_and_slopes
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod

@@ -1,12 +1,11 @@
 """One Bellman step over a mesh: V, its slopes and the decision at every node.
 
-Pointwise functions are laid over the axes of the mesh by nested `vmap`, outermost axis first, in chunks that keep the
-cells in flight within a budget of bytes. Slopes are those of the envelope theorem: the derivative of Q along each line
+Slopes are those of the envelope theorem: the derivative of Q along each line
 at the optimal u, held fixed.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,18 +13,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
-from bellax.bellman.enumeration import Enumerate
 from bellax.bellman.leaving import SIDES, leaving
-from bellax.bellman.maximum import Maximiser, Optimum, best_combination, cells, guarded, maximum, weighted
+from bellax.bellman.maximum import Maximiser, Optimum, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.newton import drift, guard_inputs, implicit
-from bellax.bellman.objective import Decision, Objective, combinations
+from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.plan import Plan
 from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
-
-_PLANES = 4  # arrays of the size of a plane of candidates that live at once
 
 
 class Step(NamedTuple):
@@ -51,90 +48,6 @@ TALLY = ("evaluations", "infeasible_nodes", "nan_nodes", "infinite_nodes")
 def columns(plan: Plan) -> list[str]:
     """Names of the columns of a tally: `TALLY`, and of each line the nodes whose optimal next state leaves the grid."""
     return [*TALLY, *(f"{side}:{label}" for label in plan.labels for side in SIDES)]
-
-
-class Node(NamedTuple):
-    """One node of a mesh."""
-
-    codes: dict[str, Array]
-    coordinates: Array
-
-
-def in_flight(points: int, cells: int) -> int:
-    """Bytes that so many points need at once, each so many numbers, if they are not cut in chunks."""
-    return points * cells * _PLANES * jnp.result_type(float).itemsize
-
-
-def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget: int) -> Any:
-    """`function` of one entry of every axis, over all of them: nested `vmap`, chunked from the outside to fit.
-
-    Args:
-        function: pointwise.
-        axes: arrays; the result has their lengths as leading axes.
-        cells: numbers that one point needs at once.
-        budget: numbers that may be in flight.
-    """
-    if not axes:
-        return function()
-    head, rest = axes[0], list(axes[1:])
-    inner = cells * math.prod(len(axis) for axis in rest)
-
-    def row(x: Array) -> Any:
-        return lay(lambda *others: function(x, *others), rest, cells, budget)
-
-    return in_chunks(row, head, max(1, budget // inner))
-
-
-def in_chunks(function: Callable[[Any], Any], batch: Any, fits: int) -> Any:
-    """`function` of every entry of a batch, so many at once as fit, in chunks of one length.
-
-    `lax.map(batch_size=)` compiles the rest of a division as a second program, and divides by zero where an entry holds
-    no number, such as the continuous actions of a model that has none. Here the last entry fills the last chunk.
-    """
-    count = jax.tree.leaves(batch)[0].shape[0]
-    if count <= fits:
-        return jax.vmap(function)(batch)
-    chunks = -(-count // fits)
-    size = -(-count // chunks)
-    if size == 1:
-        return lax.map(function, batch)
-
-    def cut(leaf: Array) -> Array:
-        filling = jnp.broadcast_to(leaf[-1], (chunks * size - count, *leaf.shape[1:]))
-        return jnp.concatenate([leaf, filling]).reshape(chunks, size, *leaf.shape[1:])
-
-    found = lax.map(jax.vmap(function), jax.tree.map(cut, batch))
-    return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], found)
-
-
-def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: int) -> Any:
-    """`function` of a node, at every node of the mesh.
-
-    Args:
-        cells: numbers that one node needs at once.
-        memory: bytes that may be in flight.
-    """
-    names = list(mesh.discrete_axes)
-
-    def at(*entries: Array) -> Any:
-        coordinates = jnp.stack(entries[len(names) :]) if mesh.lines else jnp.zeros(0)
-        return function(Node(dict(zip(names, entries, strict=False)), coordinates))
-
-    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
-    axes += [line.coordinates for line in mesh.lines]
-    size = jnp.result_type(float).itemsize
-    return lay(at, axes, cells * _PLANES, max(1, memory // size))
-
-
-def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: int) -> Any:
-    """`function` of every entry of a batch of states, agents or points, in chunks that fit.
-
-    Args:
-        batch: a pytree, entries along the first axis.
-        cells: numbers that one entry needs at once.
-        memory: bytes that may be in flight.
-    """
-    return in_chunks(function, batch, max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES)))
 
 
 def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None) -> Step:
@@ -180,10 +93,8 @@ def _over_optima(
     optima: Optimum | None,
 ) -> Any:
     """`function` of a node and the optimum there, at every node."""
-    if optima is None and isinstance(maximiser, Enumerate) and maximiser.monotone:
-        found = _in_order(maximiser, objective, mesh, memory)
-        count = math.prod(mesh.shape)
-        optima = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(mesh.shape) :]), found)
+    if optima is None:
+        optima = maximiser.over(objective, mesh, memory)
     if optima is not None:
         pairs = (nodes_of(mesh), optima)
         found = over_batch(lambda pair: function(*pair), pairs, weighted(mesh.plan), memory)
@@ -202,27 +113,6 @@ def _unchosen(objective: Objective, point: Point) -> Optimum:
     nothing = Decision(jnp.zeros((), jnp.int32), jnp.zeros(0))
     one = jnp.ones(())
     return Optimum(None, nothing, one[None], nothing.u[None], objective.feasible(point, {}), one)
-
-
-def _in_order(maximiser: Enumerate, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
-    """The optima of the mesh, each searched between those of its neighbours along the monotone line."""
-    (state,) = maximiser.monotone.values()
-    line = [component.name for component in mesh.plan.lines].index(state)
-    names = list(mesh.discrete_axes)
-    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
-    axes += [other.coordinates for k, other in enumerate(mesh.lines) if k != line]
-    objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
-    codes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32)
-
-    def at(*entries: Array) -> Optimum:
-        discrete, others = dict(zip(names, entries, strict=False)), list(entries[len(names) :])
-        coordinates = (*others[:line], None, *others[line:])
-        found = jax.vmap(lambda k: maximiser.search(objective, mesh, discrete, coordinates, k))(codes)
-        return jax.vmap(best_combination, in_axes=1)(found)
-
-    size = jnp.result_type(float).itemsize
-    optima = lay(at, axes, cells(maximiser, mesh.plan) * _PLANES, max(1, memory // size))
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, len(axes), len(names) + line), optima)
 
 
 def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:
@@ -370,14 +260,3 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
     flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), frozen)
     values = over_batch(lambda entry: at(*entry), (nodes, flat), weighted(mesh.plan), memory)
     return _mended(jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values), mesh)
-
-
-def nodes_of(mesh: Mesh) -> Node:
-    """Every node of a mesh, along one axis."""
-    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
-    axes += [line.coordinates for line in mesh.lines]
-    grids = [axis.reshape(-1) for axis in jnp.meshgrid(*axes, indexing="ij")]
-    lead = len(mesh.discrete_axes)
-    count = math.prod(mesh.shape)
-    coordinates = jnp.stack(grids[lead:], axis=1) if mesh.lines else jnp.zeros((count, 0))
-    return Node(dict(zip(mesh.discrete_axes, grids[:lead], strict=True)), coordinates)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, over_cells
 from bellax.bellman.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
@@ -31,7 +32,6 @@ from bellax.bellman.query import (
 )
 from bellax.bellman.reach import admitted, first_outside, reach, warn_once
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import over_mesh
 from bellax.errors import ModelError
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear

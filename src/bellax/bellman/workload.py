@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from bellax.bellman.chunks import in_flight
 from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import in_flight
 from bellax.numerics.interpolants import Linear
 
 _LOG = logging.getLogger("bellax")

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import Plane
+from bellax.bellman.mesh import Mesh
 from bellax.bellman.options import GridSolver
 from bellax.bellman.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
@@ -42,6 +44,12 @@ class Solver(GridSolver, abc.ABC):
             report: for progress; None compiles it away.
             sane: whether the arguments make a model; nothing is worth a step where they do not.
         """
+
+
+def plane(setting: Setting, environment: dict[str, Array], mesh: Mesh) -> Plane | None:
+    """What a maximiser works out before a stationary model is iterated; see `Maximiser`."""
+    problem = lambda value: setting.objective(environment, mesh.processes, value, mesh)  # noqa: E731
+    return setting.maximiser.plane(problem, mesh, setting.memory)
 
 
 def tallied(step: Step) -> Array:

@@ -17,7 +17,6 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
 
-from bellax.bellman import finite
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.setting import Arguments, Setting
@@ -34,6 +33,7 @@ from bellax.solvers.common import (
     latest,
     off_the_mark,
     outcome,
+    plane,
     stats,
     tallied,
     tell,
@@ -86,7 +86,7 @@ class PolicyIteration(Solver):
         mesh = setting.mesh(environment)
         first = setting.zero(fixed)
 
-        known = finite.plane(setting, fixed) if finite.applies(setting) else None
+        known = plane(setting, environment, mesh)
 
         def more(state: _State) -> _State:
             objective = setting.objective(environment, mesh.processes, state.value, mesh)

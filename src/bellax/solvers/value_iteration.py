@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.bellman import finite
 from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import Plane
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Step, step
 from bellax.errors import ModelError, check_count, check_positive, named_options
@@ -26,6 +26,7 @@ from bellax.solvers.common import (
     latest,
     off_the_mark,
     outcome,
+    plane,
     stats,
     tallied,
     tell,
@@ -62,9 +63,10 @@ class ValueIteration(Solver):
         self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
     ) -> Run:
         fixed = jax.lax.stop_gradient(arguments)
+        environment = setting.environment(fixed, 0)
         first = setting.zero(fixed)
 
-        known = finite.plane(setting, fixed) if finite.applies(setting) else None
+        known = plane(setting, environment, setting.mesh(environment))
 
         def more(state: _State) -> _State:
             found = bellman(setting, fixed, state.value, known)
@@ -98,7 +100,7 @@ class _State(NamedTuple):
     pace: Pace
 
 
-def bellman(setting: Setting, arguments: Arguments, value: Value, known: finite.Plane | None = None) -> Step:
+def bellman(setting: Setting, arguments: Arguments, value: Value, known: Plane | None = None) -> Step:
     """One step of the stationary Bellman operator.
 
     Args:

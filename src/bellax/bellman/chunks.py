@@ -1,0 +1,119 @@
+"""Pointwise functions over the axes of a mesh: nested `vmap`, outermost axis first, in chunks that keep the cells in
+flight within a budget of bytes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.bellman.mesh import Mesh
+
+_PLANES = 4  # arrays of the size of a plane of candidates that live at once
+
+
+class Node(NamedTuple):
+    """One node of a mesh."""
+
+    codes: dict[str, Array]
+    coordinates: Array
+
+
+def in_flight(points: int, cells: int) -> int:
+    """Bytes that so many points need at once, each so many numbers, if they are not cut in chunks."""
+    return points * cells * _PLANES * jnp.result_type(float).itemsize
+
+
+def lay(function: Callable[..., Any], axes: Sequence[Array], cells: int, budget: int) -> Any:
+    """`function` of one entry of every axis, over all of them: nested `vmap`, chunked from the outside to fit.
+
+    Args:
+        function: pointwise.
+        axes: arrays; the result has their lengths as leading axes.
+        cells: numbers that one point needs at once.
+        budget: numbers that may be in flight.
+    """
+    if not axes:
+        return function()
+    head, rest = axes[0], list(axes[1:])
+    inner = cells * math.prod(len(axis) for axis in rest)
+
+    def row(x: Array) -> Any:
+        return lay(lambda *others: function(x, *others), rest, cells, budget)
+
+    return in_chunks(row, head, max(1, budget // inner))
+
+
+def in_chunks(function: Callable[[Any], Any], batch: Any, fits: int) -> Any:
+    """`function` of every entry of a batch, so many at once as fit, in chunks of one length.
+
+    `lax.map(batch_size=)` compiles the rest of a division as a second program, and divides by zero where an entry holds
+    no number, such as the continuous actions of a model that has none. Here the last entry fills the last chunk.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if count <= fits:
+        return jax.vmap(function)(batch)
+    chunks = -(-count // fits)
+    size = -(-count // chunks)
+    if size == 1:
+        return lax.map(function, batch)
+
+    def cut(leaf: Array) -> Array:
+        filling = jnp.broadcast_to(leaf[-1], (chunks * size - count, *leaf.shape[1:]))
+        return jnp.concatenate([leaf, filling]).reshape(chunks, size, *leaf.shape[1:])
+
+    found = lax.map(jax.vmap(function), jax.tree.map(cut, batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], found)
+
+
+def over_axes(function: Callable[..., Any], axes: Sequence[Array], cells: int, memory: int) -> Any:
+    """`function` of one entry of every axis, over all of them, as `lay` does.
+
+    Args:
+        cells: numbers that one point needs at once.
+        memory: bytes that may be in flight.
+    """
+    return lay(function, axes, cells * _PLANES, max(1, memory // jnp.result_type(float).itemsize))
+
+
+def over_mesh(function: Callable[[Node], Any], mesh: Mesh, cells: int, memory: int) -> Any:
+    """`function` of a node, at every node of the mesh.
+
+    Args:
+        cells: numbers that one node needs at once.
+        memory: bytes that may be in flight.
+    """
+    names = list(mesh.discrete_axes)
+
+    def at(*entries: Array) -> Any:
+        coordinates = jnp.stack(entries[len(names) :]) if mesh.lines else jnp.zeros(0)
+        return function(Node(dict(zip(names, entries, strict=False)), coordinates))
+
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [line.coordinates for line in mesh.lines]
+    return over_axes(at, axes, cells, memory)
+
+
+def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: int) -> Any:
+    """`function` of every entry of a batch of states, agents or points, in chunks that fit.
+
+    Args:
+        batch: a pytree, entries along the first axis.
+        cells: numbers that one entry needs at once.
+        memory: bytes that may be in flight.
+    """
+    return in_chunks(function, batch, max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES)))
+
+
+def nodes_of(mesh: Mesh) -> Node:
+    """Every node of a mesh, along one axis."""
+    axes = [jnp.arange(length, dtype=jnp.int32) for length in mesh.discrete_axes.values()]
+    axes += [line.coordinates for line in mesh.lines]
+    grids = [axis.reshape(-1) for axis in jnp.meshgrid(*axes, indexing="ij")]
+    lead = len(mesh.discrete_axes)
+    count = math.prod(mesh.shape)
+    coordinates = jnp.stack(grids[lead:], axis=1) if mesh.lines else jnp.zeros((count, 0))
+    return Node(dict(zip(mesh.discrete_axes, grids[:lead], strict=True)), coordinates)

@@ -55,6 +55,8 @@ $(DEV): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	@touch $@
 
+# bellgrid brings torch along, from PyPI the one for GPUs, of which the benchmarks use the CPU only. What is installed
+# already is kept: see benchmarks/README.md for the smaller one.
 $(PEERS): $(DEV)
 	$(BIN)/python -m pip install --quiet -e ".[dev,peers]"
 	@touch $@

@@ -156,7 +156,9 @@ def _ratio(row: Row, first: Row) -> str:
 def machine(load: str) -> str:
     """Where and with what the numbers were measured."""
     versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("bellax", "jax", "numpy", "quantecon") if _has(name)
+        f"{name} {metadata.version(name)}"
+        for name in ("bellax", "jax", "numpy", "quantecon", "bellgrid", "torch")
+        if _has(name)
     )
     return (
         f"{cpu()}, {os.cpu_count()} cores; load before the run {load}; Python {platform.python_version()}, {versions}; "

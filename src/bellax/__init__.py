@@ -13,6 +13,7 @@ from bellax.bellman import maximise, outside
 from bellax.cache import cache
 from bellax.certify import Certificate, certify
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
+from bellax.evaluate import evaluate
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -39,7 +40,7 @@ __all__ = [
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
     "cache",
-    "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
+    "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
     "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 

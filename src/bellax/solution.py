@@ -20,9 +20,9 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
+from bellax.bellman.policy import Chosen, Policy
 from bellax.bellman.query import (
     LITTLE,
-    Chosen,
     asked_outside,
     check_period,
     choose,
@@ -62,7 +62,7 @@ def unless_failed(code: Array) -> Array:
     return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
 
 
-class Solution(eqx.Module):
+class Solution(Policy):
     """Value and policy of a model, and how they were found.
 
     Attributes:
@@ -95,9 +95,9 @@ class Solution(eqx.Module):
         lengths = ", ".join(f"{name} {_nodes(spec)}" for name, spec in setting.grid.items())
         result = self.result.name if isinstance(self.result, Result) else "traced"
         result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
+        how = "Follows a rule" if setting.follows else f"Maximiser {type(setting.maximiser).__name__}"
         return (
-            f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
-            f"{type(setting.maximiser).__name__}, interpolant {type(setting.interpolant).__name__}, nodes: "
+            f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}, interpolant {type(setting.interpolant).__name__}, nodes: "
             f"{lengths or 'the categories of the states'}.{self.leaving()}"
         )
 
@@ -120,8 +120,7 @@ class Solution(eqx.Module):
     @property
     def params(self) -> Arguments:
         """The parameters that were solved for."""
-        literals = self.setting.plan.graph.literals()
-        return {name: value for name, value in self.arguments.items() if name not in literals}
+        return {name: value for name, value in self.arguments.items() if self.setting.is_parameter(name)}
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -157,12 +156,13 @@ class Solution(eqx.Module):
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
         chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
-        if not self.setting.maximiser.smooth and self.setting.plan.controls:
+        if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
 
     def choice_values(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
-        """The value of every combination of discrete actions, each with its best continuous actions.
+        """The value of every combination of discrete actions, each with its best continuous actions; of a rule, with
+        the rule's own.
 
         Returns:
             The broadcast shape and one axis of combinations, in the order of `combinations`.
@@ -185,9 +185,32 @@ class Solution(eqx.Module):
         objective, today = problem(self.setting, self.arguments, self.values, period)
         return lambda states: choose(self.setting, objective, today, states)
 
+    @property
+    def smooth(self) -> bool:
+        """Whether continuous actions can be differentiated."""
+        return self.setting.maximiser.smooth
+
+    @property
+    def last(self) -> Value | None:
+        """V after the last decision, at the nodes; None for an infinite horizon."""
+        return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.model.clock.finite else None
+
+    def pieces(self) -> dict[str, Any]:
+        """What a policy is made of, by field."""
+        return {"arguments": self.arguments, "values": self.values, "code": self.code, "stats": {}}
+
     def tabulate(self) -> Tabulated:
-        """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
+        """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes.
+
+        Raises:
+            ModelError: of a rule, which is a function already.
+        """
         self.check_one()
+        if self.setting.follows:
+            raise ModelError(
+                "this solution follows a rule, which is a function of states already: a table of it would be less exact. "
+                "Ask the solution itself."
+            )
         return tabulated(self.setting, self.arguments, self.values)
 
     def save(self, path: str | os.PathLike[str]) -> None:

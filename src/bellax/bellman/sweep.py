@@ -338,9 +338,11 @@ def improve(
             return mesh.point(node.codes, coordinates)
 
         moves = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
-        if slopes and moves.size and maximiser.smooth:
-            given = _given_drift(maximiser, objective, point, node.coordinates)
-            moves = drift(u, objective, point, combination, node.coordinates) if given is None else given
+        given = _given_drift(maximiser, objective, point, node.coordinates) if slopes and moves.size else None
+        if given is not None:
+            moves = given
+        elif slopes and moves.size and maximiser.smooth:
+            moves = drift(u, objective, point, combination, node.coordinates)
         return found, Frozen(found.decision, found.stop, moves)
 
     found, frozen = _over_optima(at, maximiser, objective, mesh, memory, optima)

@@ -28,6 +28,7 @@ from bellax.model.time import Ages
 from bellax.numerics import grids, scales
 from bellax.numerics import interpolate as interpolants
 from bellax.numerics import rules as quadrature
+from bellax.operators import operators
 from bellax.panel import Panel
 from bellax.plot import plot
 from bellax.simulate import simulate
@@ -40,7 +41,7 @@ __all__ = [
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
     "cache",
-    "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "outside", "plot",
+    "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "operators", "outside", "plot",
     "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 

@@ -21,7 +21,9 @@ def merton(**slots):
         states={"wealth": bx.Continuous(1e-3, 200.0, scale=bx.scales.log)},
         actions={"consumption": bx.Continuous(0.0, "wealth")},
         shocks={"z": bx.shocks.Normal()},
-        transitions={"wealth": lambda wealth, consumption, z, mu, sigma: (wealth - consumption) * jnp.exp(mu + sigma * z)},
+        transitions={
+            "wealth": lambda wealth, consumption, z, mu, sigma: (wealth - consumption) * jnp.exp(mu + sigma * z)
+        },
         reward=lambda consumption: jnp.log(consumption),
     )
     return bx.Model(**{**base, **slots})
@@ -72,9 +74,9 @@ def test_the_simulated_mean_is_the_value(tenth):
 )
 def test_a_rule_by_period_and_a_model_with_an_end(interpolant, tolerance):
     count = 4
-    model = merton(horizon=count, functions={"left": lambda period: 1.0 / (6.0 - period)})
+    model = merton(horizon=count)
     solver = bx.solvers.BackwardInduction(grid={"wealth": 6}, interpolant=interpolant)
-    found = bx.evaluate(model, PARAMS, {"consumption": lambda wealth, left: left * wealth}, solver)
+    found = bx.evaluate(model, PARAMS, {"consumption": lambda wealth, period: wealth / (6.0 - period)}, solver)
     a = b = 0.0
     for period in range(count - 1, -1, -1):
         k = 1 / (6 - period)
@@ -127,7 +129,10 @@ def test_a_rule_that_stops():
     chain = np.array([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3], [0.0, 0.4, 0.6]])
     values = np.array([1.0, 2.0, 3.0])
     put = bx.Model(
-        states={"price": bx.MarkovChain(values.tolist(), chain)}, stop=lambda price: 3.0 - price, reward=0.0, discount=0.9
+        states={"price": bx.MarkovChain(values.tolist(), chain)},
+        stop=lambda price: 3.0 - price,
+        reward=0.0,
+        discount=0.9,
     )
     found = bx.evaluate(put, {}, {"stop": lambda price: price < 1.5})
     going = np.linalg.solve(np.eye(2) - 0.9 * chain[1:, 1:], 0.9 * chain[1:, 0] * 2.0)
@@ -190,7 +195,11 @@ def a_number(wealth):
         ({"consumption": lambda wealth, period: wealth / 9}, bx.ModelError, "'period', and the horizon is infinite"),
         ({"consumption": lambda wealth: jnp.ones(2) * wealth}, bx.ModelError, r"shape \(2,\); it must be a single"),
         ({"consumption": "wealth "}, bx.ModelError, "which is no name"),
-        ({"consumption": lambda wealth: 2 * wealth}, bx.SolveError, r"consumption = 0.00.* at wealth = 0.001 .*bounds there"),
+        (
+            {"consumption": lambda wealth: 2 * wealth},
+            bx.SolveError,
+            r"consumption = 0.00.* at wealth = 0.001 .*bounds there",
+        ),
         ({"consumption": lambda wealth: jnp.log(-wealth)}, bx.SolveError, r"consumption = nan at wealth = 0.001"),
     ],
 )
@@ -212,7 +221,9 @@ def test_what_a_rule_breaks_is_named(shop):
 
 def test_options_and_policies_that_do_not_fit(model, shop, tenth):
     with pytest.raises(bx.ModelError, match="maximises nothing: leave the maximiser="):
-        bx.evaluate(model, PARAMS, {"consumption": a_number}, bx.solvers.PolicyIteration(maximiser=bx.maximise.Newton()))
+        bx.evaluate(
+            model, PARAMS, {"consumption": a_number}, bx.solvers.PolicyIteration(maximiser=bx.maximise.Newton())
+        )
     with pytest.raises(bx.ModelError, match="rule: state of the policy 'wealth' is unknown"):
         bx.evaluate(shop, {"price": 5.0, "discount": 0.95}, tenth)
     with pytest.raises(bx.ModelError, match="follows a rule.* a table of it"):

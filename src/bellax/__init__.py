@@ -40,9 +40,8 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
-    "cache",
-    "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "operators", "outside", "plot",
-    "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
+    "cache", "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

@@ -23,7 +23,7 @@ from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.model.spaces import agree
 from bellax.solution import Solution
-from bellax.solve import check_solver, check_solvable, choose_solver, run, with_horizon
+from bellax.solve import check_solvable, check_solver, choose_solver, run, with_horizon
 from bellax.solvers.common import Solver
 
 _KEPT = 8

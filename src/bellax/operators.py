@@ -1,11 +1,11 @@
 """`operators`: the operators of the theory, to be iterated by hand.
 
-    (T V)(s) = max over a of E[ r(s, a) + b V(s') ],    greedy(V)(s) = the a that attains it,    evaluate(policy) = V_policy
+(T V)(s) = max over a of E[ r(s, a) + b V(s') ],    greedy(V)(s) = the a that attains it,    evaluate(policy) = V_policy
 
-    V = ops.zero()
-    for _ in range(300):
-        V = ops.T(V)                      # value iteration
-    V = ops.evaluate(ops.greedy(V))       # a step of Howard's
+V = ops.zero()
+for _ in range(300):
+    V = ops.T(V)                      # value iteration
+V = ops.evaluate(ops.greedy(V))       # a step of Howard's
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class Representation(eqx.Module):
 
     @property
     def slopes(self) -> tuple[Array, ...]:
-        """Derivatives along the continuous states, in the coordinates of their scales, where the interpolant has them."""
+        """Derivatives along the continuous states, in the coordinates of their scales; none of `Linear`."""
         return self.value.slopes
 
     @property
@@ -106,8 +106,8 @@ class Greedy(eqx.Module):
         setting, period = self.improved.setting, self.improved.period
         value, finite = self.following.value, setting.clock.finite
         stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * (setting.clock.count + 1)), value) if finite else value
-        code = put(0, np.int32)
-        solution = Solution(self.improved.arguments, stacked, code, {}, setting)
+        arguments, code = self.improved.arguments, put(0, np.int32)
+        solution = Solution(arguments=arguments, values=stacked, code=code, stats={}, setting=setting)
         return solution.policy(period, **states) if finite else solution.policy(**states)
 
 
@@ -129,7 +129,7 @@ class Operators:
         """V after the last decision of a finite horizon."""
         clock = self.setting.clock
         if not clock.finite:
-            raise ModelError("the horizon is infinite, so there is no value after the last decision; start from zero().")
+            raise ModelError("the horizon is infinite, so there is no value after the last decision; start at zero().")
         build = lambda: jax.jit(lambda a: self.setting.terminal(a, clock.count))  # noqa: E731
         return self._on(program(self.setting, "last", build)(self.arguments), clock.count)
 

@@ -97,7 +97,8 @@ class Solution(Policy):
         result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
         how = "Follows a rule" if setting.follows else f"Maximiser {type(setting.maximiser).__name__}"
         return (
-            f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}, interpolant {type(setting.interpolant).__name__}, nodes: "
+            f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}, interpolant "
+            f"{type(setting.interpolant).__name__}, nodes: "
             f"{lengths or 'the categories of the states'}.{self.leaving()}"
         )
 
@@ -208,8 +209,8 @@ class Solution(Policy):
         self.check_one()
         if self.setting.follows:
             raise ModelError(
-                "this solution follows a rule, which is a function of states already: a table of it would be less exact. "
-                "Ask the solution itself."
+                "this solution follows a rule, which is a function already; a table of it would be less exact. Ask the "
+                "solution itself."
             )
         return tabulated(self.setting, self.arguments, self.values)
 

@@ -110,7 +110,7 @@ def run(
     if solution.leaving():
         _LOG.info("%s Wider bounds, or a scale in which V is nearly a straight line, help.", solution.leaving().strip())
     seconds = put(time.perf_counter() - started, jnp.result_type(float))
-    return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
+    return replace(solution, stats={**solution.stats, "seconds": seconds})
 
 
 def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
@@ -145,7 +145,7 @@ def sound_of(setting: Setting, arguments: Arguments) -> Array:
 def blank(solution: Solution) -> Solution:
     """The solution, or NaN everywhere after a failure: what a transformation gets, where nothing can raise."""
     values = blanked(solution.values, solution.code)
-    return Solution(solution.arguments, values, solution.code, solution.stats, solution.setting)
+    return replace(solution, values=values)
 
 
 def choose_solver(model: Model) -> tuple[Solver, str]:
@@ -240,7 +240,6 @@ def _program(setting: Setting, given_final: bool, told: bool, little: bool) -> C
     """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
     name = ("solve", given_final, told, little)
     if name not in setting.programs:
-
         solver: Any = setting.options
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
@@ -253,7 +252,7 @@ def _program(setting: Setting, given_final: bool, told: bool, little: bool) -> C
 
     def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray, sane: Any) -> Solution:
         found = compiled(arguments, final, ticket, sane)
-        return Solution(arguments, found.values, found.code, found.stats, setting)
+        return Solution(arguments=arguments, values=found.values, code=found.code, stats=found.stats, setting=setting)
 
     return solved
 
@@ -318,10 +317,10 @@ def _explain(setting: Setting, solution: Solution) -> str:
         left = f"{left} Wider bounds, or a scale in which V is nearly a straight line, may help." if left else ""
         if setting.follows:
             return (
-                f"the value of the rule is not found after {steps} steps (max_steps={options.max_steps}): the last change "
-                f"was {residual:.3g}, and tolerance={options.tolerance:g}.{left} Likely causes: following the rule leads "
-                "away faster than rewards are discounted, so that it has no value; a discount near one; an interpolant "
-                "that does not contract (try bx.interpolants.Linear()). `throw=False` returns what there is."
+                f"the value of the rule is not found after {steps} steps (max_steps={options.max_steps}): the last "
+                f"change was {residual:.3g}, and tolerance={options.tolerance:g}.{left} Likely causes: following the "
+                "rule leads away faster than rewards are discounted, so that it has no value; a discount near one; an "
+                "interpolant that does not contract (try bx.interpolants.Linear()). `throw=False` gives what there is."
             )
         return (
             f"not converged after {steps} steps (max_steps={options.max_steps}): the last change of V was "

@@ -110,7 +110,7 @@ def _forbidden(setting: Setting, objective: Objective, point: Point, given: Opti
     """Which action of a rule is none that may be, or which constraint it breaks."""
     plan, values = setting.plan, objective.choices(given.decision.combination)
     found = setting.maximiser.source(objective.environment, point.values)  # type: ignore[attr-defined]
-    advice = "A rule gives an action that is allowed at every node of the grid: correct it, or move the bounds of the state."
+    advice = "At every node of the grid a rule gives an action that is allowed: correct it, or move the bounds there."
     for name, space in plan.choices.items():
         place, fits = category(space, found[name])
         if not fits:
@@ -123,7 +123,9 @@ def _forbidden(setting: Setting, objective: Objective, point: Point, given: Opti
         values[name] = action
         if not ((action >= lower) & (action <= upper)).all():
             bounds = f"[{np.asarray(lower)}, {np.asarray(upper)}]"
-            return f"the rule gives {name} = {np.asarray(action)} at {where}, and its bounds there are {bounds}. {advice}"
+            return (
+                f"the rule gives {name} = {np.asarray(action)} at {where}, and its bounds there are {bounds}. {advice}"
+            )
     chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in values.items())
     held = plan.evaluate_constraints(**objective.environment, **point.values, **values)
     broken = [node.partition(":")[2] for node, value in held.items() if not np.all(np.asarray(value))]

@@ -88,7 +88,9 @@ class Tabulated(Policy):
         def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
             u, values, final = tables
             mesh = setting.mesh(setting.environment(arguments, period))
-            chosen = jax.vmap(Tabulated(arguments, u, values, final, setting).rule(period))(arrays)
+            chosen = jax.vmap(
+                Tabulated(arguments=arguments, u=u, choice_values=values, final=final, setting=setting).rule(period)
+            )(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(arrays)
             return chosen.actions | stop, beside | {"ends": reach(mesh)}
@@ -132,7 +134,7 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
 
     final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
     u, choice_values = program(setting, "tabulate", build)(arguments, values)
-    return Tabulated(arguments, u, choice_values, final, setting)
+    return Tabulated(arguments=arguments, u=u, choice_values=choice_values, final=final, setting=setting)
 
 
 def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array]:

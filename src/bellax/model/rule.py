@@ -44,12 +44,14 @@ class Rule(_parameters.Statement):
         check_names(self.functions, wanted, "rule: action")
         missing = [name for name in wanted if name not in self.functions]
         if missing:
-            raise ModelError(f"the rule lacks {listed(missing)}; give a function of states for each of {listed(wanted)}.")
+            raise ModelError(
+                f"the rule lacks {listed(missing)}; give a function of states for each of {listed(wanted)}."
+            )
         for name, given in self.functions.items():
             if isinstance(given, jax.core.Tracer):
                 raise ModelError(
-                    f"rule[{name!r}] is a number that is being traced. Name a parameter in its place, {name}='share', and "
-                    "give its value among the parameters."
+                    f"rule[{name!r}] is a number that is being traced. Name a parameter in its place, and give its "
+                    "value among the parameters."
                 )
         _parameters.entries(self)
         self._check_clock()
@@ -68,7 +70,8 @@ class Rule(_parameters.Statement):
         slots = [*own.slots.values()]
         for name, given in self.functions.items():
             q = quantity(given, f"rule[{name!r}]")
-            slots.append(Slot(name if name in spaces else STOP, "rule", q, view(spaces[name]).shape if name in spaces else ()))
+            node, shape = (name, view(spaces[name]).shape) if name in spaces else (STOP, ())
+            slots.append(Slot(node, "rule", q, shape))
         kinds = {name: kind for name, kind in own.kinds.items() if name not in spaces}
         seen = {name: shape for name, shape in own.seen.items() if name not in spaces}
         return Graph(slots, kinds, seen, own.regime, own.where, own.clock)

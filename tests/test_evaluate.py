@@ -232,3 +232,23 @@ def test_options_and_policies_that_do_not_fit(model, shop, tenth):
         bx.evaluate(model, PARAMS, {"consumption": a_number}, sovler=GRID)
     with pytest.raises(bx.ModelError, match="number that is being traced"):
         jax.grad(lambda c: bx.evaluate(model, PARAMS, {"consumption": c}, GRID).value(wealth=3.0))(0.1)
+
+
+def test_what_a_rule_loses(tenth, tmp_path):
+    """Of V = A + B log w a period of c = share w' gains log(s) - log(.1) + .96 B log((1 - s) / .9), most at s = .04."""
+    certificate = bx.certify(tenth, points=60, agents=20, periods=3)
+    exact = np.log(0.04 / 0.1) + 24 * np.log(0.96 / 0.9)
+    assert certificate.loss is not None
+    points = certificate.loss.frame()
+    inside = points[(points.wealth > 0.01) & (points.wealth < 20)]
+    assert len(inside) > 20
+    np.testing.assert_allclose(inside["loss"], exact, rtol=1e-6)
+    np.testing.assert_allclose(certificate.loss.bound, 25 * certificate.loss.quantiles["max"], rtol=1e-12)
+    assert certificate.loss.bound >= intercept(0.04) - intercept(0.1) - 1e-9
+    assert certificate.residuals["90%"] < 1e-9
+    assert "Lost by the rule" in str(certificate)
+    assert certificate.as_dict()["loss"]["bound"] == certificate.loss.bound
+    assert "a rule is followed" in certificate.euler_missing
+    with pytest.raises(bx.ModelError, match="a file holds no function"):
+        tenth.save(tmp_path / "rule.nc")
+    assert len(bx.plot(tenth).axes) == 2

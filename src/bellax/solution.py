@@ -222,6 +222,11 @@ class Solution(Policy):
             SolveError: if the file cannot be written.
         """
         self.check_one()
+        if self.setting.follows:
+            raise ModelError(
+                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the rule "
+                "again by bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
+            )
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
     def check_one(self) -> None:

@@ -13,6 +13,7 @@ from bellax.bellman import maximise, outside
 from bellax.cache import cache
 from bellax.certify import Certificate, certify
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
+from bellax.evaluate import evaluate
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -27,6 +28,7 @@ from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
 from bellax.numerics import grids, interpolants, scales
 from bellax.numerics import rules as quadrature
+from bellax.operators import operators
 from bellax.panel import Panel
 from bellax.plot import plot
 from bellax.simulate import simulate
@@ -38,8 +40,9 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
     "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
     "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
-    "cache", "certify", "choose_solver", "compile", "fixed", "grids", "interpolants", "load", "maximise",
-    "nonnegative", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
+    "cache", "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
+    "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

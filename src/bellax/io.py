@@ -62,7 +62,8 @@ def load(path: str | os.PathLike[str], model: Any) -> Solution:
     arguments = setting.arguments(_parameters(variables))
     values = _values(path, setting, variables)
     stats = {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
-    return Solution(arguments, values, jnp.asarray(variables["code"].array), stats, setting)
+    code = jnp.asarray(variables["code"].array)
+    return Solution(arguments=arguments, values=values, code=code, stats=stats, setting=setting)
 
 
 def _solver(text: str) -> Solver:

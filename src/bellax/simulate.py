@@ -8,7 +8,6 @@ with respect to probabilities by which a category is drawn: a path keeps what it
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from typing import Any
 
 import jax
@@ -16,18 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bellax.bellman.chunks import over_batch
 from bellax.bellman.draws import Laws, Realised, stationary
 from bellax.bellman.maximum import cells
 from bellax.bellman.outside import Extrapolate, Nan
+from bellax.bellman.policy import Policy
 from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
 from bellax.bellman.reach import admitted, beyond, entries, first_outside, numbers, outside, reach
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import over_batch
-from bellax.bellman.tabulated import Tabulated
 from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.panel import Panel
-from bellax.solution import Solution
 from bellax.starts import starting_states
 
 States = dict[str, Array]
@@ -35,7 +33,7 @@ States = dict[str, Array]
 
 @named_arguments
 def simulate(
-    solution: Solution | Tabulated,
+    solution: Policy,
     agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
@@ -47,7 +45,8 @@ def simulate(
     common random numbers: for other parameters, more agents or periods, and for a model with a shock or a state more.
 
     Args:
-        solution: a `Solution`, which re-maximises at every state, or `solution.tabulate()`, which interpolates.
+        solution: a `Solution`, which re-maximises at every state or follows a rule, or `solution.tabulate()`, which
+            interpolates.
         agents: how many; by default as many as `start` has, or else 10 000.
         start: by state, a number, a label or member of its categories, or one of them an agent; or a DataFrame with a
             row an agent. A process without an entry is drawn from its stationary distribution.
@@ -61,15 +60,14 @@ def simulate(
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
-    if not isinstance(solution, Solution | Tabulated):
+    if not isinstance(solution, Policy):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
-    if isinstance(solution, Solution):
-        solution.check_one()
+    solution.check_one()
     setting = solution.setting
     count = _periods(setting, periods)
     given, agents = starting_states(setting, {} if start is None else start, agents, count)
     _check_drawn(setting, solution.arguments, given)
-    kind, tables = type(solution), _tables(solution)
+    kind, tables = type(solution), solution.pieces()
     key = _key(seed)
     known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
     little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
@@ -121,12 +119,6 @@ def _key(seed: Any) -> Array:
     raise ParameterError(f"seed is {seed!r}; give a whole number from 0 to 2^63 - 1, or a key of jax.random.")
 
 
-def _tables(policy: Solution | Tabulated) -> dict[str, Any]:
-    """The arrays of a policy by field: without the setting, which jax would keep with the types of a program."""
-    policy = replace(policy, stats={}) if isinstance(policy, Solution) else policy
-    return {f.name: getattr(policy, f.name) for f in fields(policy) if f.name != "setting"}
-
-
 def _periods(setting: Setting, periods: int | None) -> int:
     clock = setting.model.clock
     if periods is None:
@@ -140,7 +132,7 @@ def _periods(setting: Setting, periods: int | None) -> int:
     return int(periods)
 
 
-def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> Callable[..., dict[str, Any]]:
+def _program(setting: Setting, kind: type[Policy], count: int) -> Callable[..., dict[str, Any]]:
     """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
     clock = setting.model.clock
     at_end = clock.finite and count == clock.count
@@ -164,7 +156,7 @@ def _program(setting: Setting, kind: type[Solution | Tabulated], count: int) -> 
         steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
         (last, active), records = jax.lax.scan(step, start, steps)
         if at_end:
-            value = jax.vmap(ending(setting, policy.arguments, _last(policy)))(last)
+            value = jax.vmap(ending(setting, policy.arguments, policy.last))(last)
             value = jnp.where(active, value, jnp.nan)
             counts = jnp.concatenate([records.pop("outside"), left(count, last, active)[None]])
         else:
@@ -186,10 +178,6 @@ def _mesh(setting: Setting, arguments: Any, period: Any) -> Any:
     return setting.mesh(setting.environment(arguments, period))
 
 
-def _last(policy: Solution | Tabulated) -> Any:
-    return jax.tree.map(lambda leaf: leaf[-1], policy.values) if isinstance(policy, Solution) else policy.final
-
-
 def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> States:
     """States of period 0: what was given, and draws of the processes that were not."""
     found = dict(given)
@@ -203,12 +191,11 @@ def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> Stat
 def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     rule, laws = policy.rule(period), Laws(setting, policy.arguments, period)
-    smooth = isinstance(policy, Solution) and setting.maximiser.smooth
 
     def live(states: States, active: Array, key: Array) -> Any:
         chosen = rule(states)
         actions = chosen.actions
-        if not smooth and setting.plan.controls:
+        if not policy.smooth and setting.plan.controls:
             held = {n: undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
             actions = actions | held
         found = laws.advance(states, actions, jax.random.fold_in(key, period + 1))

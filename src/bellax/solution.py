@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximum import cells
 from bellax.bellman.objective import combinations
+from bellax.bellman.policy import Chosen, Policy
 from bellax.bellman.query import (
     LITTLE,
-    Chosen,
     asked_outside,
     check_period,
     choose,
@@ -38,7 +39,6 @@ from bellax.bellman.query import (
 from bellax.bellman.reach import first_outside, reach, warn_once
 from bellax.bellman.record import record
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import over_batch
 from bellax.bellman.tabulated import Tabulated, tabulated
 from bellax.errors import ModelError
 from bellax.numerics import archive
@@ -62,7 +62,7 @@ def unless_failed(code: Array) -> Array:
     return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
 
 
-class Solution(eqx.Module):
+class Solution(Policy):
     """Value and policy of a model, and how they were found.
 
     Attributes:
@@ -100,9 +100,10 @@ class Solution(eqx.Module):
         tried = [array.shape[0] for array in setting.maximiser.candidates(setting.plan)]
         tried_of = _listed([number.name for number in setting.plan.coordinates], tried)
         drawn = _shock_nodes(self)
+        how = "Follows a rule" if setting.follows else f"Maximiser {type(setting.maximiser).__name__}"
         return (
-            f"Solution by {type(setting.options).__name__} ({length}): {result}. Maximiser "
-            f"{type(setting.maximiser).__name__}{f' (candidates: {tried_of})' if tried else ''}, interpolant "
+            f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}"
+            f"{f' (candidates: {tried_of})' if tried else ''}, interpolant "
             f"{type(setting.interpolant).__name__}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
             f"{self.leaving()}"
         )
@@ -126,8 +127,7 @@ class Solution(eqx.Module):
     @property
     def params(self) -> Arguments:
         """The parameters that were solved for."""
-        literals = self.setting.plan.graph.literals()
-        return {name: value for name, value in self.arguments.items() if name not in literals}
+        return {name: value for name, value in self.arguments.items() if self.setting.is_parameter(name)}
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -163,12 +163,13 @@ class Solution(eqx.Module):
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
         chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
-        if not self.setting.maximiser.smooth and self.setting.plan.controls:
+        if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
 
     def choice_values(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
-        """The value of every combination of discrete actions, each with its best continuous actions.
+        """The value of every combination of discrete actions, each with its best continuous actions; of a rule, with
+        the rule's own.
 
         Returns:
             The broadcast shape and one axis of combinations, in the order of `combinations`.
@@ -191,9 +192,32 @@ class Solution(eqx.Module):
         objective, today = problem(self.setting, self.arguments, self.values, period)
         return lambda states: choose(self.setting, objective, today, states)
 
+    @property
+    def smooth(self) -> bool:
+        """Whether continuous actions can be differentiated."""
+        return self.setting.maximiser.smooth
+
+    @property
+    def last(self) -> Value | None:
+        """V after the last decision, at the nodes; None for an infinite horizon."""
+        return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.model.clock.finite else None
+
+    def pieces(self) -> dict[str, Any]:
+        """What a policy is made of, by field."""
+        return {"arguments": self.arguments, "values": self.values, "code": self.code, "stats": {}}
+
     def tabulate(self) -> Tabulated:
-        """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
+        """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes.
+
+        Raises:
+            ModelError: of a rule, which is a function already.
+        """
         self.check_one()
+        if self.setting.follows:
+            raise ModelError(
+                "this solution follows a rule, which is a function already; a table of it would be less exact. Ask the "
+                "solution itself."
+            )
         return tabulated(self.setting, self.arguments, self.values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -204,6 +228,11 @@ class Solution(eqx.Module):
             SolveError: if the file cannot be written.
         """
         self.check_one()
+        if self.setting.follows:
+            raise ModelError(
+                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the "
+                "rule again by bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
+            )
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
     def check_one(self) -> None:

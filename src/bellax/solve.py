@@ -66,14 +66,24 @@ def solve(
         ParameterError: if the parameters do not fit.
         SolveError: if the solve fails; the message says where.
     """
-    _check_solvable(model)
+    check_solvable(model)
     if horizon is not None:
-        model = _with_horizon(model, horizon)
+        model = with_horizon(model, horizon)
     if solver is None:
         solver, why = choose_solver(model)
         _LOG.info("solved by %s", why)
     setting = setting_of(model, solver)
-    arguments = setting.arguments(params)
+    return run(setting, setting.arguments(params), terminal, throw, progress)
+
+
+def run(
+    setting: Setting,
+    arguments: Arguments,
+    terminal: Solution | None = None,
+    throw: bool = True,
+    progress: Callable[[int, float], None] | None = None,
+) -> Solution:
+    """Checks arguments, solves, and explains what failed; see `solve`."""
     if not _traced(arguments):
         check_arguments(setting, arguments)
         check_memory(setting, arguments)
@@ -84,8 +94,8 @@ def solve(
         traced = _traced((arguments, final))
         sane = sound_of(setting, arguments) if traced else np.asarray(True)
         little = not traced and program(setting, "little", lambda: _little(setting, arguments))
-        run = _program(setting, solver, final is not None, progress is not None, little)
-        solution = run(arguments, final, ticket, sane)
+        compiled = _program(setting, final is not None, progress is not None, little)
+        solution = compiled(arguments, final, ticket, sane)
         if _traced(solution):
             return blank(solution)
         wait(solution)
@@ -100,7 +110,7 @@ def solve(
     if solution.leaving():
         _LOG.info("%s Wider bounds, or a scale in which V is nearly a straight line, help.", solution.leaving().strip())
     seconds = put(time.perf_counter() - started, jnp.result_type(float))
-    return Solution(solution.arguments, solution.values, solution.code, {**solution.stats, "seconds": seconds}, setting)
+    return replace(solution, stats={**solution.stats, "seconds": seconds})
 
 
 def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
@@ -111,11 +121,11 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """
     solver = choose_solver(model)[0] if solver is None else solver
     setting = setting_of(model, solver)
-    run = _program(setting, solver, False, False, little=False)
+    compiled = _program(setting, False, False, little=False)
 
     def solved(params: Mapping[str, Any]) -> Solution:
         arguments = setting.arguments(params)
-        return blank(run(arguments, None, np.asarray(0), sound_of(setting, arguments)))
+        return blank(compiled(arguments, None, np.asarray(0), sound_of(setting, arguments)))
 
     return solved
 
@@ -135,12 +145,12 @@ def sound_of(setting: Setting, arguments: Arguments) -> Array:
 def blank(solution: Solution) -> Solution:
     """The solution, or NaN everywhere after a failure: what a transformation gets, where nothing can raise."""
     values = blanked(solution.values, solution.code)
-    return Solution(solution.arguments, values, solution.code, solution.stats, solution.setting)
+    return replace(solution, values=values)
 
 
 def choose_solver(model: Model) -> tuple[Solver, str]:
     """The solver that `solve` takes by itself, and why."""
-    _check_solvable(model)
+    check_solvable(model)
     plan = Plan(model.graph)
     chosen = type(complete_maximiser(plan, None)).__name__
     how = f"{chosen} for the continuous actions" if plan.controls else "enumeration of the discrete actions"
@@ -151,9 +161,8 @@ def choose_solver(model: Model) -> tuple[Solver, str]:
 
 def setting_of(model: Model, solver: Solver) -> Setting:
     """The numerics of a model under a solver, made once for equal configurations and kept on the model."""
-    _check_solvable(model)
-    if not isinstance(solver, Solver):
-        raise ModelError(f"solver is {solver!r}; give one of bx.solvers, such as bx.solvers.BackwardInduction().")
+    check_solvable(model)
+    check_solver(solver)
     name = ("setting", key(solver))
     if name not in model.programs:
         setting = Setting(model, solver)
@@ -162,7 +171,14 @@ def setting_of(model: Model, solver: Solver) -> Setting:
     return model.programs[name]
 
 
-def _check_solvable(model: Any) -> None:
+def check_solver(solver: Any) -> None:
+    """Raises ModelError for what is no solver."""
+    if not isinstance(solver, Solver):
+        raise ModelError(f"solver is {solver!r}; give one of bx.solvers, such as bx.solvers.BackwardInduction().")
+
+
+def check_solvable(model: Any) -> None:
+    """Raises ModelError for what this version does not solve."""
     if isinstance(model, DiffusionModel | Conditions):
         raise ModelError(
             f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it."
@@ -183,7 +199,8 @@ def _check_solvable(model: Any) -> None:
                 raise ModelError(f"{slot.quantity.label} names {named.pop()!r}, and the horizon is infinite ({node}).")
 
 
-def _with_horizon(model: Model, horizon: int) -> Model:
+def with_horizon(model: Model, horizon: int) -> Model:
+    """A model of infinite horizon over a number of periods, made once."""
     if model.clock.finite:
         raise ModelError(
             f"horizon= is for a model without end, and this one has horizon={model.horizon!r}. Leave it out."
@@ -220,10 +237,11 @@ def _little(setting: Setting, arguments: Arguments) -> bool:
     return nodes * cells(setting.maximiser, setting.plan) * periods <= _LITTLE
 
 
-def _program(setting: Setting, solver: Solver, given_final: bool, told: bool, little: bool) -> Callable[..., Solution]:
+def _program(setting: Setting, given_final: bool, told: bool, little: bool) -> Callable[..., Solution]:
     """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
     name = ("solve", given_final, told, little)
     if name not in setting.programs:
+        solver: Any = setting.options
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
             setting.programs["traces"] = setting.programs.get("traces", 0) + 1
@@ -235,7 +253,7 @@ def _program(setting: Setting, solver: Solver, given_final: bool, told: bool, li
 
     def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray, sane: Any) -> Solution:
         found = compiled(arguments, final, ticket, sane)
-        return Solution(arguments, found.values, found.code, found.stats, setting)
+        return Solution(arguments=arguments, values=found.values, code=found.code, stats=found.stats, setting=setting)
 
     return solved
 
@@ -298,6 +316,13 @@ def _explain(setting: Setting, solution: Solution) -> str:
         other = "" if isinstance(options, PolicyIteration) else ", or use bx.solvers.PolicyIteration"
         left = solution.leaving()
         left = f"{left} Wider bounds, or a scale in which V is nearly a straight line, may help." if left else ""
+        if setting.follows:
+            return (
+                f"the value of the rule is not found after {steps} steps (max_steps={options.max_steps}): the last "
+                f"change was {residual:.3g}, and tolerance={options.tolerance:g}.{left} Likely causes: following the "
+                "rule leads away faster than rewards are discounted, so that it has no value; a discount near one; an "
+                "interpolant that does not contract (try bx.interpolants.Linear()). `throw=False` gives what there is."
+            )
         return (
             f"not converged after {steps} steps (max_steps={options.max_steps}): the last change of V was "
             f"{residual:.3g}, and tolerance={options.tolerance:g}.{left} Likely causes: a tolerance below rounding, a "

@@ -11,11 +11,13 @@ import numpy as np
 
 from bellax.bellman.chunks import Node
 from bellax.bellman.continuation import Value
+from bellax.bellman.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import problem
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, step
+from bellax.errors import listed
 from bellax.model.spaces import Discrete
 
 
@@ -88,6 +90,9 @@ def _described(setting: Setting, point: Point) -> str:
 
 def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
+    given = setting.maximiser.given(objective, point)
+    if given is not None:
+        return _forbidden(setting, objective, point, given, where)
     bounds = []
     values = objective.choices(jnp.zeros((), jnp.int32))
     for name in setting.plan.controls:
@@ -102,12 +107,45 @@ def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, 
     )
 
 
+def _forbidden(setting: Setting, objective: Objective, point: Point, given: Optimum, where: str) -> str:
+    """Which action of a rule is none that may be, or which constraint it breaks."""
+    plan, values = setting.plan, objective.choices(given.decision.combination)
+    found = setting.maximiser.source(objective.environment, point.values)  # type: ignore[attr-defined]
+    advice = "At every node of the grid a rule gives an action that is allowed: correct it, or move the bounds there."
+    for name, space in plan.choices.items():
+        place, fits = category(space, found[name])
+        if not fits:
+            return f"the rule gives {name} = {np.asarray(found[name])} at {where}, none of {_few(space)}. {advice}"
+    start = 0
+    for name, space in plan.controls.items():
+        lower, upper = objective.bounds(name, point, values)
+        action = given.decision.u[start : start + space.size].reshape(space.shape)
+        start += space.size
+        values[name] = action
+        if not ((action >= lower) & (action <= upper)).all():
+            bounds = f"[{np.asarray(lower)}, {np.asarray(upper)}]"
+            return (
+                f"the rule gives {name} = {np.asarray(action)} at {where}, and its bounds there are {bounds}. {advice}"
+            )
+    chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in values.items())
+    held = plan.evaluate_constraints(**objective.environment, **point.values, **values)
+    broken = [node.partition(":")[2] for node, value in held.items() if not np.all(np.asarray(value))]
+    return f"the rule gives {chosen} at {where}, which breaks the constraint {listed(broken)}. {advice}"
+
+
 def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
     if setting.plan.evaluate_stop is not None and not objective.payoff(point) < jnp.inf:
         what = "NaN" if jnp.isnan(objective.payoff(point)) else "infinity"
         label = setting.plan.graph.slots["slot:stop"].quantity.label
         return f"{label} gives {what}, at {where}. {_advice(_Culprit('', False), '')}"
+    given = setting.maximiser.given(objective, point)
+    if given is not None:
+        actions, _ = objective.actions(point, given.decision)
+        culprit = _culprit(setting, objective, point, actions)
+        chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in actions.items())
+        text = "the value of the rule is not finite" if culprit is None else culprit.text
+        return f"{text}, at {where}, where the rule gives {chosen or 'no action'}."
     objective = replace(objective, absolute=frozenset())  # any share of the way between the bounds may tell
     shares = itertools.product(np.linspace(0, 1, 9), repeat=len(setting.plan.coordinates))
     for u in itertools.islice(shares, 1000):

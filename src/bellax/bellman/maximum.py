@@ -37,12 +37,13 @@ class Optimum(NamedTuple):
 
     Attributes:
         value: Q of the decision; minus infinity where nothing is feasible; None where it was not evaluated, because
-            there is nothing to choose.
+            there is nothing to choose: then `choice_values` and `shares` are not known either.
         decision: the combination and u.
         choice_values: Q of the best continuous actions of every combination, shape (k,).
         shares: the best continuous actions of every combination, shape (k, m).
         feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.
         evaluations: how many Q were evaluated.
+        stop: whether a rule says to stop; None where stopping is weighed against going on.
     """
 
     value: Float[Array, ""] | None
@@ -51,6 +52,7 @@ class Optimum(NamedTuple):
     shares: Float[Array, "k m"]
     feasible: Bool[Array, ""]
     evaluations: Float[Array, ""]
+    stop: Bool[Array, ""] | None = None
 
 
 class Maximiser(abc.ABC):
@@ -69,6 +71,10 @@ class Maximiser(abc.ABC):
     def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
         """What the optimum may as well be, for all that is known of it: itself, and candidates beside it."""
         return u[None]
+
+    def given(self, objective: Objective, point: Point) -> Optimum | None:
+        """What is done at a state where that is given, differentiable as it stands; None where a maximum is sought."""
+        return None
 
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:

@@ -3,7 +3,7 @@
 import enum
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +11,16 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, as_float
+from bellax.bellman.policy import Chosen
 from bellax.bellman.reach import admitted, numbers, outside, reach
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics.interpolate import is_barrier
-
-
-class Chosen(NamedTuple):
-    """The answer at one state: value, actions by name, whether to stop, and the value of every discrete combination."""
-
-    value: Array
-    actions: dict[str, Array]
-    stop: Array
-    choice_values: Array
 
 
 def concrete(value: Any) -> bool:
@@ -97,7 +90,7 @@ def program(setting: Setting, name: Any, build: Callable[[], Any]) -> Any:
 
 def problem(setting: Setting, arguments: Arguments, values: Value, period: Any) -> tuple[Objective, Mesh]:
     """The one-period problem of `period`, and today's mesh."""
-    finite = setting.model.clock.finite
+    finite = setting.clock.finite
     following = jax.tree.map(lambda leaf: leaf[period + 1], values) if finite else values
     today = setting.environment(arguments, period)
     mesh = setting.mesh(today)
@@ -110,9 +103,13 @@ def choose(setting: Setting, objective: Objective, today: Mesh, states: Mapping[
     point = today.locate(states)
     optimum = optimum_at(setting.maximiser, objective, point)
     actions, _ = objective.actions(point, optimum.decision)
-    codes = jnp.arange(optimum.choice_values.shape[0], dtype=jnp.int32)
-    worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
-    values = worth(optimum.choice_values, optimum.shares, codes)
+    if optimum.value is None:  # nothing was sought: of each combination, with the continuous actions that are given
+        codes, u = jnp.arange(len(objective.combinations), dtype=jnp.int32), optimum.decision.u
+        values = jax.vmap(lambda k: guarded(objective, point, Decision(k, u)))(codes)
+    else:
+        codes = jnp.arange(optimum.choice_values.shape[0], dtype=jnp.int32)
+        worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
+        values = worth(optimum.choice_values, optimum.shares, codes)
     values = jnp.where(is_barrier(values), -jnp.inf, values)
     known = today.known(states) & admitted(setting, today, states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
@@ -134,7 +131,7 @@ def ending(setting: Setting, arguments: Arguments, last: Value | None) -> Callab
     Args:
         last: V at the nodes of the last period; None counts as zero.
     """
-    environment = setting.environment(arguments, setting.model.clock.count)
+    environment = setting.environment(arguments, setting.clock.count)
     mesh = setting.mesh(environment)
 
     def at(states: Mapping[str, Array]) -> Array:

@@ -44,8 +44,7 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
         variables[f"slope:{name}"] = Variable(axes, np.asarray(slopes), what)
     variables["code"] = Variable((), np.asarray(code))
     variables |= {f"stat:{name}": _plain(f"stat:{name}", number) for name, number in stats.items()}
-    literals = setting.plan.graph.literals()
-    variables |= {f"parameter:{k}": _parameter(k, v) for k, v in arguments.items() if k not in literals}
+    variables |= {f"parameter:{k}": _parameter(k, v) for k, v in arguments.items() if setting.is_parameter(k)}
     return Archive(variables, _coordinates(setting, arguments), _attributes(setting))
 
 

@@ -14,6 +14,8 @@ from bellax.bellman import mesh as _mesh
 from bellax.bellman import objective as _objective
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, continuation
+from bellax.bellman.follow import Follow, Source, is_carried
+from bellax.bellman.maximum import Maximiser
 from bellax.bellman.mesh import Mesh, Process
 from bellax.bellman.objective import Objective, as_float
 from bellax.bellman.options import (
@@ -25,9 +27,11 @@ from bellax.bellman.options import (
 )
 from bellax.bellman.plan import Plan
 from bellax.bellman.sweep import value_and_slopes
+from bellax.model.graph import Graph
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
+from bellax.model.rule import Rule
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1
 from bellax.numerics import markov
@@ -41,20 +45,33 @@ Arguments = dict[str, Any]
 class Setting:
     """The numerics of one model under one configuration. Static: it holds no array.
 
+    Args:
+        model, options: what is solved, and how.
+        source: where actions come from, if they are given and not optimal.
+        statement: what has the parameters; the model, or the rule that is followed.
     Attributes:
         model, plan: what is solved.
+        follows: whether actions are given.
         options: the solver, as it was given.
         maximiser, interpolant, grid, quadrature: how, with defaults filled in.
         memory: bytes that a plane of candidates may take, of those that were given.
         programs: what was compiled, by name.
     """
 
-    def __init__(self, model: Model, options: GridSolver) -> None:
+    def __init__(
+        self, model: Model, options: GridSolver, source: Source | None = None, statement: Model | Rule | None = None
+    ) -> None:
         self.model = model
+        self.statement = model if statement is None else statement
+        self.follows = source is not None
         self.clock = model.clock
         self.options = options
         self.plan = Plan(model.graph)
-        self.maximiser = complete_maximiser(self.plan, options.maximiser)
+        self.maximiser: Maximiser = (
+            complete_maximiser(self.plan, options.maximiser)
+            if source is None
+            else Follow(source, frozenset(self.plan.controls))
+        )
         self.interpolant = complete_interpolant(self.plan, self.maximiser, options.interpolant)
         self.grid = complete_grid(self.plan, options.grid, self.interpolant, self.clock.finite)
         check_quadrature(self.plan, options.quadrature)
@@ -69,13 +86,13 @@ class Setting:
         programs where the collector of cycles does not look.
         """
         other = copy.copy(self)
-        del other.model
+        del other.model, other.statement
         other.programs = {}
         return other
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        return {**self._literals, **self.model.parameters(params)}
+        return {**self._literals, **self.statement.parameters(params)}
 
     def timed(self, nodes: Iterable[str], arguments: Arguments) -> bool:
         """Whether some nodes of the graph see the period, the age, or a parameter or literal by period."""
@@ -85,7 +102,16 @@ class Setting:
     @cached_property
     def _literals(self) -> Arguments:
         with jax.ensure_compile_time_eval():  # kept for other solves, so never a tracer of this one
-            return {name: convert(self.model, name, value) for name, value in self.plan.graph.literals().items()}
+            return {name: convert(self.model, name, value) for name, value in self._graph.literals().items()}
+
+    @property
+    def _graph(self) -> Graph:
+        """The names of what has the parameters, a rule's included."""
+        return self.statement.graph
+
+    def is_parameter(self, name: str) -> bool:
+        """Whether an argument is a parameter, and neither a literal nor an array of the policy that is followed."""
+        return name not in self._literals and not is_carried(name)
 
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         """What is known without a state: this period's parameters, literals and clock, and the mean and the standard

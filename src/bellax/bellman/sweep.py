@@ -69,7 +69,9 @@ def _step_at(
     maximiser: Maximiser, objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool
 ) -> Step:
     def value(coordinates: Array) -> Array:
-        return decided(objective, mesh.point(node.codes, coordinates), optimum)
+        point = mesh.point(node.codes, coordinates)
+        given = maximiser.given(objective, point)
+        return decided(objective, point, optimum if given is None else given)
 
     level, steep = value_and_slopes(value, node.coordinates, slopes)
     stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum, level)
@@ -102,7 +104,9 @@ def _over_optima(
 
     def at(node: Node) -> Any:
         point = mesh.point(node.codes, node.coordinates)
-        chosen = optimum_at(maximiser, objective, point) if mesh.plan.actions else _unchosen(objective, point)
+        chosen = maximiser.given(objective, point)
+        if chosen is None:
+            chosen = optimum_at(maximiser, objective, point) if mesh.plan.actions else _unchosen(objective, point)
         return function(node, chosen)
 
     return over_mesh(at, mesh, cells(maximiser, mesh.plan), memory)
@@ -116,7 +120,13 @@ def _unchosen(objective: Objective, point: Point) -> Optimum:
 
 
 def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:
-    """The optimum at one state; its u is differentiable by the implicit function theorem where `maximiser.smooth`."""
+    """The optimum at one state; its u is differentiable by the implicit function theorem where `maximiser.smooth`.
+
+    Where a maximiser is `given` what is done, that is returned as it is.
+    """
+    given = maximiser.given(objective, point)
+    if given is not None:
+        return given
     fixed_objective, fixed_point = jax.tree.map(lax.stop_gradient, (objective, point))
     optimum = jax.tree.map(lax.stop_gradient, maximum(maximiser, fixed_objective, fixed_point))
     if not maximiser.smooth:
@@ -128,12 +138,13 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     if optimum.value is None:
-        value = guarded(objective, point, optimum.decision)
+        value = where(optimum.feasible, guarded(objective, point, optimum.decision), -jnp.inf)
     else:
         value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = objective.payoff(point)
-        value = where((payoff >= value) | jnp.isnan(payoff), payoff, value)
+        better = (payoff >= value) | jnp.isnan(payoff)
+        value = where(better if optimum.stop is None else optimum.stop, payoff, value)
     return where(is_barrier(value), -jnp.inf, value)
 
 
@@ -170,6 +181,8 @@ def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array 
     """
     if objective.plan.evaluate_stop is None:
         return jnp.zeros((), bool)
+    if optimum.stop is not None:
+        return optimum.stop
     going_on = level if optimum.value is None else optimum.value
     assert going_on is not None
     return objective.payoff(point) >= going_on
@@ -215,12 +228,31 @@ def improve(
             return mesh.point(node.codes, coordinates)
 
         moves = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
-        if slopes and moves.size and maximiser.smooth:
+        given = _given_drift(maximiser, objective, point, node.coordinates) if slopes and moves.size else None
+        if given is not None:
+            moves = given
+        elif slopes and moves.size and maximiser.smooth:
             moves = drift(u, objective, point, combination, node.coordinates)
         return found, Frozen(found.decision, found.stop, moves)
 
     found, frozen = _over_optima(at, maximiser, objective, mesh, memory, optima)
     return found._replace(value=_mended(found.value, mesh)), frozen
+
+
+def _given_drift(
+    maximiser: Maximiser, objective: Objective, point: Callable[[Array], Point], coordinates: Array
+) -> Array | None:
+    """du/dy of an action that is given, shape (m, d); None where it is an optimum."""
+    if maximiser.given(objective, point(coordinates)) is None:
+        return None
+
+    def at(coordinates: Array) -> Array:
+        given = maximiser.given(objective, point(coordinates))
+        assert given is not None
+        return given.decision.u
+
+    found = jax.jacfwd(at)(coordinates)
+    return jnp.where(jnp.isfinite(found), found, 0.0)
 
 
 def _mended(value: Value, mesh: Mesh) -> Value:

@@ -19,8 +19,8 @@ from bellax.bellman.continuation import Value, over_cells
 from bellax.bellman.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
+from bellax.bellman.policy import Chosen, Policy
 from bellax.bellman.query import (
-    Chosen,
     asked_outside,
     check_period,
     concrete,
@@ -37,7 +37,7 @@ from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear
 
 
-class Tabulated(eqx.Module):
+class Tabulated(Policy):
     """A policy at the nodes of a grid, interpolated between them.
 
     Attributes:
@@ -57,6 +57,28 @@ class Tabulated(eqx.Module):
         """The model that was solved."""
         return self.setting.model
 
+    @property
+    def smooth(self) -> bool:
+        """A table does not move with parameters."""
+        return False
+
+    @property
+    def last(self) -> Value | None:
+        """V after the last decision."""
+        return self.final
+
+    def pieces(self) -> dict[str, Any]:
+        """Its arrays, by field."""
+        return {
+            "arguments": self.arguments,
+            "u": self.u,
+            "choice_values": self.choice_values,
+            "final": self.final,
+        }
+
+    def check_one(self) -> None:
+        """A table is made of one solution."""
+
     def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
         """The interpolated actions at any states, by name; see `Solution.policy`."""
         period = check_period(self.model, period, age, last=False)
@@ -67,7 +89,9 @@ class Tabulated(eqx.Module):
         def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
             u, values, final = tables
             mesh = setting.mesh(setting.environment(arguments, period))
-            chosen = jax.vmap(Tabulated(arguments, u, values, final, setting).rule(period))(arrays)
+            chosen = jax.vmap(
+                Tabulated(arguments=arguments, u=u, choice_values=values, final=final, setting=setting).rule(period)
+            )(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(arrays)
             return chosen.actions | stop, beside | {"ends": reach(mesh)}
@@ -82,7 +106,7 @@ class Tabulated(eqx.Module):
 
     def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
-        finite = self.model.clock.finite
+        finite = self.setting.clock.finite
         u, values = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values))
         objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
         setting = self.setting
@@ -111,7 +135,7 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
 
     final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
     u, choice_values = program(setting, "tabulate", build)(arguments, values)
-    return Tabulated(arguments, u, choice_values, final, setting)
+    return Tabulated(arguments=arguments, u=u, choice_values=choice_values, final=final, setting=setting)
 
 
 def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array]:
@@ -123,9 +147,9 @@ def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array,
 def _nothing(setting: Setting, arguments: Arguments) -> Value:
     """A value that nobody looks at: bounds and payoffs need an objective, and not its continuation."""
     zero = setting.zero(arguments)
-    if not setting.model.clock.finite:
+    if not setting.clock.finite:
         return zero
-    count = setting.model.clock.count + 1
+    count = setting.clock.count + 1
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), zero)
 
 

@@ -13,7 +13,7 @@ from bellax.bellman.objective import combinations
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.certify.certificate import Certificate, quantiles
+from bellax.certify.certificate import Certificate, Loss, quantiles
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
@@ -99,7 +99,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
     return Certificate(
         residuals=quantiles(relative),
-        missed=float(np.max(np.where(np.isfinite(found.missed), found.missed, 0.0))),
+        missed=0.0 if setting.follows else float(np.max(np.where(np.isfinite(found.missed), found.missed, 0.0))),
         worst=_worst(setting, periods, found, relative),
         undefined=float(np.mean(~np.isfinite(relative))),
         value_error=value_error(largest, periods, discount, clock.count if clock.finite else None),
@@ -113,7 +113,23 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
+        loss=_loss(setting, periods, found, discount),
     )
+
+
+def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float) -> Loss | None:
+    """What a rule loses; None where none is followed, or an action has no bounds between which the best one is."""
+    clock = setting.model.clock
+    if not setting.follows or not all(space.bounded for space in setting.plan.controls.values()):
+        return None
+    lost = np.where(np.isfinite(found.missed), found.missed, np.nan)
+    largest = np.where(np.isnan(lost), 0.0, lost).max(axis=1)
+    points = {"period": np.repeat(periods, lost.shape[1])} if clock.finite else {}
+    points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
+    worst = _worst(setting, periods, found, lost)
+    del worst["residual"]
+    bound = value_error(largest, periods, discount, clock.count if clock.finite else None)
+    return Loss(quantiles(lost), worst, bound, {**points, "loss": lost.ravel()})
 
 
 def _start(setting: Setting, panel: Panel) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Euler(NamedTuple):
 def unavailable(setting: Setting) -> str | None:
     """Why a model has no Euler equation, or None."""
     plan = setting.plan
+    if setting.follows:
+        return "a rule is followed, and they are a condition of the optimum"
     if not plan.controls:
         return "no continuous action"
     if any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints):

@@ -10,12 +10,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.maximum import cells
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import over_batch
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual

@@ -27,10 +27,11 @@ class Residual(NamedTuple):
 
     Attributes:
         error: T V - V; NaN where one of them is infinite and the other is not.
-        missed: by how much T V is larger than the value of the solver's own action.
+        missed: by how much T V is larger than the value of the action that is taken: what the solver's maximiser
+            missed, which is in the error, or what a rule loses, which is not, since V is the value of the rule.
         value: V between its nodes.
-        stop: whether stopping is optimal.
-        optimum: the solver's decision.
+        stop: whether it is stopped.
+        optimum: the decision.
     """
 
     error: Float[Array, ""]
@@ -56,6 +57,8 @@ def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
     missed = jnp.where(optimum.feasible & jnp.isfinite(own), value - own, 0.0)
     value = jnp.where(~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
+    if asked.setting.follows:
+        return _of_rule(asked, point, optimum, own, value)
     if plan.evaluate_stop is not None:
         payoff = asked.judge.payoff(point)
         stop, missed = payoff >= value, jnp.where(payoff >= value, 0.0, missed)
@@ -64,6 +67,23 @@ def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
     both = (value == -jnp.inf) & (stored == -jnp.inf)
     error = jnp.where(both, 0.0, value - stored)
     return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), missed, stored, stop, optimum)
+
+
+def _of_rule(asked: Stage, point: Point, optimum: Optimum, own: Array, best: Array) -> Residual:
+    """Residual and loss of a rule: (T_rule V - V), and T V - T_rule V.
+
+    Args:
+        own: Q of the action of the rule.
+        best: the largest Q.
+    """
+    stop = jnp.zeros((), bool)
+    if optimum.stop is not None:
+        payoff = asked.judge.payoff(point)
+        stop, own, best = optimum.stop, jnp.where(optimum.stop, payoff, own), jnp.maximum(payoff, best)
+    stored = asked.stored(point)
+    both = (own == -jnp.inf) & (stored == -jnp.inf)
+    error = jnp.where(both, 0.0, own - stored)
+    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), best - own, stored, stop, optimum)
 
 
 def value_error(largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: float, count: int | None) -> float:

@@ -11,12 +11,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Objective, Outcome
 from bellax.bellman.query import ending, problem
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import decided, optimum_at, over_mesh, step, value_and_slopes
+from bellax.bellman.sweep import decided, optimum_at, step, value_and_slopes
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID

@@ -40,6 +40,7 @@ SCOPES: dict[str, tuple[str, ...] | None] = {
     "law": ("state", "action", "shock", "next"),
     "terminal": ("state",),
     "stop": ("state",),
+    "rule": ("state",),
     # continuous time
     "flow": ("state", "action", "marginal"),
     "closed form": ("state", "action", "marginal"),

@@ -100,7 +100,9 @@ class PolicyIteration(Solver):
             stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.5 * state.change))
             plain = (change <= reachable(self.tolerance)) | stalled
             inside = jnp.sum(tally[len(TALLY) :]) == 0
-            evaluate = lambda: self._evaluate(setting, fixed, frozen, found.value, inside)  # noqa: E731
+            evaluate = lambda: evaluated(  # noqa: E731
+                setting, fixed, frozen, found.value, inside, self.evaluation_steps
+            )[0]
             value = lax.cond(plain, lambda: found.value, evaluate)
             pace = state.pace.after(change, found.value.levels, steps)
             return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace)
@@ -122,49 +124,90 @@ class PolicyIteration(Solver):
         code = outcome(last.tally, last.change <= reachable(self.tolerance), last.pace.diverges)
         return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
 
-    def _evaluate(
-        self, setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value, inside: Array
-    ) -> Value:
-        """V of following a policy for ever.
 
-        Args:
-            improved: the Bellman step that found the policy.
-            inside: whether no next state leaves the grid.
-        """
-        environment = setting.environment(arguments, 0)
-        mesh = setting.mesh(environment)
+def evaluated(
+    setting: Setting,
+    arguments: Arguments,
+    frozen: Frozen,
+    improved: Value,
+    inside: Bool[Array, ""],
+    steps: int | None = None,
+) -> tuple[Value, Bool[Array, ""]]:
+    """V of following a policy for ever, and whether it is that: where it is not, the Bellman step stands there.
 
-        def operator(value: Value) -> Value:
-            objective = setting.objective(environment, mesh.processes, value, mesh)
-            return follow(frozen, objective, mesh, setting.memory)
+    Args:
+        improved: the Bellman step that found the policy.
+        inside: whether no next state leaves the grid.
+        steps: of evaluation; None solves the linear system.
+    """
+    environment = setting.environment(arguments, 0)
+    mesh = setting.mesh(environment)
 
-        # a node at minus infinity stays there, as the barrier that stands for it
-        lost = improved.levels == -jnp.inf
-        low = barrier(improved.levels.dtype)
-        start = _held(improved, lost, low)
-        # at V itself: which slopes are limited depends on V, and to that extent L does, too
-        reached, moved = jax.linearize(operator, start)
-        linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
-        tried = _trials(start, mesh)
-        seen = jax.vmap(moved)(tried)
-        constant = _held(jax.tree.map(lambda x, y: x - y[0], reached, seen), lost, low)
-        seen = jax.vmap(lambda x: _held(x, lost, 0.0))(seen)
-        found = self._followed(constant, linear, start, jnp.mean(seen.levels[1], where=~lost))
-        # A policy on the way may lead where V is minus infinity, or be worth nothing finite at all. What the Bellman
-        # step gave stands there, so that V is never worse than that of plain value iteration.
-        stable = _stable(linear, start, mesh, inside & _contracts(seen))
-        good = stable & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
-        pick = lambda new, old: jnp.where(good, new, old)  # noqa: E731
-        return Value(pick(found.levels, improved.levels), jax.tree.map(pick, found.slopes, improved.slopes))
+    def operator(value: Value) -> Value:
+        objective = setting.objective(environment, mesh.processes, value, mesh)
+        return follow(frozen, objective, mesh, setting.memory)
 
-    def _followed(
-        self, constant: Value, linear: Callable[[Value], Value], start: Value, discount: Float[Array, ""]
-    ) -> Value:
-        if self.evaluation_steps is None:
-            return _solved(linear, constant)
-        advance = lambda x: jax.tree.map(jnp.add, constant, linear(x))  # noqa: E731
-        before = loops.repeat(self.evaluation_steps - 1, advance, start)
-        return _levelled(before, advance(before), discount)
+    # a node at minus infinity stays there, as the barrier that stands for it
+    lost = improved.levels == -jnp.inf
+    low = barrier(improved.levels.dtype)
+    start = _held(improved, lost, low)
+    # at V itself: which slopes are limited depends on V, and to that extent L does, too
+    reached, moved = jax.linearize(operator, start)
+    linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
+    tried = _trials(start, mesh)
+    seen = jax.vmap(moved)(tried)
+    constant = _held(jax.tree.map(lambda x, y: x - y[0], reached, seen), lost, low)
+    seen = jax.vmap(lambda x: _held(x, lost, 0.0))(seen)
+    found = _followed(constant, linear, start, jnp.mean(seen.levels[1], where=~lost), steps)
+    # A policy on the way may lead where V is minus infinity, or be worth nothing finite at all. What the Bellman
+    # step gave stands there, so that V is never worse than that of plain value iteration.
+    stable = _stable(linear, start, mesh, inside & _contracts(seen))
+    good = stable & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
+    pick = lambda new, old: jnp.where(good, new, old)  # noqa: E731
+    value = Value(pick(found.levels, improved.levels), jax.tree.map(pick, found.slopes, improved.slopes))
+    return value, jnp.all(good | lost)
+
+
+def _followed(
+    constant: Value, linear: Callable[[Value], Value], start: Value, discount: Float[Array, ""], steps: int | None
+) -> Value:
+    if steps is None:
+        return _solved(linear, constant)
+    advance = lambda x: jax.tree.map(jnp.add, constant, linear(x))  # noqa: E731
+    before = loops.repeat(steps - 1, advance, start)
+    return _levelled(before, advance(before), discount)
+
+
+class _Evaluation(NamedTuple):
+    value: Value
+    change: Array
+    sound: Array
+    rounds: Array
+
+
+_ROUNDS = 20  # of evaluation: which slopes are limited settles in two or three
+
+
+def value_of(
+    setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value, inside: Bool[Array, ""]
+) -> tuple[Value, Bool[Array, ""]]:
+    """V of following a policy for ever, evaluated until it does not change, and whether it is that.
+
+    Args: as of `evaluated`.
+    """
+    discrete = improved.levels.ndim - len(setting.plan.lines)
+
+    def more(state: _Evaluation) -> _Evaluation:
+        value, sound = evaluated(setting, arguments, frozen, state.value, inside)
+        change = changed(value.levels, state.value.levels, value.levels, discrete)
+        return _Evaluation(value, change, sound, state.rounds + 1)
+
+    def done(state: _Evaluation) -> Array:
+        return (state.change <= reachable(1e-12)) | (state.rounds >= _ROUNDS) | ~state.sound
+
+    first = _Evaluation(improved, jnp.asarray(jnp.inf), jnp.ones((), bool), jnp.zeros((), jnp.int32))
+    last = loops.until(done, more, first)
+    return last.value, last.sound & (last.change <= reachable(1e-10))
 
 
 class _State(NamedTuple):

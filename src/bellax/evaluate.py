@@ -1,0 +1,125 @@
+"""`evaluate`: the value of following a rule of one's own, as a `Solution` like any other.
+
+    V(s) = E[ r(s, rule(s)) + b V(s') ]
+
+A rule stands where a maximiser stands (bellman/follow.py), so that every solver evaluates it: backward, by the exact
+linear system of policy iteration, or by iteration.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from bellax.bellman.follow import Functions, Others, carried
+from bellax.bellman.options import key
+from bellax.bellman.plan import Plan
+from bellax.bellman.policy import Policy
+from bellax.bellman.query import undifferentiable
+from bellax.bellman.setting import Setting
+from bellax.errors import ModelError, check_mapping, check_names, named_arguments
+from bellax.model.model import Model
+from bellax.model.rule import Rule
+from bellax.model.spaces import agree
+from bellax.solution import Solution
+from bellax.solve import check_solvable, check_solver, choose_solver, run, with_horizon
+from bellax.solvers.common import Solver
+
+_KEPT = 8
+"""Rules of one model whose compiled programs are kept."""
+
+
+@named_arguments
+def evaluate(
+    model: Model,
+    params: Mapping[str, Any],
+    rule: Mapping[str, Any] | Policy,
+    solver: Solver | None = None,
+    *,
+    horizon: int | None = None,
+    terminal: Solution | None = None,
+    throw: bool = True,
+    progress: Callable[[int, float], None] | None = None,
+) -> Solution:
+    """The `Solution` of following a rule: its policy is the rule itself, its value what following it is worth.
+
+    Args:
+        model: what to follow it in.
+        params: parameters of the model and of the rule, by name.
+        rule: for every action, and for `stop` in a stopping problem, a function of names: states, parameters, period
+            and age, functions of the model, other actions; or a number, or the name of a parameter. Or a policy: a
+            `Solution`, or what its `tabulate()` returns, of a model with the same states and actions.
+        solver: on which grid V is kept, and how it is found; nothing is maximised, so it takes no `maximiser`.
+        horizon, terminal, throw, progress: as in `solve`.
+    Raises:
+        ModelError: if the rule lacks an action, has one that is none, or names what it may not.
+        ParameterError: if the parameters do not fit model and rule.
+        SolveError: if the rule gives what is not allowed, or is worth nothing finite; the message says where.
+    """
+    check_solvable(model)
+    if horizon is not None:
+        model = with_horizon(model, horizon)
+    solver = choose_solver(model)[0] if solver is None else solver
+    check_solver(solver)
+    if solver.maximiser is not None:
+        raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
+    if isinstance(rule, Policy):
+        setting = _setting_of_policy(model, solver, rule)
+        pieces = rule.pieces()
+        if not rule.smooth:
+            pieces = jax.tree.map(lambda leaf: undifferentiable(leaf, leaf), pieces)
+        return run(setting, setting.arguments(params) | carried(pieces), terminal, throw, progress)
+    setting = setting_of_rule(model, solver, rule)
+    return run(setting, setting.arguments(params), terminal, throw, progress)
+
+
+def setting_of_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Setting:
+    """The numerics of following functions of names."""
+    check_mapping(rule, "rule", "{'consumption': lambda wealth: 0.04 * wealth}, or a Solution")
+    name = ("rule", key(solver), tuple((action, _same(rule[action])) for action in rule))
+
+    def build() -> Setting:
+        stated = Rule(model, dict(rule))
+        return Setting(model, solver, Functions(stated.graph, tuple(stated.nodes)), stated)
+
+    return _kept(model, solver, name, build)
+
+
+def _setting_of_policy(model: Model, solver: Solver, policy: Policy) -> Setting:
+    policy.check_one()
+    other, plan = policy.setting, Plan(model.graph)
+    for what, ours, theirs in (("state", plan.states, other.plan.states), ("action", plan.actions, other.plan.actions)):
+        check_names(theirs, ours, f"rule: {what} of the policy")
+        check_names(ours, theirs, f"rule: a policy that does not know the {what}")
+        for name, space in ours.items():
+            if not agree(space, theirs[name]):
+                raise ModelError(f"rule: {what} {name!r} of the policy has other categories, or another shape.")
+    if other.clock.finite and (not model.clock.finite or other.clock.count < model.clock.count):
+        length = f"{model.clock.count} periods" if model.clock.finite else "no end"
+        raise ModelError(f"rule: the policy is one of {other.clock.count} periods, and the model has {length}.")
+    structure = jax.tree.structure(policy.pieces())
+    source = Others(type(policy), other.detached(), structure, policy.smooth)
+    name = ("rule", key(solver), type(policy), other, structure)
+    return _kept(model, solver, name, lambda: Setting(model, solver, source))
+
+
+def _same(given: Any) -> Any:
+    """A hashable stand-in for an entry of a rule; a function is itself, and the setting that is kept holds it."""
+    return id(given) if callable(given) or isinstance(given, jax.core.Tracer) else key(_plain(given))
+
+
+def _plain(given: Any) -> Any:
+    return given if isinstance(given, str) else np.asarray(given)
+
+
+def _kept(model: Model, solver: Solver, name: Any, build: Callable[[], Setting]) -> Setting:
+    """The setting of a rule, made once; a model keeps those of the latest rules."""
+    if name not in model.programs:
+        setting = build()
+        solver.check(setting)
+        rules = [other for other in model.programs if isinstance(other, tuple) and other[0] == "rule"]
+        for other in rules[: len(rules) + 1 - _KEPT]:
+            del model.programs[other]
+        model.programs[name] = setting
+    return model.programs[name]

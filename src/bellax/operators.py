@@ -1,0 +1,310 @@
+"""`operators`: the operators of the theory, to be iterated by hand.
+
+(T V)(s) = max over a of E[ r(s, a) + b V(s') ],    greedy(V)(s) = the a that attains it,    evaluate(policy) = V_policy
+
+V = ops.zero()
+for _ in range(300):
+    V = ops.T(V)                      # value iteration
+V = ops.evaluate(ops.greedy(V))       # a step of Howard's
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.checks import check_arguments, check_memory
+from bellax.bellman.chunks import Node, over_mesh
+from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.mesh import Mesh
+from bellax.bellman.objective import Objective, as_float
+from bellax.bellman.query import check_period, concrete, flattened, program, quickly_at_first
+from bellax.bellman.record import mesh_nodes, moving_axes
+from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.sweep import TALLY, Frozen, follow, improve, value_and_slopes
+from bellax.errors import ModelError, SolveError, check_names, named_arguments
+from bellax.model.graph import CLOCK
+from bellax.model.model import Model
+from bellax.model.quantity import Quantity, quantity
+from bellax.numerics.interpolate import along, secant_slopes
+from bellax.numerics.scalar import put
+from bellax.solution import Solution
+from bellax.solve import check_solvable, choose_solver, setting_of
+from bellax.solvers.common import Solver, tallied
+from bellax.solvers.policy_iteration import value_of
+
+
+class Representation(eqx.Module):
+    """A function of states, kept at the nodes of one period's grid.
+
+    Attributes:
+        value: levels and slopes at the nodes.
+        period: whose grid it is on; 0 with an infinite horizon.
+    """
+
+    value: Value
+    arguments: Arguments
+    period: int = eqx.field(static=True)
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def levels(self) -> Array:
+        """At the nodes, one axis for each of `nodes`."""
+        return self.value.levels
+
+    @property
+    def slopes(self) -> tuple[Array, ...]:
+        """Derivatives along the continuous states, in the coordinates of their scales; none of `Linear`."""
+        return self.value.slopes
+
+    @property
+    def nodes(self) -> dict[str, np.ndarray]:
+        """The nodes along each axis, in the units of the state."""
+        found = mesh_nodes(self.setting, self.arguments)
+        moving = moving_axes(self.setting, self.arguments)
+        return {name: array[self.period] if name in moving else array for name, array in found.items()}
+
+    def at(self, **states: Any) -> Array:
+        """The interpolant at any states, arrays that broadcast."""
+        setting, period = self.setting, self.period
+        arrays, shape = flattened(setting, states)
+
+        def ask(arguments: Arguments, value: Value, arrays: dict[str, Array]) -> Array:
+            mesh = setting.mesh(setting.environment(arguments, period))
+            find = lambda own: interpolated(value, mesh, setting.interpolant, mesh.locate(own, remember=True))  # noqa: E731
+            return jax.vmap(find)(arrays)
+
+        compiled = program(setting, ("represented", period), lambda: jax.jit(ask))
+        return compiled(self.arguments, self.value, arrays).reshape(shape)
+
+    def __call__(self, **states: Any) -> Array:
+        """As `at`."""
+        return self.at(**states)
+
+
+class Greedy(eqx.Module):
+    """The policy that is best where V is tomorrow's value: what `operators.greedy` returns.
+
+    Attributes:
+        following: V.
+        improved: T V.
+        frozen: decisions at the nodes.
+        inside: whether no next state leaves the grid.
+    """
+
+    following: Representation
+    improved: Representation
+    frozen: Frozen
+    inside: Array
+
+    def policy(self, **states: Any) -> dict[str, Array]:
+        """The actions at any states, by name: the maximum is taken there, too."""
+        setting, period = self.improved.setting, self.improved.period
+        value, finite = self.following.value, setting.clock.finite
+        stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * (setting.clock.count + 1)), value) if finite else value
+        arguments, code = self.improved.arguments, put(0, np.int32)
+        solution = Solution(arguments=arguments, values=stacked, code=code, stats={}, setting=setting)
+        return solution.policy(period, **states) if finite else solution.policy(**states)
+
+
+class Operators:
+    """T, greedy and evaluate of one model for given parameters; see `operators`."""
+
+    def __init__(self, setting: Setting, arguments: Arguments) -> None:
+        self.setting = setting
+        self.arguments = arguments
+
+    # -- functions of states --------------------------------------------------------------------------------------
+
+    def zero(self, period: int | None = None) -> Representation:
+        """V = 0."""
+        shape = _shape(self.setting, self.arguments, self._period(period, last=True))
+        return self.represent(np.zeros(shape), period)
+
+    def terminal(self) -> Representation:
+        """V after the last decision of a finite horizon."""
+        clock = self.setting.clock
+        if not clock.finite:
+            raise ModelError("the horizon is infinite, so there is no value after the last decision; start at zero().")
+        build = lambda: jax.jit(lambda a: self.setting.terminal(a, clock.count))  # noqa: E731
+        return self._on(program(self.setting, "last", build)(self.arguments), clock.count)
+
+    def represent(self, given: Any, period: int | None = None) -> Representation:
+        """A function of states, parameters and functions of the model, or an array at the nodes, as a representation.
+
+        Args:
+            given: the function, or the levels, in the shape of `zero().levels`; slopes of an array are those of
+                parabolas through its neighbours.
+            period: on whose grid; absent for an infinite horizon.
+        """
+        number = self._period(period, last=True)
+        if callable(given):
+            q = quantity(given, "represent: the function")
+            graph = self.setting.plan.graph
+            known = [*self.setting.plan.states, *self.arguments, *(name for name in graph.slots if ":" not in name)]
+            check_names(q.names, [*known, *CLOCK], "represent: the function names what the model does not have:")
+            made = jax.jit(partial(_represented, self.setting, q, number))(self.arguments)
+            return self._on(made, number)
+        levels, shape = np.asarray(given, float), _shape(self.setting, self.arguments, number)
+        if levels.shape != shape:
+            raise ModelError(f"represent: the array has shape {levels.shape}, and the grid {shape}.")
+        build = lambda: jax.jit(partial(_with_slopes, self.setting))  # noqa: E731
+        made = program(self.setting, "levels", build)(self.arguments, levels, np.int32(number))
+        return self._on(made, number)
+
+    # -- operators ------------------------------------------------------------------------------------------------
+
+    def T(self, V: Representation, period: int | None = None) -> Representation:
+        """A Bellman step: the largest E[r + b V(s')] at every node of `period`."""
+        return self.greedy(V, period).improved
+
+    def greedy(self, V: Representation, period: int | None = None) -> Greedy:
+        """The policy that attains T V.
+
+        Raises:
+            ModelError: if V is of another model or solver, or not of the period after; if there is no such period.
+            SolveError: if no action is feasible at a node.
+        """
+        number = self._period(period, last=False)
+        self._check(V, "V")
+        if self.setting.clock.finite and V.period != number + 1:
+            raise ModelError(f"V is on the grid of period {V.period}; in period {number} it is that of {number + 1}.")
+        build = lambda: quickly_at_first(partial(_improved, self.setting), True)  # noqa: E731
+        value, frozen, tally = program(self.setting, "improve", build)(self.arguments, V.value, np.int32(number))
+        if concrete(tally) and (tally[1] > 0 or tally[2] > 0):
+            what = "no action is feasible" if tally[1] > 0 else "T V is not a number"
+            count = int(max(float(tally[1]), float(tally[2])))
+            raise SolveError(f"{what} at {count} of {value.levels.size} nodes. bx.solve says where, and why.")
+        return Greedy(V, self._on(value, number), frozen, jnp.sum(tally[len(TALLY) :]) == 0)
+
+    def evaluate(self, policy: Greedy | Sequence[Greedy]) -> Any:
+        """The value of following a policy for ever; with a finite horizon, of one policy a period, to the end.
+
+        Returns:
+            A `Representation`; with a finite horizon a list, one a period and that of `terminal()`.
+        Raises:
+            ModelError: if it is a policy of another model or solver. Functions of states are `bx.evaluate`'s.
+            SolveError: if following it for ever is worth nothing finite, or leads away where V is not known.
+        """
+        if self.setting.clock.finite:
+            return self._to_the_end(policy)
+        self._check_greedy(policy)
+        assert isinstance(policy, Greedy)
+        build = lambda: quickly_at_first(partial(value_of, self.setting), True)  # noqa: E731
+        compiled = program(self.setting, "value of", build)
+        value, sound = compiled(self.arguments, policy.frozen, policy.improved.value, policy.inside)
+        if concrete(sound) and not sound:
+            raise SolveError(
+                "following this policy for ever has no value that could be found. Likely causes: it leads off the grid "
+                "faster than rewards are discounted, or where V is minus infinity. Take another step of T first."
+            )
+        value = jax.tree.map(lambda leaf: jnp.where(sound, leaf, jnp.nan), value)
+        return self._on(value, 0)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _to_the_end(self, policies: Any) -> list[Representation]:
+        count = self.setting.clock.count
+        if not isinstance(policies, list | tuple) or len(policies) != count:
+            raise ModelError(f"evaluate: the horizon is finite; give a list of {count} policies, one a period.")
+        build = lambda: quickly_at_first(partial(_followed, self.setting), True)  # noqa: E731
+        compiled = program(self.setting, "follow", build)
+        values = [self.terminal()]
+        for period in range(count - 1, -1, -1):
+            self._check_greedy(policies[period])
+            if policies[period].improved.period != period:
+                raise ModelError(f"evaluate: policy {period} is that of period {policies[period].improved.period}.")
+            found = compiled(self.arguments, policies[period].frozen, values[0].value, np.int32(period))
+            values.insert(0, self._on(found, period))
+        return values
+
+    def _on(self, value: Value, period: int) -> Representation:
+        return Representation(value, self.arguments, period, self.setting)
+
+    def _check(self, given: Any, what: str) -> None:
+        if not isinstance(given, Representation):
+            raise ModelError(f"{what} is a {type(given).__name__}; make it by zero(), terminal() or represent(...).")
+        if given.setting is not self.setting:
+            raise ModelError(f"{what} belongs to another model or solver, and is on another grid. Represent it here.")
+
+    def _check_greedy(self, policy: Any) -> None:
+        if not isinstance(policy, Greedy):
+            raise ModelError(
+                f"evaluate takes what greedy(V) returns, not a {type(policy).__name__}; for functions of states and "
+                "for solutions there is bx.evaluate(model, params, rule)."
+            )
+        self._check(policy.improved, "the policy")
+
+    def _period(self, period: int | None, last: bool) -> int:
+        return check_period(self.setting.model, period, None, last)
+
+
+@named_arguments
+def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = None) -> Operators:
+    """The operators of the theory on a solver's grid: `T`, `greedy` and `evaluate`, to be iterated by hand.
+
+    They act on representations: `zero()`, `terminal()`, `represent(function or array)`. Each is compiled once, for all
+    periods and parameters.
+
+    Args:
+        model, params, solver: as in `solve`.
+    """
+    check_solvable(model)
+    solver = choose_solver(model)[0] if solver is None else solver
+    setting = setting_of(model, solver)
+    arguments = setting.arguments(params)
+    if all(concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+        check_arguments(setting, arguments)
+        check_memory(setting, arguments)
+    return Operators(setting, arguments)
+
+
+def _shape(setting: Setting, arguments: Arguments, period: int) -> tuple[int, ...]:
+    return jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, period)).shape), arguments).shape
+
+
+def _represented(setting: Setting, q: Quantity, period: int, arguments: Arguments) -> Value:
+    environment = setting.environment(arguments, period)
+    mesh = setting.mesh(environment)
+
+    def at(node: Node) -> Value:
+        def value(coordinates: Array) -> Array:
+            point = mesh.point(node.codes, coordinates)
+            given = setting.plan.graph.compose(q.names)(**environment, **point.values)
+            return as_float(q.node()(**given))
+
+        return Value(*value_and_slopes(value, node.coordinates, setting.interpolant.needs_slopes))
+
+    return over_mesh(at, mesh, 1, setting.memory)
+
+
+def _with_slopes(setting: Setting, arguments: Arguments, levels: Array, period: Array) -> Value:
+    mesh = setting.mesh(setting.environment(arguments, period))
+    count = len(mesh.lines) if setting.interpolant.needs_slopes else 0
+    slopes = [
+        along(k - len(mesh.lines), secant_slopes, levels, coordinates=mesh.lines[k].coordinates) for k in range(count)
+    ]
+    return Value(levels, tuple(jnp.where(jnp.isfinite(slope), slope, 0.0) for slope in slopes))
+
+
+def _objective(setting: Setting, arguments: Arguments, value: Value, period: Array) -> tuple[Objective, Mesh]:
+    today = setting.environment(arguments, period)
+    mesh = setting.mesh(today)
+    tomorrow = setting.mesh(setting.environment(arguments, period + 1)) if setting.clock.finite else mesh
+    return setting.objective(today, mesh.processes, value, tomorrow), mesh
+
+
+def _improved(setting: Setting, arguments: Arguments, value: Value, period: Array) -> tuple[Value, Frozen, Array]:
+    objective, mesh = _objective(setting, arguments, value, period)
+    found, frozen = improve(setting.maximiser, objective, mesh, setting.memory)
+    return found.value, frozen, tallied(found)
+
+
+def _followed(setting: Setting, arguments: Arguments, frozen: Frozen, value: Value, period: Array) -> Value:
+    objective, mesh = _objective(setting, arguments, value, period)
+    return follow(frozen, objective, mesh, setting.memory)

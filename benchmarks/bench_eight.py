@@ -1,8 +1,8 @@
 """The eight problems of bellgrid's README, solved in one fresh process, compilation included.
 
 Each is the model of our gallery with its solver, solved and asked at many states; the seconds are those of these two
-and of no reference, with the CPU seconds beside them. References are computed afterwards, in the same process, and nothing
-of them is in a time. No cache of compiled programs is read. An error above its bound fails.
+and of no reference, with the CPU seconds beside them. References are computed afterwards, in the same process, and
+nothing of them is in a time. No cache of compiled programs is read. An error above its bound fails.
 
 Run as a program it prints its measurements as JSON: `python bench_eight.py`.
 """

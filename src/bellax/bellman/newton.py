@@ -348,7 +348,7 @@ def _at_kinks(
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         flat = 1e-5 * jnp.abs(jnp.diagonal(hessian)) + 1e-6 * jnp.maximum(jnp.abs(value(u)), 1e-3)
         off = (u > aside) & (u < 1 - aside) & (jnp.abs(0.5 * (left + right)) > flat)
-        return jnp.where(jnp.any(kink | off), jnp.nan, move)
+        return move * jnp.where(jnp.any(kink | off), jnp.nan, 1.0)  # a factor is NaN in reverse mode, too
     apart = jax.vmap(lambda step: moved(u - step) - moved(u + step))(steps)
     return jnp.where(kink, -apart / jnp.where(kink, drop, 1.0), move)
 

@@ -218,13 +218,13 @@ class Solution(Policy):
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
         Raises:
-            ModelError: if the solver's configuration holds functions, which a file does not.
+            ModelError: if the solver's configuration holds functions, which a file does not, or it follows a rule.
             SolveError: if the file cannot be written.
         """
         self.check_one()
         if self.setting.follows:
             raise ModelError(
-                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the rule "
+                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate it "
                 "again by bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
             )
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))

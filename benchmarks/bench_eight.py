@@ -1,8 +1,8 @@
 """The eight problems of bellgrid's README, solved in one fresh process, compilation included.
 
-Each is the model of our gallery with its solver, solved and asked at many states; the seconds are those of these two
-and of no reference, with the CPU seconds beside them. References are computed afterwards, in the same process, and
-nothing of them is in a time. No cache of compiled programs is read. An error above its bound fails.
+Each is the model of our gallery with its solver, solved and asked at many states; the seconds are those of these two,
+with the CPU seconds beside them. References are computed afterwards, in the same process, and nothing of them is in a
+time. No cache of compiled programs is read. An error above its bound fails.
 
 Run as a program it prints its measurements as JSON: `python bench_eight.py`.
 """
@@ -91,7 +91,7 @@ def _american_put() -> Problem:
     from bellax.models import american_put as m
     from bellax.models import references
 
-    price = m.params["strike"] * np.linspace(0.84, 1.2, 81)
+    price = m.params["strike"] * np.linspace(0.845, 1.2, 72)
     contract = [m.params[name] for name in ("strike", "rate", "volatility", "years")]
 
     def ours() -> dict[str, Any]:

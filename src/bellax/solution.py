@@ -224,7 +224,7 @@ class Solution(Policy):
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
         Raises:
-            ModelError: if the solver's configuration holds functions, which a file does not.
+            ModelError: if the solver's configuration holds functions, which a file does not, or it follows a rule.
             SolveError: if the file cannot be written.
         """
         self.check_one()

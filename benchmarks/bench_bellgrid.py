@@ -1,8 +1,8 @@
 """bellgrid's own Merton, American put and LQG, and four capitals: its solver and ours, in fresh processes in turn.
 
 bellgrid states its examples as in `examples_bellgrid.py`, at its own grids; ours are in `examples_bellax.py`. Both get
-the same numbers and the same states and are measured against the same references. A row has two times: the median of the
-table is the first answer of a fresh process (import, solve and query, compilation included, no cache of compiled
+the same numbers and the same states and are measured against the same references. A row has two times: the median of
+the table is the first answer of a fresh process (import, solve and query, compilation included, no cache of compiled
 programs on either side), and the note has the warm solve of the same process; CPU seconds are beside both.
 
 Four sectors of growth are solved for a few periods from the value without end, on the same nodes in logs and with the

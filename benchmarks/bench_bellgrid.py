@@ -40,7 +40,7 @@ LQG = {
     "periods": 15,
 }
 SECTORS = {"discount": 0.96, "alpha": 0.36, "productivity": 1.0, "capital": [0.01, 0.045], "share": [0.06, 0.12]}
-SECTORS |= {"nodes": 6, "candidates": 5, "periods": 2}
+SECTORS |= {"nodes": 8, "candidates": 5, "periods": 2}
 
 
 def measured(side: str, example: str, inputs: dict[str, Any], at: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from bellax.models import american_put, four_sectors
 from bellax.models import lqg as gallery_lqg
 from bellax.models import merton as gallery_merton
 
+SETTLES = 5
+"""The first four solves of a small program run in code that was compiled in haste; the fifth compiles the good one."""
+
 Answers = dict[str, Any]
 Query = Callable[[dict[str, list[float]]], Answers]
 

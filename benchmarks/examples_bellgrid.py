@@ -16,6 +16,8 @@ from bellgrid.grids import GoldenSearch, RegularGrid, WarpedGrid
 from bellgrid.shocks import Normal
 from bellgrid.solvers import BackwardInduction
 
+SETTLES = 2
+
 Answers = dict[str, Any]
 Query = Callable[[dict[str, list[float]]], Answers]
 

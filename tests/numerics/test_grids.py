@@ -84,3 +84,15 @@ def test_specifications_that_are_none():
         with pytest.raises(bx.ModelError, match="grid of 'w' is.*number of nodes"):
             grids.as_spec(wrong, "'w'")
     assert grids.as_spec(np.int64(7), "'w'").count == 7
+
+
+def test_distances_off_the_grid_are_shortened():
+    """e becomes e - b e^2 up to its largest value; an infinite one, log 0, stays infinite where nothing bends."""
+    bend = grids.Bend(jnp.asarray(0.0), jnp.asarray(1.0), jnp.asarray(0.0), jnp.asarray(0.2))
+    np.testing.assert_allclose([bend(jnp.asarray(y)) for y in (0.3, 2.0, 9.0)], [0.3, 1.8, 2.25], rtol=1e-15)
+    assert bend(jnp.asarray(-jnp.inf)) == -jnp.inf and bend(jnp.asarray(jnp.inf)) == 2.25
+    slopes = [jax.grad(bend)(jnp.asarray(y)) for y in (0.3, 2.0, 9.0)]
+    np.testing.assert_allclose(slopes, [1.0, 0.6, 0.0], rtol=1e-15)
+    assert jax.grad(jax.grad(bend))(jnp.asarray(2.0)) == pytest.approx(-0.4)
+    by_end = jax.grad(lambda last: grids.Bend(bend.first, last, bend.below, bend.above)(jnp.asarray(2.0)))
+    assert by_end(jnp.asarray(1.0)) == pytest.approx(0.4)

@@ -21,7 +21,7 @@ from bellax.bellman.plan import Plan
 from bellax.numerics import loops
 from bellax.numerics.scalar import take
 
-_SIDES = {1: 128, 2: 20, 3: 8}  # candidates along each action
+_SIDES = {1: 48, 2: 14, 3: 7}  # candidates along each action
 _SCATTERED = 512  # candidates of four and more actions
 _RESOLUTION = 1e-6  # in u, at which zooming ends
 

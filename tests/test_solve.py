@@ -124,7 +124,7 @@ def test_a_failed_lane_is_nan_with_its_result():
     for found in others:
         assert np.isnan(np.asarray(found)).tolist() == [False, True, True, True]
     names = ["successful", "infeasible", "nonfinite", "max_steps_reached"]
-    from bellax.solution import Result
+    from bellax.solution.solution import Result
 
     assert [Result(int(code)).name for code in solutions.result] == names
     assert np.isnan(np.asarray(values)).tolist() == [False, True, True, True]

@@ -126,7 +126,7 @@ def test_more_agents_than_memory(solution, monkeypatch):
     """Each is 8 bytes for w, reward, discount and value, and one for whether it is there: 33 in each of two periods."""
     with pytest.raises(bx.ParameterError, match=r"a panel of 1000000000000 agents over 2 periods takes 6.6e\+13 bytes"):
         bx.simulate(solution, 10**12, {"w": 1.0})
-    monkeypatch.setattr("bellax.starts.physical_memory", lambda: 66 * 100)
+    monkeypatch.setattr("bellax.problem.starts.physical_memory", lambda: 66 * 100)
     bx.simulate(solution, 100, {"w": 1.0})
     with pytest.raises(bx.ParameterError, match="a panel of 101 agents.*'w', reward, discount and value"):
         bx.simulate(solution, 101, {"w": 1.0})

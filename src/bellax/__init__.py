@@ -32,7 +32,7 @@ from bellax.operators import operators
 from bellax.panel import Panel
 from bellax.plot import plot
 from bellax.simulate import simulate
-from bellax.solution import Result, Solution
+from bellax.solution.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 
 __all__ = [

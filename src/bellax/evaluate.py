@@ -12,17 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from bellax.bellman.follow import Functions, Others, carried
+from bellax.bellman.maximisers.follow import Functions, Others, carried
 from bellax.bellman.options import key
-from bellax.bellman.plan import Plan
-from bellax.bellman.policy import Policy
+from bellax.problem.plan import Plan
+from bellax.solution.policy import Policy
 from bellax.bellman.query import undifferentiable
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, check_mapping, check_names, named_arguments
 from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.model.spaces import agree
-from bellax.solution import Solution
+from bellax.solution.solution import Solution
 from bellax.solve import check_solvable, check_solver, choose_solver, run, with_horizon
 from bellax.solvers.common import Solver
 

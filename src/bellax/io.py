@@ -16,7 +16,7 @@ import numpy as np
 from bellax import solvers
 from bellax.bellman.configuration import decode
 from bellax.bellman.continuation import Value
-from bellax.bellman.record import FORMAT, axis_names
+from bellax.solution.record import FORMAT, axis_names
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, SolveError, listed
 from bellax.model.fingerprint import differences, fingerprint, parts
@@ -24,7 +24,7 @@ from bellax.model.model import Model
 from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
-from bellax.solution import Solution
+from bellax.solution.solution import Solution
 from bellax.solve import setting_of
 from bellax.solvers.common import Solver
 

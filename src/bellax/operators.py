@@ -24,7 +24,7 @@ from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Objective, as_float
 from bellax.bellman.query import check_period, concrete, flattened, program, quickly_at_first
-from bellax.bellman.record import mesh_nodes, moving_axes
+from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve, value_and_slopes
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
@@ -33,7 +33,7 @@ from bellax.model.model import Model
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.interpolate import along, secant_slopes
 from bellax.numerics.scalar import put
-from bellax.solution import Solution
+from bellax.solution.solution import Solution
 from bellax.solve import check_solvable, choose_solver, setting_of
 from bellax.solvers.common import Solver, tallied
 from bellax.solvers.policy_iteration import value_of

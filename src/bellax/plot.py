@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bellax.bellman.query import check_period
-from bellax.bellman.record import axis_states, mesh_nodes, moving_axes
+from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.errors import ModelError, check_names, named_arguments
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel
-from bellax.solution import Solution
+from bellax.solution.solution import Solution
 
 _POINTS = 200
 _COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")

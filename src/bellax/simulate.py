@@ -16,17 +16,17 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.chunks import over_batch
-from bellax.bellman.draws import Laws, Realised, stationary
-from bellax.bellman.maximum import cells
+from bellax.problem.draws import Laws, Realised, stationary
+from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.outside import Extrapolate, Nan
-from bellax.bellman.policy import Policy
+from bellax.solution.policy import Policy
 from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
 from bellax.bellman.reach import admitted, beyond, entries, first_outside, numbers, outside, reach
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.panel import Panel
-from bellax.starts import starting_states
+from bellax.problem.starts import starting_states
 
 States = dict[str, Array]
 

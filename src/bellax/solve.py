@@ -17,9 +17,9 @@ from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
-from bellax.bellman.maximum import cells
+from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.options import complete_maximiser, key
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.query import choose, problem, program, quickly_at_first
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import value_and_slopes
@@ -30,7 +30,7 @@ from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.model.spaces import agree
 from bellax.numerics.scalar import put
-from bellax.solution import Result, Solution
+from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Run, Solver, blanked
 from bellax.solvers.policy_iteration import PolicyIteration

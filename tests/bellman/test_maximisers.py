@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 import bellax as bx
-from bellax.bellman.maximum import Maximiser, Optimum
+from bellax.bellman.maximisers.maximum import Maximiser, Optimum
 from bellax.bellman.objective import Decision
 
 NEWTON, GOLDEN, ENUMERATE = bx.maximise.Newton, bx.maximise.Golden, bx.maximise.Enumerate

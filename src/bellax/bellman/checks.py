@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool
 
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.workload import Work, announce, estimated
 from bellax.errors import ModelError, ParameterError

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.golden import Golden
-from bellax.bellman.newton import Newton
+from bellax.bellman.maximisers.enumeration import Enumerate
+from bellax.bellman.maximisers.golden import Golden
+from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.options import GridSolver
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from bellax.bellman.mesh import Mesh, Point, Process, category, row_major
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line

@@ -11,7 +11,7 @@ import numpy as np
 
 from bellax.bellman.chunks import Node
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Optimum
+from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point, category
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.bellman.query import problem

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximum import Maximiser
+from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.numerics.grids import Line
 
 _SLACK = 1e-9

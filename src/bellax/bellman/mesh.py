@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError
 from bellax.model.distribution import without_rounding
 from bellax.model.shocks import Categorical

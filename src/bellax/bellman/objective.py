@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Continuation
 from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError
 from bellax.model.distribution import Distribution, is_distribution, rounding, without_rounding
 from bellax.model.spaces import Discrete

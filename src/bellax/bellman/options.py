@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bellax.bellman.enumeration import Enumerate
-from bellax.bellman.maximum import Maximiser
-from bellax.bellman.newton import Newton
+from bellax.bellman.maximisers.enumeration import Enumerate
+from bellax.bellman.maximisers.maximum import Maximiser
+from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.outside import Extrapolate, Nan
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical

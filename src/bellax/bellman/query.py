@@ -11,10 +11,10 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.maximum import guarded
+from bellax.bellman.maximisers.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, as_float
-from bellax.bellman.policy import Chosen
+from bellax.solution.policy import Chosen
 from bellax.bellman.reach import admitted, numbers, outside, reach
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping

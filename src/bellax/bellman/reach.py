@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.outside import Nan
-from bellax.bellman.plan import Component, Plan
+from bellax.problem.plan import Component, Plan
 from bellax.bellman.setting import Setting
 from bellax.errors import OutsideWarning
 from bellax.model.spaces import AR1

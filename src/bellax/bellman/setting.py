@@ -14,8 +14,8 @@ from bellax.bellman import mesh as _mesh
 from bellax.bellman import objective as _objective
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, continuation
-from bellax.bellman.follow import Follow, Source, is_carried
-from bellax.bellman.maximum import Maximiser
+from bellax.bellman.maximisers.follow import Follow, Source, is_carried
+from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Mesh, Process
 from bellax.bellman.objective import Objective, as_float
 from bellax.bellman.options import (
@@ -25,7 +25,7 @@ from bellax.bellman.options import (
     complete_interpolant,
     complete_maximiser,
 )
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.sweep import value_and_slopes
 from bellax.model.graph import Graph
 from bellax.model.model import Model

@@ -17,10 +17,10 @@ from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.implicit import drift, guard_inputs, implicit
 from bellax.bellman.leaving import SIDES, leaving
-from bellax.bellman.maximum import Maximiser, Optimum, cells, guarded, maximum, weighted
+from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bellax.bellman.chunks import in_flight
-from bellax.bellman.maximum import cells
+from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.objective import combinations
 from bellax.bellman.setting import Arguments, Setting
 from bellax.numerics.interpolants import Linear

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.maximum import cells, weighted
+from bellax.bellman.maximisers.maximum import cells, weighted
 from bellax.bellman.objective import combinations
 from bellax.bellman.query import concrete, program, quickly
 from bellax.bellman.setting import Arguments, Setting
@@ -24,7 +24,7 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.panel import Panel
 from bellax.simulate import simulate
-from bellax.solution import Result, Solution
+from bellax.solution.solution import Result, Solution
 
 _LITTLE = 2_000_000  # points times candidates
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import cells
+from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
 from bellax.bellman.setting import Arguments, Setting

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximum import Optimum
+from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Point
 from bellax.bellman.sweep import optimum_at
 from bellax.certify.scan import best

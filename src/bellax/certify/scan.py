@@ -14,10 +14,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.maximum import first_maximum, guarded
+from bellax.bellman.maximisers.maximum import first_maximum, guarded
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.numerics import loops
 from bellax.numerics.scalar import take
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bellax as bx
-from bellax.bellman.record import axis_states, mesh_nodes, moving_axes
+from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.cli import sources
 from bellax.cli.failure import one_line
 from bellax.cli.options import chosen_solver, with_settings
@@ -25,7 +25,7 @@ from bellax.cli.staging import Staging
 from bellax.cli.work import Stage, interruptible
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.solve import setting_of
-from bellax.starts import starting_states
+from bellax.problem.starts import starting_states
 
 
 class Request(NamedTuple):

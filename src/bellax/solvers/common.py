@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Plane
+from bellax.bellman.maximisers.maximum import Plane
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.options import GridSolver
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Step, columns
-from bellax.solution import Result, unless_failed
+from bellax.solution.solution import Result, unless_failed
 from bellax.solvers.progress import Report
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Plane
+from bellax.bellman.maximisers.maximum import Plane
 from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Step, step
 from bellax.errors import ModelError, check_count, check_positive, named_options

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.candidates import candidates, peaks, scan
+from bellax.bellman.maximisers.candidates import candidates, peaks, scan
 from bellax.bellman.implicit import derivatives
-from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints, first_maximum
+from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, first_maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier

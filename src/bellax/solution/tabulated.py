@@ -16,10 +16,10 @@ from jax import Array
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, over_cells
-from bellax.bellman.maximum import cells, first_maximum
+from bellax.bellman.maximisers.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.bellman.policy import Chosen, Policy
+from bellax.solution.policy import Chosen, Policy
 from bellax.bellman.query import (
     asked_outside,
     check_period,

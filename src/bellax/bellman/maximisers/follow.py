@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.maximum import Best, Maximiser, Optimum
+from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum
 from bellax.bellman.mesh import Point, category
 from bellax.bellman.objective import Decision, Objective, as_float
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.model.graph import Graph
 from bellax.model.rule import STOP
 from bellax.numerics.scalar import where

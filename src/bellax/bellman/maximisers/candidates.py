@@ -10,10 +10,10 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Int
 
-from bellax.bellman.maximum import Best, first_maximum, guarded
+from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded
 from bellax.bellman.mesh import Point, row_major
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
 from bellax.numerics.scalar import take, where

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.checks import physical_memory
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.query import as_seen, concrete
 from bellax.bellman.setting import Setting
 from bellax.errors import ParameterError, check_names, listed, nearest

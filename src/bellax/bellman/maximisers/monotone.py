@@ -19,7 +19,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.chunks import over_axes
-from bellax.bellman.maximum import Best, Optimum, best_combination, guarded
+from bellax.bellman.maximisers.maximum import Best, Optimum, best_combination, guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, combinations
 from bellax.numerics import loops

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, listed
 from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate

@@ -19,9 +19,9 @@ from jax import Array
 from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.leaving import SIDES
-from bellax.bellman.maximum import cells
+from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.objective import combinations
-from bellax.bellman.policy import Chosen, Policy
+from bellax.solution.policy import Chosen, Policy
 from bellax.bellman.query import (
     LITTLE,
     asked_outside,
@@ -37,9 +37,9 @@ from bellax.bellman.query import (
     undifferentiable,
 )
 from bellax.bellman.reach import first_outside, reach, warn_once
-from bellax.bellman.record import record
+from bellax.solution.record import record
 from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.tabulated import Tabulated, tabulated
+from bellax.solution.tabulated import Tabulated, tabulated
 from bellax.errors import ModelError
 from bellax.numerics import archive
 from bellax.numerics.scalar import put

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.candidates import candidates, scan
-from bellax.bellman.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
+from bellax.bellman.maximisers.candidates import candidates, scan
+from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
 from bellax.bellman.mesh import Point
-from bellax.bellman.newton import Newton, check_polish
+from bellax.bellman.maximisers.newton import Newton, check_polish
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 

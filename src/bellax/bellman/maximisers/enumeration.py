@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman import finite, monotone
-from bellax.bellman.candidates import candidates, scan
+from bellax.bellman.maximisers import dense, monotone
+from bellax.bellman.maximisers.candidates import candidates, scan
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Best, Maximiser, Optimum, Plane, cells, check_bounded, guarded
+from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum, Plane, cells, check_bounded, guarded
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.newton import Newton, check_polish
+from bellax.bellman.maximisers.newton import Newton, check_polish
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_mapping, check_names, named_options
 from bellax.numerics import grids, loops
 
@@ -106,7 +106,7 @@ class Enumerate(Maximiser):
 
     def plane(self, problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> Plane | None:
         interpolated = mesh.plan.lines or mesh.plan.coordinates
-        return None if interpolated else finite.plane(problem, mesh, memory)
+        return None if interpolated else dense.plane(problem, mesh, memory)
 
     def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
         if self.polish is not None:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from bellax.bellman.mesh import category, encode
 from bellax.bellman.objective import as_float
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.bellman.setting import Arguments, Setting
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, MarkovChain

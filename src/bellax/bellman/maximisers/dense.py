@@ -16,10 +16,10 @@ from jax import Array
 
 from bellax.bellman.chunks import Node, in_flight, nodes_of
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximum import Plane, guarded
+from bellax.bellman.maximisers.maximum import Plane, guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective, as_float, combinations
-from bellax.bellman.plan import Plan
+from bellax.problem.plan import Plan
 from bellax.model.laws import Markov
 from bellax.model.slots import table_node
 from bellax.numerics.interpolate import barrier

@@ -14,14 +14,14 @@ import numpy as np
 
 from bellax.bellman.maximisers.follow import Functions, Others, carried
 from bellax.bellman.options import key
-from bellax.problem.plan import Plan
-from bellax.solution.policy import Policy
-from bellax.bellman.query import undifferentiable
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, check_mapping, check_names, named_arguments
 from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.model.spaces import agree
+from bellax.problem.plan import Plan
+from bellax.solution.policy import Policy, Queried
+from bellax.solution.query import undifferentiable
 from bellax.solution.solution import Solution
 from bellax.solve import check_solvable, check_solver, choose_solver, run, with_horizon
 from bellax.solvers.common import Solver
@@ -34,7 +34,7 @@ _KEPT = 8
 def evaluate(
     model: Model,
     params: Mapping[str, Any],
-    rule: Mapping[str, Any] | Policy,
+    rule: Mapping[str, Any] | Queried,
     solver: Solver | None = None,
     *,
     horizon: int | None = None,
@@ -64,12 +64,13 @@ def evaluate(
     check_solver(solver)
     if solver.maximiser is not None:
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
-    if isinstance(rule, Policy):
-        setting = _setting_of_policy(model, solver, rule)
-        pieces = rule.pieces()
-        if not rule.smooth:
-            pieces = jax.tree.map(lambda leaf: undifferentiable(leaf, leaf), pieces)
-        return run(setting, setting.arguments(params) | carried(pieces), terminal, throw, progress)
+    if isinstance(rule, Queried):
+        rule.check_one()
+        policy = rule.pointwise
+        setting = _setting_of_policy(model, solver, policy)
+        if not policy.smooth:
+            policy = jax.tree.map(lambda leaf: undifferentiable(leaf, leaf), policy)
+        return run(setting, setting.arguments(params) | carried(policy), terminal, throw, progress)
     setting = setting_of_rule(model, solver, rule)
     return run(setting, setting.arguments(params), terminal, throw, progress)
 
@@ -87,8 +88,7 @@ def setting_of_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Se
 
 
 def _setting_of_policy(model: Model, solver: Solver, policy: Policy) -> Setting:
-    policy.check_one()
-    other, plan = policy.setting, Plan(model.graph)
+    other, plan = policy.numerics.problem, Plan(model.graph)
     for what, ours, theirs in (("state", plan.states, other.plan.states), ("action", plan.actions, other.plan.actions)):
         check_names(theirs, ours, f"rule: {what} of the policy")
         check_names(ours, theirs, f"rule: a policy that does not know the {what}")
@@ -98,9 +98,9 @@ def _setting_of_policy(model: Model, solver: Solver, policy: Policy) -> Setting:
     if other.clock.finite and (not model.clock.finite or other.clock.count < model.clock.count):
         length = f"{model.clock.count} periods" if model.clock.finite else "no end"
         raise ModelError(f"rule: the policy is one of {other.clock.count} periods, and the model has {length}.")
-    structure = jax.tree.structure(policy.pieces())
-    source = Others(type(policy), other.detached(), structure, policy.smooth)
-    name = ("rule", key(solver), type(policy), other, structure)
+    structure = jax.tree.structure(policy)
+    source = Others(structure, policy.smooth, other.finite)
+    name = ("rule", key(solver), structure)
     return _kept(model, solver, name, lambda: Setting(model, solver, source))
 
 
@@ -117,7 +117,7 @@ def _kept(model: Model, solver: Solver, name: Any, build: Callable[[], Setting])
     """The setting of a rule, made once; a model keeps those of the latest rules."""
     if name not in model.programs:
         setting = build()
-        solver.check(setting)
+        solver.check(setting.problem)
         rules = [other for other in model.programs if isinstance(other, tuple) and other[0] == "rule"]
         for other in rules[: len(rules) + 1 - _KEPT]:
             del model.programs[other]

@@ -16,7 +16,6 @@ import numpy as np
 from bellax import solvers
 from bellax.bellman.configuration import decode
 from bellax.bellman.continuation import Value
-from bellax.solution.record import FORMAT, axis_names
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, SolveError, listed
 from bellax.model.fingerprint import differences, fingerprint, parts
@@ -24,6 +23,7 @@ from bellax.model.model import Model
 from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
+from bellax.solution.record import FORMAT, axis_names
 from bellax.solution.solution import Solution
 from bellax.solve import setting_of
 from bellax.solvers.common import Solver
@@ -116,8 +116,8 @@ def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> V
             f"{path} is in {levels.dtype} and this process computes in {here}; set JAX_ENABLE_X64="
             f"{int(levels.dtype == np.float64)} to load it."
         )
-    axes = axis_names(setting)
-    lines = axes[len(axes) - len(setting.plan.lines) :] if setting.interpolant.needs_slopes else []
+    axes = axis_names(setting.problem)
+    lines = axes[len(axes) - len(setting.plan.lines) :] if setting.numerics.interpolant.needs_slopes else []
     slopes = tuple(jnp.asarray(variables[f"slope:{name}"].array) for name in lines)
     return Value(jnp.asarray(levels), slopes)
 

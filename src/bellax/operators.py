@@ -21,18 +21,20 @@ from jax import Array
 from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Objective, as_float
-from bellax.bellman.query import check_period, concrete, flattened, program, quickly_at_first
-from bellax.solution.record import mesh_nodes, moving_axes
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve, value_and_slopes
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
 from bellax.model.graph import CLOCK
 from bellax.model.model import Model
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.interpolate import along, secant_slopes
+from bellax.numerics.programs import all_concrete, concrete, quickly_at_first
 from bellax.numerics.scalar import put
+from bellax.problem.period import as_float
+from bellax.problem.problem import Arguments
+from bellax.problem.reading import check_period, flattened
+from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 from bellax.solve import check_solvable, choose_solver, setting_of
 from bellax.solvers.common import Solver, tallied
@@ -66,20 +68,20 @@ class Representation(eqx.Module):
     def nodes(self) -> dict[str, np.ndarray]:
         """The nodes along each axis, in the units of the state."""
         found = mesh_nodes(self.setting, self.arguments)
-        moving = moving_axes(self.setting, self.arguments)
+        moving = moving_axes(self.setting.problem, self.arguments)
         return {name: array[self.period] if name in moving else array for name, array in found.items()}
 
     def at(self, **states: Any) -> Array:
         """The interpolant at any states, arrays that broadcast."""
-        setting, period = self.setting, self.period
-        arrays, shape = flattened(setting, states)
+        setting, numerics, period = self.setting, self.setting.numerics, self.period
+        arrays, shape = flattened(setting.problem, states)
 
         def ask(arguments: Arguments, value: Value, arrays: dict[str, Array]) -> Array:
-            mesh = setting.mesh(setting.environment(arguments, period))
-            find = lambda own: interpolated(value, mesh, setting.interpolant, mesh.locate(own, remember=True))  # noqa: E731
+            mesh = numerics.mesh(arguments, period)
+            find = lambda own: interpolated(value, mesh, numerics.interpolant, mesh.locate(own, remember=True))  # noqa: E731
             return jax.vmap(find)(arrays)
 
-        compiled = program(setting, ("represented", period), lambda: jax.jit(ask))
+        compiled = setting.program(("represented", period), lambda: jax.jit(ask))
         return compiled(self.arguments, self.value, arrays).reshape(shape)
 
     def __call__(self, **states: Any) -> Array:
@@ -105,10 +107,11 @@ class Greedy(eqx.Module):
     def policy(self, **states: Any) -> dict[str, Array]:
         """The actions at any states, by name: the maximum is taken there, too."""
         setting, period = self.improved.setting, self.improved.period
-        value, finite = self.following.value, setting.clock.finite
-        stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * (setting.clock.count + 1)), value) if finite else value
+        value, finite = self.following.value, setting.problem.finite
+        if finite:
+            value = jax.tree.map(lambda leaf: jnp.stack([leaf] * (setting.problem.clock.count + 1)), value)
         arguments, code = self.improved.arguments, put(0, np.int32)
-        solution = Solution(arguments=arguments, values=stacked, code=code, stats={}, setting=setting)
+        solution = Solution(arguments=arguments, values=value, code=code, stats={}, setting=setting)
         return solution.policy(period, **states) if finite else solution.policy(**states)
 
 
@@ -117,22 +120,23 @@ class Operators:
 
     def __init__(self, setting: Setting, arguments: Arguments) -> None:
         self.setting = setting
+        self.numerics = setting.numerics
         self.arguments = arguments
 
     # -- functions of states --------------------------------------------------------------------------------------
 
     def zero(self, period: int | None = None) -> Representation:
         """V = 0."""
-        shape = _shape(self.setting, self.arguments, self._period(period, last=True))
+        shape = _shape(self.numerics, self.arguments, self._period(period, last=True))
         return self.represent(np.zeros(shape), period)
 
     def terminal(self) -> Representation:
         """V after the last decision of a finite horizon."""
-        clock = self.setting.clock
+        clock = self.setting.problem.clock
         if not clock.finite:
             raise ModelError("the horizon is infinite, so there is no value after the last decision; start at zero().")
-        build = lambda: jax.jit(lambda a: self.setting.terminal(a, clock.count))  # noqa: E731
-        return self._on(program(self.setting, "last", build)(self.arguments), clock.count)
+        compiled = self.setting.program("last", lambda: jax.jit(self.numerics.terminal))
+        return self._on(compiled(self.arguments), clock.count)
 
     def represent(self, given: Any, period: int | None = None) -> Representation:
         """A function of states, parameters and functions of the model, or an array at the nodes, as a representation.
@@ -148,13 +152,13 @@ class Operators:
             graph = self.setting.plan.graph
             known = [*self.setting.plan.states, *self.arguments, *(name for name in graph.slots if ":" not in name)]
             check_names(q.names, [*known, *CLOCK], "represent: the function names what the model does not have:")
-            made = jax.jit(partial(_represented, self.setting, q, number))(self.arguments)
+            made = jax.jit(partial(_represented, self.numerics, q, number))(self.arguments)
             return self._on(made, number)
-        levels, shape = np.asarray(given, float), _shape(self.setting, self.arguments, number)
+        levels, shape = np.asarray(given, float), _shape(self.numerics, self.arguments, number)
         if levels.shape != shape:
             raise ModelError(f"represent: the array has shape {levels.shape}, and the grid {shape}.")
-        build = lambda: jax.jit(partial(_with_slopes, self.setting))  # noqa: E731
-        made = program(self.setting, "levels", build)(self.arguments, levels, np.int32(number))
+        build = lambda: jax.jit(partial(_with_slopes, self.numerics))  # noqa: E731
+        made = self.setting.program("levels", build)(self.arguments, levels, np.int32(number))
         return self._on(made, number)
 
     # -- operators ------------------------------------------------------------------------------------------------
@@ -172,10 +176,10 @@ class Operators:
         """
         number = self._period(period, last=False)
         self._check(V, "V")
-        if self.setting.clock.finite and V.period != number + 1:
+        if self.setting.problem.finite and V.period != number + 1:
             raise ModelError(f"V is on the grid of period {V.period}; in period {number} it is that of {number + 1}.")
-        build = lambda: quickly_at_first(partial(_improved, self.setting), True)  # noqa: E731
-        value, frozen, tally = program(self.setting, "improve", build)(self.arguments, V.value, np.int32(number))
+        build = lambda: quickly_at_first(partial(_improved, self.numerics), True)  # noqa: E731
+        value, frozen, tally = self.setting.program("improve", build)(self.arguments, V.value, np.int32(number))
         if concrete(tally) and (tally[1] > 0 or tally[2] > 0):
             what = "no action is feasible" if tally[1] > 0 else "T V is not a number"
             count = int(max(float(tally[1]), float(tally[2])))
@@ -191,12 +195,12 @@ class Operators:
             ModelError: if it is a policy of another model or solver. Functions of states are `bx.evaluate`'s.
             SolveError: if following it for ever is worth nothing finite, or leads away where V is not known.
         """
-        if self.setting.clock.finite:
+        if self.setting.problem.finite:
             return self._to_the_end(policy)
         self._check_greedy(policy)
         assert isinstance(policy, Greedy)
-        build = lambda: quickly_at_first(partial(value_of, self.setting), True)  # noqa: E731
-        compiled = program(self.setting, "value of", build)
+        build = lambda: quickly_at_first(partial(value_of, self.numerics), True)  # noqa: E731
+        compiled = self.setting.program("value of", build)
         value, sound = compiled(self.arguments, policy.frozen, policy.improved.value, policy.inside)
         if concrete(sound) and not sound:
             raise SolveError(
@@ -209,11 +213,11 @@ class Operators:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _to_the_end(self, policies: Any) -> list[Representation]:
-        count = self.setting.clock.count
+        count = self.setting.problem.clock.count
         if not isinstance(policies, list | tuple) or len(policies) != count:
             raise ModelError(f"evaluate: the horizon is finite; give a list of {count} policies, one a period.")
-        build = lambda: quickly_at_first(partial(_followed, self.setting), True)  # noqa: E731
-        compiled = program(self.setting, "follow", build)
+        build = lambda: quickly_at_first(partial(_followed, self.numerics), True)  # noqa: E731
+        compiled = self.setting.program("follow", build)
         values = [self.terminal()]
         for period in range(count - 1, -1, -1):
             self._check_greedy(policies[period])
@@ -241,7 +245,7 @@ class Operators:
         self._check(policy.improved, "the policy")
 
     def _period(self, period: int | None, last: bool) -> int:
-        return check_period(self.setting.model, period, None, last)
+        return check_period(self.setting.problem.clock, period, None, last)
 
 
 @named_arguments
@@ -258,53 +262,48 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     solver = choose_solver(model)[0] if solver is None else solver
     setting = setting_of(model, solver)
     arguments = setting.arguments(params)
-    if all(concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+    if all_concrete(arguments):
         check_arguments(setting, arguments)
         check_memory(setting, arguments)
     return Operators(setting, arguments)
 
 
-def _shape(setting: Setting, arguments: Arguments, period: int) -> tuple[int, ...]:
-    return jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, period)).shape), arguments).shape
+def _shape(numerics: Discretisation, arguments: Arguments, period: int) -> tuple[int, ...]:
+    return jax.eval_shape(lambda a: jnp.zeros(numerics.mesh(a, period).shape), arguments).shape
 
 
-def _represented(setting: Setting, q: Quantity, period: int, arguments: Arguments) -> Value:
-    environment = setting.environment(arguments, period)
-    mesh = setting.mesh(environment)
+def _represented(numerics: Discretisation, q: Quantity, period: int, arguments: Arguments) -> Value:
+    environment = numerics.problem.environment(arguments, period)
+    mesh = numerics.nodes(environment)
 
     def at(node: Node) -> Value:
         def value(coordinates: Array) -> Array:
             point = mesh.point(node.codes, coordinates)
-            given = setting.plan.graph.compose(q.names)(**environment, **point.values)
+            given = numerics.plan.graph.compose(q.names)(**environment, **point.values)
             return as_float(q.node()(**given))
 
-        return Value(*value_and_slopes(value, node.coordinates, setting.interpolant.needs_slopes))
+        return Value(*value_and_slopes(value, node.coordinates, numerics.interpolant.needs_slopes))
 
-    return over_mesh(at, mesh, 1, setting.memory)
+    return over_mesh(at, mesh, 1, numerics.memory)
 
 
-def _with_slopes(setting: Setting, arguments: Arguments, levels: Array, period: Array) -> Value:
-    mesh = setting.mesh(setting.environment(arguments, period))
-    count = len(mesh.lines) if setting.interpolant.needs_slopes else 0
+def _with_slopes(numerics: Discretisation, arguments: Arguments, levels: Array, period: Array) -> Value:
+    mesh = numerics.mesh(arguments, period)
+    count = len(mesh.lines) if numerics.interpolant.needs_slopes else 0
     slopes = [
         along(k - len(mesh.lines), secant_slopes, levels, coordinates=mesh.lines[k].coordinates) for k in range(count)
     ]
     return Value(levels, tuple(jnp.where(jnp.isfinite(slope), slope, 0.0) for slope in slopes))
 
 
-def _objective(setting: Setting, arguments: Arguments, value: Value, period: Array) -> tuple[Objective, Mesh]:
-    today = setting.environment(arguments, period)
-    mesh = setting.mesh(today)
-    tomorrow = setting.mesh(setting.environment(arguments, period + 1)) if setting.clock.finite else mesh
-    return setting.objective(today, mesh.processes, value, tomorrow), mesh
-
-
-def _improved(setting: Setting, arguments: Arguments, value: Value, period: Array) -> tuple[Value, Frozen, Array]:
-    objective, mesh = _objective(setting, arguments, value, period)
-    found, frozen = improve(setting.maximiser, objective, mesh, setting.memory)
+def _improved(
+    numerics: Discretisation, arguments: Arguments, value: Value, period: Array
+) -> tuple[Value, Frozen, Array]:
+    objective, mesh = numerics.one_period(arguments, value, period)
+    found, frozen = improve(numerics.maximiser, objective, mesh, numerics.memory)
     return found.value, frozen, tallied(found)
 
 
-def _followed(setting: Setting, arguments: Arguments, frozen: Frozen, value: Value, period: Array) -> Value:
-    objective, mesh = _objective(setting, arguments, value, period)
-    return follow(frozen, objective, mesh, setting.memory)
+def _followed(numerics: Discretisation, arguments: Arguments, frozen: Frozen, value: Value, period: Array) -> Value:
+    objective, mesh = numerics.one_period(arguments, value, period)
+    return follow(frozen, objective, mesh, numerics.memory)

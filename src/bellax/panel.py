@@ -11,9 +11,8 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.reach import entries
-from bellax.bellman.setting import Setting
 from bellax.model.spaces import Discrete, MarkovChain
-from bellax.model.time import Ages
+from bellax.problem.problem import Problem
 
 
 class Panel(eqx.Module):
@@ -31,6 +30,7 @@ class Panel(eqx.Module):
         outside: how many agents were beyond the first node and the last, by number of a continuous state and by AR1
             process, "below" and "above", shape (periods + 1,): the last entry is of `final`.
         arguments: the parameters and literals that were simulated.
+        problem: the model.
     """
 
     states: dict[str, Array]
@@ -43,20 +43,20 @@ class Panel(eqx.Module):
     final_value: Float[Array, "n"]
     outside: dict[str, dict[str, Array]]
     arguments: dict[str, Any]
-    setting: Setting = eqx.field(static=True)
+    problem: Problem = eqx.field(static=True)
 
     def __str__(self) -> str:
         size = f"Panel of {self.agents} agents over {self.periods} periods."
         if any(isinstance(leaf, jax.core.Tracer) or leaf.ndim != 1 for leaf in jax.tree.leaves(self.outside)):
             return size
-        left = [self._left(name, side) for name in entries(self.setting.plan) for side in ("below", "above")]
+        left = [self._left(name, side) for name in entries(self.problem.plan) for side in ("below", "above")]
         return " ".join([size, *(part for part in left if part)])
 
     def _left(self, name: str, side: str) -> str:
         counts = np.asarray(self.outside[name][side])
         if not counts.any():
             return ""
-        where = "nodes" if name in self.setting.plan.processes else "grid"
+        where = "nodes" if name in self.problem.plan.processes else "grid"
         return f"{name!r} was {side} its {where} {counts.sum()} times, first in period {int(counts.nonzero()[0][0])}."
 
     @property
@@ -88,10 +88,10 @@ class Panel(eqx.Module):
         active = np.asarray(self.active)
         agents, periods = np.nonzero(active)
         columns: dict[str, Any] = {"agent": agents, "period": periods}
-        clock = self.setting.model.clock
-        if isinstance(self.setting.model.horizon, Ages):
+        clock = self.problem.clock
+        if clock.aged:
             columns["age"] = clock.first + clock.years * periods
-        spaces = {**self.setting.plan.states, **self.setting.plan.actions}
+        spaces = {**self.problem.plan.states, **self.problem.plan.actions}
         everything = {**self.states, **self.actions}
         for name in (*spaces, *(name for name in everything if name not in spaces)):
             columns |= _columns(name, np.asarray(everything[name])[active], spaces.get(name))

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bellax.bellman.query import check_period
-from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.errors import ModelError, check_names, named_arguments
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel
+from bellax.problem.reading import check_period
+from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 
 _POINTS = 200
@@ -108,10 +108,10 @@ def plot(
 def _nodes(solution: Solution) -> dict[str, list[np.ndarray]]:
     """Nodes of every state, one array for each of its numbers, shape (t, n); t is one where they do not move."""
     setting = solution.setting
-    moving = moving_axes(setting, solution.arguments)
+    moving = moving_axes(setting.problem, solution.arguments)
     found: dict[str, list[np.ndarray]] = {name: [] for name in setting.plan.states}
     along = mesh_nodes(setting, solution.arguments)
-    for state, (axis, array) in zip(axis_states(setting), along.items(), strict=True):
+    for state, (axis, array) in zip(axis_states(setting.problem), along.items(), strict=True):
         found[state].append(array if axis in moving else array[None])
     return found
 
@@ -123,7 +123,7 @@ def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | 
     if given is None:
         given = (0, clock.count // 2, clock.count - 1)
     for period in given:
-        check_period(solution.model, period, None, last=False)
+        check_period(solution.setting.problem.clock, period, None, last=False)
     if len(set(given)) > len(_DASHES):
         raise ModelError(f"plot: periods has {len(set(given))} entries; give {len(_DASHES)} at most.")
     return list(dict.fromkeys(int(period) for period in given))

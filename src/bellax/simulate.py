@@ -16,24 +16,29 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.chunks import over_batch
-from bellax.problem.draws import Laws, Realised, stationary
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.outside import Extrapolate, Nan
-from bellax.solution.policy import Policy
-from bellax.bellman.query import LITTLE, concrete, ending, masked, program, quickly, undifferentiable
 from bellax.bellman.reach import admitted, beyond, entries, first_outside, numbers, outside, reach
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
+from bellax.model.time import Clock
+from bellax.numerics.programs import LITTLE, all_concrete, quickly
 from bellax.panel import Panel
+from bellax.problem.draws import Laws, Realised, draw_stationary
+from bellax.problem.problem import Arguments, Problem
+from bellax.problem.processes import chain
 from bellax.problem.starts import starting_states
+from bellax.solution.policy import Policy, Queried
+from bellax.solution.query import ending, masked, undifferentiable
 
 States = dict[str, Array]
 
 
 @named_arguments
 def simulate(
-    solution: Policy,
+    solution: Queried,
     agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
@@ -60,33 +65,38 @@ def simulate(
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
-    if not isinstance(solution, Policy):
+    if not isinstance(solution, Queried):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     solution.check_one()
-    setting = solution.setting
-    count = _periods(setting, periods)
-    given, agents = starting_states(setting, {} if start is None else start, agents, count)
-    _check_drawn(setting, solution.arguments, given)
-    kind, tables = type(solution), solution.pieces()
+    setting, policy = solution.setting, solution.pointwise
+    problem, numerics = setting.problem, setting.numerics
+    count = _periods(problem.clock, periods)
+    given, agents = starting_states(problem, {} if start is None else start, agents, count)
+    _check_drawn(setting, policy.arguments, given)
     key = _key(seed)
-    known = all(concrete(leaf) for leaf in jax.tree.leaves((tables, given, key)))
-    little = known and agents * cells(setting.maximiser, setting.plan) <= LITTLE
-    name = ("simulate", kind, count, little)
-    compiled = program(setting, name, lambda: quickly(_program(setting, kind, count), little))
-    found = compiled(tables, given, jnp.arange(agents, dtype=jnp.uint32), key)
-    _check_start(setting, given, found.pop("start"))
-    return Panel(**found, arguments=solution.arguments, setting=setting)
+    little = all_concrete((policy, given, key)) and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
+    name = ("simulate", type(policy), count, little)
+    compiled = setting.program(name, lambda: quickly(_program(count), little))
+    found = compiled(policy, given, jnp.arange(agents, dtype=jnp.uint32), key)
+    _check_start(numerics, given, found.pop("start"))
+    return Panel(**found, arguments=policy.arguments, problem=problem)
 
 
 def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
     """Raises ParameterError for a chain without a start that has more than one stationary distribution to draw from."""
-    chains = [n for n, s in setting.plan.states.items() if isinstance(s, MarkovChain) and n not in given]
-    if not chains or not all(concrete(leaf) for leaf in jax.tree.leaves(arguments)):
+    problem = setting.problem
+    chains = [n for n, s in problem.plan.states.items() if isinstance(s, MarkovChain) and n not in given]
+    if not chains or not all_concrete(arguments):
         return
-    build = lambda: jax.jit(lambda a: setting.mesh(setting.environment(a, 0)).processes)  # noqa: E731
-    for name, process in program(setting, "processes", build)(arguments).items():
+
+    def transitions(arguments: Arguments) -> dict[str, Array]:
+        environment = problem.environment(arguments, 0)
+        return {n: chain(problem.plan, n, environment)[1] for n in problem.plan.processes if n in known}
+
+    known = [n for n, s in problem.plan.states.items() if isinstance(s, MarkovChain)]
+    for name, matrix in setting.program("transitions", lambda: jax.jit(transitions))(arguments).items():
         if name in chains:
-            matrix = np.asarray(process.transition)
+            matrix = np.asarray(matrix)
             if np.linalg.matrix_rank(np.eye(len(matrix)) - matrix, tol=1e-10) < len(matrix) - 1:
                 raise ParameterError(
                     f"start lacks the state {name!r}: its chain falls into several that never meet, so that no one "
@@ -94,13 +104,11 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
                 )
 
 
-def _check_start(setting: Setting, given: States, start: dict[str, Any]) -> None:
+def _check_start(numerics: Discretisation, given: States, start: dict[str, Any]) -> None:
     """Raises ParameterError for a start outside the grid, unless extrapolation was asked for by name."""
-    if isinstance(setting.options.outside, Extrapolate) or not all(
-        concrete(x) for x in jax.tree.leaves((given, start))
-    ):
+    if isinstance(numerics.outside, Extrapolate) or not all_concrete((given, start)):
         return
-    wrong = first_outside(setting.plan, start["ends"], start["outside"], given)
+    wrong = first_outside(numerics.plan, start["ends"], start["outside"], given)
     if wrong is not None:
         raise ParameterError(
             f"start: {wrong}. V is extrapolated there, and no certificate covers it. Start inside, widen the bounds of "
@@ -119,8 +127,7 @@ def _key(seed: Any) -> Array:
     raise ParameterError(f"seed is {seed!r}; give a whole number from 0 to 2^63 - 1, or a key of jax.random.")
 
 
-def _periods(setting: Setting, periods: int | None) -> int:
-    clock = setting.model.clock
+def _periods(clock: Clock, periods: int | None) -> int:
     if periods is None:
         if not clock.finite:
             raise ModelError("the horizon is infinite; say how many periods to simulate: periods=100.")
@@ -132,31 +139,31 @@ def _periods(setting: Setting, periods: int | None) -> int:
     return int(periods)
 
 
-def _program(setting: Setting, kind: type[Policy], count: int) -> Callable[..., dict[str, Any]]:
+def _program(count: int) -> Callable[..., dict[str, Any]]:
     """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
-    clock = setting.model.clock
-    at_end = clock.finite and count == clock.count
 
-    def run(tables: dict[str, Any], given: States, agents: Array, key: Array) -> dict[str, Any]:
-        policy = kind(**tables, setting=setting)
+    def run(policy: Policy, given: States, agents: Array, key: Array) -> dict[str, Any]:
+        numerics, problem = policy.numerics, policy.numerics.problem
+        plan, clock = problem.plan, problem.clock
+        at_end = clock.finite and count == clock.count
         keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
-        states = _first(setting, policy.arguments, given, keys)
+        states = _first(problem, policy.arguments, given, keys)
 
         def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
-            live = _one_period(setting, policy, period)
-            following, active, record = _over_agents(setting, live, *carry, keys)
+            live = _one_period(policy, period)
+            following, active, record = _over_agents(numerics, live, *carry, keys)
             return (following, active), record | {"outside": left(period, *carry)}
 
         def left(period: Any, states: States, active: Array) -> Array:
-            ends = reach(_mesh(setting, policy.arguments, period))
-            at = jax.vmap(lambda own: beyond(ends, numbers(setting.plan, own)))(states)
+            ends = reach(numerics.mesh(policy.arguments, period))
+            at = jax.vmap(lambda own: beyond(ends, numbers(plan, own)))(states)
             return jnp.sum(at & active[:, None, None], axis=0, dtype=jnp.int32)
 
         start = (states, jnp.ones(agents.shape, bool))
         steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
         (last, active), records = jax.lax.scan(step, start, steps)
         if at_end:
-            value = jax.vmap(ending(setting, policy.arguments, policy.last))(last)
+            value = jax.vmap(ending(numerics, policy.arguments, policy.last))(last)
             value = jnp.where(active, value, jnp.nan)
             counts = jnp.concatenate([records.pop("outside"), left(count, last, active)[None]])
         else:
@@ -164,48 +171,45 @@ def _program(setting: Setting, kind: type[Policy], count: int) -> Callable[..., 
             counts = records.pop("outside")
         records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
         by_state = {
-            label: {"below": counts[:, 0, k], "above": counts[:, 1, k]} for k, label in enumerate(entries(setting.plan))
+            label: {"below": counts[:, 0, k], "above": counts[:, 1, k]} for k, label in enumerate(entries(plan))
         }
-        ends = reach(_mesh(setting, policy.arguments, 0))
-        first = jax.vmap(lambda own: outside(ends, numbers(setting.plan, own)))(states)
+        ends = reach(numerics.mesh(policy.arguments, 0))
+        first = jax.vmap(lambda own: outside(ends, numbers(plan, own)))(states)
         begun = {"ends": ends, "outside": first}
         return {**records, "final": last, "final_value": value, "outside": by_state, "start": begun}
 
     return run
 
 
-def _mesh(setting: Setting, arguments: Any, period: Any) -> Any:
-    return setting.mesh(setting.environment(arguments, period))
-
-
-def _first(setting: Setting, arguments: Any, given: States, keys: Array) -> States:
+def _first(problem: Problem, arguments: Arguments, given: States, keys: Array) -> States:
     """States of period 0: what was given, and draws of the processes that were not."""
     found = dict(given)
-    for name in setting.plan.processes:
+    for name in problem.plan.processes:
         if name not in given:
-            before = lambda key, name=name: stationary(setting, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
+            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
             found[name] = jax.vmap(before)(keys)
-    return {name: found[name] for name in setting.plan.states}
+    return {name: found[name] for name in problem.plan.states}
 
 
-def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., Any]:
+def _one_period(policy: Policy, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
-    rule, laws = policy.rule(period), Laws(setting, policy.arguments, period)
+    numerics, plan = policy.numerics, policy.numerics.plan
+    rule, laws = policy.rule(period), Laws(numerics.problem, policy.arguments, period)
+    mesh = numerics.mesh(policy.arguments, period)
 
     def live(states: States, active: Array, key: Array) -> Any:
         chosen = rule(states)
         actions = chosen.actions
-        if not policy.smooth and setting.plan.controls:
-            held = {n: undifferentiable(actions[n], policy.arguments) for n in setting.plan.controls}
-            actions = actions | held
+        if not policy.smooth and plan.controls:
+            actions = actions | {n: undifferentiable(actions[n], policy.arguments) for n in plan.controls}
         found = laws.advance(states, actions, jax.random.fold_in(key, period + 1))
-        found = _hidden(setting, found, admitted(setting, laws.mesh, states))
+        found = _hidden(numerics, found, admitted(numerics, mesh, states))
         stays = active & ~chosen.stop
         reward = jnp.where(chosen.stop, chosen.value, found.reward)
         discount = jnp.where(chosen.stop, 0.0, found.discount)
         seen = {"states": states, "actions": actions, "reward": reward, "discount": discount, "value": chosen.value}
         record = jax.tree.map(lambda leaf: masked(active, leaf), seen) | {"active": active}
-        if setting.plan.evaluate_stop is not None:
+        if plan.evaluate_stop is not None:
             record["actions"] = record["actions"] | {"stop": active & chosen.stop}
         following = jax.tree.map(lambda new, old: jnp.where(stays, new, old), found.following, states)
         return following, stays, record
@@ -213,15 +217,15 @@ def _one_period(setting: Setting, policy: Any, period: Array) -> Callable[..., A
     return live
 
 
-def _hidden(setting: Setting, found: Realised, shown: Array) -> Realised:
+def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised:
     """What a period brought, or NaN from here on where nothing is answered outside the grid."""
-    if not isinstance(setting.options.outside, Nan):
+    if not isinstance(numerics.outside, Nan):
         return found
-    lost = {name: masked(shown, found.following[name]) for name in setting.plan.continuous}
+    lost = {name: masked(shown, found.following[name]) for name in numerics.plan.continuous}
     return Realised(jnp.where(shown, found.reward, jnp.nan), found.discount, {**found.following, **lost})
 
 
-def _over_agents(setting: Setting, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
+def _over_agents(numerics: Discretisation, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
     """`live` for every agent, in chunks that fit in memory."""
-    each = cells(setting.maximiser, setting.plan)
-    return over_batch(lambda agent: live(*agent), (states, active, keys), each, setting.memory)
+    each = cells(numerics.maximiser, numerics.plan)
+    return over_batch(lambda agent: live(*agent), (states, active, keys), each, numerics.memory)

@@ -17,11 +17,10 @@ from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.options import complete_maximiser, key
-from bellax.problem.plan import Plan
-from bellax.bellman.query import choose, problem, program, quickly_at_first
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import value_and_slopes
 from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
@@ -29,10 +28,15 @@ from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.model.spaces import agree
+from bellax.numerics.programs import quickly_at_first
 from bellax.numerics.scalar import put
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments
+from bellax.solution.policy import Policy
 from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
-from bellax.solvers.common import Run, Solver, blanked
+from bellax.solvers.common import Solver, blanked
+from bellax.solvers.driver import Run, drive
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.progress import listening, report
 
@@ -93,7 +97,7 @@ def run(
     with listening(progress) as ticket:
         traced = _traced((arguments, final))
         sane = sound_of(setting, arguments) if traced else np.asarray(True)
-        little = not traced and program(setting, "little", lambda: _little(setting, arguments))
+        little = not traced and setting.program("little", lambda: _little(setting.numerics, arguments))
         compiled = _program(setting, final is not None, progress is not None, little)
         solution = compiled(arguments, final, ticket, sane)
         if _traced(solution):
@@ -137,9 +141,7 @@ def _traced(tree: Any) -> bool:
 
 def sound_of(setting: Setting, arguments: Arguments) -> Array:
     """Whether numbers make a model: what `check_arguments` raises for where they are known."""
-    if "sound" not in setting.programs:
-        setting.programs["sound"] = jax.jit(partial(sound, setting))
-    return setting.programs["sound"](arguments)
+    return setting.program("sound", lambda: jax.jit(partial(sound, setting.numerics)))(arguments)
 
 
 def blank(solution: Solution) -> Solution:
@@ -166,7 +168,7 @@ def setting_of(model: Model, solver: Solver) -> Setting:
     name = ("setting", key(solver))
     if name not in model.programs:
         setting = Setting(model, solver)
-        solver.check(setting)
+        solver.check(setting.problem)
         model.programs[name] = setting
     return model.programs[name]
 
@@ -229,27 +231,26 @@ _STEPS = 30
 """Bellman steps that a stationary model counts for: whether there will be ten or a hundred, nobody knows before."""
 
 
-def _little(setting: Setting, arguments: Arguments) -> bool:
+def _little(numerics: Discretisation, arguments: Arguments) -> bool:
     """Whether quick code pays for the first solves."""
-    periods = setting.model.clock.count if setting.model.clock.finite else _STEPS
-    rules = jax.eval_shape(lambda a: setting.rules(setting.environment(a, 0)), arguments)
-    nodes = math.prod(mesh_shape(setting, arguments)) * math.prod(rule.weights.shape[0] for rule in rules.values())
-    return nodes * cells(setting.maximiser, setting.plan) * periods <= _LITTLE
+    clock = numerics.problem.clock
+    shocks = jax.eval_shape(numerics.shock_nodes, arguments).values()
+    nodes = math.prod(mesh_shape(numerics, arguments)) * math.prod(rule.weights.shape[0] for rule in shocks)
+    periods = clock.count if clock.finite else _STEPS
+    return nodes * cells(numerics.maximiser, numerics.plan) * periods <= _LITTLE
 
 
 def _program(setting: Setting, given_final: bool, told: bool, little: bool) -> Callable[..., Solution]:
     """The compiled solve. Arguments go around the compiled program, which would copy them to its outputs."""
-    name = ("solve", given_final, told, little)
-    if name not in setting.programs:
-        solver: Any = setting.options
+    solver: Any = setting.options
 
-        def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
-            setting.programs["traces"] = setting.programs.get("traces", 0) + 1
-            found = solver.run(setting, arguments, final, report(ticket) if told else None, sane)
-            return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
+    def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
+        setting.programs["traces"] = setting.programs.get("traces", 0) + 1
+        iteration = solver.iteration(setting.numerics, arguments, final, sane)
+        found = drive(iteration, report(ticket) if told else None)
+        return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
-        setting.programs[name] = quickly_at_first(run, little)
-    compiled = setting.programs[name]
+    compiled = setting.program(("solve", given_final, told, little), lambda: quickly_at_first(run, little))
 
     def solved(arguments: Arguments, final: Value | None, ticket: np.ndarray, sane: Any) -> Solution:
         found = compiled(arguments, final, ticket, sane)
@@ -266,7 +267,7 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
         raise ModelError(
             "the model has a terminal value of its own; solve without terminal=, or remove it from the model."
         )
-    if not setting.model.clock.finite:
+    if not setting.problem.finite:
         raise ModelError("terminal= is the value after the last decision; the horizon is infinite: give horizon= too.")
     terminal.check_one()
     if not _traced(terminal.code) and np.any(np.asarray(terminal.code) != int(Result.successful)):
@@ -275,21 +276,20 @@ def _final(setting: Setting, arguments: Arguments, terminal: Solution) -> Value:
     for name, space in terminal.setting.plan.states.items():
         if not agree(space, setting.plan.states[name]):
             raise ModelError(f"state {name!r} of the terminal solution has other categories, or another shape.")
-    build = lambda: jax.jit(partial(_on_last_mesh, setting, terminal.setting))  # noqa: E731
-    on_mesh = program(setting, ("final", terminal.setting), build)
-    return on_mesh(arguments, terminal.arguments, terminal.values)
+    build = lambda: jax.jit(partial(_on_last_mesh, setting.numerics))  # noqa: E731
+    return setting.program(("final", terminal.setting.numerics), build)(arguments, terminal.pointwise)
 
 
-def _on_last_mesh(setting: Setting, other: Setting, arguments: Arguments, given: Arguments, values: Value) -> Value:
-    """The value that `other` solved for, at its first period, on the last mesh of `setting`."""
-    objective, today = problem(other, given, values, 0)
-    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
+def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Policy) -> Value:
+    """The value that another policy has at its first period, on the last mesh."""
+    mesh, rule = numerics.mesh(arguments, numerics.problem.clock.count), terminal.rule(0)
 
     def at(node: Node) -> Value:
-        value = lambda y: choose(other, objective, today, mesh.point(node.codes, y).values).value  # noqa: E731
-        return Value(*value_and_slopes(value, node.coordinates, setting.interpolant.needs_slopes))
+        value = lambda coordinates: rule(mesh.point(node.codes, coordinates).values).value  # noqa: E731
+        return Value(*value_and_slopes(value, node.coordinates, numerics.interpolant.needs_slopes))
 
-    return over_mesh(at, mesh, cells(other.maximiser, other.plan), setting.memory)
+    other = terminal.numerics
+    return over_mesh(at, mesh, cells(other.maximiser, other.problem.plan), numerics.memory)
 
 
 def wait(solution: Solution) -> None:
@@ -330,4 +330,4 @@ def _explain(setting: Setting, solution: Solution) -> str:
             "bx.interpolants.Linear()), or a maximiser that jumps between local maxima (more candidates in its grid=). "
             "`throw=False` returns what there is, with its `result`."
         )
-    return first_failure(setting, solution.arguments, solution.values)
+    return first_failure(setting.numerics, solution.arguments, solution.values)

@@ -1,7 +1,6 @@
 """Checks of numbers, before a solve: discounts, rows of chains, bounds of states, memory."""
 
 import math
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,14 +10,17 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool
 
-from bellax.problem.plan import Plan
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.setting import Setting
 from bellax.bellman.workload import Work, announce, estimated
 from bellax.errors import ModelError, ParameterError
 from bellax.model.distribution import rounding
 from bellax.model.quantity import ByPeriod
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import grids, scales
+from bellax.numerics.machine import physical_memory
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments, Problem
 
 
 def check_arguments(setting: Setting, arguments: Arguments) -> None:
@@ -27,12 +29,12 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
     Args:
         arguments: concrete; under a transformation there is nothing to check.
     """
-    nodes = _checked(setting)
-    timed = _timed(setting, arguments, nodes)
+    nodes = _checked(setting.plan)
+    timed = _timed(setting.problem, arguments, nodes)
     for period, numbers in enumerate(_numbers(setting, arguments, nodes, timed)):
         where = f" in period {period}" if timed else ""
         _check_bounds(setting, numbers, where)
-        if timed and period == setting.model.clock.count:
+        if timed and period == setting.problem.clock.count:
             break  # after the last decision there is a grid, and nothing moves any more
         if "slot:discount" in numbers:
             _check_discount(setting, float(numbers["slot:discount"]), where)
@@ -45,23 +47,23 @@ def check_arguments(setting: Setting, arguments: Arguments) -> None:
 _NUDGE = 1e-3  # by which a row may be off under a transformation, where differences are taken in single entries
 
 
-def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
+def sound(numerics: Discretisation, arguments: Arguments) -> Bool[Array, ""]:
     """What `check_arguments` says of numbers, inside a program: whether they make a model.
 
     A table of a `Markov` law is left out: to read it takes as long as to solve the model.
     """
-    plan = setting.plan
+    problem, plan = numerics.problem, numerics.plan
     still = [name for name in plan.shocks if not plan.moves(name)]
-    nodes = [*_checked(setting), *(node for name in still for node in plan.shock_nodes(name))]
+    nodes = [*_checked(plan), *(node for name in still for node in plan.shock_nodes(name))]
 
     def numbers_of(nodes: list[str], period: Any) -> dict[str, Array]:
-        found = plan.graph.compose(nodes)(**setting.environment(arguments, period))
+        found = plan.graph.compose(nodes)(**problem.environment(arguments, period))
         return {node: jnp.asarray(value).astype(jnp.result_type(float)) for node, value in found.items()}
 
     def lines(period: Any) -> Bool[Array, ""]:
         numbers = numbers_of([f"{side}:{name}" for name in plan.continuous for side in ("lower", "upper")], period)
         return _all(
-            _sound_line(setting, name, numbers[f"lower:{name}"], numbers[f"upper:{name}"]) for name in plan.continuous
+            _sound_line(numerics, name, numbers[f"lower:{name}"], numbers[f"upper:{name}"]) for name in plan.continuous
         )
 
     def at(period: Any) -> Bool[Array, ""]:
@@ -72,12 +74,12 @@ def sound(setting: Setting, arguments: Arguments) -> Bool[Array, ""]:
         fine += [plan.graph.regime.shocks[name].sound(**given(plan.shock_nodes(name))) for name in still]
         if "slot:discount" in numbers:
             discount = numbers["slot:discount"]
-            fine.append((discount >= 0) & (setting.model.clock.finite | (discount < 1)))
+            fine.append((discount >= 0) & (problem.finite | (discount < 1)))
         return _all(fine)
 
-    if not _timed(setting, arguments, nodes):
+    if not _timed(problem, arguments, nodes):
         return at(0)
-    count = setting.model.clock.count  # after the last decision there is a grid, and nothing moves any more
+    count = problem.clock.count  # after the last decision there is a grid, and nothing moves any more
     return jnp.all(jax.vmap(at)(jnp.arange(count, dtype=jnp.int32))) & lines(count)
 
 
@@ -86,10 +88,11 @@ def _all(fine: Iterable[Array]) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(each)) if each else jnp.ones((), bool)
 
 
-def _sound_line(setting: Setting, name: str, lower: Array, upper: Array) -> Bool[Array, ""]:
-    space = setting.plan.continuous[name]
+def _sound_line(numerics: Discretisation, name: str, lower: Array, upper: Array) -> Bool[Array, ""]:
+    space = numerics.plan.continuous[name]
     lower, upper = (jnp.broadcast_to(bound, space.shape).reshape(-1) for bound in (lower, upper))
-    specs = setting.grid[name] if isinstance(setting.grid[name], tuple) else (setting.grid[name],) * space.size
+    grid = numerics.grid[name]
+    specs = grid if isinstance(grid, tuple) else (grid,) * space.size
     starts = [_starts(spec, space.scale, lower[k]) for k, spec in enumerate(specs)]
     return jnp.all(lower < upper) & jnp.all(jnp.stack(starts))
 
@@ -118,16 +121,15 @@ def _sound_process(space: Any, given: dict[str, Array], period: Any) -> Bool[Arr
     return space.distribution.sound(**given)
 
 
-def _timed(setting: Setting, arguments: Arguments, nodes: list[str]) -> bool:
+def _timed(problem: Problem, arguments: Arguments, nodes: list[str]) -> bool:
     """Whether the numbers of some nodes may differ from period to period."""
-    graph = setting.plan.graph
+    graph = problem.plan.graph
     moves = any(isinstance(value, ByPeriod) for value in arguments.values())
-    return setting.model.clock.finite and (moves or any(graph.leaves(node, "clock") for node in nodes))
+    return problem.finite and (moves or any(graph.leaves(node, "clock") for node in nodes))
 
 
-def _checked(setting: Setting) -> list[str]:
+def _checked(plan: Plan) -> list[str]:
     """The nodes of the graph whose numbers are checked: none of them names a state."""
-    plan = setting.plan
     random = plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
     processes = [node for name in plan.processes for node in plan.process_nodes(name)]
     bounds = [f"{side}:{name}" for name in plan.continuous for side in ("lower", "upper")]
@@ -145,7 +147,7 @@ def _numbers(setting: Setting, arguments: Arguments, nodes: list[str], timed: bo
     """The numbers of some nodes of the graph, one dict a period; one for all where they do not differ."""
 
     def at(arguments: Arguments, period: Any) -> dict[str, Any]:
-        return setting.plan.graph.compose(nodes)(**setting.environment(arguments, period))
+        return setting.plan.graph.compose(nodes)(**setting.problem.environment(arguments, period))
 
     if not timed:
         # a number that was given is read, not computed: a composed function costs milliseconds, as much as a solve
@@ -157,10 +159,9 @@ def _numbers(setting: Setting, arguments: Arguments, nodes: list[str], timed: bo
     with jax.ensure_compile_time_eval():
         if not timed:
             return [known | {node: np.asarray(value, float) for node, value in at(arguments, 0).items()}]
-        if "checked" not in setting.programs:
-            setting.programs["checked"] = jax.jit(jax.vmap(at, in_axes=(None, 0)))
-        count = setting.model.clock.count + 1
-        found = jax.device_get(setting.programs["checked"](arguments, np.arange(count, dtype=np.int32)))
+        compiled = setting.program("checked", lambda: jax.jit(jax.vmap(at, in_axes=(None, 0))))
+        count = setting.problem.clock.count + 1
+        found = jax.device_get(compiled(arguments, np.arange(count, dtype=np.int32)))
     return [{node: np.asarray(value[period], float) for node, value in found.items()} for period in range(count)]
 
 
@@ -172,7 +173,7 @@ def _given(setting: Setting, arguments: Arguments, node: str) -> np.ndarray | No
 
 
 def _check_discount(setting: Setting, discount: float, where: str) -> None:
-    if not setting.model.clock.finite and not discount < 1:
+    if not setting.problem.clock.finite and not discount < 1:
         raise ParameterError(
             f"discount is {discount:g} and the horizon is infinite; the value would be too. It must be below one."
         )
@@ -190,7 +191,7 @@ def _check_process(setting: Setting, name: str, numbers: dict[str, np.ndarray], 
             later = " It starts from its stationary distribution; where rho moves with time, later ones may be one."
             raise ParameterError(
                 f"AR1 state {name!r} has rho = {given['rho']:g}{where}; a chain needs "
-                f"{'|rho| < 1.' + later * setting.model.clock.finite if first else 'a number.'}"
+                f"{'|rho| < 1.' + later * setting.problem.clock.finite if first else 'a number.'}"
             )
         if not given["sigma"] >= 0:
             raise ParameterError(f"AR1 state {name!r} has sigma = {given['sigma']:g}{where}; it must not be negative.")
@@ -237,7 +238,8 @@ def _check_bounds(setting: Setting, numbers: dict[str, np.ndarray], where: str) 
             raise ParameterError(
                 f"state {name!r} runs from {lower} to {upper}{where}; the lower bound must be below the upper."
             )
-        specs = setting.grid[name] if isinstance(setting.grid[name], tuple) else (setting.grid[name],)
+        grid = setting.numerics.grid[name]
+        specs = grid if isinstance(grid, tuple) else (grid,)
         for spec, least in zip(specs, np.ravel(lower), strict=True):
             _check_scale(name, spec, space.scale, float(least), where)
 
@@ -263,15 +265,16 @@ def check_memory(setting: Setting, arguments: Arguments) -> None:
     shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in arguments.items() if not isinstance(leaf, ByPeriod)))
     if shapes in setting.programs:
         return
-    work = estimated(setting, arguments)
-    _check_fits(setting, work)
-    announce(setting, work)
+    work = estimated(setting.numerics, arguments)
+    _check_fits(setting.numerics, work)
+    announce(setting.numerics, work)
     setting.programs[shapes] = True
 
 
-def _check_fits(setting: Setting, work: Work) -> None:
+def _check_fits(numerics: Discretisation, work: Work) -> None:
     shape = work.states.values()
-    periods = setting.model.clock.count + 1 if setting.model.clock.finite else 3
+    clock = numerics.problem.clock
+    periods = clock.count + 1 if clock.finite else 3
     (needed, passing), available = work.bytes, physical_memory()
     if needed > 0.8 * available:
         raise ModelError(
@@ -282,12 +285,7 @@ def _check_fits(setting: Setting, work: Work) -> None:
         )
     if needed + passing > 0.8 * available:
         raise ModelError(
-            f"memory={setting.options.memory} lets a Bellman step have {passing:.3g} bytes ({passing / 2**30:.1f} GiB) "
+            f"memory={numerics.budget} lets a Bellman step have {passing:.3g} bytes ({passing / 2**30:.1f} GiB) "
             f"in flight, V takes {needed:.3g}, and this machine has {available:.3g} ({available / 2**30:.1f} GiB). "
             "Give a smaller memory=; the work is then cut in more chunks."
         )
-
-
-def physical_memory() -> int:
-    """Bytes that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, category, row_major
-from bellax.problem.plan import Plan
+from bellax.bellman.mesh import Mesh, Point, Process, row_major
 from bellax.errors import ModelError
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolate import Interpolant
 from bellax.numerics.scalar import where
+from bellax.problem.categories import category
+from bellax.problem.plan import Plan
 
 
 class Value(eqx.Module):

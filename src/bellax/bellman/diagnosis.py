@@ -11,32 +11,34 @@ import numpy as np
 
 from bellax.bellman.chunks import Node
 from bellax.bellman.continuation import Value
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import Optimum
-from bellax.bellman.mesh import Mesh, Point, category
-from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.bellman.query import problem
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sweep import TALLY, step
 from bellax.errors import listed
 from bellax.model.spaces import Discrete
+from bellax.problem.categories import category
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
 
 
-def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
+def first_failure(numerics: Discretisation, arguments: Arguments, values: Value) -> str:
     """What failed first, in the order of the solve: which state of which period, and why."""
-    finite = setting.model.clock.finite
-    periods = range(setting.model.clock.count - 1, -1, -1) if finite else [0]
+    finite = numerics.problem.clock.finite
+    periods = range(numerics.problem.clock.count - 1, -1, -1) if finite else [0]
 
     def solve(arguments: Arguments, values: Value, period: Any) -> tuple[Any, Any]:
-        objective, mesh = problem(setting, arguments, values, period)
-        found = step(setting.maximiser, objective, mesh, setting.memory)
+        objective, mesh = numerics.solved_period(arguments, values, period)
+        found = step(numerics.maximiser, objective, mesh, numerics.memory)
         return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0
 
     if finite:
-        found = _bad_end(setting, arguments, np.asarray(values.levels[-1]))
+        found = _bad_end(numerics, arguments, np.asarray(values.levels[-1]))
         if found is not None:
             return found
     else:
-        values = setting.zero(arguments)
+        values = numerics.zero(arguments)
     compiled = jax.jit(solve)
     for period in periods:
         levels, feasible = (np.asarray(x) for x in compiled(arguments, values, jnp.asarray(period)))
@@ -44,23 +46,23 @@ def first_failure(setting: Setting, arguments: Arguments, values: Value) -> str:
         for bad, why in ((np.isnan(levels) | (levels == np.inf), _not_a_number), (~feasible, _infeasible)):
             if bad.any():
                 place = np.unravel_index(int(bad.argmax()), bad.shape)
-                objective, mesh = problem(setting, arguments, values, period)
+                objective, mesh = numerics.solved_period(arguments, values, period)
                 node = _node(mesh, place)
-                state = _described(setting, mesh.point(node.codes, node.coordinates))
+                state = _described(numerics, mesh.point(node.codes, node.coordinates))
                 count = f"{int(bad.sum())} of {bad.size} states"
-                return why(setting, objective, mesh, node, f"{state}{when} ({count})")
+                return why(numerics, objective, mesh, node, f"{state}{when} ({count})")
     return "the value is not a number after many steps: it diverges. Is the discount below one, is the reward bounded?"
 
 
-def _bad_end(setting: Setting, arguments: Arguments, levels: np.ndarray) -> str | None:
+def _bad_end(numerics: Discretisation, arguments: Arguments, levels: np.ndarray) -> str | None:
     """What is wrong with V after the last decision, if anything."""
     bad = np.isnan(levels) | (levels == np.inf)
     if not bad.any():
         return None
     place = np.unravel_index(int(bad.argmax()), bad.shape)
-    mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
+    mesh = numerics.mesh(arguments, numerics.problem.clock.count)
     node = _node(mesh, place)
-    state = _described(setting, mesh.point(node.codes, node.coordinates))
+    state = _described(numerics, mesh.point(node.codes, node.coordinates))
     what = "NaN" if np.isnan(levels[place]) else "infinity"
     return (
         f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root "
@@ -75,10 +77,10 @@ def _node(mesh: Mesh, place: tuple[Any, ...]) -> Node:
     return Node(codes, jnp.stack(coordinates) if coordinates else jnp.zeros(0))
 
 
-def _described(setting: Setting, point: Point) -> str:
+def _described(numerics: Discretisation, point: Point) -> str:
     parts = []
     for name, value in point.values.items():
-        labels = getattr(setting.plan.states[name], "labels", None)
+        labels = getattr(numerics.plan.states[name], "labels", None)
         shown = (
             labels[int(point.codes[name])]
             if labels and name in point.codes
@@ -88,18 +90,18 @@ def _described(setting: Setting, point: Point) -> str:
     return ", ".join(parts)
 
 
-def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
+def _infeasible(numerics: Discretisation, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
-    given = setting.maximiser.given(objective, point)
+    given = numerics.maximiser.given(objective, point)
     if given is not None:
-        return _forbidden(setting, objective, point, given, where)
+        return _forbidden(numerics, objective, point, given, where)
     bounds = []
-    values = objective.choices(jnp.zeros((), jnp.int32))
-    for name in setting.plan.controls:
-        lower, upper = objective.bounds(name, point, values)
+    values = objective.period.choices(jnp.zeros((), jnp.int32))
+    for name in numerics.plan.controls:
+        lower, upper = objective.period.bounds(name, point.values, values)
         bounds.append(f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")
         values[name] = lower
-    names = ", ".join(node.partition(":")[2] for node in setting.plan.constraints) or "none"
+    names = ", ".join(node.partition(":")[2] for node in numerics.plan.constraints) or "none"
     return (
         f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. Likely "
         "causes: a lower bound above the upper one, constraints that exclude each other, or a grid that reaches states "
@@ -107,10 +109,10 @@ def _infeasible(setting: Setting, objective: Objective, mesh: Mesh, node: Node, 
     )
 
 
-def _forbidden(setting: Setting, objective: Objective, point: Point, given: Optimum, where: str) -> str:
+def _forbidden(numerics: Discretisation, objective: Objective, point: Point, given: Optimum, where: str) -> str:
     """Which action of a rule is none that may be, or which constraint it breaks."""
-    plan, values = setting.plan, objective.choices(given.decision.combination)
-    found = setting.maximiser.source(objective.environment, point.values)  # type: ignore[attr-defined]
+    plan, values = numerics.plan, objective.period.choices(given.decision.combination)
+    found = numerics.maximiser.source(objective.period.environment, point.values)  # type: ignore[attr-defined]
     advice = "At every node of the grid a rule gives an action that is allowed: correct it, or move the bounds there."
     for name, space in plan.choices.items():
         place, fits = category(space, found[name])
@@ -118,7 +120,7 @@ def _forbidden(setting: Setting, objective: Objective, point: Point, given: Opti
             return f"the rule gives {name} = {np.asarray(found[name])} at {where}, none of {_few(space)}. {advice}"
     start = 0
     for name, space in plan.controls.items():
-        lower, upper = objective.bounds(name, point, values)
+        lower, upper = objective.period.bounds(name, point.values, values)
         action = given.decision.u[start : start + space.size].reshape(space.shape)
         start += space.size
         values[name] = action
@@ -128,33 +130,33 @@ def _forbidden(setting: Setting, objective: Objective, point: Point, given: Opti
                 f"the rule gives {name} = {np.asarray(action)} at {where}, and its bounds there are {bounds}. {advice}"
             )
     chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in values.items())
-    held = plan.evaluate_constraints(**objective.environment, **point.values, **values)
+    held = plan.evaluate_constraints(**objective.period.environment, **point.values, **values)
     broken = [node.partition(":")[2] for node, value in held.items() if not np.all(np.asarray(value))]
     return f"the rule gives {chosen} at {where}, which breaks the constraint {listed(broken)}. {advice}"
 
 
-def _not_a_number(setting: Setting, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
+def _not_a_number(numerics: Discretisation, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
-    if setting.plan.evaluate_stop is not None and not objective.payoff(point) < jnp.inf:
-        what = "NaN" if jnp.isnan(objective.payoff(point)) else "infinity"
-        label = setting.plan.graph.slots["slot:stop"].quantity.label
+    if numerics.plan.evaluate_stop is not None and not objective.period.payoff(point.values) < jnp.inf:
+        what = "NaN" if jnp.isnan(objective.period.payoff(point.values)) else "infinity"
+        label = numerics.plan.graph.slots["slot:stop"].quantity.label
         return f"{label} gives {what}, at {where}. {_advice(_Culprit('', False), '')}"
-    given = setting.maximiser.given(objective, point)
+    given = numerics.maximiser.given(objective, point)
     if given is not None:
         actions, _ = objective.actions(point, given.decision)
-        culprit = _culprit(setting, objective, point, actions)
+        culprit = _culprit(numerics, objective, point, actions)
         chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in actions.items())
         text = "the value of the rule is not finite" if culprit is None else culprit.text
         return f"{text}, at {where}, where the rule gives {chosen or 'no action'}."
     objective = replace(objective, absolute=frozenset())  # any share of the way between the bounds may tell
-    shares = itertools.product(np.linspace(0, 1, 9), repeat=len(setting.plan.coordinates))
+    shares = itertools.product(np.linspace(0, 1, 9), repeat=len(numerics.plan.coordinates))
     for u in itertools.islice(shares, 1000):
-        for k in range(len(combinations(setting.plan))):
+        for k in range(len(combinations(numerics.plan))):
             decision = Decision(jnp.asarray(k, jnp.int32), jnp.asarray(u, float).reshape(-1))
             actions, allowed = objective.actions(point, decision)
-            if not allowed or not objective.feasible(point, actions):
+            if not allowed or not objective.period.feasible(point.values, actions):
                 continue
-            culprit = _culprit(setting, objective, point, actions)
+            culprit = _culprit(numerics, objective, point, actions)
             if culprit is not None:
                 chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in actions.items())
                 return f"{culprit.text}, at {where}{', with ' if chosen else ''}{chosen}. {_advice(culprit, chosen)}"
@@ -178,29 +180,32 @@ def _advice(culprit: _Culprit, chosen: str) -> str:
     return f"Likely causes: a logarithm or root of a negative number, or a division by zero; {away}"
 
 
-def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict[str, Any]) -> _Culprit | None:
+def _culprit(numerics: Discretisation, objective: Objective, point: Point, actions: dict[str, Any]) -> _Culprit | None:
     """The first function, in the order in which they need each other, that gives NaN or plus infinity."""
-    graph = setting.plan.graph
+    graph = numerics.plan.graph
     nodes, _ = objective.nodes(point)
-    leaves = {**objective.environment, **point.values, **actions}
+    leaves = {**objective.period.environment, **point.values, **actions}
     targets = [n for n in nx.topological_sort(graph._dag) if n in graph.slots]
-    roots = [*setting.plan.targets, *(node for name in setting.plan.shocks for node in setting.plan.shock_nodes(name))]
+    roots = [
+        *numerics.plan.targets,
+        *(node for name in numerics.plan.shocks for node in numerics.plan.shock_nodes(name)),
+    ]
     wanted = set(roots) | {m for t in roots for m in graph.reach(t)}
     targets = [n for n in targets if n in wanted]
     evaluate = graph.compose(targets)
 
     def at(node: Any) -> Any:
-        known = setting.plan.evaluate_known(**leaves)
-        realised = objective.realise(point, leaves, known, node)[1]
+        known = objective.period.known(point.values, actions)
+        realised = objective.realise(point, actions, known, node)[1]
         return evaluate(**leaves, **realised)
 
     found = jax.vmap(at)(nodes)
     for name in targets:
-        wrong = _wrong(setting, name, np.asarray(found[name], float))
+        wrong = _wrong(numerics, name, np.asarray(found[name], float))
         if wrong is not None:
             return _Culprit(f"{graph.slots[name].quantity.label} {wrong}", bool(np.isfinite(found[name]).all()))
-    for shock in setting.plan.shocks:
-        given = {node.rpartition(".")[2]: found[node] for node in setting.plan.shock_nodes(shock)}
+    for shock in numerics.plan.shocks:
+        given = {node.rpartition(".")[2]: found[node] for node in numerics.plan.shock_nodes(shock)}
         good = np.asarray(jax.vmap(lambda given: graph.regime.shocks[shock].sound(**given))(given))  # noqa: B023
         if not good.all():
             place = int(good.argmin())
@@ -209,9 +214,9 @@ def _culprit(setting: Setting, objective: Objective, point: Point, actions: dict
     return None
 
 
-def _wrong(setting: Setting, node: str, values: np.ndarray) -> str | None:
+def _wrong(numerics: Discretisation, node: str, values: np.ndarray) -> str | None:
     """What is wrong with the values of a function, one a scanned node; or None."""
-    plan = setting.plan
+    plan = numerics.plan
     if np.isnan(values).any() or (values == np.inf).any():
         return "gives NaN" if np.isnan(values).any() else "gives infinity"
     if node == "slot:discount" and (values < 0).any():

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.numerics.grids import Line
+from bellax.problem.plan import Plan
 
 _SLACK = 1e-9
 """Share of the length of a line: this far beyond its end still counts as on the grid."""
@@ -30,7 +30,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
         off = off_grid(objective.plan, objective.continuation.ends, weights, outcome.following)
-        return jnp.where(allowed & objective.feasible(point, actions), off, 0.0)
+        return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
 
     if not objective.continuation.ends:
         return jnp.zeros((0, 2))

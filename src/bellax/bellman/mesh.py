@@ -11,18 +11,20 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError
-from bellax.model.distribution import without_rounding
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, Discrete, MarkovChain, StateSpace, categories
+from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
-from bellax.numerics.scalar import seen_type, take, whole
+from bellax.numerics.scalar import take
+from bellax.problem.categories import as_seen, category, close, nearest_place
+from bellax.problem.period import as_float
+from bellax.problem.plan import Plan
+from bellax.problem.problem import moments
+from bellax.problem.processes import chain, parameters
 
 
 class Process(eqx.Module):
@@ -124,12 +126,12 @@ class Mesh(eqx.Module):
                 fractions[name] = jnp.where(spread, fraction, 0.5 * (1 - process.count % 2))
                 codes[name] = jnp.where(spread, code, (process.count - 1) // 2).astype(jnp.int32)
             else:
-                codes[name] = encode(process.values, values[name])
+                codes[name] = nearest_place(process.values, values[name])
         for name in self.discrete:
             codes[name], _ = category(self.plan.states[name], values[name])
         return Point(dict(values), codes, fractions)
 
-    def known(self, values: Mapping[str, Array]) -> Bool[Array, ""]:
+    def holds(self, values: Mapping[str, Array]) -> Bool[Array, ""]:
         """Whether every discrete state and every chain is at one of its categories, and the others are numbers."""
         fits = jnp.ones((), bool)
         for name in self.plan.continuous:
@@ -138,47 +140,14 @@ class Mesh(eqx.Module):
             fits = fits & category(self.plan.states[name], values[name])[1]
         for name, process in self.processes.items():
             if isinstance(self.plan.states[name], MarkovChain):
-                place = encode(process.values, values[name])
-                fits = fits & jnp.all(_close(values[name], take(process.values, place)))
+                place = nearest_place(process.values, values[name])
+                fits = fits & jnp.all(close(values[name], take(process.values, place)))
         return fits
 
 
 def row_major(shape: tuple[int, ...]) -> list[int]:
     """Distance of neighbours along each axis of a flat array, the last axis fastest."""
     return [math.prod(shape[k + 1 :]) for k in range(len(shape))]
-
-
-def category(space: StateSpace, value: Any) -> tuple[Int[Array, ""], Bool[Array, ""]]:
-    """The place of the category of a `Discrete` that a law gives, and whether it is one; the nearest if it is none."""
-    assert isinstance(space, Discrete)
-    known, value = space.values, jnp.asarray(value)
-    value = value.astype(whole()) if jnp.issubdtype(value.dtype, jnp.integer) else value
-    if np.issubdtype(known.dtype, np.integer):  # 0, 1, 2, ...: the value is the place
-        number = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value.astype(jnp.result_type(float)))
-        place = jnp.clip(number, 0, len(known) - 1).astype(jnp.int32)
-        return place, _close(value, place)
-    place = encode(_as_seen(known), value)
-    return place, _close(value, take(_as_seen(known), place))
-
-
-def _close(value: Array, known: Array) -> Bool[Array, ""]:
-    """Whether a computed number is a category, up to rounding."""
-    if jnp.issubdtype(value.dtype, jnp.integer) and jnp.issubdtype(known.dtype, jnp.integer):
-        return value.astype(whole()) == known.astype(whole())
-    value, known = (x.astype(jnp.result_type(float)) for x in (value, known))
-    return jnp.abs(value - known) <= 1e-5 * jnp.maximum(1.0, jnp.abs(known))
-
-
-def encode(known: Array, value: Array) -> Int[Array, ""]:
-    """The place of the category that functions see as `value`; the nearest one."""
-    if jnp.issubdtype(known.dtype, jnp.integer):
-        value = jnp.asarray(value)
-        value = value if jnp.issubdtype(value.dtype, jnp.integer) else jnp.round(value)
-        known, value = known.astype(whole()), value.astype(whole())
-    else:
-        value = jnp.asarray(value).astype(known.dtype)
-    distance = jnp.abs(known - value)
-    return jnp.argmin(jnp.sum(distance.reshape(distance.shape[0], -1), axis=1)).astype(jnp.int32)
 
 
 def assembled(plan: Plan, numbers: list[Array]) -> dict[str, Array]:
@@ -204,12 +173,8 @@ def mesh(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], qui
     for name in plan.discrete:
         space = plan.states[name]
         assert isinstance(space, Discrete)
-        discrete[name] = _as_seen(space.values)
+        discrete[name] = as_seen(space.values)
     return Mesh(processes, discrete, tuple(_lines(plan, grid, environment, quick)), plan, quick and bool(plan.controls))
-
-
-def _as_seen(values: np.ndarray) -> Array:
-    return jnp.asarray(values, seen_type(values))
 
 
 def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], quick: bool) -> list[Line]:
@@ -217,7 +182,7 @@ def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], q
     for name, space in plan.continuous.items():
         bounds = plan.graph.compose([f"lower:{name}", f"upper:{name}"])(**environment)
         lower, upper = (
-            jnp.broadcast_to(_float(bounds[f"{side}:{name}"]), space.shape).reshape(-1) for side in ("lower", "upper")
+            jnp.broadcast_to(as_float(bounds[f"{side}:{name}"]), space.shape).reshape(-1) for side in ("lower", "upper")
         )
         specs = grid[name] if isinstance(grid[name], tuple) else (grid[name],) * space.size
         if len(specs) != space.size:
@@ -226,19 +191,12 @@ def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], q
     return lines
 
 
-def _float(value: Any) -> Array:
-    return jnp.asarray(value).astype(jnp.result_type(float))
-
-
 def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[str, Array]) -> Process:
     space = plan.states[name]
-    nodes = plan.process_nodes(name)
-    given = {node.rpartition(".")[2]: value for node, value in plan.graph.compose(nodes)(**environment).items()}
     if isinstance(space, MarkovChain):
-        from_model = given["values"] if "values" in given else _as_seen(_category_values(space))
-        return Process(from_model, without_rounding(_float(given["transition"])), False)
+        return Process(*chain(plan, name, environment), False)
+    given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
-        given = {key: _float(value) for key, value in given.items()}
         spec = grid.get(name, grids.Rouwenhorst(7))
         if moments(name)[0] in environment:
             centre, spread = (environment[leaf] for leaf in moments(name))
@@ -252,11 +210,6 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
     return _independent(space, given, grid.get(name))
 
 
-def moments(process: str) -> tuple[str, str]:
-    """Under what names the mean and the standard deviation of an AR1 that moves with time stand in an environment."""
-    return f"mean of {process}", f"deviation of {process}"
-
-
 def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Array) -> tuple[Array, Array]:
     """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
     correlation = markov.correlation(given["rho"], given["sigma"], spread)
@@ -267,12 +220,7 @@ def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Ar
     return centre + math.sqrt(spec.count - 1) * spread * units, transition
 
 
-def _category_values(space: MarkovChain) -> np.ndarray:
-    return categories(space.categories, "MarkovChain")[1]
-
-
 def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:
-    given = {key: _float(value) for key, value in given.items()}
     rule = space.distribution.rule(spec, {key: value.shape for key, value in given.items()})
     values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
     weights = jax.vmap(lambda node, weight: space.distribution.weight(node, weight, **given))(rule.nodes, rule.weights)

@@ -4,7 +4,6 @@ Actions come as a combination of the discrete ones and as u in [0, 1] for each n
 in the order in which their bounds name each other: a = (1 - u) lower + u upper, which hits both bounds exactly.
 """
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,12 +17,11 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Continuation
 from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
-from bellax.problem.plan import Plan
-from bellax.errors import ModelError
-from bellax.model.distribution import Distribution, is_distribution, rounding, without_rounding
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
-from bellax.numerics.scalar import seen_type, take, where
+from bellax.numerics.scalar import take, where
+from bellax.problem.period import Outcome, Period, as_float
+from bellax.problem.plan import Plan
 
 
 class Decision(NamedTuple):
@@ -36,58 +34,38 @@ class Decision(NamedTuple):
     u: Float[Array, "m"]
 
 
-class Outcome(NamedTuple):
-    """What one node of the scan leads to."""
-
-    reward: Float[Array, ""]
-    discount: Float[Array, ""]
-    following: dict[str, Array]
-    weights: dict[str, Array]
-
-
 class Objective(eqx.Module):
     """The one-period problem.
 
     Attributes:
-        environment: parameters, literals, period and age of this period, by name.
+        period: what may be done in it, and what that brings, on raw states and actions.
         continuation: tomorrow's value.
         processes: today's processes, by name.
-        rules: standard nodes of the shocks, by name.
+        shock_nodes: standard nodes of the shocks, by name.
         absolute: continuous actions whose u is the value itself: candidates that a user gave as values stay what they
             are, to the last digit and when bounds move.
     """
 
-    environment: dict[str, Array]
+    period: Period
     continuation: Continuation
     processes: dict[str, Process]
-    rules: dict[str, Nodes]
-    plan: Plan = eqx.field(static=True)
+    shock_nodes: dict[str, Nodes]
     absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
+
+    @property
+    def plan(self) -> Plan:
+        """Which stages the period has."""
+        return self.period.plan
 
     # -- actions --------------------------------------------------------------------------------------------------
 
-    @property
-    def combinations(self) -> np.ndarray:
-        """Codes of every combination of discrete actions, shape (k, number of discrete actions)."""
-        return combinations(self.plan)
-
-    def choices(self, combination: Int[Array, ""]) -> dict[str, Array]:
-        """What functions see of the discrete actions of a combination."""
-        table = self.combinations
-        values: dict[str, Array] = {}
-        for place, (name, space) in enumerate(self.plan.choices.items()):
-            assert isinstance(space, Discrete)
-            column = space.values[table[:, place]] if len(table) else space.values
-            values[name] = take(jnp.asarray(column, seen_type(column)), combination)
-        return values
-
     def actions(self, point: Point, decision: Decision) -> tuple[dict[str, Array], Bool[Array, ""]]:
         """The actions of a decision, and whether its bounds allow them."""
-        values = self.choices(decision.combination)
+        values = self.period.choices(decision.combination)
         allowed = jnp.ones((), bool)
         start = 0
         for name, space in self.plan.controls.items():
-            lower, upper = self.bounds(name, point, values)
+            lower, upper = self.period.bounds(name, point.values, values)
             u = decision.u[start : start + space.size].reshape(space.shape)
             start += space.size
             if name in self.absolute:
@@ -102,11 +80,11 @@ class Objective(eqx.Module):
         """u of a decision as shares of the way between the bounds, zero where these are equal."""
         if not self.absolute:
             return decision.u
-        values, start, parts = self.choices(decision.combination), 0, []
+        values, start, parts = self.period.choices(decision.combination), 0, []
         for name, space in self.plan.controls.items():
             own = decision.u[start : start + space.size].reshape(space.shape)
             start += space.size
-            lower, upper = self.bounds(name, point, values)
+            lower, upper = self.period.bounds(name, point.values, values)
             if name in self.absolute:
                 width = upper - lower
                 values[name] = own
@@ -115,35 +93,6 @@ class Objective(eqx.Module):
                 values[name] = (1 - own) * lower + own * upper
             parts.append(own.reshape(-1))
         return jnp.concatenate(parts)
-
-    def bounds(self, name: str, point: Point, before: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Lower and upper bound of a continuous action, given the actions before it, in its shape."""
-        found = self.plan.evaluate_bounds[name](**self.environment, **point.values, **before)
-        shape = self.plan.controls[name].shape
-        lower, upper = (jnp.broadcast_to(as_float(found[f"{side}:{name}"]), shape) for side in ("lower", "upper"))
-        return lower, upper
-
-    def feasible(self, point: Point, actions: Mapping[str, Array]) -> Bool[Array, ""]:
-        """Whether every constraint holds; a smooth one may be negative by rounding."""
-        holds = jnp.ones((), bool)
-        leaves = {**point.values, **actions}
-        for node, value in self.plan.evaluate_constraints(**self.environment, **leaves).items():
-            if node in self.plan.smooth_constraints:
-                value = as_float(value) >= -rounding() * self._size(node, leaves)
-            holds = holds & jnp.asarray(value)
-        return holds
-
-    def _size(self, node: str, leaves: Mapping[str, Array]) -> Float[Array, ""]:
-        """The largest of the states and actions that a node reads, and at least one."""
-        read = self.plan.graph.leaves(node, "state", "action")
-        sizes = [jnp.max(jnp.abs(as_float(leaves[name]))) for name in sorted(read)]
-        return jnp.max(jnp.stack([jnp.ones((), jnp.result_type(float)), *sizes]))
-
-    def payoff(self, point: Point) -> Float[Array, ""]:
-        """What stopping pays; minus infinity where the model has no `stop`."""
-        if self.plan.evaluate_stop is None:
-            return jnp.full((), -jnp.inf)
-        return as_float(self.plan.evaluate_stop(**self.environment, **point.values)["slot:stop"])
 
     # -- value ----------------------------------------------------------------------------------------------------
 
@@ -156,47 +105,43 @@ class Objective(eqx.Module):
         """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
         actions, allowed = self.actions(point, decision)
         if self.plan.constraints:
-            allowed = allowed & self.feasible(point, actions)
+            allowed = allowed & self.period.feasible(point.values, actions)
         return self.value(point, actions), allowed
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
-        leaves = {**self.environment, **point.values, **actions}
-        known = self.plan.evaluate_known(**leaves)
+        known = self.period.known(point.values, actions)
         nodes, count = self.nodes(point)
         early = "slot:reward" in known and "slot:discount" in known
 
         def term(node: Any) -> tuple[Array, Array]:
-            weight, outcome = self._outcome(point, leaves, known, node)
+            weight, outcome = self._outcome(point, actions, known, node)
             following = self.continuation(point, outcome.following, outcome.weights)
             return weight, following if early else outcome.reward + outcome.discount * following
 
         total = expectation(term, nodes, count)
         if early:
-            return as_float(known["slot:reward"]) + self.discount(known) * total
+            return as_float(known["slot:reward"]) + self.period.discount(known) * total
         return total
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""
-        leaves = {**self.environment, **point.values, **actions}
-        known = self.plan.evaluate_known(**leaves)
+        known = self.period.known(point.values, actions)
         nodes, _ = self.nodes(point)
-        return jax.vmap(lambda node: self._outcome(point, leaves, known, node))(nodes)
+        return jax.vmap(lambda node: self._outcome(point, actions, known, node))(nodes)
 
-    def _outcome(self, point: Point, leaves: dict, known: dict, node: dict[str, Array]) -> tuple[Array, Outcome]:
-        weight, realised, following = self.realise(point, leaves, known, node)
-        values = {**known, **self.plan.evaluate_random(**leaves, **known, **realised)}
-        for name in (*self.plan.continuous, *self.plan.discrete):
-            if name not in self.plan.markov:
-                following[name] = self._shaped(name, values[f"next_{name}"])
-        weights = {name: self._probabilities(name, values) for name in self.plan.dotted}
-        return weight, Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights)
+    def _outcome(self, point: Point, actions: Mapping[str, Array], known: dict, node: dict) -> tuple[Array, Outcome]:
+        weight, realised, codes = self.realise(point, actions, known, node)
+        found = self.period.outcome(point.values, actions, realised, known)
+        # the categories of scanned states are known by their place
+        return weight, found._replace(following=codes | found.following)
 
     def realise(
-        self, point: Point, leaves: dict, known: dict, node: dict[str, Array]
+        self, point: Point, actions: Mapping[str, Array], known: dict, node: dict[str, Array]
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """The weight of a scanned node, its realised leaves by name, and the codes of scanned states tomorrow."""
         weight = jnp.ones((), jnp.result_type(float))
+        leaves = {**self.period.environment, **point.values, **actions}
         realised: dict[str, Array] = {}
         codes: dict[str, Array] = {}
         for name in self.plan.scanned:
@@ -214,31 +159,13 @@ class Objective(eqx.Module):
         chances = {**known, **self.plan.evaluate_chances(**leaves, **known, **realised)}
         for name in self.plan.scanned:
             if name in self.plan.markov:
-                weight = weight * take(self._probabilities(name, chances), codes[name])
+                weight = weight * take(self.period.probabilities(name, chances), codes[name])
         return weight, realised, codes
-
-    def discount(self, values: Mapping[str, Any]) -> Float[Array, ""]:
-        """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""
-        found = as_float(values["slot:discount"])
-        seen_before = not self.plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
-        return found if seen_before else where(found >= 0, found, jnp.nan)
-
-    def _probabilities(self, name: str, values: Mapping[str, Any]) -> Float[Array, "n"]:
-        """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
-        given = as_float(values[f"probabilities:{name}"])
-        law = self.plan.graph.regime.transitions[name]
-        if law.over:  # a table, checked before the solve
-            return without_rounding(given)
-        return where(jnp.broadcast_to(is_distribution(given), given.shape), without_rounding(given), jnp.nan)
 
     def _tomorrow(self, name: str) -> Array:
         """What functions see of the categories or nodes of a scanned state tomorrow."""
         arrivals = self.continuation.arrivals
         return arrivals[name].values if name in arrivals else self.continuation.discrete[name]
-
-    def _shaped(self, name: str, value: Any) -> Array:
-        space = self.plan.continuous.get(name)
-        return jnp.asarray(value) if space is None else jnp.broadcast_to(as_float(value), space.shape)
 
     def row(self, name: str, point: Point) -> Float[Array, "n"]:
         """Probabilities of a process's nodes tomorrow, given today's value, between nodes a mixture of two rows."""
@@ -254,12 +181,12 @@ class Objective(eqx.Module):
     def nodes(self, point: Point) -> tuple[dict[str, Array], int]:
         """The product of all scanned nodes, along the first axis, and their number."""
         lengths: dict[str, int] = {f"next_{name}": self._categories(name) for name in self.plan.scanned}
-        lengths |= {name: self.rules[name].weights.shape[0] for name in self.plan.shocks}
+        lengths |= {name: self.shock_nodes[name].weights.shape[0] for name in self.plan.shocks}
         places = np.indices(tuple(lengths.values())).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
         nodes: dict[str, Array] = {"place": jnp.zeros(1, jnp.int32)} if not lengths else {}
         for (name, _), place in zip(lengths.items(), places, strict=True):
             if name in self.plan.shocks:
-                rule = self.rules[name]
+                rule = self.shock_nodes[name]
                 # without a product there is nothing to lay out
                 alone = len(lengths) == 1
                 nodes[name] = rule.nodes if alone else rule.nodes[place]
@@ -274,25 +201,3 @@ class Objective(eqx.Module):
         space = self.plan.states[name]
         assert isinstance(space, Discrete)
         return len(space.values)
-
-
-def combinations(plan: Plan) -> np.ndarray:
-    """Codes of every combination of discrete actions, shape (k, number of discrete actions), k = 1 without any."""
-    ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
-    rows = list(itertools.product(*ranges))
-    return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
-
-
-def as_float(value: Any) -> Array:
-    """A float array of the default precision, from whatever a user's function returned."""
-    if jnp.iscomplexobj(value):
-        raise ModelError("a function of the model gives complex numbers; keep the arguments of its roots positive.")
-    return jnp.asarray(value).astype(jnp.result_type(float))
-
-
-def rules(
-    plan: Plan, quadrature: Mapping[str, Any], sizes: Mapping[str, Mapping[str, tuple[int, ...]]]
-) -> dict[str, Nodes]:
-    """Standard nodes of every scanned shock."""
-    shocks: Mapping[str, Distribution] = plan.graph.regime.shocks
-    return {name: shocks[name].rule(quadrature.get(name), sizes.get(name, {})) for name in plan.shocks}

@@ -12,13 +12,13 @@ from bellax.bellman.maximisers.enumeration import Enumerate
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.outside import Extrapolate, Nan
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
+from bellax.problem.plan import Plan
 
 _MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
 _MOST_CHAIN_NODES = 4_000  # of an AR1, whose transition is a table of the square

@@ -16,12 +16,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.outside import Nan
-from bellax.problem.plan import Component, Plan
-from bellax.bellman.setting import Setting
 from bellax.errors import OutsideWarning
 from bellax.model.spaces import AR1
+from bellax.problem.plan import Component, Plan
 
 _SLACK = 1e-9  # of a cell: this far beyond an end still counts as on the grid
 
@@ -76,11 +76,11 @@ def outside(ends: Reach, at: Float[Array, "e"]) -> Bool[Array, "2 e"]:
     return beyond(ends._replace(slack=ends.slack + ends.margin[None]), at)
 
 
-def admitted(setting: Setting, mesh: Mesh, states: Mapping[str, Array]) -> Bool[Array, ""]:
+def admitted(numerics: Discretisation, mesh: Mesh, states: Mapping[str, Array]) -> Bool[Array, ""]:
     """Whether a state is to be answered: everywhere, unless the solver's `outside` is `Nan`."""
-    if not isinstance(setting.options.outside, Nan):
+    if not isinstance(numerics.outside, Nan):
         return jnp.ones((), bool)
-    at = numbers(setting.plan, states)
+    at = numbers(numerics.plan, states)
     return ~jnp.any(outside(reach(mesh), at)) & ~jnp.any(jnp.isnan(at))
 
 

@@ -20,9 +20,9 @@ from bellax.bellman.leaving import SIDES, leaving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, guarded, maximum, weighted
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes
 from bellax.numerics.scalar import where
+from bellax.problem.plan import Plan
 
 
 class Step(NamedTuple):
@@ -116,7 +116,7 @@ def _unchosen(objective: Objective, point: Point) -> Optimum:
     """The optimum where there is nothing to choose: Q is evaluated once, with its derivative."""
     nothing = Decision(jnp.zeros((), jnp.int32), jnp.zeros(0))
     one = jnp.ones(())
-    return Optimum(None, nothing, one[None], nothing.u[None], objective.feasible(point, {}), one)
+    return Optimum(None, nothing, one[None], nothing.u[None], objective.period.feasible(point.values, {}), one)
 
 
 def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum:
@@ -142,7 +142,7 @@ def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     else:
         value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
     if objective.plan.evaluate_stop is not None:
-        payoff = objective.payoff(point)
+        payoff = objective.period.payoff(point.values)
         better = (payoff >= value) | jnp.isnan(payoff)
         value = where(better if optimum.stop is None else optimum.stop, payoff, value)
     return where(is_barrier(value), -jnp.inf, value)
@@ -185,7 +185,7 @@ def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array 
         return optimum.stop
     going_on = level if optimum.value is None else optimum.value
     assert going_on is not None
-    return objective.payoff(point) >= going_on
+    return objective.period.payoff(point.values) >= going_on
 
 
 def value_and_slopes(
@@ -284,7 +284,7 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
             going_on, _ = objective.judged(point, Decision(policy.decision.combination, u))
             if objective.plan.evaluate_stop is None:
                 return going_on
-            return jnp.where(policy.stop, objective.payoff(point), going_on)
+            return jnp.where(policy.stop, objective.period.payoff(point.values), going_on)
 
         return Value(*value_and_slopes(value, node.coordinates, slopes))
 

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from bellax.bellman.chunks import in_flight
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
-from bellax.bellman.objective import combinations
-from bellax.bellman.setting import Arguments, Setting
 from bellax.numerics.interpolants import Linear
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
 
 _LOG = logging.getLogger("bellax")
 
@@ -55,36 +56,36 @@ class Work(NamedTuple):
         return self.cells * self.cell * self.steps
 
 
-def mesh_shape(setting: Setting, arguments: Arguments) -> tuple[int, ...]:
+def mesh_shape(numerics: Discretisation, arguments: Arguments) -> tuple[int, ...]:
     """Lengths of the axes of the mesh, without making it."""
     # its shape and not the mesh itself, which jax would keep in a cache, and with it the model's functions
-    table = jax.eval_shape(lambda a: jnp.zeros(setting.mesh(setting.environment(a, 0)).shape), arguments)
+    table = jax.eval_shape(lambda a: jnp.zeros(numerics.mesh(a, 0).shape), arguments)
     return table.shape
 
 
-def estimated(setting: Setting, arguments: Arguments) -> Work:
-    """What a solve of a setting has to do."""
-    plan, clock = setting.plan, setting.model.clock
-    shape = mesh_shape(setting, arguments)
+def estimated(numerics: Discretisation, arguments: Arguments) -> Work:
+    """What a solve has to do."""
+    plan, clock = numerics.plan, numerics.problem.clock
+    shape = mesh_shape(numerics, arguments)
     states = dict(zip([*plan.processes, *plan.discrete, *plan.labels], shape, strict=True))
-    rules = jax.eval_shape(lambda a: setting.rules(setting.environment(a, 0)), arguments)
+    rules = jax.eval_shape(numerics.shock_nodes, arguments)
     shocks = {name: rule.weights.shape[0] for name, rule in rules.items()}
     shocks |= {name: states[name] for name in (*plan.scanned, *plan.dotted)}
-    look_up = setting.interpolant.cost(len(plan.lines))
-    own = setting.maximiser.evaluations(plan) * len(combinations(plan)) if plan.actions else 1
+    look_up = numerics.interpolant.cost(len(plan.lines))
+    own = numerics.maximiser.evaluations(plan) * len(combinations(plan)) if plan.actions else 1
     periods = clock.count + 1 if clock.finite else 3
-    needed = in_flight(math.prod(shape), cells(setting.maximiser, plan) * look_up.held)
+    needed = in_flight(math.prod(shape), cells(numerics.maximiser, plan) * look_up.held)
     return Work(
         states,
         own,
         shocks,
         clock.count if clock.finite else _STATIONARY,
         1e-9 * (5 + look_up.reads / min(2, look_up.columns)),
-        (setting.bytes_of_value(shape, periods), min(needed, setting.options.memory)),
+        (numerics.bytes_of_value(shape, periods), min(needed, numerics.budget)),
     )
 
 
-def announce(setting: Setting, work: Work) -> None:
+def announce(numerics: Discretisation, work: Work) -> None:
     """Says at WARNING level, by the logger `bellax`, what a long solve has to do, and what makes it long."""
     if work.seconds <= _LONG:
         return
@@ -93,9 +94,9 @@ def announce(setting: Setting, work: Work) -> None:
         _most("nodes of what is random", work.shocks): math.prod(work.shocks.values()),
         f"{work.actions} evaluations of Q in each state": work.actions,
     }
-    what = "periods" if setting.model.clock.finite else "steps or more"
-    dimensions = len(setting.plan.lines)
-    name, reads = type(setting.interpolant).__name__, setting.interpolant.cost(dimensions).reads
+    what = "periods" if numerics.problem.clock.finite else "steps or more"
+    dimensions = len(numerics.plan.lines)
+    name, reads = type(numerics.interpolant).__name__, numerics.interpolant.cost(dimensions).reads
     hint = f" A {name} look-up in {dimensions} dimensions reads {reads} numbers: try Linear()."
     hint = hint if reads > 8 * Linear().cost(dimensions).reads else ""
     _LOG.warning(

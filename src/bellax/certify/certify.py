@@ -9,9 +9,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.maximisers.maximum import cells, weighted
-from bellax.bellman.objective import combinations
-from bellax.bellman.query import concrete, program, quickly
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, Loss, quantiles
 from bellax.certify.euler import unavailable
@@ -22,7 +20,10 @@ from bellax.certify.stage import finer, more_nodes
 from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
+from bellax.numerics.programs import all_concrete, quickly
 from bellax.panel import Panel
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
 from bellax.solution.solution import Result, Solution
 
@@ -61,15 +62,16 @@ def certify(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
     setting, arguments, values = solution.setting, solution.arguments, solution.values
+    numerics, plan = setting.numerics, setting.plan
     if panel is None:
         start = _middle(setting, arguments) if start is None else start
-        periods = _PERIODS if periods is None and not setting.model.clock.finite else periods
+        periods = _PERIODS if periods is None and not setting.problem.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
-    axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], mesh_shape(setting, arguments), strict=False))
-    looked = sample(setting, axes, points, seed)
-    scanned = evaluations(setting.plan) * len(combinations(setting.plan)) * weighted(setting.plan)
-    each = cells(setting.maximiser, setting.plan) + scanned
-    run = program(setting, ("examine", points), lambda: quickly(examination(setting), points * each < _LITTLE))
+    axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, arguments), strict=False))
+    looked = sample(setting.problem, axes, points, seed)
+    scanned = evaluations(plan) * len(combinations(plan)) * weighted(plan)
+    each = cells(numerics.maximiser, plan) + scanned
+    run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < _LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
 
@@ -77,7 +79,7 @@ def certify(
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
         raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
-    if not all(concrete(leaf) for leaf in jax.tree.leaves((solution.arguments, solution.values))):
+    if not all_concrete((solution.arguments, solution.values)):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     solution.check_one()
     result = Result(int(solution.code))
@@ -86,12 +88,12 @@ def _check(solution: Any, panel: Panel | None) -> None:
     if panel is None:
         return
     pairs = zip(jax.tree.leaves(panel.arguments), jax.tree.leaves(solution.arguments), strict=False)
-    if panel.setting is not solution.setting or not all(a is b or np.array_equal(a, b) for a, b in pairs):
+    if panel.problem is not solution.setting.problem or not all(a is b or np.array_equal(a, b) for a, b in pairs):
         raise ModelError("the panel is of another model, solver or parameters; simulate the solution to certify.")
 
 
 def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Found, panel: Panel) -> Certificate:
-    clock = setting.model.clock
+    clock = setting.problem.clock
     periods = np.asarray(looked.periods)
     size = np.abs(found.error)
     relative = size / np.maximum(1.0, np.abs(found.value))
@@ -119,7 +121,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
 
 def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float) -> Loss | None:
     """What a rule loses; None where none is followed, or an action has no bounds between which the best one is."""
-    clock = setting.model.clock
+    clock = setting.problem.clock
     if not setting.follows or not all(space.bounded for space in setting.plan.controls.values()):
         return None
     lost = np.where(np.isfinite(found.missed), found.missed, np.nan)
@@ -143,7 +145,7 @@ def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
 
 def _own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
     """The processes with a law of their own that keep the nodes of the solver, an approximation of it."""
-    kept = AR1 if more_nodes(setting, arguments) is not None else AR1 | IID
+    kept = AR1 if more_nodes(setting.numerics, arguments) is not None else AR1 | IID
     states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
     return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
 
@@ -151,7 +153,7 @@ def _own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
 def _refined(setting: Setting, arguments: Arguments) -> bool:
     """Whether the quadrature of `examination` is finer; true where there is nothing to refine."""
     exact = all(isinstance(setting.plan.graph.regime.shocks[name], Categorical) for name in setting.plan.shocks)
-    return exact or any(finer(setting, setting.rules(setting.environment(arguments, 0))).values())
+    return exact or any(finer(setting.numerics, setting.numerics.shock_nodes(arguments)).values())
 
 
 def _shown(space: Any, value: Any) -> Any:
@@ -163,14 +165,14 @@ def _shown(space: Any, value: Any) -> Any:
 def _worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndarray) -> dict[str, Any]:
     ranked = np.where(np.isfinite(relative), relative, -1.0)
     t, n = np.unravel_index(int(ranked.argmax()), ranked.shape)
-    where: dict[str, Any] = {"period": int(periods[t])} if setting.model.clock.finite else {}
+    where: dict[str, Any] = {"period": int(periods[t])} if setting.problem.clock.finite else {}
     where |= {name: _shown(space, np.asarray(found.states[name][t, n])) for name, space in setting.plan.states.items()}
     return where | {"residual": float(relative[t, n])}
 
 
 def _missing(setting: Setting, found: Found) -> str:
     if found.euler is None:
-        return unavailable(setting) or ""
+        return unavailable(setting.numerics) or ""
     usable = found.euler.interior & np.isfinite(found.euler.error)
     return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
 
@@ -223,10 +225,10 @@ def _middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
     """The middle of the grid; AR1 and IID states are drawn."""
 
     def at(arguments: Arguments) -> dict[str, Array]:
-        mesh = setting.mesh(setting.environment(arguments, 0))
+        mesh = setting.numerics.mesh(arguments, 0)
         codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
         middle = [0.5 * (line.coordinates[0] + line.coordinates[-1]) for line in mesh.lines]
         return mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
 
-    found = program(setting, "middle", lambda: jax.jit(at))(arguments)
+    found = setting.program("middle", lambda: jax.jit(at))(arguments)
     return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}

@@ -28,5 +28,5 @@ class Escape(NamedTuple):
 def escape(asked: Stage, point: Point, actions: Mapping[str, Array]) -> Escape:
     """Escape probabilities and the expected discount after an action."""
     weights, outcome = asked.fine.outcomes(point, actions)
-    off = off_grid(asked.setting.plan, asked.mesh_next.lines, weights, outcome.following)
+    off = off_grid(asked.numerics.plan, asked.mesh_next.lines, weights, outcome.following)
     return Escape(off[:, 0], off[:, 1], jnp.sum(weights * outcome.discount))

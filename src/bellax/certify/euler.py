@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
-from bellax.bellman.setting import Setting
 from bellax.certify.stage import Stage, branches
 
 _EDGE = 1e-7  # in u: closer to a bound than this counts as being there
@@ -29,10 +29,10 @@ class Euler(NamedTuple):
     interior: Bool[Array, "m"]
 
 
-def unavailable(setting: Setting) -> str | None:
+def unavailable(numerics: Discretisation) -> str | None:
     """Why a model has no Euler equation, or None."""
-    plan = setting.plan
-    if setting.follows:
+    plan = numerics.plan
+    if numerics.follows:
         return "a rule is followed, and they are a condition of the optimum"
     if not plan.controls:
         return "no continuous action"
@@ -49,21 +49,21 @@ def euler(asked: Stage, point: Point, decision: Decision) -> Euler:
     Args:
         decision: the one whose optimality is in question.
     """
-    setting = asked.setting
+    numerics = asked.numerics
     actions, _ = asked.objective.actions(point, decision)
-    choices = {name: actions[name] for name in setting.plan.choices}
-    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in setting.plan.controls])
+    choices = {name: actions[name] for name in numerics.plan.choices}
+    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in numerics.plan.controls])
     _, _, reached = branches(asked, point, actions)
     decisions = jax.vmap(jax.vmap(asked.decide_next))(reached)
 
     def worth(flat: Array) -> Array:
-        probability, outcome, following = branches(asked, point, choices | _assembled(setting, flat))
+        probability, outcome, following = branches(asked, point, choices | _assembled(numerics, flat))
         value = jax.vmap(jax.vmap(asked.value_next))(following, decisions)
         earned = outcome.reward[:, None] + outcome.discount[:, None] * jnp.where(probability > 0, value, 0.0)
         return jnp.sum(probability * earned)
 
     def reward(flat: Array) -> Array:
-        weights, outcome = asked.fine.outcomes(point, choices | _assembled(setting, flat))
+        weights, outcome = asked.fine.outcomes(point, choices | _assembled(numerics, flat))
         return jnp.sum(weights * outcome.reward)
 
     directions = jnp.eye(flat.shape[0])
@@ -81,9 +81,9 @@ def _slope(function: Callable[[Array], Array], direction: Array) -> Callable[[Ar
     return lambda x: jax.jvp(function, (x,), (direction,))[1]
 
 
-def _assembled(setting: Setting, flat: Array) -> dict[str, Array]:
+def _assembled(numerics: Discretisation, flat: Array) -> dict[str, Array]:
     found, start = {}, 0
-    for name, space in setting.plan.controls.items():
+    for name, space in numerics.plan.controls.items():
         found[name] = flat[start : start + space.size].reshape(space.shape)
         start += space.size
     return found

@@ -12,15 +12,16 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
-from bellax.bellman.setting import Arguments, Setting
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
 from bellax.certify.scan import spread
 from bellax.certify.stage import Stage, finer, stage
+from bellax.problem.problem import Arguments, Problem
 
 MOST_PERIODS = 20
 """Periods that are looked at, at most: first, last, and equally spaced between them."""
@@ -56,14 +57,14 @@ class Found(NamedTuple):
     euler: Euler | None
 
 
-def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sample:
+def sample(problem: Problem, axes: dict[str, int], points: int, seed: int) -> Sample:
     """Points of low discrepancy along the lines, categories and nodes of processes in turn.
 
     Args:
         axes: lengths of the discrete axes of the mesh.
         points: about how many, over all periods.
     """
-    clock, dimensions = setting.model.clock, len(setting.plan.lines)
+    clock, dimensions = problem.clock, len(problem.plan.lines)
     count = min(clock.count, MOST_PERIODS) if clock.finite else 1
     periods = np.linspace(0, clock.count - 1, count).round().astype(int) if clock.finite else np.zeros(1, int)
     each = -(-points // count)
@@ -80,16 +81,16 @@ def sample(setting: Setting, axes: dict[str, int], points: int, seed: int) -> Sa
     return Sample(jnp.asarray(periods, jnp.int32), codes, where, jnp.asarray(shifts, float))
 
 
-def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]:
+def examination(numerics: Discretisation) -> Callable[[Arguments, Value, Sample], Found]:
     """A program that looks at every point of a sample."""
-    with_euler = unavailable(setting) is None
+    with_euler = unavailable(numerics) is None
 
     def run(arguments: Arguments, values: Value, looked: Sample) -> Found:
-        counts = finer(setting, setting.rules(setting.environment(arguments, 0)))
+        counts = finer(numerics, numerics.shock_nodes(arguments))
 
         def at_period(entry: tuple[Array, dict[str, Array], Array, Array]) -> Found:
             period, codes, shares, shifts = entry
-            asked = stage(setting, arguments, values, period, counts)
+            asked = stage(numerics, arguments, values, period, counts)
             points = jax.vmap(lambda c, y: _point(asked, c, y))(codes, shares)
             found, decisions = _over(asked, lambda pair: _look(asked, *pair), (points, shifts), 1)
             some = None
@@ -122,13 +123,13 @@ def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
 
 def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, size: int) -> Any:
     """`function` of every entry of a batch, in chunks that fit in memory; `size` maximisations an entry."""
-    setting = asked.setting
-    return over_batch(function, batch, size * cells(setting.maximiser, setting.plan), setting.memory)
+    numerics = asked.numerics
+    return over_batch(function, batch, size * cells(numerics.maximiser, numerics.plan), numerics.memory)
 
 
 def _branches(asked: Stage) -> int:
     """How many states of tomorrow one action may lead to."""
-    plan, mesh = asked.setting.plan, asked.mesh_next
+    plan, mesh = asked.numerics.plan, asked.mesh_next
     sizes = [mesh.discrete_axes[name] for name in (*plan.scanned, *plan.integrated, *plan.dotted)]
-    sizes += [rule.weights.shape[0] for rule in asked.fine.rules.values()]
+    sizes += [rule.weights.shape[0] for rule in asked.fine.shock_nodes.values()]
     return int(np.prod(sizes, dtype=int))

@@ -50,17 +50,17 @@ def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
     Args:
         shift: by which the scan is moved here.
     """
-    plan = asked.setting.plan
-    optimum = optimum_at(asked.setting.maximiser, asked.objective, point)
+    plan = asked.numerics.plan
+    optimum = optimum_at(asked.numerics.maximiser, asked.objective, point)
     own = asked.judge(point, optimum.decision)
     value = best(asked.judge, point, optimum.decision, shift)
     missed = jnp.where(optimum.feasible & jnp.isfinite(own), value - own, 0.0)
     value = jnp.where(~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
-    if asked.setting.follows:
+    if asked.numerics.follows:
         return _of_rule(asked, point, optimum, own, value)
     if plan.evaluate_stop is not None:
-        payoff = asked.judge.payoff(point)
+        payoff = asked.judge.period.payoff(point.values)
         stop, missed = payoff >= value, jnp.where(payoff >= value, 0.0, missed)
         value = jnp.maximum(payoff, value)
     stored = asked.stored(point)
@@ -78,7 +78,7 @@ def _of_rule(asked: Stage, point: Point, optimum: Optimum, own: Array, best: Arr
     """
     stop = jnp.zeros((), bool)
     if optimum.stop is not None:
-        payoff = asked.judge.payoff(point)
+        payoff = asked.judge.period.payoff(point.values)
         stop, own, best = optimum.stop, jnp.where(optimum.stop, payoff, own), jnp.maximum(payoff, best)
     stored = asked.stored(point)
     both = (own == -jnp.inf) & (stored == -jnp.inf)

@@ -17,9 +17,10 @@ from jaxtyping import Float, Int
 from bellax.bellman.maximisers.maximum import first_maximum, guarded
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.numerics import loops
 from bellax.numerics.scalar import take
+from bellax.problem.period import combinations
+from bellax.problem.plan import Plan
 
 _SIDES = {1: 48, 2: 14, 3: 7}  # candidates along each action
 _SCATTERED = 512  # candidates of four and more actions
@@ -39,7 +40,7 @@ def best(objective: Objective, point: Point, start: Decision, shift: Float[Array
     """
     own = guarded(objective, point, start)
     if not objective.plan.coordinates:
-        codes = jnp.arange(len(objective.combinations), dtype=jnp.int32)
+        codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
         q = jax.vmap(lambda k: guarded(objective, point, Decision(k, start.u)))(codes)
         return jnp.maximum(own, jnp.max(q))
     shares = objective.shares(point, start)
@@ -49,7 +50,7 @@ def best(objective: Objective, point: Point, start: Decision, shift: Float[Array
         mine = combination == start.combination
         return _zoomed(plain, point, combination, shares, jnp.where(mine, own, -jnp.inf), shift)
 
-    return jnp.max(jax.vmap(alternative)(jnp.arange(len(objective.combinations), dtype=jnp.int32)))
+    return jnp.max(jax.vmap(alternative)(jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)))
 
 
 def _zoomed(

@@ -1,5 +1,6 @@
 """One period as a certificate looks at it: the solver's problem, the same with finer quadrature, and tomorrow's."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,15 +14,18 @@ from jaxtyping import Float
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.mesh import Mesh, Point, category
-from bellax.bellman.objective import Objective, Outcome
-from bellax.bellman.query import ending, problem
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.objective import Objective
 from bellax.bellman.sweep import decided, optimum_at, step, value_and_slopes
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID
 from bellax.numerics.rules import RULES, Nodes
+from bellax.problem.categories import category
+from bellax.problem.period import Outcome
+from bellax.problem.problem import Arguments
+from bellax.solution.query import ending
 
 MOST_DRAWN = 512
 """Nodes of states that are drawn afresh, of all of them together, at most."""
@@ -43,7 +47,7 @@ class Stage(NamedTuple):
         decide_next: the decision at a point of the next period, re-maximised.
     """
 
-    setting: Setting
+    numerics: Discretisation
     objective: Objective
     fine: Objective
     judge: Objective
@@ -54,62 +58,64 @@ class Stage(NamedTuple):
     decide_next: Callable[[Point], Any]
 
 
-def stage(setting: Setting, arguments: Arguments, values: Value, period: Any, counts: Mapping[str, Any]) -> Stage:
+def stage(
+    numerics: Discretisation, arguments: Arguments, values: Value, period: Any, counts: Mapping[str, Any]
+) -> Stage:
     """The questions about `period`.
 
     Args:
         counts: the finer quadrature, by shock; see `finer`.
     """
-    finite = setting.model.clock.finite
-    objective, mesh = problem(setting, arguments, values, period)
-    shocks = setting.plan.graph.regime.shocks
-    rules = {name: _rule(shocks[name], counts[name], old) for name, old in objective.rules.items()}
+    finite = numerics.problem.clock.finite
+    objective, mesh = numerics.solved_period(arguments, values, period)
+    shocks = numerics.plan.graph.regime.shocks
+    rules = {name: _rule(shocks[name], counts[name], old) for name, old in objective.shock_nodes.items()}
     now = jax.tree.map(lambda leaf: leaf[period], values) if finite else values
-    stored = lambda point: interpolated(now, mesh, setting.interpolant, point)  # noqa: E731
+    stored = lambda point: interpolated(now, mesh, numerics.interpolant, point)  # noqa: E731
     following, mesh_next = objective, mesh
     last: Callable[[Point], Array] | None = None
     if finite:
         # After the last decision this is nonsense that the terminal value replaces.
-        following, mesh_next = problem(setting, arguments, values, period + 1)
-        final = ending(setting, arguments, jax.tree.map(lambda leaf: leaf[-1], values))
-        last = lambda point: jnp.where(period + 1 == setting.model.clock.count, final(point.values), jnp.nan)  # noqa: E731
+        following, mesh_next = numerics.solved_period(arguments, values, period + 1)
+        final = ending(numerics, arguments, jax.tree.map(lambda leaf: leaf[-1], values))
+        last = lambda point: jnp.where(period + 1 == numerics.problem.clock.count, final(point.values), jnp.nan)  # noqa: E731
 
     def value_next(point: Point, optimum: Any) -> Array:
         value = decided(following, point, optimum)
         if last is None:
             return value
-        return jnp.where(period + 1 == setting.model.clock.count, last(point), value)
+        return jnp.where(period + 1 == numerics.problem.clock.count, last(point), value)
 
-    decide_next = lambda point: jax.tree.map(jax.lax.stop_gradient, optimum_at(setting.maximiser, following, point))  # noqa: E731
-    fine = judge = replace(objective, rules=rules)
-    wide = more_nodes(setting, arguments)
+    decide_next = lambda point: jax.tree.map(jax.lax.stop_gradient, optimum_at(numerics.maximiser, following, point))  # noqa: E731
+    fine = judge = replace(objective, shock_nodes=rules)
+    wide = more_nodes(numerics, arguments)
     if wide is not None:
-        judge = replace(_afresh(wide, arguments, period, following, mesh, last), rules=rules)
-    return Stage(setting, objective, fine, judge, mesh, mesh_next, stored, value_next, decide_next)
+        judge = replace(_afresh(wide, arguments, period, following, mesh, last), shock_nodes=rules)
+    return Stage(numerics, objective, fine, judge, mesh, mesh_next, stored, value_next, decide_next)
 
 
-def more_nodes(setting: Setting, arguments: Arguments) -> Setting | None:
+def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation | None:
     """The same numerics with more nodes of the states that are drawn afresh; None where there is none, or too many."""
-    spaces = setting.plan.states.items()
+    spaces = numerics.plan.states.items()
     drawn = {name: space.distribution for name, space in spaces if isinstance(space, IID)}
     drawn = {name: own for name, own in drawn.items() if not isinstance(own, Categorical)}
     if not drawn:
         return None
 
-    def counts(setting: Setting) -> dict[str, int]:
-        nodes = lambda a: {n: setting.mesh(setting.environment(a, 0)).processes[n].values for n in drawn}  # noqa: E731
+    def counts(numerics: Discretisation) -> dict[str, int]:
+        nodes = lambda a: {n: numerics.mesh(a, 0).processes[n].values for n in drawn}  # noqa: E731
         return {name: shape.shape[0] for name, shape in jax.eval_shape(nodes, arguments).items()}
 
-    wide, own = setting.detached(), counts(setting)
-    wide.grid = setting.grid | {
-        name: _more(distribution, setting.grid.get(name), own[name], max(1, math.prod(distribution.shape)), times=4)
+    wide, own = copy.copy(numerics), counts(numerics)
+    wide.grid = numerics.grid | {
+        name: _more(distribution, numerics.grid.get(name), own[name], max(1, math.prod(distribution.shape)), times=4)
         for name, distribution in drawn.items()
     }
     return wide if math.prod(counts(wide).values()) <= MOST_DRAWN else None
 
 
 def _afresh(
-    wide: Setting, arguments: Arguments, period: Any, following: Objective, mesh: Mesh, last: Callable | None
+    wide: Discretisation, arguments: Arguments, period: Any, following: Objective, mesh: Mesh, last: Callable | None
 ) -> Objective:
     """Today's problem, where V of tomorrow is known at more nodes of what is drawn afresh: by one more Bellman step.
 
@@ -118,8 +124,8 @@ def _afresh(
         mesh: today's nodes.
         last: V after the last decision, if this may be the last.
     """
-    today = wide.environment(arguments, period)
-    tomorrow = wide.mesh(wide.environment(arguments, period + 1) if wide.clock.finite else today)
+    today = wide.problem.environment(arguments, period)
+    tomorrow = wide.mesh(arguments, period + 1) if wide.problem.finite else wide.nodes(today)
     value = step(wide.maximiser, following, tomorrow, wide.memory).value
     if last is not None:
         slopes = wide.interpolant.needs_slopes
@@ -129,19 +135,19 @@ def _afresh(
             return Value(*value_and_slopes(end, node.coordinates, slopes))
 
         ended = over_mesh(at, tomorrow, 1, wide.memory)
-        value = jax.tree.map(lambda a, b: jnp.where(period + 1 == wide.clock.count, a, b), ended, value)
+        value = jax.tree.map(lambda a, b: jnp.where(period + 1 == wide.problem.clock.count, a, b), ended, value)
     return wide.objective(today, mesh.processes, value, tomorrow)
 
 
-def finer(setting: Setting, rules: Mapping[str, Nodes]) -> dict[str, Any]:
+def finer(numerics: Discretisation, rules: Mapping[str, Nodes]) -> dict[str, Any]:
     """Twice the nodes of every shock and three more; none for those whose nodes are exact, or would be too many."""
-    found = {name: _count(setting, name, nodes) for name, nodes in rules.items()}
-    sizes = [_nodes(setting, name, found[name], nodes) for name, nodes in rules.items()]
+    found = {name: _count(numerics, name, nodes) for name, nodes in rules.items()}
+    sizes = [_nodes(numerics, name, found[name], nodes) for name, nodes in rules.items()]
     return found if np.prod(sizes, dtype=float) <= MOST_NODES else dict.fromkeys(found)
 
 
-def _count(setting: Setting, name: str, nodes: Nodes) -> Any:
-    distribution, given = setting.plan.graph.regime.shocks[name], setting.quadrature.get(name)
+def _count(numerics: Discretisation, name: str, nodes: Nodes) -> Any:
+    distribution, given = numerics.plan.graph.regime.shocks[name], numerics.quadrature.get(name)
     if isinstance(distribution, Categorical):
         return None
     return _more(distribution, given, nodes.weights.shape[0], nodes.nodes.shape[1])
@@ -157,8 +163,8 @@ def _more(distribution: Distribution, given: Any, nodes: int, dimensions: int, t
     return times * count + 3
 
 
-def _nodes(setting: Setting, name: str, spec: Any, nodes: Nodes) -> int:
-    distribution = setting.plan.graph.regime.shocks[name]
+def _nodes(numerics: Discretisation, name: str, spec: Any, nodes: Nodes) -> int:
+    distribution = numerics.plan.graph.regime.shocks[name]
     return jax.eval_shape(lambda: _rule(distribution, spec, nodes)).weights.shape[0]
 
 
@@ -176,7 +182,7 @@ def branches(asked: Stage, point: Point, actions: Mapping[str, Array]) -> tuple[
         Probabilities, shape (q, c): nodes of the fine quadrature, and categories of what they leave open; the outcomes
         of the nodes, shape (q,); and the points of tomorrow, shape (q, c).
     """
-    plan, mesh = asked.setting.plan, asked.mesh_next
+    plan, mesh = asked.numerics.plan, asked.mesh_next
     weights, outcome = asked.fine.outcomes(point, actions)
     lengths = {name: mesh.discrete_axes[name] for name in (*plan.integrated, *plan.dotted)}
     places = np.indices(tuple(lengths.values())).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)

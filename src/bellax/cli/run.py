@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bellax as bx
-from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.cli import sources
 from bellax.cli.failure import one_line
 from bellax.cli.options import chosen_solver, with_settings
@@ -24,8 +23,9 @@ from bellax.cli.sources import Source
 from bellax.cli.staging import Staging
 from bellax.cli.work import Stage, interruptible
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
-from bellax.solve import setting_of
 from bellax.problem.starts import starting_states
+from bellax.solution.record import axis_states, mesh_nodes, moving_axes
+from bellax.solve import setting_of
 
 
 class Request(NamedTuple):
@@ -100,7 +100,7 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
     setting = setting_of(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start
-    starting_states(setting, start, None)  # a wrong start is known before the solve
+    starting_states(setting.problem, start, None)  # a wrong start is known before the solve
     clock = source.model.clock
     stage.enter("solving", clock.count if clock.finite else None)
     watch = time.perf_counter()
@@ -157,16 +157,16 @@ def _middle(setting: Any, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first_nodes(setting: Any, arguments: Any) -> dict[str, list[np.ndarray]]:
     """Nodes of every state in period 0, one array for each of its numbers."""
-    moving = moving_axes(setting, arguments)
+    moving = moving_axes(setting.problem, arguments)
     found: dict[str, list[np.ndarray]] = {name: [] for name in setting.plan.states}
-    for state, (axis, nodes) in zip(axis_states(setting), mesh_nodes(setting, arguments).items(), strict=True):
+    for state, (axis, nodes) in zip(axis_states(setting.problem), mesh_nodes(setting, arguments).items(), strict=True):
         found[state].append(nodes[0] if axis in moving else nodes)
     return found
 
 
 def _place(solution: Any, start: Any) -> dict[str, Any]:
     """The state in which the first agent starts, processes without a start at their middle node."""
-    given, _ = starting_states(solution.setting, start, None)
+    given, _ = starting_states(solution.setting.problem, start, None)
     place = {name: np.asarray(array[0]) for name, array in given.items()}
     nodes = _first_nodes(solution.setting, solution.arguments)
     for name in solution.setting.plan.processes:

@@ -65,11 +65,13 @@ class Clock:
         periods: number of decisions, or infinity.
         first: age of period 0 (the period itself where the model has no ages).
         years: length of a period in years (1 where the model has no ages).
+        aged: whether the model has ages.
     """
 
     periods: int | float
     first: int | float = 0.0
     years: int | float = 1.0
+    aged: bool = False
 
     @property
     def finite(self) -> bool:
@@ -96,7 +98,7 @@ class Clock:
 def clock(horizon: Any) -> Clock:
     """The clock of a horizon: an integer, `math.inf` or `Ages`."""
     if isinstance(horizon, Ages):
-        return Clock(horizon.periods, horizon.first, horizon.years)
+        return Clock(horizon.periods, horizon.first, horizon.years, aged=True)
     if horizon == math.inf:
         return Clock(math.inf)
     if isinstance(horizon, bool) or not isinstance(horizon, int):

@@ -8,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import physical_memory
-from bellax.problem.plan import Plan
-from bellax.bellman.query import as_seen, concrete
-from bellax.bellman.setting import Setting
 from bellax.errors import ParameterError, check_names, listed, nearest
 from bellax.model.quantity import is_table
 from bellax.model.slots import view
+from bellax.numerics.machine import physical_memory
+from bellax.numerics.programs import concrete
 from bellax.numerics.scalar import put
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Problem
+from bellax.problem.reading import as_seen
 
 AGENTS = 10_000
 
 
-def starting_states(setting: Setting, start: Any, agents: int | None, periods: int = 1) -> tuple[dict[str, Array], int]:
+def starting_states(problem: Problem, start: Any, agents: int | None, periods: int = 1) -> tuple[dict[str, Array], int]:
     """The given states, one row an agent, and how many agents there are.
 
     Args:
@@ -30,7 +31,7 @@ def starting_states(setting: Setting, start: Any, agents: int | None, periods: i
         ParameterError: if a state that is no process is missing, a start does not fit its state, or so many agents do
             not fit in the machine's memory.
     """
-    plan = setting.plan
+    plan = problem.plan
     given = _columns(start, plan) if is_table(start) else start
     if not isinstance(given, Mapping):
         raise ParameterError(f"start is {start!r}; give a dict by state, such as {{'wealth': 10.0}}, or a DataFrame.")

@@ -1,7 +1,8 @@
 """What a policy is: pointwise, from the states of a period to what is done there. Nobody above asks how it is found.
 
-A `Solution` re-maximises or follows a rule, a `Tabulated` interpolates. Simulations, certificates and rules that follow
-another policy know this interface alone.
+`Remaximising` takes the maximum at the state that is asked, or does what a rule says; `Interpolating` looks up a table.
+Simulations, certificates and rules that follow another policy know this interface alone. A policy is a pytree of
+arrays: compiled programs take it as an argument.
 """
 
 from abc import abstractmethod
@@ -12,7 +13,9 @@ import equinox as eqx
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.setting import Setting
+from bellax.problem.problem import Arguments
 
 
 class Chosen(NamedTuple):
@@ -29,11 +32,11 @@ class Policy(eqx.Module):
 
     Attributes:
         arguments: parameters and literals.
-        setting: the model and its numerics.
+        numerics: the problem and how it was discretised.
     """
 
     arguments: eqx.AbstractVar[Arguments]
-    setting: eqx.AbstractVar[Setting]
+    numerics: eqx.AbstractVar[Discretisation]
 
     @property
     @abstractmethod
@@ -49,9 +52,20 @@ class Policy(eqx.Module):
     def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
 
+
+class Queried(eqx.Module):
+    """What a user asks: a policy, and whose it is.
+
+    Attributes:
+        setting: the model and its numerics.
+    """
+
+    setting: eqx.AbstractVar[Setting]
+
+    @property
     @abstractmethod
-    def pieces(self) -> dict[str, Any]:
-        """What it is made of besides its setting, by field: arrays that a compiled program takes."""
+    def pointwise(self) -> Policy:
+        """The policy, as simulations and certificates ask it."""
 
     @abstractmethod
     def check_one(self) -> None:

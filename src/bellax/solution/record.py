@@ -12,14 +12,13 @@ from jax import Array
 
 from bellax.bellman.configuration import encode
 from bellax.bellman.continuation import Value
-from bellax.bellman.query import program
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.model.fingerprint import fingerprint, parts
 from bellax.model.quantity import ByPeriod
 from bellax.model.spaces import Discrete, MarkovChain
-from bellax.model.time import Ages
 from bellax.numerics.archive import Archive, Variable
+from bellax.problem.problem import Arguments, Problem
 
 FORMAT = "1"
 # Names that NetCDF 3 or this format keep for themselves; a state of that name gets an underscore.
@@ -35,8 +34,8 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, values, code))):
         raise ModelError("a solution cannot be saved under a transformation of jax; save the result outside of it.")
-    lead = ("period",) if setting.model.clock.finite else ()
-    axes = (*lead, *axis_names(setting))
+    lead = ("period",) if setting.problem.clock.finite else ()
+    axes = (*lead, *axis_names(setting.problem))
     lines = axes[len(axes) - len(setting.plan.lines) :]
     variables = {"value": Variable(axes, np.asarray(values.levels), {"long_name": "value function at the nodes"})}
     for name, slopes in zip(lines, values.slopes, strict=False):
@@ -48,9 +47,9 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
     return Archive(variables, _coordinates(setting, arguments), _attributes(setting))
 
 
-def axis_names(setting: Setting) -> list[str]:
+def axis_names(problem: Problem) -> list[str]:
     """Names of the axes of the mesh, in order."""
-    plan = setting.plan
+    plan = problem.plan
     lines = [c.name if plan.continuous[c.name].shape == () else f"{c.name}_{c.place}" for c in plan.lines]
     names = [*plan.processes, *plan.discrete, *lines]
     return [f"{name}_" if name in _TAKEN else name for name in names]
@@ -58,41 +57,41 @@ def axis_names(setting: Setting) -> list[str]:
 
 def mesh_nodes(setting: Setting, arguments: Arguments) -> dict[str, np.ndarray]:
     """Nodes along each axis of the mesh, in the units of the state; with the period as first axis where they move."""
-    moving = moving_axes(setting, arguments)
+    moving = moving_axes(setting.problem, arguments)
 
     def nodes(arguments: Arguments, period: Array) -> dict[str, Array]:
-        mesh = setting.mesh(setting.environment(arguments, period))
+        mesh = setting.numerics.mesh(arguments, period)
         along = [process.values for process in mesh.processes.values()] + list(mesh.discrete.values())
-        return dict(zip(axis_names(setting), along + [line.nodes for line in mesh.lines], strict=True))
+        return dict(zip(axis_names(setting.problem), along + [line.nodes for line in mesh.lines], strict=True))
 
     if not moving:
-        compiled = program(setting, "nodes", lambda: jax.jit(nodes))
+        compiled = setting.program("nodes", lambda: jax.jit(nodes))
         found = compiled(arguments, jnp.zeros((), jnp.int32))
-        return {name: np.asarray(found[name]) for name in axis_names(setting)}  # jax sorts dicts
-    compiled = program(setting, "all nodes", lambda: jax.jit(jax.vmap(nodes, in_axes=(None, 0))))
-    found = compiled(arguments, jnp.arange(setting.model.clock.count + 1, dtype=jnp.int32))
-    return {name: np.asarray(found[name] if name in moving else found[name][0]) for name in axis_names(setting)}
+        return {name: np.asarray(found[name]) for name in axis_names(setting.problem)}  # jax sorts dicts
+    compiled = setting.program("all nodes", lambda: jax.jit(jax.vmap(nodes, in_axes=(None, 0))))
+    found = compiled(arguments, jnp.arange(setting.problem.clock.count + 1, dtype=jnp.int32))
+    return {name: np.asarray(found[name] if name in moving else found[name][0]) for name in axis_names(setting.problem)}
 
 
-def moving_axes(setting: Setting, arguments: Arguments) -> set[str]:
+def moving_axes(problem: Problem, arguments: Arguments) -> set[str]:
     """Axes whose nodes differ from period to period: bounds or process see the period, or a parameter by period."""
-    if not setting.model.clock.finite:
+    if not problem.finite:
         return set()
-    plan = setting.plan
+    plan = problem.plan
     nodes = {name: plan.process_nodes(name) for name in plan.processes}
     nodes |= {name: [f"lower:{name}", f"upper:{name}"] for name in plan.continuous}
-    moving = {name for name, own in nodes.items() if setting.timed(own, arguments)}
-    return {axis for axis, state in zip(axis_names(setting), axis_states(setting), strict=True) if state in moving}
+    moving = {name for name, own in nodes.items() if problem.timed(own, arguments)}
+    return {axis for axis, state in zip(axis_names(problem), axis_states(problem), strict=True) if state in moving}
 
 
-def axis_states(setting: Setting) -> list[str]:
+def axis_states(problem: Problem) -> list[str]:
     """The state that each axis of the mesh belongs to, in order; a vector has an axis for each of its numbers."""
-    return [*setting.plan.processes, *setting.plan.discrete, *(c.name for c in setting.plan.lines)]
+    return [*problem.plan.processes, *problem.plan.discrete, *(c.name for c in problem.plan.lines)]
 
 
 def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
-    moving = moving_axes(setting, arguments)
-    states = dict(zip(axis_names(setting), axis_states(setting), strict=True))
+    moving = moving_axes(setting.problem, arguments)
+    states = dict(zip(axis_names(setting.problem), axis_states(setting.problem), strict=True))
     found: dict[str, Variable] = {}
     for name, array in mesh_nodes(setting, arguments).items():
         lead = ("period",) if name in moving else ()
@@ -101,11 +100,11 @@ def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
         if array.dtype.kind == "i":
             array = array.astype(np.int32)  # NetCDF 3 has no wider whole numbers, and categories need none
         found[label] = Variable((*lead, name, *rest), array, _labels(setting.plan.states[states[name]]))
-    clock = setting.model.clock
+    clock = setting.problem.clock
     if clock.finite:
         periods = np.arange(clock.count + 1)
         found["period"] = Variable(("period",), periods.astype(np.int32))
-        if isinstance(setting.model.horizon, Ages):
+        if clock.aged:
             found["age"] = Variable(("period",), clock.first + clock.years * periods.astype(float))
     return found
 

@@ -18,31 +18,22 @@ from jax import Array
 
 from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximisers.maximum import cells
-from bellax.bellman.objective import combinations
-from bellax.solution.policy import Chosen, Policy
-from bellax.bellman.query import (
-    LITTLE,
-    asked_outside,
-    check_period,
-    choose,
-    concrete,
-    ending,
-    flattened,
-    masked,
-    problem,
-    program,
-    quickly,
-    undifferentiable,
-)
 from bellax.bellman.reach import first_outside, reach, warn_once
-from bellax.solution.record import record
-from bellax.bellman.setting import Arguments, Setting
-from bellax.solution.tabulated import Tabulated, tabulated
+from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.numerics import archive
+from bellax.numerics.programs import LITTLE, all_concrete, concrete, quickly
 from bellax.numerics.scalar import put
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
+from bellax.problem.reading import check_period, flattened
+from bellax.solution.policy import Policy, Queried
+from bellax.solution.query import Remaximising, asked_outside, choose, ending, masked, undifferentiable
+from bellax.solution.record import record
+from bellax.solution.tabulated import Tabulated, tabulated
 
 
 class Result(enum.IntEnum):
@@ -62,7 +53,7 @@ def unless_failed(code: Array) -> Array:
     return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
 
 
-class Solution(Policy):
+class Solution(Queried):
     """Value and policy of a model, and how they were found.
 
     Attributes:
@@ -90,30 +81,31 @@ class Solution(Policy):
         return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
 
     def __str__(self) -> str:
-        setting, clock = self.setting, self.setting.model.clock
+        setting, numerics, clock = self.setting, self.setting.numerics, self.setting.problem.clock
         length = f"{clock.count} periods" if clock.finite else "stationary"
         result = self.result.name if isinstance(self.result, Result) else "traced"
         result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
         axes = [*setting.plan.processes, *setting.plan.discrete, *(line.name for line in setting.plan.lines)]
         shape = self.values.levels.shape
         nodes = _listed(axes, shape[len(shape) - len(axes) :])
-        tried = [array.shape[0] for array in setting.maximiser.candidates(setting.plan)]
+        tried = [array.shape[0] for array in numerics.maximiser.candidates(setting.plan)]
         tried_of = _listed([number.name for number in setting.plan.coordinates], tried) if tried else ""
         drawn = _shock_nodes(self)
-        how = "Follows a rule" if setting.follows else f"Maximiser {type(setting.maximiser).__name__}"
+        how = "Follows a rule" if setting.follows else f"Maximiser {type(numerics.maximiser).__name__}"
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}"
             f"{f' (candidates: {tried_of})' if tried else ''}, interpolant "
-            f"{type(setting.interpolant).__name__}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
+            f"{type(numerics.interpolant).__name__}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
             f"{self.leaving()}"
         )
 
     def leaving(self) -> str:
         """A sentence on the nodes whose optimal next state leaves the grid; empty where there are none."""
-        periods = self.setting.model.clock.count if self.setting.model.clock.finite else 1
+        clock = self.setting.problem.clock
+        periods = clock.count if clock.finite else 1
         if self.code.ndim or not concrete(self.code):
             return ""
-        count = self.values.levels.size * periods // (periods + self.setting.model.clock.finite)
+        count = self.values.levels.size * periods // (periods + clock.finite)
         shares = {
             f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
             for label in self.setting.plan.labels
@@ -144,11 +136,11 @@ class Solution(Policy):
         Returns:
             The broadcast shape, in units of the reward.
         """
-        period = check_period(self.model, period, age, last=True)
-        if concrete(period) and self.model.clock.finite and int(period) == self.model.clock.count:
+        period = check_period(self.setting.problem.clock, period, age, last=True)
+        if concrete(period) and self.setting.problem.clock.finite and int(period) == self.setting.problem.clock.count:
             return self._ask("terminal", period, states)
         if not concrete(period):
-            count = self.model.clock.count
+            count = self.setting.problem.clock.count
             last, before = self._ask("terminal", period, states), self._ask("value", period, states)
             return jnp.where(period == count, last, before)
         return self._ask("value", period, states)
@@ -162,7 +154,7 @@ class Solution(Policy):
         Raises:
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
-        chosen = self._ask("policy", check_period(self.model, period, age, last=False), states)
+        chosen = self._ask("policy", check_period(self.setting.problem.clock, period, age, last=False), states)
         if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
@@ -174,7 +166,7 @@ class Solution(Policy):
         Returns:
             The broadcast shape and one axis of combinations, in the order of `combinations`.
         """
-        return self._ask("choices", check_period(self.model, period, age, last=False), states)
+        return self._ask("choices", check_period(self.setting.problem.clock, period, age, last=False), states)
 
     @property
     def combinations(self) -> list[dict[str, str]]:
@@ -187,24 +179,15 @@ class Solution(Policy):
 
     # -- how ------------------------------------------------------------------------------------------------------
 
-    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
-        """A pointwise function from the states of a period to what is chosen there."""
-        objective, today = problem(self.setting, self.arguments, self.values, period)
-        return lambda states: choose(self.setting, objective, today, states)
+    @property
+    def pointwise(self) -> Policy:
+        """The policy, as simulations and certificates ask it."""
+        return Remaximising(arguments=self.arguments, values=self.values, numerics=self.setting.numerics)
 
     @property
     def smooth(self) -> bool:
         """Whether continuous actions can be differentiated."""
-        return self.setting.maximiser.smooth
-
-    @property
-    def last(self) -> Value | None:
-        """V after the last decision, at the nodes; None for an infinite horizon."""
-        return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.model.clock.finite else None
-
-    def pieces(self) -> dict[str, Any]:
-        """What a policy is made of, by field."""
-        return {"arguments": self.arguments, "values": self.values, "code": self.code, "stats": {}}
+        return self.pointwise.smooth
 
     def tabulate(self) -> Tabulated:
         """The policy at the nodes, interpolated between them: much faster to query, exact only at the nodes.
@@ -246,15 +229,15 @@ class Solution(Policy):
 
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
         self.check_one()
-        arrays, shape = flattened(self.setting, states)
-        setting = self.setting
+        arrays, shape = flattened(self.setting.problem, states)
+        setting, numerics = self.setting, self.setting.numerics
         build = _final if what == "terminal" else _answers
         count = math.prod(shape)
-        known = all(concrete(leaf) for leaf in jax.tree.leaves((arrays, self.arguments, self.values, period)))
+        known = all_concrete((arrays, self.arguments, self.values, period))
         if count and known:
             arrays = {name: _padded(np.asarray(array), _batch(count)) for name, array in arrays.items()}
-        little = known and _batch(count) * cells(setting.maximiser, setting.plan) <= LITTLE
-        compiled = program(setting, (build.__name__, little), lambda: quickly(build(setting), little))
+        little = known and _batch(count) * cells(numerics.maximiser, setting.plan) <= LITTLE
+        compiled = setting.program((build.__name__, little), lambda: quickly(build(numerics), little))
         found = compiled(
             self.arguments,
             self.values,
@@ -268,7 +251,7 @@ class Solution(Policy):
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
         if not concrete(period):
-            there = (period >= 0) & (period < self.model.clock.count) & (period == jnp.floor(period))
+            there = (period >= 0) & (period < self.setting.problem.clock.count) & (period == jnp.floor(period))
             hide = what != "terminal"
             answer = jax.tree.map(lambda leaf: masked(there, leaf) if hide else leaf, answer)
         answer = jax.tree.map(put, answer) if known else answer
@@ -298,7 +281,7 @@ def _listed(names: Sequence[str], counts: Sequence[int]) -> str:
 
 def _shock_nodes(solution: Solution) -> str:
     """How many nodes each scanned shock has, all its dimensions together."""
-    rules = lambda a: solution.setting.rules(solution.setting.environment(a, 0))  # noqa: E731
+    rules = solution.setting.numerics.shock_nodes
     for _ in range(solution.code.ndim):
         rules = jax.vmap(rules)
     found = jax.eval_shape(rules, solution.arguments)
@@ -308,34 +291,35 @@ def _shock_nodes(solution: Solution) -> str:
 Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]
 
 
-def _answers(setting: Setting) -> Program:
+def _answers(numerics: Discretisation) -> Program:
     """A program that answers every question at a batch of states, shape (n,): one to compile, whatever is asked."""
+    plan = numerics.plan
 
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
-        objective, today = problem(setting, arguments, values, period)
+        objective, today = numerics.solved_period(arguments, values, period)
 
         def at(states: dict[str, Array]) -> dict[str, Any]:
-            chosen = choose(setting, objective, today, states)
-            stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
+            chosen = choose(numerics, objective, today, states)
+            stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
             answers = {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
-            return answers | asked_outside(setting, today, states)
+            return answers | asked_outside(numerics, today, states)
 
-        answers = over_batch(at, states, cells(setting.maximiser, setting.plan), setting.memory)
+        answers = over_batch(at, states, cells(numerics.maximiser, plan), numerics.memory)
         return answers | {"ends": reach(today)}
 
     return ask
 
 
-def _final(setting: Setting) -> Program:
+def _final(numerics: Discretisation) -> Program:
     """A program for V after the last decision: the model's function, or the value that was given to the solve."""
 
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         last = jax.tree.map(lambda leaf: leaf[-1], values)
-        answer = {"terminal": jax.vmap(ending(setting, arguments, last))(states)}
-        if setting.plan.evaluate_terminal is not None:
+        answer = {"terminal": jax.vmap(ending(numerics, arguments, last))(states)}
+        if numerics.plan.evaluate_terminal is not None:
             return answer  # exact everywhere
-        mesh = setting.mesh(setting.environment(arguments, setting.model.clock.count))
-        beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(states)
+        mesh = numerics.mesh(arguments, numerics.problem.clock.count)
+        beside = jax.vmap(lambda states: asked_outside(numerics, mesh, states))(states)
         return answer | beside | {"ends": reach(mesh)}
 
     return ask

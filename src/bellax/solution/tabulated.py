@@ -16,28 +16,24 @@ from jax import Array
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, over_cells
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.solution.policy import Chosen, Policy
-from bellax.bellman.query import (
-    asked_outside,
-    check_period,
-    concrete,
-    flattened,
-    masked,
-    problem,
-    program,
-    undifferentiable,
-)
+from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import admitted, first_outside, reach, warn_once
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear
+from bellax.numerics.programs import all_concrete
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
+from bellax.problem.reading import check_period, flattened
+from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.query import asked_outside, masked, undifferentiable
 
 
-class Tabulated(Policy):
+class Interpolating(Policy):
     """A policy at the nodes of a grid, interpolated between them.
 
     Attributes:
@@ -50,12 +46,7 @@ class Tabulated(Policy):
     u: Array
     choice_values: Array
     final: Value | None
-    setting: Setting = eqx.field(static=True)
-
-    @property
-    def model(self) -> Any:
-        """The model that was solved."""
-        return self.setting.model
+    numerics: Discretisation = eqx.field(static=True)
 
     @property
     def smooth(self) -> bool:
@@ -67,50 +58,58 @@ class Tabulated(Policy):
         """V after the last decision."""
         return self.final
 
-    def pieces(self) -> dict[str, Any]:
-        """Its arrays, by field."""
-        return {
-            "arguments": self.arguments,
-            "u": self.u,
-            "choice_values": self.choice_values,
-            "final": self.final,
-        }
+    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        """A pointwise function from the states of a period to what is chosen there."""
+        numerics = self.numerics
+        u, values = (leaf[period] if numerics.problem.finite else leaf for leaf in (self.u, self.choice_values))
+        # bounds and payoffs need an objective, and nobody looks at its continuation
+        tomorrow = numerics.zero(self.arguments)
+        objective, mesh = numerics.one_period(self.arguments, tomorrow, period)
+        return lambda states: _interpolated(objective, mesh, u, values, states, admitted(numerics, mesh, states))
+
+
+class Tabulated(Queried):
+    """A policy kept at the nodes of a grid.
+
+    Attributes:
+        table: the policy.
+    """
+
+    table: Interpolating
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def model(self) -> Any:
+        """The model that was solved."""
+        return self.setting.model
+
+    @property
+    def pointwise(self) -> Policy:
+        """The policy, as simulations ask it."""
+        return self.table
 
     def check_one(self) -> None:
         """A table is made of one solution."""
 
     def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
         """The interpolated actions at any states, by name; see `Solution.policy`."""
-        period = check_period(self.model, period, age, last=False)
-        arrays, shape = flattened(self.setting, states)
+        setting, numerics = self.setting, self.setting.numerics
+        period = check_period(setting.problem.clock, period, age, last=False)
+        arrays, shape = flattened(setting.problem, states)
 
-        setting = self.setting
-
-        def ask(arguments: Arguments, tables: Any, period: Array, arrays: dict[str, Array]) -> Any:
-            u, values, final = tables
-            mesh = setting.mesh(setting.environment(arguments, period))
-            chosen = jax.vmap(
-                Tabulated(arguments=arguments, u=u, choice_values=values, final=final, setting=setting).rule(period)
-            )(arrays)
+        def ask(policy: Interpolating, period: Array, arrays: dict[str, Array]) -> Any:
+            mesh = numerics.mesh(policy.arguments, period)
+            chosen = jax.vmap(policy.rule(period))(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
-            beside = jax.vmap(lambda states: asked_outside(setting, mesh, states))(arrays)
+            beside = jax.vmap(lambda states: asked_outside(numerics, mesh, states))(arrays)
             return chosen.actions | stop, beside | {"ends": reach(mesh)}
 
-        compiled = program(setting, "tabulated", lambda: jax.jit(ask))
-        tables = (self.u, self.choice_values, self.final)
-        answer, beside = compiled(self.arguments, tables, jnp.asarray(period, jnp.int32), arrays)
-        if "outside" in beside and all(concrete(leaf) for leaf in jax.tree.leaves((beside, arrays))):
+        compiled = setting.program("tabulated", lambda: jax.jit(ask))
+        answer, beside = compiled(self.table, jnp.asarray(period, jnp.int32), arrays)
+        if "outside" in beside and all_concrete((beside, arrays)):
             warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays))
-        answer = {name: undifferentiable(x, self.arguments) for name, x in answer.items()}
+        answer = {name: undifferentiable(x, self.table.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
-
-    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
-        """A pointwise function from the states of a period to what is chosen there."""
-        finite = self.setting.clock.finite
-        u, values = (leaf[period] if finite else leaf for leaf in (self.u, self.choice_values))
-        objective, mesh = problem(self.setting, self.arguments, _nothing(self.setting, self.arguments), period)
-        setting = self.setting
-        return lambda states: _interpolated(objective, mesh, u, values, states, admitted(setting, mesh, states))
 
 
 def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
@@ -119,38 +118,29 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
         if getattr(getattr(space, "distribution", None), "shape", ()) != ():
             raise ModelError(f"tabulate cannot interpolate over the IID vector {name!r}; query the solution itself.")
 
-    def build() -> Any:
-        def at_period(arguments: Arguments, values: Value, period: Any) -> Any:
-            objective, mesh = problem(setting, arguments, values, period)
-            entry = lambda node: _entry(setting, objective, mesh.point(node.codes, node.coordinates))  # noqa: E731
-            return over_mesh(entry, mesh, cells(setting.maximiser, setting.plan), setting.memory)
+    numerics, finite = setting.numerics, setting.problem.finite
 
-        def run(arguments: Arguments, values: Value) -> Any:
-            if not setting.model.clock.finite:
-                return at_period(arguments, values, 0)
-            periods = jnp.arange(setting.model.clock.count, dtype=jnp.int32)
-            return jax.lax.map(lambda period: at_period(arguments, values, period), periods)
+    def at_period(arguments: Arguments, values: Value, period: Any) -> Any:
+        objective, mesh = numerics.solved_period(arguments, values, period)
+        entry = lambda node: _entry(numerics, objective, mesh.point(node.codes, node.coordinates))  # noqa: E731
+        return over_mesh(entry, mesh, cells(numerics.maximiser, setting.plan), numerics.memory)
 
-        return jax.jit(run)
+    def run(arguments: Arguments, values: Value) -> Any:
+        if not finite:
+            return at_period(arguments, values, 0)
+        periods = jnp.arange(setting.problem.clock.count, dtype=jnp.int32)
+        return jax.lax.map(lambda period: at_period(arguments, values, period), periods)
 
-    final = jax.tree.map(lambda leaf: leaf[-1], values) if setting.model.clock.finite else None
-    u, choice_values = program(setting, "tabulate", build)(arguments, values)
-    return Tabulated(arguments=arguments, u=u, choice_values=choice_values, final=final, setting=setting)
+    final = jax.tree.map(lambda leaf: leaf[-1], values) if finite else None
+    u, choice_values = setting.program("tabulate", lambda: jax.jit(run))(arguments, values)
+    table = Interpolating(arguments=arguments, u=u, choice_values=choice_values, final=final, numerics=numerics)
+    return Tabulated(table=table, setting=setting)
 
 
-def _entry(setting: Setting, objective: Objective, point: Point) -> tuple[Array, Array]:
-    codes = jnp.arange(len(combinations(setting.plan)), dtype=jnp.int32)
-    best = jax.vmap(lambda k: setting.maximiser.best(objective, point, k))(codes)
+def _entry(numerics: Discretisation, objective: Objective, point: Point) -> tuple[Array, Array]:
+    codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
+    best = jax.vmap(lambda k: numerics.maximiser.best(objective, point, k))(codes)
     return best.u, best.value
-
-
-def _nothing(setting: Setting, arguments: Arguments) -> Value:
-    """A value that nobody looks at: bounds and payoffs need an objective, and not its continuation."""
-    zero = setting.zero(arguments)
-    if not setting.clock.finite:
-        return zero
-    count = setting.clock.count + 1
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), zero)
 
 
 def _interpolated(
@@ -163,11 +153,11 @@ def _interpolated(
     plain = replace(objective, absolute=frozenset())
     actions, allowed = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
     stop, best = jnp.zeros((), bool), going[combination]
-    allowed = allowed & objective.feasible(point, actions) & ~is_barrier(best)
+    allowed = allowed & objective.period.feasible(point.values, actions) & ~is_barrier(best)
     if objective.plan.evaluate_stop is not None:
-        now = objective.payoff(point)
+        now = objective.period.payoff(point.values)
         stop, best = now >= best, jnp.maximum(now, best)
-    known = mesh.known(states) & admitted
+    known = mesh.holds(states) & admitted
     shown = known & (allowed | stop)
     actions = {name: masked(shown, action) for name, action in actions.items()}
     going = jnp.where(is_barrier(going), -jnp.inf, going)

@@ -4,18 +4,19 @@ One compiled scan over the periods. It is differentiable in both modes, through 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.setting import Arguments, Setting
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError, named_options
-from bellax.numerics import loops
-from bellax.solvers.common import Run, Solver, outcome, stats, tallied, tell
-from bellax.solvers.progress import Report
+from bellax.problem.problem import Arguments, Problem
+from bellax.solvers.common import Solver, outcome, stats, tallied
+from bellax.solvers.driver import Iteration, Run
 
 
 @named_options
@@ -27,31 +28,41 @@ class BackwardInduction(Solver):
         ModelError: for an infinite horizon.
     """
 
-    def check(self, setting: Setting) -> None:
-        if not setting.model.clock.finite:
+    def check(self, problem: Problem) -> None:
+        if not problem.finite:
             raise ModelError(
                 "BackwardInduction starts from the last period, and the horizon is infinite. Use "
                 "bx.solvers.PolicyIteration or ValueIteration, or solve with horizon=T."
             )
 
-    def run(
-        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
-    ) -> Run:
-        count = setting.model.clock.count
-        last = setting.terminal(arguments, count) if final is None else final
+    def iteration(
+        self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array
+    ) -> Iteration[Any]:
+        return _Backward(numerics, arguments, numerics.terminal(arguments) if final is None else final)
 
-        def backward(value: Value, period: Array) -> tuple[Value, tuple[Value, Array]]:
-            today = setting.environment(arguments, period)
-            mesh = setting.mesh(today)
-            tomorrow = setting.mesh(setting.environment(arguments, period + 1))
-            objective = setting.objective(today, mesh.processes, value, tomorrow)
-            found = step(setting.maximiser, objective, mesh, setting.memory)
-            tell(report, count - period, jnp.nan)
-            return found.value, (found.value, tallied(found))
 
-        _, (values, tallies) = loops.backward(backward, last, count)
-        values = jax.tree.map(lambda all_but_last, end: jnp.concatenate([all_but_last, end[None]]), values, last)
+class _Backward(Iteration[Value]):
+    """The state is V of the period after; V and the tally of every period are kept."""
+
+    def __init__(self, numerics: Discretisation, arguments: Arguments, last: Value) -> None:
+        self.numerics, self.arguments, self.last = numerics, arguments, last
+        self.length = numerics.problem.clock.count
+
+    def init(self) -> Value:
+        return self.last
+
+    def step(self, state: Value, number: Array) -> tuple[Value, tuple[Value, Array]]:
+        numerics = self.numerics
+        objective, mesh = numerics.one_period(self.arguments, state, number)
+        found = step(numerics.maximiser, objective, mesh, numerics.memory)
+        return found.value, (found.value, tallied(found))
+
+    def told(self, state: Value, number: Array) -> tuple[Any, Any]:
+        return self.numerics.problem.clock.count - number, jnp.nan
+
+    def result(self, state: Value, kept: Any) -> Run:
+        before, tallies = kept
+        values = jax.tree.map(lambda each, end: jnp.concatenate([each, end[None]]), before, self.last)
         total = jnp.sum(tallies, axis=0)
-        return Run(
-            values, outcome(total, jnp.ones((), bool)), {"periods": jnp.asarray(count), **stats(total, setting.plan)}
-        )
+        numbers = {"periods": jnp.asarray(self.length), **stats(total, self.numerics.plan)}
+        return Run(values, outcome(total, jnp.ones((), bool)), numbers)

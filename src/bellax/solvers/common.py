@@ -8,48 +8,32 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximisers.maximum import Plane
-from bellax.bellman.mesh import Mesh
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver
-from bellax.problem.plan import Plan
-from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import Step, columns
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments, Problem
 from bellax.solution.solution import Result, unless_failed
-from bellax.solvers.progress import Report
-
-
-class Run(NamedTuple):
-    """What a solver's program returns: V, the code of a `Result`, and numbers about the run."""
-
-    values: Value
-    code: Array
-    stats: dict[str, Array]
+from bellax.solvers.driver import Iteration
 
 
 class Solver(GridSolver, abc.ABC):
-    """A solver on a grid: a pure function of arguments for each setting."""
+    """A solver on a grid: frozen configuration, from which every run is made."""
 
     @abc.abstractmethod
-    def check(self, setting: Setting) -> None:
+    def check(self, problem: Problem) -> None:
         """Raises ModelError where the model is not of the solver's kind."""
 
     @abc.abstractmethod
-    def run(
-        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
-    ) -> Run:
-        """Solves, inside a compiled program.
+    def iteration(
+        self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array
+    ) -> Iteration[Any]:
+        """One run, inside a compiled program.
 
         Args:
             final: V after the last decision where it is given and not the model's own.
-            report: for progress; None compiles it away.
             sane: whether the arguments make a model; nothing is worth a step where they do not.
         """
-
-
-def plane(setting: Setting, environment: dict[str, Array], mesh: Mesh) -> Plane | None:
-    """What a maximiser works out before a stationary model is iterated; see `Maximiser`."""
-    problem = lambda value: setting.objective(environment, mesh.processes, value, mesh)  # noqa: E731
-    return setting.maximiser.plane(problem, mesh, setting.memory)
 
 
 def tallied(step: Step) -> Array:
@@ -121,9 +105,3 @@ def off_the_mark() -> Pace:
 def blanked(value: Value, code: Array) -> Value:
     """V, or NaN everywhere after a failure: under a transformation nothing raises, and nothing wrong is returned."""
     return jax.tree.map(lambda leaf: leaf * unless_failed(code), value)
-
-
-def tell(report: Report | None, done: Any, residual: Any) -> None:
-    """Tells whoever listens."""
-    if report is not None:
-        report(jnp.asarray(done), jnp.asarray(residual))

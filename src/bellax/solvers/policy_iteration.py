@@ -9,7 +9,7 @@ envelope slopes of a policy that is not yet optimal would feed back.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,29 +18,17 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Value
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.setting import Arguments, Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve
 from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
-from bellax.numerics.fixed_point import implicit, solve_once
+from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
-from bellax.solvers.common import (
-    Pace,
-    Run,
-    Solver,
-    faulty,
-    latest,
-    off_the_mark,
-    outcome,
-    plane,
-    stats,
-    tallied,
-    tell,
-    untallied,
-)
-from bellax.solvers.progress import Report
-from bellax.solvers.value_iteration import bellman, changed, check_stationary, reachable
+from bellax.problem.problem import Arguments, Problem
+from bellax.solvers.common import Pace, Solver, faulty, latest, off_the_mark, tallied, untallied
+from bellax.solvers.driver import Iteration, Run
+from bellax.solvers.value_iteration import changed, check_stationary, fixed_point, reachable
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
@@ -75,58 +63,76 @@ class PolicyIteration(Solver):
         if self.evaluation_steps is not None:
             check_count(self.evaluation_steps, "PolicyIteration: evaluation_steps")
 
-    def check(self, setting: Setting) -> None:
-        check_stationary(setting, "PolicyIteration")
+    def check(self, problem: Problem) -> None:
+        check_stationary(problem, "PolicyIteration")
 
-    def run(
-        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
-    ) -> Run:
-        fixed = jax.lax.stop_gradient(arguments)
-        environment = setting.environment(fixed, 0)
-        mesh = setting.mesh(environment)
-        first = setting.zero(fixed)
+    def iteration(
+        self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array
+    ) -> Iteration[Any]:
+        return _Improvements(self, numerics, arguments, sane)
 
-        known = plane(setting, environment, mesh)
 
-        def more(state: _State) -> _State:
-            objective = setting.objective(environment, mesh.processes, state.value, mesh)
-            optima = None if known is None else known.optima(state.value.levels)
-            found, frozen = improve(setting.maximiser, objective, mesh, setting.memory, optima)
-            scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-            change = changed(found.value.levels, state.value.levels, scale, discrete)
-            steps, tally = state.steps + 1, tallied(found)
-            tell(report, steps, change)
-            # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
-            stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.9 * state.change))
-            plain = (change <= reachable(self.tolerance)) | stalled
-            inside = jnp.sum(tally[len(TALLY) :]) == 0
-            evaluate = lambda: evaluated(  # noqa: E731
-                setting, fixed, frozen, found.value, inside, self.evaluation_steps
-            )[0]
-            value = lax.cond(plain, lambda: found.value, evaluate)
-            pace = state.pace.after(change, found.value.levels, steps)
-            return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace)
+class _State(NamedTuple):
+    value: Value
+    first: Array
+    change: Array
+    steps: Array
+    stalled: Array
+    tally: Array
+    pace: Pace
 
-        def done(state: _State) -> Array:
-            most = jnp.where(state.stalled, self.max_steps + _CONTRACTIONS, self.max_steps)
-            over = (state.steps >= most) | state.pace.lost | ~sane
-            return (state.change <= reachable(self.tolerance)) | over | faulty(state.tally)
 
-        if known is not None:
-            first = known.first(first)
-        none = jnp.zeros((), jnp.int32)
-        discrete = first.levels.ndim - len(setting.plan.lines)
-        tally, pace = untallied(setting.plan), off_the_mark()
-        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, jnp.zeros((), bool), tally, pace)
-        last = loops.until(done, more, start)
-        rule = setting.detached()
-        value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= reachable(self.tolerance), last.pace.diverges)
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
+class _Improvements(Iteration[_State]):
+    def __init__(self, solver: PolicyIteration, numerics: Discretisation, arguments: Arguments, sane: Array) -> None:
+        self.solver, self.numerics, self.arguments, self.sane = solver, numerics, arguments, sane
+        self.fixed = jax.lax.stop_gradient(arguments)
+        self.problem, self.mesh = numerics.recurring(self.fixed)
+        self.plane = numerics.maximiser.plane(self.problem, self.mesh, numerics.memory)
+
+    def init(self) -> _State:
+        first = self.numerics.zero(self.fixed)
+        if self.plane is not None:
+            first = self.plane.first(first)
+        none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+        tally = untallied(self.numerics.plan)
+        return _State(first, first.levels, jnp.asarray(jnp.inf), none, no, tally, off_the_mark())
+
+    def step(self, state: _State, number: Array) -> tuple[_State, None]:
+        numerics = self.numerics
+        optima = None if self.plane is None else self.plane.optima(state.value.levels)
+        found, frozen = improve(numerics.maximiser, self.problem(state.value), self.mesh, numerics.memory, optima)
+        scale = jnp.where(state.steps == 0, found.value.levels, state.first)
+        change = changed(found.value.levels, state.value.levels, scale, len(self.mesh.lines))
+        steps, tally = state.steps + 1, tallied(found)
+        # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
+        stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.9 * state.change))
+        inside = jnp.sum(tally[len(TALLY) :]) == 0
+
+        def evaluate() -> Value:
+            return evaluated(numerics, self.fixed, frozen, found.value, inside, self.solver.evaluation_steps)[0]
+
+        value = lax.cond((change <= self._tolerance) | stalled, lambda: found.value, evaluate)
+        pace = state.pace.after(change, found.value.levels, steps)
+        return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace), None
+
+    @property
+    def _tolerance(self) -> float:
+        return reachable(self.solver.tolerance)
+
+    def done(self, state: _State) -> Array:
+        most = jnp.where(state.stalled, self.solver.max_steps + _CONTRACTIONS, self.solver.max_steps)
+        over = (state.steps >= most) | state.pace.lost | ~self.sane
+        return (state.change <= self._tolerance) | over | faulty(state.tally)
+
+    def told(self, state: _State, number: Array) -> tuple[Any, Any]:
+        return state.steps, state.change
+
+    def result(self, state: _State, kept: None) -> Run:
+        return fixed_point(self.numerics, self.arguments, state, state.change <= self._tolerance)
 
 
 def evaluated(
-    setting: Setting,
+    numerics: Discretisation,
     arguments: Arguments,
     frozen: Frozen,
     improved: Value,
@@ -140,12 +146,10 @@ def evaluated(
         inside: whether no next state leaves the grid.
         steps: of evaluation; None solves the linear system.
     """
-    environment = setting.environment(arguments, 0)
-    mesh = setting.mesh(environment)
+    problem, mesh = numerics.recurring(arguments)
 
     def operator(value: Value) -> Value:
-        objective = setting.objective(environment, mesh.processes, value, mesh)
-        return follow(frozen, objective, mesh, setting.memory)
+        return follow(frozen, problem(value), mesh, numerics.memory)
 
     # a node at minus infinity stays there, as the barrier that stands for it
     lost = improved.levels == -jnp.inf
@@ -189,17 +193,17 @@ _ROUNDS = 20  # of evaluation: which slopes are limited settles in two or three
 
 
 def value_of(
-    setting: Setting, arguments: Arguments, frozen: Frozen, improved: Value, inside: Bool[Array, ""]
+    numerics: Discretisation, arguments: Arguments, frozen: Frozen, improved: Value, inside: Bool[Array, ""]
 ) -> tuple[Value, Bool[Array, ""]]:
     """V of following a policy for ever, evaluated until it does not change, and whether it is that.
 
     Args: as of `evaluated`.
     """
-    discrete = improved.levels.ndim - len(setting.plan.lines)
+    lines = len(numerics.plan.lines)
 
     def more(state: _Evaluation) -> _Evaluation:
-        value, sound = evaluated(setting, arguments, frozen, state.value, inside)
-        change = changed(value.levels, state.value.levels, value.levels, discrete)
+        value, sound = evaluated(numerics, arguments, frozen, state.value, inside)
+        change = changed(value.levels, state.value.levels, value.levels, lines)
         return _Evaluation(value, change, sound, state.rounds + 1)
 
     def done(state: _Evaluation) -> Array:
@@ -208,16 +212,6 @@ def value_of(
     first = _Evaluation(improved, jnp.asarray(jnp.inf), jnp.ones((), bool), jnp.zeros((), jnp.int32))
     last = loops.until(done, more, first)
     return last.value, last.sound & (last.change <= reachable(1e-10))
-
-
-class _State(NamedTuple):
-    value: Value
-    first: Array
-    change: Array
-    steps: Array
-    stalled: Array
-    tally: Array
-    pace: Pace
 
 
 def _held(value: Value, where: Array, level: float) -> Value:

@@ -5,34 +5,30 @@ from the implicit function theorem.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.maximisers.maximum import Plane
-from bellax.bellman.setting import Arguments, Setting
-from bellax.bellman.sweep import Step, step
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.sweep import step
 from bellax.errors import ModelError, check_count, check_positive, named_options
-from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
+from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import (
     Pace,
-    Run,
     Solver,
     faulty,
     latest,
     off_the_mark,
     outcome,
-    plane,
     stats,
     tallied,
-    tell,
     untallied,
 )
-from bellax.solvers.progress import Report
+from bellax.solvers.driver import Iteration, Run
 
 
 @named_options
@@ -56,39 +52,13 @@ class ValueIteration(Solver):
         check_positive(self.tolerance, "ValueIteration: tolerance")
         check_count(self.max_steps, "ValueIteration: max_steps")
 
-    def check(self, setting: Setting) -> None:
-        check_stationary(setting, "ValueIteration")
+    def check(self, problem: Problem) -> None:
+        check_stationary(problem, "ValueIteration")
 
-    def run(
-        self, setting: Setting, arguments: Arguments, final: Value | None, report: Report | None, sane: Array
-    ) -> Run:
-        fixed = jax.lax.stop_gradient(arguments)
-        environment = setting.environment(fixed, 0)
-        first = setting.zero(fixed)
-
-        known = plane(setting, environment, setting.mesh(environment))
-
-        def more(state: _State) -> _State:
-            found = bellman(setting, fixed, state.value, known)
-            scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-            change = changed(found.value.levels, state.value.levels, scale, discrete)
-            steps = state.steps + 1
-            tell(report, steps, change)
-            pace = state.pace.after(change, found.value.levels, steps)
-            return _State(found.value, scale, change, steps, latest(state.tally, tallied(found)), pace)
-
-        def done(state: _State) -> Array:
-            over = (state.steps >= self.max_steps) | state.pace.lost | ~sane
-            return (state.change <= reachable(self.tolerance)) | over | faulty(state.tally)
-
-        none = jnp.zeros((), jnp.int32)
-        discrete = first.levels.ndim - len(setting.plan.lines)
-        start = _State(first, first.levels, jnp.asarray(jnp.inf), none, untallied(setting.plan), off_the_mark())
-        last = loops.until(done, more, start)
-        rule = setting.detached()
-        value = implicit(lambda a, v: bellman(rule, a, v).value, arguments, last.value)
-        code = outcome(last.tally, last.change <= reachable(self.tolerance), last.pace.diverges)
-        return Run(value, code, {"steps": last.steps, "residual": last.change, **stats(last.tally, setting.plan)})
+    def iteration(
+        self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array
+    ) -> Iteration[Any]:
+        return _Steps(self, numerics, arguments, sane)
 
 
 class _State(NamedTuple):
@@ -100,20 +70,56 @@ class _State(NamedTuple):
     pace: Pace
 
 
-def bellman(setting: Setting, arguments: Arguments, value: Value, known: Plane | None = None) -> Step:
-    """One step of the stationary Bellman operator.
+class _Steps(Iteration[_State]):
+    def __init__(self, solver: ValueIteration, numerics: Discretisation, arguments: Arguments, sane: Array) -> None:
+        self.solver, self.numerics, self.arguments, self.sane = solver, numerics, arguments, sane
+        self.fixed = jax.lax.stop_gradient(arguments)
+        self.problem, self.mesh = numerics.recurring(self.fixed)
+        self.plane = numerics.maximiser.plane(self.problem, self.mesh, numerics.memory)
 
-    Args:
-        known: Q as a function of V, where it was worked out before.
-    """
-    environment = setting.environment(arguments, 0)
-    mesh = setting.mesh(environment)
-    objective = setting.objective(environment, mesh.processes, value, mesh)
-    optima = None if known is None else known.optima(value.levels)
-    return step(setting.maximiser, objective, mesh, setting.memory, optima)
+    def init(self) -> _State:
+        first, plan = self.numerics.zero(self.fixed), self.numerics.plan
+        none = jnp.zeros((), jnp.int32)
+        return _State(first, first.levels, jnp.asarray(jnp.inf), none, untallied(plan), off_the_mark())
+
+    def step(self, state: _State, number: Array) -> tuple[_State, None]:
+        optima = None if self.plane is None else self.plane.optima(state.value.levels)
+        found = step(self.numerics.maximiser, self.problem(state.value), self.mesh, self.numerics.memory, optima)
+        levels, steps = found.value.levels, state.steps + 1
+        scale = jnp.where(state.steps == 0, levels, state.first)
+        change = changed(levels, state.value.levels, scale, len(self.mesh.lines))
+        pace = state.pace.after(change, levels, steps)
+        return _State(found.value, scale, change, steps, latest(state.tally, tallied(found)), pace), None
+
+    def _converged(self, state: _State) -> Array:
+        return state.change <= reachable(self.solver.tolerance)
+
+    def done(self, state: _State) -> Array:
+        over = (state.steps >= self.solver.max_steps) | state.pace.lost | ~self.sane
+        return self._converged(state) | over | faulty(state.tally)
+
+    def told(self, state: _State, number: Array) -> tuple[Any, Any]:
+        return state.steps, state.change
+
+    def result(self, state: _State, kept: None) -> Run:
+        return fixed_point(self.numerics, self.arguments, state, self._converged(state))
 
 
-def changed(new: Array, old: Array, first: Array, discrete: int) -> Array:
+def fixed_point(numerics: Discretisation, arguments: Arguments, state: Any, converged: Array) -> Run:
+    """What comes out of an iteration that looked for the fixed point of the Bellman operator."""
+    value = implicit(lambda a, v: bellman(numerics, a, v), arguments, state.value)
+    code = outcome(state.tally, converged, state.pace.diverges)
+    numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, numerics.plan)}
+    return Run(value, code, numbers)
+
+
+def bellman(numerics: Discretisation, arguments: Arguments, value: Value) -> Value:
+    """One step of the stationary Bellman operator."""
+    problem, mesh = numerics.recurring(arguments)
+    return step(numerics.maximiser, problem(value), mesh, numerics.memory).value
+
+
+def changed(new: Array, old: Array, first: Array, lines: int) -> Array:
     """The largest change of V relative to its size; infinite nodes that stay are no change.
 
     Where V has one sign, as with most powers, it may span many orders of magnitude, and each node is measured by its
@@ -122,11 +128,11 @@ def changed(new: Array, old: Array, first: Array, discrete: int) -> Array:
 
     Args:
         first: V after the first step, the size of rewards: a value that falls to zero is measured by these.
-        discrete: how many of the axes are categories; the rest are lines.
+        lines: how many of the axes, the last ones, are lines; the others are categories.
     """
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     finite = jnp.isfinite(new)
-    rounding = 8 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), discrete)
+    rounding = 8 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), new.ndim - lines)
     difference = jnp.where(difference <= rounding, 0.0, difference)
     size = jnp.where(finite, jnp.maximum(jnp.abs(new), jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
     one_sign = jnp.all(~finite | (new >= 0)) | jnp.all(~finite | (new <= 0))
@@ -150,9 +156,9 @@ def reachable(tolerance: float) -> float:
     return max(tolerance, 8 * float(jnp.finfo(jnp.result_type(float)).eps))
 
 
-def check_stationary(setting: Setting, what: str) -> None:
+def check_stationary(problem: Problem, what: str) -> None:
     """Raises ModelError for a finite horizon."""
-    if setting.model.clock.finite:
+    if problem.finite:
         raise ModelError(
             f"{what} looks for a stationary value, and the horizon is finite. Use bx.solvers.BackwardInduction."
         )

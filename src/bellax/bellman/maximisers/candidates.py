@@ -13,10 +13,10 @@ from jaxtyping import Int
 from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded
 from bellax.bellman.mesh import Point, row_major
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
 from bellax.numerics.scalar import take, where
+from bellax.problem.plan import Plan
 
 _MOST = 100_000  # candidates of one number: a count beyond is a slip
 

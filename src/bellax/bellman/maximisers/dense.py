@@ -18,11 +18,12 @@ from bellax.bellman.chunks import Node, in_flight, nodes_of
 from bellax.bellman.continuation import Value
 from bellax.bellman.maximisers.maximum import Plane, guarded
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Decision, Objective, as_float, combinations
-from bellax.problem.plan import Plan
+from bellax.bellman.objective import Decision, Objective
 from bellax.model.laws import Markov
 from bellax.model.slots import table_node
 from bellax.numerics.interpolate import barrier
+from bellax.problem.period import as_float, combinations
+from bellax.problem.plan import Plan
 
 
 def plane(problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> Plane | None:
@@ -34,7 +35,7 @@ def plane(problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> Pla
         return None
     nothing = jnp.zeros(0)
     objective = problem(Value(jnp.zeros(mesh.shape), ()))
-    environment = objective.environment
+    environment = objective.period.environment
     table, copied = _table(plan, environment)
 
     def q(levels: Array) -> Array:
@@ -54,10 +55,10 @@ def plane(problem: Callable[[Value], Objective], mesh: Mesh, memory: int) -> Pla
     def known(node: Node, k: Array) -> tuple[Array, Array]:
         point = mesh.point(node.codes, node.coordinates)
         actions, allowed = objective.actions(point, Decision(k, nothing))
-        found = plan.evaluate_known(**environment, **point.values, **actions)
-        allowed = allowed & objective.feasible(point, actions)
+        found = objective.period.known(point.values, actions)
+        allowed = allowed & objective.period.feasible(point.values, actions)
         reward = jnp.maximum(as_float(found["slot:reward"]), barrier(jnp.result_type(float)))
-        return jnp.where(allowed, reward, -jnp.inf), objective.discount(found)
+        return jnp.where(allowed, reward, -jnp.inf), objective.period.discount(found)
 
     reward, discount = jax.vmap(lambda node: jax.vmap(lambda k: known(node, k))(codes))(nodes_of(mesh))
     if passing + _bytes((reward, discount)) + copied > memory:

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from bellax.bellman.continuation import Value
 from bellax.bellman.maximisers import dense, monotone
 from bellax.bellman.maximisers.candidates import candidates, scan
-from bellax.bellman.continuation import Value
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum, Plane, cells, check_bounded, guarded
-from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.maximisers.newton import Newton, check_polish
+from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_mapping, check_names, named_options
 from bellax.numerics import grids, loops
+from bellax.problem.plan import Plan
 
 
 @named_options
@@ -173,7 +173,7 @@ def _allowed_range(
     name = objective.plan.coordinates[0].name
     if name not in objective.absolute:
         return jnp.zeros((), jnp.int32), jnp.full((), nodes.shape[0] - 1, jnp.int32)
-    lower, upper = objective.bounds(name, point, objective.choices(combination))
+    lower, upper = objective.period.bounds(name, point.values, objective.period.choices(combination))
     first = jnp.searchsorted(nodes, lower.reshape(()), side="left").astype(jnp.int32)
     last = jnp.searchsorted(nodes, upper.reshape(()), side="right").astype(jnp.int32) - 1
     return first, last

@@ -16,12 +16,14 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum
-from bellax.bellman.mesh import Point, category
-from bellax.bellman.objective import Decision, Objective, as_float
-from bellax.problem.plan import Plan
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Decision, Objective
 from bellax.model.graph import Graph
 from bellax.model.rule import STOP
 from bellax.numerics.scalar import where
+from bellax.problem.categories import category
+from bellax.problem.period import as_float
+from bellax.problem.plan import Plan
 
 
 class Source(abc.ABC):
@@ -62,15 +64,14 @@ class Others(Source):
     """What another policy does.
 
     Attributes:
-        kind, setting: of the policy.
-        structure: of its arrays, which travel among the arguments, see `carried`.
+        structure: of the policy, whose arrays travel among the arguments, see `carried`.
         moves: whether it is smooth.
+        timed: whether it differs from period to period.
     """
 
-    kind: Any
-    setting: Any
     structure: Any
     moves: bool
+    timed: bool
 
     @property
     def smooth(self) -> bool:
@@ -78,15 +79,14 @@ class Others(Source):
 
     def __call__(self, environment: Mapping[str, Array], states: Mapping[str, Array]) -> dict[str, Any]:
         leaves = [environment[_carried(k)] for k in range(self.structure.num_leaves)]
-        policy = self.kind(**jax.tree.unflatten(self.structure, leaves), setting=self.setting)
-        period = environment["period"].astype(jnp.int32) if self.setting.clock.finite else 0
-        chosen = policy.rule(period)(states)
+        period = environment["period"].astype(jnp.int32) if self.timed else 0
+        chosen = jax.tree.unflatten(self.structure, leaves).rule(period)(states)
         return {**chosen.actions, STOP: chosen.stop}
 
 
-def carried(pieces: Any) -> dict[str, Any]:
+def carried(policy: Any) -> dict[str, Any]:
     """The arrays of a policy under names of their own, as compiled programs take them among the arguments."""
-    return {_carried(k): leaf for k, leaf in enumerate(jax.tree.leaves(pieces))}
+    return {_carried(k): leaf for k, leaf in enumerate(jax.tree.leaves(policy))}
 
 
 def is_carried(name: str) -> bool:
@@ -118,19 +118,19 @@ class Follow(Maximiser):
         return self.source.smooth
 
     def given(self, objective: Objective, point: Point) -> Optimum:
-        found = self.source(objective.environment, point.values)
+        found = self.source(objective.period.environment, point.values)
         combination, feasible = _combination(objective.plan, found)
-        values, parts = objective.choices(combination), []
+        values, parts = objective.period.choices(combination), []
         for name, space in objective.plan.controls.items():
             action = jnp.broadcast_to(as_float(found[name]), space.shape)
-            lower, upper = objective.bounds(name, point, values)
+            lower, upper = objective.period.bounds(name, point.values, values)
             values[name], inside = _within(action, lower, upper)
             feasible = feasible & jnp.all(inside)
             parts.append(values[name].reshape(-1))
         u = jnp.concatenate(parts) if parts else jnp.zeros(0)
         stop = None if objective.plan.evaluate_stop is None else jnp.asarray(found[STOP]).astype(bool)
         one = jnp.ones(())
-        feasible = feasible & objective.feasible(point, values)
+        feasible = feasible & objective.period.feasible(point.values, values)
         return Optimum(None, Decision(combination, u), one[None], u[None], feasible, one, stop)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:

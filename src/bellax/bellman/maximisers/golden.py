@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 
 from bellax.bellman.maximisers.candidates import candidates, scan
 from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
-from bellax.bellman.mesh import Point
 from bellax.bellman.maximisers.newton import Newton, check_polish
+from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
+from bellax.problem.plan import Plan
 
 _RATIO = (math.sqrt(5) - 1) / 2
 

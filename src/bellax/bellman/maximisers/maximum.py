@@ -16,12 +16,13 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.objective import Decision, Objective, combinations
-from bellax.problem.plan import Plan
+from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, listed
 from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
 from bellax.numerics.scalar import take, where
+from bellax.problem.period import combinations
+from bellax.problem.plan import Plan
 
 
 class Best(NamedTuple):

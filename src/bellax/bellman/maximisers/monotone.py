@@ -21,9 +21,10 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.chunks import over_axes
 from bellax.bellman.maximisers.maximum import Best, Optimum, best_combination, guarded
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.objective import Decision, Objective, combinations
+from bellax.bellman.objective import Decision, Objective
 from bellax.numerics import loops
 from bellax.numerics.interpolate import barrier
+from bellax.problem.period import combinations
 
 
 class Found(NamedTuple):

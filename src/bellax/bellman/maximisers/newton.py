@@ -16,16 +16,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.maximisers.candidates import candidates, peaks, scan
 from bellax.bellman.implicit import derivatives
+from bellax.bellman.maximisers.candidates import candidates, peaks, scan
 from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, first_maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.problem.plan import Plan
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import take, where
+from bellax.problem.plan import Plan
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
 _PEAKS = 3  # local maxima that are followed where there may be several

@@ -1,0 +1,155 @@
+"""How a problem is laid on nodes: its grid, the quadrature of its shocks, the interpolant of V, and the maximiser."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman import mesh as _mesh
+from bellax.bellman.chunks import over_mesh
+from bellax.bellman.continuation import Value, continuation
+from bellax.bellman.maximisers.follow import Follow, Source
+from bellax.bellman.maximisers.maximum import Maximiser
+from bellax.bellman.mesh import Mesh, Process
+from bellax.bellman.objective import Objective
+from bellax.bellman.options import (
+    GridSolver,
+    check_quadrature,
+    complete_grid,
+    complete_interpolant,
+    complete_maximiser,
+)
+from bellax.bellman.sweep import value_and_slopes
+from bellax.model.shocks import Categorical
+from bellax.numerics.rules import Nodes
+from bellax.problem.period import Period
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments, Problem
+
+
+class Discretisation:
+    """The numerics of a problem. Static: it holds no array, no model and no program.
+
+    Args:
+        problem: what is solved.
+        options: the solver, as it was given.
+        source: where actions come from, if they are given and not optimal.
+    Attributes:
+        maximiser, interpolant, grid, quadrature: how, with defaults filled in.
+        budget: bytes that a Bellman step may have in flight.
+        memory: of these, what a plane of candidates may take.
+        follows: whether actions are given, and not optimal.
+        outside: what is answered outside the grid; None where nothing was said.
+    """
+
+    def __init__(self, problem: Problem, options: GridSolver, source: Source | None = None) -> None:
+        plan = problem.plan
+        self.problem = problem
+        self.follows = source is not None
+        self.maximiser: Maximiser = (
+            complete_maximiser(plan, options.maximiser) if source is None else Follow(source, frozenset(plan.controls))
+        )
+        self.interpolant = complete_interpolant(plan, self.maximiser, options.interpolant)
+        self.grid = complete_grid(plan, options.grid, self.interpolant, problem.finite)
+        check_quadrature(plan, options.quadrature)
+        self.quadrature = dict(options.quadrature)
+        self.budget = options.memory
+        self.memory = options.memory // self.interpolant.cost(len(plan.lines)).held
+        self.outside = options.outside
+
+    @property
+    def plan(self) -> Plan:
+        """Which stages a period has."""
+        return self.problem.plan
+
+    def mesh(self, arguments: Arguments, period: Array | int) -> Mesh:
+        """The nodes of a period."""
+        return self.nodes(self.problem.environment(arguments, period))
+
+    def nodes(self, environment: dict[str, Array]) -> Mesh:
+        """The nodes of a period whose environment is known."""
+        return _mesh.mesh(self.plan, self.grid, environment, quick=not self.maximiser.smooth)
+
+    def one_period(self, arguments: Arguments, value: Value, period: Any) -> tuple[Objective, Mesh]:
+        """The problem of one period and today's nodes, given V on tomorrow's; without end the two are the same."""
+        environment = self.problem.environment(arguments, period)
+        mesh = self.nodes(environment)
+        tomorrow = self.mesh(arguments, period + 1) if self.problem.finite else mesh
+        return self.objective(environment, mesh.processes, value, tomorrow), mesh
+
+    def recurring(self, arguments: Arguments) -> tuple[Callable[[Value], Objective], Mesh]:
+        """The problem that recurs without end, given V, and its nodes, worked out once for many V."""
+        environment = self.problem.environment(arguments, 0)
+        mesh = self.nodes(environment)
+        return lambda value: self.objective(environment, mesh.processes, value, mesh), mesh
+
+    def solved_period(self, arguments: Arguments, values: Value, period: Any) -> tuple[Objective, Mesh]:
+        """As `one_period`, given V of all periods along a first axis; without end, V."""
+        following = jax.tree.map(lambda leaf: leaf[period + 1], values) if self.problem.finite else values
+        return self.one_period(arguments, following, period)
+
+    def objective(
+        self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh
+    ) -> Objective:
+        """The one-period problem, given V on tomorrow's mesh."""
+        # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
+        # distribution.
+        moving = {
+            name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
+            for name, new in tomorrow.processes.items()
+        }
+        following = continuation(value, tomorrow, moving, self.interpolant)
+        period = Period(environment, self.plan)
+        return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
+
+    def shock_nodes(self, arguments: Arguments) -> dict[str, Nodes]:
+        """Standard nodes of the scanned shocks, by name."""
+        return self._shock_nodes(self.problem.environment(arguments, 0))
+
+    def _shock_nodes(self, environment: dict[str, Array]) -> dict[str, Nodes]:
+        plan = self.plan
+        sizes = {name: self._sizes(name, environment) for name in plan.shocks}
+        shocks = plan.graph.regime.shocks
+        with jax.ensure_compile_time_eval():  # standard nodes are numbers, not computations of the program
+            return {name: shocks[name].rule(self.quadrature.get(name), sizes[name]) for name in plan.shocks}
+
+    def _sizes(self, shock: str, environment: dict[str, Array]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters of a shock whose number of nodes depends on them."""
+        plan = self.plan
+        graph = plan.graph
+        if not isinstance(graph.regime.shocks[shock], Categorical):
+            return {}
+        nodes = plan.shock_nodes(shock)
+        leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "next")}
+        dummies = {name: jnp.zeros(graph.seen[name].shape, graph.seen[name].dtype) for name in leaves}
+        found = lambda: graph.compose(nodes)(**environment, **dummies)  # noqa: E731
+        shapes = jax.eval_shape(lambda: {node: jnp.asarray(value) for node, value in found().items()})
+        return {node.rpartition(".")[2]: shape.shape for node, shape in shapes.items()}
+
+    def terminal(self, arguments: Arguments) -> Value:
+        """V after the last decision, on its mesh."""
+        period = self.problem.period(arguments, self.problem.clock.count)
+        mesh = self.nodes(period.environment)
+
+        def at(node: Any) -> Value:
+            value = lambda coordinates: period.terminal(mesh.point(node.codes, coordinates).values)  # noqa: E731
+            return Value(*value_and_slopes(value, node.coordinates, self.interpolant.needs_slopes))
+
+        return over_mesh(at, mesh, 1, self.memory)
+
+    def zero(self, arguments: Arguments) -> Value:
+        """V = 0 on the mesh of a stationary model."""
+        mesh = self.mesh(arguments, 0)
+        levels = jnp.zeros(mesh.shape)
+        return Value(levels, (levels,) * len(mesh.lines) if self.interpolant.needs_slopes else ())
+
+    def bytes_of_value(self, shape: tuple[int, ...], periods: int) -> int:
+        """Bytes that V and its slopes take on a mesh, over all periods, and the table of the next one's look-ups."""
+        dimensions = len(self.plan.lines)
+        columns = self.interpolant.cost(dimensions).columns
+        kept = 1 + dimensions if self.interpolant.needs_slopes else 1
+        table = columns if columns == 1 else 2 * columns  # by themselves, and side by side
+        return math.prod(shape) * (kept * periods + table) * jnp.result_type(float).itemsize

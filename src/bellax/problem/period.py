@@ -1,0 +1,153 @@
+"""One period of a model, pointwise: what may be done in a state, and what it brings.
+
+Everything is written on raw states and actions, as functions see them. Grids, simulations, certificates and diagnoses
+all ask here, so that a period is written once. Looking up codes in tables, and working out first what does not see the
+shock, are matters of those who ask many times.
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from bellax.errors import ModelError
+from bellax.model.distribution import is_distribution, rounding, without_rounding
+from bellax.model.spaces import Discrete
+from bellax.numerics.scalar import seen_type, take, where
+from bellax.problem.plan import Plan
+
+Values = Mapping[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What a period brings, once everything random is known.
+
+    Attributes:
+        reward, discount: of the period.
+        following: tomorrow's states that a law gives, by name.
+        weights: of the `Markov` states that are left open, the probabilities of their categories.
+    """
+
+    reward: Float[Array, ""]
+    discount: Float[Array, ""]
+    following: dict[str, Array]
+    weights: dict[str, Array]
+
+
+class Period(eqx.Module):
+    """One period.
+
+    Attributes:
+        environment: parameters, literals, period and age, by name.
+    """
+
+    environment: dict[str, Array]
+    plan: Plan = eqx.field(static=True)
+
+    # -- what may be done -----------------------------------------------------------------------------------------
+
+    def choices(self, combination: Int[Array, ""]) -> dict[str, Array]:
+        """What functions see of the discrete actions of a combination."""
+        table = combinations(self.plan)
+        values: dict[str, Array] = {}
+        for place, (name, space) in enumerate(self.plan.choices.items()):
+            assert isinstance(space, Discrete)
+            column = space.values[table[:, place]] if len(table) else space.values
+            values[name] = take(jnp.asarray(column, seen_type(column)), combination)
+        return values
+
+    def bounds(self, name: str, states: Values, before: Values) -> tuple[Array, Array]:
+        """Lower and upper bound of a continuous action, given the actions before it, in its shape."""
+        found = self.plan.evaluate_bounds[name](**self.environment, **states, **before)
+        shape = self.plan.controls[name].shape
+        lower, upper = (jnp.broadcast_to(as_float(found[f"{side}:{name}"]), shape) for side in ("lower", "upper"))
+        return lower, upper
+
+    def feasible(self, states: Values, actions: Values) -> Bool[Array, ""]:
+        """Whether every constraint holds; a smooth one may be negative by rounding."""
+        holds = jnp.ones((), bool)
+        leaves = {**states, **actions}
+        for node, value in self.plan.evaluate_constraints(**self.environment, **leaves).items():
+            if node in self.plan.smooth_constraints:
+                value = as_float(value) >= -rounding() * self._size(node, leaves)
+            holds = holds & jnp.asarray(value)
+        return holds
+
+    def _size(self, node: str, leaves: Values) -> Float[Array, ""]:
+        """The largest of the states and actions that a node reads, and at least one."""
+        read = self.plan.graph.leaves(node, "state", "action")
+        sizes = [jnp.max(jnp.abs(as_float(leaves[name]))) for name in sorted(read)]
+        return jnp.max(jnp.stack([jnp.ones((), jnp.result_type(float)), *sizes]))
+
+    def payoff(self, states: Values) -> Float[Array, ""]:
+        """What stopping pays; minus infinity where the model has no `stop`."""
+        if self.plan.evaluate_stop is None:
+            return jnp.full((), -jnp.inf)
+        return as_float(self.plan.evaluate_stop(**self.environment, **states)["slot:stop"])
+
+    def terminal(self, states: Values) -> Float[Array, ""]:
+        """The value after the last decision, if this is the period after it; zero where the model states none."""
+        if self.plan.evaluate_terminal is None:
+            return jnp.zeros(())
+        return as_float(self.plan.evaluate_terminal(**self.environment, **states)["slot:terminal"])
+
+    # -- what it brings -------------------------------------------------------------------------------------------
+
+    def known(self, states: Values, actions: Values) -> dict[str, Array]:
+        """By node, what nothing random is needed for: `outcome` takes it, where that is asked for many shocks."""
+        return self.plan.evaluate_known(**self.environment, **states, **actions)
+
+    def outcome(self, states: Values, actions: Values, realised: Values, known: Values | None = None) -> Outcome:
+        """What the period brings.
+
+        Args:
+            states, actions: by name.
+            realised: shocks by name, and `next_<state>` of processes and `Markov` states; what no function sees, and
+                `Markov` states whose probabilities are asked for, may be absent.
+            known: what `known` says of these states and actions.
+        """
+        known = self.known(states, actions) if known is None else known
+        random = self.plan.evaluate_random(**self.environment, **states, **actions, **known, **realised)
+        values = {**known, **random}
+        plan = self.plan
+        lawful = [name for name in (*plan.continuous, *plan.discrete) if name not in plan.markov]
+        following = {name: self._shaped(name, values[f"next_{name}"]) for name in lawful}
+        weights = {n: self.probabilities(n, values) for n in plan.markov if f"next_{n}" not in realised}
+        return Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights)
+
+    def discount(self, values: Values) -> Float[Array, ""]:
+        """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""
+        found = as_float(values["slot:discount"])
+        seen_before = not self.plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
+        return found if seen_before else where(found >= 0, found, jnp.nan)
+
+    def probabilities(self, name: str, values: Values) -> Float[Array, "n"]:
+        """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
+        given = as_float(values[f"probabilities:{name}"])
+        law = self.plan.graph.regime.transitions[name]
+        if law.over:  # a table, checked before the solve
+            return without_rounding(given)
+        return where(jnp.broadcast_to(is_distribution(given), given.shape), without_rounding(given), jnp.nan)
+
+    def _shaped(self, name: str, value: Any) -> Array:
+        space = self.plan.continuous.get(name)
+        return jnp.asarray(value) if space is None else jnp.broadcast_to(as_float(value), space.shape)
+
+
+def combinations(plan: Plan) -> np.ndarray:
+    """Codes of every combination of discrete actions, shape (k, number of discrete actions), k = 1 without any."""
+    ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
+    rows = list(itertools.product(*ranges))
+    return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
+
+
+def as_float(value: Any) -> Array:
+    """A float array of the default precision, from whatever a user's function returned."""
+    if jnp.iscomplexobj(value):
+        raise ModelError("a function of the model gives complex numbers; keep the arguments of its roots positive.")
+    return jnp.asarray(value).astype(jnp.result_type(float))

@@ -1,0 +1,81 @@
+"""A model with numbers and without a grid: what simulation, draws, users' input and every kind of solver start from."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.model.graph import Graph
+from bellax.model.quantity import ByPeriod
+from bellax.model.spaces import AR1
+from bellax.model.time import Clock
+from bellax.numerics import markov
+from bellax.numerics.scalar import whole
+from bellax.problem.period import Period, as_float
+from bellax.problem.plan import Plan
+
+Arguments = dict[str, Any]
+"""Parameters and literals of a model, by name: what a compiled program takes."""
+
+
+class Problem:
+    """The static side of a model of discrete time: it holds no array, no grid, and neither the model nor its programs,
+    so that derivative rules, which jax may keep for ever, can hold it.
+
+    Args:
+        graph: of the model.
+        clock: its time.
+    Attributes:
+        plan: which stages a period has.
+    """
+
+    def __init__(self, graph: Graph, clock: Clock) -> None:
+        self.plan = Plan(graph)
+        self.clock = clock
+
+    @property
+    def finite(self) -> bool:
+        """Whether the horizon is."""
+        return self.clock.finite
+
+    def period(self, arguments: Arguments, number: Array | int) -> Period:
+        """One period, pointwise."""
+        return Period(self.environment(arguments, number), self.plan)
+
+    def timed(self, nodes: Iterable[str], arguments: Arguments) -> bool:
+        """Whether some nodes of the graph see the period, the age, or a parameter or literal by period."""
+        seen = {"period", "age"} | {name for name, value in arguments.items() if isinstance(value, ByPeriod)}
+        return any((self.plan.graph.reach(node) | {node}) & seen for node in nodes)
+
+    def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
+        """What is known without a state: this period's parameters, literals and clock, and the mean and the standard
+        deviation of each AR1 whose law moves with time."""
+        now = self._leaves(arguments, period)
+        for name in self.plan.processes:
+            if isinstance(self.plan.states[name], AR1) and self.timed(self.plan.process_nodes(name), arguments):
+                found = self._moments(name, arguments)
+                now |= {leaf: ByPeriod(moment).at(period) for leaf, moment in zip(moments(name), found, strict=True)}
+        return now
+
+    def _moments(self, name: str, arguments: Arguments) -> tuple[Array, Array]:
+        """Mean and standard deviation of an AR1 in periods 0 to the horizon."""
+        evaluate = self.plan.graph.compose(self.plan.process_nodes(name))
+
+        def law(period: Array) -> dict[str, Array]:
+            found = evaluate(**self._leaves(arguments, period))
+            return {node.rpartition(".")[2]: as_float(value) for node, value in found.items()}
+
+        return markov.moments(**jax.vmap(law)(jnp.arange(self.clock.count, dtype=jnp.int32)))
+
+    def _leaves(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
+        now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
+        if self.clock.finite:
+            now |= {"period": jnp.asarray(period, whole()), "age": as_float(self.clock.age(as_float(period)))}
+        return now
+
+
+def moments(process: str) -> tuple[str, str]:
+    """Under what names the mean and the standard deviation of an AR1 that moves with time stand in an environment."""
+    return f"mean of {process}", f"deviation of {process}"

@@ -1,0 +1,127 @@
+"""Questions about one state of a solved period: what is chosen there, on the mesh or off it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.maximum import guarded
+from bellax.bellman.mesh import Mesh
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.reach import admitted, numbers, outside, reach
+from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
+from bellax.errors import ModelError
+from bellax.numerics.interpolate import is_barrier
+from bellax.problem.period import combinations
+from bellax.problem.problem import Arguments
+from bellax.solution.policy import Chosen, Policy
+
+
+class Remaximising(Policy):
+    """Takes the maximum at the state that is asked, given V of the next period; or does what a rule says.
+
+    So it is as good off the grid as on it, and nothing of the size states x actions is kept.
+
+    Attributes:
+        values: V at the nodes; with a finite horizon one a period, along the first axis.
+    """
+
+    arguments: Arguments
+    values: Value
+    numerics: Discretisation = eqx.field(static=True)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the maximum lies between candidates."""
+        return self.numerics.maximiser.smooth
+
+    @property
+    def last(self) -> Value | None:
+        """V after the last decision, at the nodes; None for an infinite horizon."""
+        return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.numerics.problem.finite else None
+
+    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        """A pointwise function from the states of a period to what is chosen there."""
+        objective, today = self.numerics.solved_period(self.arguments, self.values, period)
+        return lambda states: choose(self.numerics, objective, today, states)
+
+
+def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: Mapping[str, Array]) -> Chosen:
+    """The optimum at one state."""
+    point = today.locate(states)
+    optimum = optimum_at(numerics.maximiser, objective, point)
+    actions, _ = objective.actions(point, optimum.decision)
+    if optimum.value is None:  # nothing was sought: of each combination, with the continuous actions that are given
+        codes, u = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32), optimum.decision.u
+        values = jax.vmap(lambda k: guarded(objective, point, Decision(k, u)))(codes)
+    else:
+        codes = jnp.arange(optimum.choice_values.shape[0], dtype=jnp.int32)
+        worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
+        values = worth(optimum.choice_values, optimum.shares, codes)
+    values = jnp.where(is_barrier(values), -jnp.inf, values)
+    known = today.holds(states) & admitted(numerics, today, states)
+    value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
+    stop = stopping(objective, point, optimum)
+    # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can
+    shown = ~jnp.isnan(value) & (optimum.feasible | stop)
+    actions = {name: masked(shown, action) for name, action in actions.items()}
+    return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan))
+
+
+def masked(shown: Array, leaf: Array) -> Array:
+    """NaN where it is not to be shown, as far as a whole number can."""
+    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def ending(
+    numerics: Discretisation, arguments: Arguments, last: Value | None
+) -> Callable[[Mapping[str, Array]], Array]:
+    """V after the last decision of a finite horizon, pointwise: the model's function of it, or else the interpolant.
+
+    Args:
+        last: V at the nodes of the last period; None counts as zero.
+    """
+    period = numerics.problem.period(arguments, numerics.problem.clock.count)
+    mesh = numerics.nodes(period.environment)
+
+    def at(states: Mapping[str, Array]) -> Array:
+        if last is None or period.plan.evaluate_terminal is not None:
+            return period.terminal(states)
+        found = interpolated(last, mesh, numerics.interpolant, mesh.locate(states, remember=True))
+        return jnp.where(admitted(numerics, mesh, states), found, jnp.nan)
+
+    return at
+
+
+def undifferentiable(x: Array, cause: Any) -> Array:
+    """x, which refuses to be differentiated where it is a float: a candidate, or a table, does not move with
+    parameters.
+
+    Args:
+        cause: the arguments beside it; an action that does not move at all would otherwise have the derivative zero.
+    """
+    return _held(x, cause) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+@jax.custom_jvp
+def _held(x: Array, cause: Any) -> Array:
+    return x
+
+
+@_held.defjvp
+def _refuse(primals: tuple, tangents: tuple) -> tuple:
+    raise ModelError(
+        "Enumerate chose this policy among finitely many candidates, or it was tabulated: it has no derivative. Ask "
+        "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). "
+        "The value can be differentiated as it is."
+    )
+
+
+def asked_outside(numerics: Discretisation, mesh: Mesh, states: Mapping[str, Array]) -> dict[str, Array]:
+    """Beside the answers at one state, where a query is to be warned of: whether the state is outside the grid."""
+    return {} if numerics.outside is not None else {"outside": outside(reach(mesh), numbers(numerics.plan, states))}

@@ -115,7 +115,7 @@ def test_laws_that_read_the_age_a_file_and_the_end(tmp_path):
     law = bx.AR1(lambda age: jnp.where(age == 30, 0.5, 1.0), lambda period: jnp.where(period == 0, 0.2, 0.0))
     model = worker(states={"z": law}, horizon=bx.Ages(30, 33), terminal=lambda z: z, reward=lambda z: z, actions={})
     solution = bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"z": bx.grids.Tauchen(5)}))
-    z = np.asarray(solution.setting.mesh(solution.setting.environment(solution.arguments, 2)).processes["z"].values)
+    z = np.asarray(solution.setting.numerics.mesh(solution.arguments, 2).processes["z"].values)
     np.testing.assert_allclose(solution.value(age=32, z=z), z * (1 + 0.9 + 0.9**2), rtol=1e-12)
     solution.save(tmp_path / "solution.nc")
     loaded = bx.load(tmp_path / "solution.nc", model)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bellax.bellman.query import HASTE, quickly_at_first
 
 import bellax as bx
+from bellax.numerics.programs import HASTE, quickly_at_first
 from bellax.solve import setting_of
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from bellax.bellman.maximisers.follow import Functions, Others, carried
 from bellax.bellman.options import key
-from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, check_mapping, check_names, named_arguments
 from bellax.model.model import Model
 from bellax.model.rule import Rule
@@ -23,8 +22,9 @@ from bellax.problem.plan import Plan
 from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import undifferentiable
 from bellax.solution.solution import Solution
-from bellax.solve import check_solvable, check_solver, choose_solver, run, with_horizon
-from bellax.solvers.common import Solver
+from bellax.solve import check_solver, choose_solver, run, with_horizon
+from bellax.solvers.common import Solver, check_solvable
+from bellax.solvers.prepared import Prepared
 
 _KEPT = 8
 """Rules of one model whose compiled programs are kept."""
@@ -60,34 +60,33 @@ def evaluate(
     check_solvable(model)
     if horizon is not None:
         model = with_horizon(model, horizon)
-    solver = choose_solver(model)[0] if solver is None else solver
-    check_solver(solver)
+    solver = check_solver(choose_solver(model)[0] if solver is None else solver)
     if solver.maximiser is not None:
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
     if isinstance(rule, Queried):
         rule.check_one()
         policy = rule.pointwise
-        setting = _setting_of_policy(model, solver, policy)
+        prepared = _following_policy(model, solver, policy)
         if not policy.smooth:
             policy = jax.tree.map(lambda leaf: undifferentiable(leaf, leaf), policy)
-        return run(setting, setting.arguments(params) | carried(policy), terminal, throw, progress)
-    setting = setting_of_rule(model, solver, rule)
-    return run(setting, setting.arguments(params), terminal, throw, progress)
+        return run(prepared, prepared.arguments(params) | carried(policy), terminal, throw, progress)
+    prepared = following_rule(model, solver, rule)
+    return run(prepared, prepared.arguments(params), terminal, throw, progress)
 
 
-def setting_of_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Setting:
+def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Prepared:
     """The numerics of following functions of names."""
     check_mapping(rule, "rule", "{'consumption': lambda wealth: 0.04 * wealth}, or a Solution")
     name = ("rule", key(solver), tuple((action, _same(rule[action])) for action in rule))
 
-    def build() -> Setting:
+    def build() -> Prepared:
         stated = Rule(model, dict(rule))
-        return Setting(model, solver, Functions(stated.graph, tuple(stated.nodes)), stated)
+        return solver.following(model, Functions(stated.graph, tuple(stated.nodes)), stated)
 
-    return _kept(model, solver, name, build)
+    return _kept(model, name, build)
 
 
-def _setting_of_policy(model: Model, solver: Solver, policy: Policy) -> Setting:
+def _following_policy(model: Model, solver: Solver, policy: Policy) -> Prepared:
     other, plan = policy.numerics.problem, Plan(model.graph)
     for what, ours, theirs in (("state", plan.states, other.plan.states), ("action", plan.actions, other.plan.actions)):
         check_names(theirs, ours, f"rule: {what} of the policy")
@@ -101,7 +100,7 @@ def _setting_of_policy(model: Model, solver: Solver, policy: Policy) -> Setting:
     structure = jax.tree.structure(policy)
     source = Others(structure, policy.smooth, other.finite)
     name = ("rule", key(solver), structure)
-    return _kept(model, solver, name, lambda: Setting(model, solver, source))
+    return _kept(model, name, lambda: solver.following(model, source))
 
 
 def _same(given: Any) -> Any:
@@ -113,13 +112,12 @@ def _plain(given: Any) -> Any:
     return given if isinstance(given, str) else np.asarray(given)
 
 
-def _kept(model: Model, solver: Solver, name: Any, build: Callable[[], Setting]) -> Setting:
+def _kept(model: Model, name: Any, build: Callable[[], Prepared]) -> Prepared:
     """The setting of a rule, made once; a model keeps those of the latest rules."""
     if name not in model.programs:
-        setting = build()
-        solver.check(setting.problem)
+        prepared = build()
         rules = [other for other in model.programs if isinstance(other, tuple) and other[0] == "rule"]
         for other in rules[: len(rules) + 1 - _KEPT]:
             del model.programs[other]
-        model.programs[name] = setting
+        model.programs[name] = prepared
     return model.programs[name]

@@ -25,7 +25,6 @@ from bellax.numerics import archive
 from bellax.numerics.archive import Variable
 from bellax.solution.record import FORMAT, axis_names
 from bellax.solution.solution import Solution
-from bellax.solve import setting_of
 from bellax.solvers.common import Solver
 
 
@@ -57,7 +56,7 @@ def load(path: str | os.PathLike[str], model: Any) -> Solution:
     stored = archive.read(path)
     _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
     _check_model(path, stored.attributes, model)
-    setting = setting_of(model, _solver(stored.attributes["solver"]))
+    setting = _solver(stored.attributes["solver"]).prepare(model)
     variables = stored.variables
     arguments = setting.arguments(_parameters(variables))
     values = _values(path, setting, variables)

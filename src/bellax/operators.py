@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import check_arguments, check_memory
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.discretisation import Discretisation
@@ -36,7 +35,7 @@ from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
-from bellax.solve import check_solvable, choose_solver, setting_of
+from bellax.solve import prepare
 from bellax.solvers.common import Solver, tallied
 from bellax.solvers.policy_iteration import value_of
 
@@ -258,14 +257,11 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     Args:
         model, params, solver: as in `solve`.
     """
-    check_solvable(model)
-    solver = choose_solver(model)[0] if solver is None else solver
-    setting = setting_of(model, solver)
-    arguments = setting.arguments(params)
+    prepared = prepare(model, solver)
+    arguments = prepared.arguments(params)
     if all_concrete(arguments):
-        check_arguments(setting, arguments)
-        check_memory(setting, arguments)
-    return Operators(setting, arguments)
+        prepared.check(arguments)
+    return Operators(prepared, arguments)
 
 
 def _shape(numerics: Discretisation, arguments: Arguments, period: int) -> tuple[int, ...]:

@@ -194,7 +194,7 @@ def _first(problem: Problem, arguments: Arguments, given: States, keys: Array) -
 def _one_period(policy: Policy, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     numerics, plan = policy.numerics, policy.numerics.plan
-    rule, laws = policy.rule(period), Laws(numerics.problem, policy.arguments, period)
+    rule, laws = policy.at(period), Laws(numerics.problem, policy.arguments, period)
     mesh = numerics.mesh(policy.arguments, period)
 
     def live(states: States, active: Array, key: Array) -> Any:

@@ -49,7 +49,7 @@ def announced(caplog, m, solver):
 def test_cells_are_those_that_the_step_evaluates():
     """11 x 5 x 3 nodes, 20 candidates of 2 combinations, 4 x 4 nodes of e and 5 of z seen tomorrow, 3 rows of h."""
     setting = setting_of(model(**RANDOM), ENUMERATED)
-    work = estimated(setting, setting.arguments({}))
+    work = estimated(setting.numerics, setting.arguments({}))
     assert work.cells == (11 * 5 * 3) * (20 * 2) * (4 * 4 * 5 * 3)
     assert work.steps == 60
     found = bx.solve(model(**RANDOM, horizon=2), {}, ENUMERATED)

@@ -22,7 +22,7 @@ class TestSample:
             states={"x": bx.Continuous(0.0, 1.0), "y": bx.Continuous(0.0, 1.0)},
             transitions={"x": "x", "y": "y"},
         )
-        shares = np.asarray(sample(setting, {}, 300, seed=0).shares).reshape(-1, 2)
+        shares = np.asarray(sample(setting.problem, {}, 300, seed=0).shares).reshape(-1, 2)
         assert shares.shape == (300, 2)
         counts, *_ = np.histogram2d(*shares.T, bins=5, range=[[0, 1], [0, 1]])
         # 12 a cell; random points would have a standard deviation of 3.4
@@ -32,14 +32,14 @@ class TestSample:
         setting = setting_of(
             states={"kind": bx.Discrete(3), "luck": bx.IID(bx.shocks.Normal())}, transitions={"kind": bx.fixed}
         )
-        looked = sample(setting, {"luck": 7, "kind": 3}, 70, seed=0)
+        looked = sample(setting.problem, {"luck": 7, "kind": 3}, 70, seed=0)
         assert looked.periods.tolist() == [0, 1, 2]
         pairs = set(zip(looked.codes["luck"].ravel().tolist(), looked.codes["kind"].ravel().tolist(), strict=True))
         assert len(pairs) == 21
 
     def test_long_horizons_are_sampled_to_both_ends(self):
         setting = setting_of(states={"kind": bx.Discrete(2)}, transitions={"kind": bx.fixed}, horizon=90)
-        periods = sample(setting, {"kind": 2}, 100, seed=0).periods.tolist()
+        periods = sample(setting.problem, {"kind": 2}, 100, seed=0).periods.tolist()
         assert periods[0] == 0 and periods[-1] == 89 and len(set(periods)) == 20
 
 
@@ -72,8 +72,8 @@ class TestFinerQuadrature:
         setting = setting_of(
             solver, states={"x": bx.Continuous(0.0, 1.0)}, shocks=shocks, transitions={"x": law}, horizon=1
         )
-        rules = setting.rules(setting.environment(setting.arguments({}), 0))
-        found = finer(setting, rules)
+        rules = setting.numerics.shock_nodes(setting.arguments({}))
+        found = finer(setting.numerics, rules)
         assert found == {"a": None, "b": None, "c": None, "d": None}  # 21 x 7 x 2 x 19 nodes are too many
         del shocks["d"]
         law = lambda x, a, b, c: x + a + b + c  # noqa: E731
@@ -81,7 +81,7 @@ class TestFinerQuadrature:
         setting = setting_of(
             solver, states={"x": bx.Continuous(0.0, 1.0)}, shocks=shocks, transitions={"x": law}, horizon=1
         )
-        found = finer(setting, setting.rules(setting.environment(setting.arguments({}), 0)))
+        found = finer(setting.numerics, setting.numerics.shock_nodes(setting.arguments({})))
         assert found == {"a": bx.quadrature.Equispaced(21), "b": 7, "c": None}
 
 

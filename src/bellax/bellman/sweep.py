@@ -17,7 +17,7 @@ from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.implicit import drift, guard_inputs, implicit
 from bellax.bellman.leaving import SIDES, leaving
-from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, guarded, maximum, weighted
+from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, guarded, maximum, dotted_size
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes
@@ -99,7 +99,7 @@ def _over_optima(
         optima = maximiser.over(objective, mesh, memory)
     if optima is not None:
         pairs = (nodes_of(mesh), optima)
-        found = over_batch(lambda pair: function(*pair), pairs, weighted(mesh.plan), memory)
+        found = over_batch(lambda pair: function(*pair), pairs, dotted_size(mesh.plan), memory)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
     def at(node: Node) -> Any:
@@ -290,5 +290,5 @@ def follow(frozen: Frozen, objective: Objective, mesh: Mesh, memory: int) -> Val
 
     nodes = nodes_of(mesh)
     flat = jax.tree.map(lambda leaf: leaf.reshape(math.prod(mesh.shape), *leaf.shape[len(mesh.shape) :]), frozen)
-    values = over_batch(lambda entry: at(*entry), (nodes, flat), weighted(mesh.plan), memory)
+    values = over_batch(lambda entry: at(*entry), (nodes, flat), dotted_size(mesh.plan), memory)
     return _mended(jax.tree.map(lambda leaf: leaf.reshape(mesh.shape), values), mesh)

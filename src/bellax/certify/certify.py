@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.maximisers.maximum import cells, weighted
+from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, Loss, quantiles
@@ -69,7 +69,7 @@ def certify(
         panel = simulate(solution, agents, start, seed, periods)
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, arguments), strict=False))
     looked = sample(setting.problem, axes, points, seed)
-    scanned = evaluations(plan) * len(combinations(plan)) * weighted(plan)
+    scanned = evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     each = cells(numerics.maximiser, plan) + scanned
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < _LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))

@@ -25,7 +25,7 @@ from bellax.cli.work import Stage, interruptible
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.problem.starts import starting_states
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
-from bellax.solve import setting_of
+from bellax.solve import prepare
 
 
 class Request(NamedTuple):
@@ -98,7 +98,7 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
     if request.check:
         source.model.check(params)
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
-    setting = setting_of(source.model, solver)
+    setting = prepare(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start
     starting_states(setting.problem, start, None)  # a wrong start is known before the solve
     clock = source.model.clock

@@ -49,7 +49,7 @@ class Policy(eqx.Module):
         """V after the last decision, on its mesh; None for an infinite horizon."""
 
     @abstractmethod
-    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
 
 

@@ -45,7 +45,7 @@ class Remaximising(Policy):
         """V after the last decision, at the nodes; None for an infinite horizon."""
         return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.numerics.problem.finite else None
 
-    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
         objective, today = self.numerics.solved_period(self.arguments, self.values, period)
         return lambda states: choose(self.numerics, objective, today, states)

@@ -58,7 +58,7 @@ class Interpolating(Policy):
         """V after the last decision."""
         return self.final
 
-    def rule(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
         numerics = self.numerics
         u, values = (leaf[period] if numerics.problem.finite else leaf for leaf in (self.u, self.choice_values))
@@ -99,7 +99,7 @@ class Tabulated(Queried):
 
         def ask(policy: Interpolating, period: Array, arrays: dict[str, Array]) -> Any:
             mesh = numerics.mesh(policy.arguments, period)
-            chosen = jax.vmap(policy.rule(period))(arrays)
+            chosen = jax.vmap(policy.at(period))(arrays)
             stop = {"stop": chosen.stop} if setting.plan.evaluate_stop is not None else {}
             beside = jax.vmap(lambda states: asked_outside(numerics, mesh, states))(arrays)
             return chosen.actions | stop, beside | {"ends": reach(mesh)}

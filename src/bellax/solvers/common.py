@@ -1,7 +1,8 @@
 """What a solver is, and the bookkeeping that all of them share."""
 
 import abc
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +10,48 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.options import GridSolver
+from bellax.bellman.maximisers.follow import Source
+from bellax.bellman.options import GridSolver, key
 from bellax.bellman.sweep import Step, columns
+from bellax.errors import ModelError
+from bellax.model.conditions import Conditions
+from bellax.model.diffusion import DiffusionModel
+from bellax.model.model import Model
+from bellax.model.rule import Rule
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.solution.solution import Result, unless_failed
 from bellax.solvers.driver import Iteration
+from bellax.solvers.prepared import Prepared
 
 
 class Solver(GridSolver, abc.ABC):
     """A solver on a grid: frozen configuration, from which every run is made."""
+
+    elsewhere: ClassVar[str] = ""  # what else may find a fixed point, for a message
+
+    def prepare(self, model: Any) -> Prepared:
+        """A model under this solver, made once for equal configurations and kept on the model.
+
+        Raises:
+            ModelError: if this solver does not solve such a model.
+        """
+        check_solvable(model)
+        name = ("prepared", key(self))
+        if name not in model.programs:
+            model.programs[name] = self.following(model)
+        return model.programs[name]
+
+    def following(self, model: Model, source: Source | None = None, statement: Rule | None = None) -> Prepared:
+        """As `prepare`, where the actions are given; not kept.
+
+        Args:
+            source: of the actions; None takes the best ones.
+            statement: what has the parameters, if not the model alone.
+        """
+        prepared = Prepared(model, self, source, statement)
+        self.check(prepared.problem)
+        return prepared
 
     @abc.abstractmethod
     def check(self, problem: Problem) -> None:
@@ -34,6 +67,53 @@ class Solver(GridSolver, abc.ABC):
             final: V after the last decision where it is given and not the model's own.
             sane: whether the arguments make a model; nothing is worth a step where they do not.
         """
+
+    def unconverged(self, follows: bool, stats: Mapping[str, Any], left: str) -> str:
+        """What is said where steps ran out.
+
+        Args:
+            follows: whether a rule is followed.
+            left: a sentence on next states that leave the grid, or nothing.
+        """
+        options: Any = self
+        found, most, residual = int(stats["steps"]), options.max_steps, float(stats["residual"])
+        left = f"{left} Wider bounds, or a scale in which V is nearly a straight line, may help." if left else ""
+        ended = f"steps (max_steps={most}): the last change "
+        if follows:
+            return (
+                f"the value of the rule is not found after {found} {ended}was {residual:.3g}, and "
+                f"tolerance={options.tolerance:g}.{left} Likely causes: following the rule leads away faster than "
+                "rewards are discounted, so that it has no value; a discount near one; an interpolant that does not "
+                "contract (try bx.interpolants.Linear()). `throw=False` gives what there is."
+            )
+        return (
+            f"not converged after {found} {ended}of V was {residual:.3g}, and tolerance={options.tolerance:g}.{left} "
+            f"Likely causes: a tolerance below rounding, a discount near one (raise max_steps={self.elsewhere}), an "
+            "interpolant that does not contract (try bx.interpolants.Linear()), or a maximiser that jumps between "
+            "local maxima (more candidates in its grid=). `throw=False` returns what there is, with its `result`."
+        )
+
+
+def check_solvable(model: Any) -> None:
+    """Raises ModelError for what the solvers on grids do not solve."""
+    if isinstance(model, DiffusionModel | Conditions):
+        raise ModelError(
+            f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it."
+        )
+    if not isinstance(model, Model):
+        raise ModelError(f"solve takes a bx.Model, not {model!r}.")
+    regime = model.graph.regime
+    for what in ("preferences", "taste_shocks"):
+        if getattr(regime, what) is not None:
+            raise ModelError(
+                f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers "
+                "of this version take expected utility without taste shocks."
+            )
+    if not model.clock.finite:
+        for node, slot in model.graph.slots.items():
+            named = {"period", "age"} & set(slot.quantity.names)
+            if named:
+                raise ModelError(f"{slot.quantity.label} names {named.pop()!r}, and the horizon is infinite ({node}).")
 
 
 def tallied(step: Step) -> Array:

@@ -5,7 +5,7 @@ from the implicit function theorem.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,8 @@ class ValueIteration(Solver):
     Raises:
         ModelError: for a finite horizon.
     """
+
+    elsewhere: ClassVar[str] = ", or use bx.solvers.PolicyIteration"
 
     tolerance: float = 1e-8
     max_steps: int = 5000

@@ -80,7 +80,7 @@ class Others(Source):
     def __call__(self, environment: Mapping[str, Array], states: Mapping[str, Array]) -> dict[str, Any]:
         leaves = [environment[_carried(k)] for k in range(self.structure.num_leaves)]
         period = environment["period"].astype(jnp.int32) if self.timed else 0
-        chosen = jax.tree.unflatten(self.structure, leaves).rule(period)(states)
+        chosen = jax.tree.unflatten(self.structure, leaves).at(period)(states)
         return {**chosen.actions, STOP: chosen.stop}
 
 

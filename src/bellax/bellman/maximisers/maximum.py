@@ -138,10 +138,10 @@ class Plane(NamedTuple):
 
 def cells(maximiser: Maximiser, plan: Plan) -> int:
     """How many numbers a state needs at once, for the memory budget."""
-    return maximiser.cells(plan) * len(combinations(plan)) * weighted(plan)
+    return maximiser.cells(plan) * len(combinations(plan)) * dotted_size(plan)
 
 
-def weighted(plan: Plan) -> int:
+def dotted_size(plan: Plan) -> int:
     """How many values of tomorrow one Q weights by probabilities at once."""
     return math.prod(space.size for name in plan.dotted if isinstance(space := plan.states[name], Discrete))
 

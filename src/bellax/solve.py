@@ -133,6 +133,7 @@ def check_solver(solver: Any) -> Solver:
 
 def with_horizon(model: Model, horizon: int) -> Model:
     """A model of infinite horizon over a number of periods, made once."""
+    check_solvable(model)
     if model.clock.finite:
         raise ModelError(
             f"horizon= is for a model without end, and this one has horizon={model.horizon!r}. Leave it out."

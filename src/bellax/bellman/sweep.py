@@ -17,7 +17,7 @@ from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
 from bellax.bellman.implicit import drift, guard_inputs, implicit
 from bellax.bellman.leaving import SIDES, leaving
-from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, guarded, maximum, dotted_size
+from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, dotted_size, guarded, maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.numerics.interpolate import along, diverged, is_barrier, secant_slopes

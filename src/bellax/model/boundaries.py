@@ -11,7 +11,7 @@ law gives; parameters are those of the regime that owns it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bellax.errors import ModelError, listed, nearest
 from bellax.model import shapes
@@ -20,9 +20,7 @@ from bellax.model.laws import Fixed, Markov
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import kinds
 from bellax.model.spaces import IID, PROCESSES, agree
-
-if TYPE_CHECKING:
-    from bellax.model.model import Model
+from bellax.model.statement import Statement
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,7 @@ class Boundary:
     why: str
 
 
-def boundaries(model: "Model", parameters: Mapping[str, Any] | None = None) -> list[Boundary]:
+def boundaries(model: Statement, parameters: Mapping[str, Any] | None = None) -> list[Boundary]:
     """The law of every state at every boundary that can be crossed.
 
     Args:
@@ -65,7 +63,7 @@ def boundaries(model: "Model", parameters: Mapping[str, Any] | None = None) -> l
     ]
 
 
-def targets(model: "Model", source: str, parameters: Mapping[str, Any] | None = None) -> list[str] | None:
+def targets(model: Statement, source: str, parameters: Mapping[str, Any] | None = None) -> list[str] | None:
     """The regimes that `next_regime` of `source` names; None where only parameters can tell."""
     graph = model.graphs[source]
     if "slot:next_regime" not in graph.slots:
@@ -80,7 +78,7 @@ def targets(model: "Model", source: str, parameters: Mapping[str, Any] | None = 
     return names
 
 
-def resolve(model: "Model", source: str, target: str, state: str) -> Boundary:
+def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:
     """The law that gives `state` its value on the way from `source` to `target`.
 
     Raises:
@@ -146,7 +144,7 @@ def _no_law(source: str, target: str, state: str, absent: bool) -> str:
     )
 
 
-def _check_reads(model: "Model", boundary: Boundary) -> None:
+def _check_reads(model: Statement, boundary: Boundary) -> None:
     q = mapping_quantity(boundary.state, boundary.source, boundary.target, boundary.law)
     known = source_names(model.graphs[boundary.source])
     needs = q.names if q is not None else ()

@@ -20,6 +20,7 @@ from bellax.model.graph import Graph, Slot
 from bellax.model.laws import Markov
 from bellax.model.quantity import Quantity, QuantityLike, quantity
 from bellax.model.spaces import PROCESSES, Continuous, StateSpace
+from bellax.model.statement import Statement
 from bellax.model.time import Clock
 
 
@@ -39,7 +40,7 @@ class Complementarity:
 
 @named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conditions(_parameters.Statement):
+class Conditions(Statement):
     """Equations that are zero in expectation.
 
     They may name `next_<state>`, `next_<unknown>` and `next_<function>`.

@@ -19,6 +19,7 @@ from bellax.model import shapes, slots
 from bellax.model.graph import Graph, Slot
 from bellax.model.quantity import QuantityLike, quantity
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
+from bellax.model.statement import Statement
 from bellax.model.time import Clock
 
 
@@ -56,7 +57,7 @@ class Absorbing(Boundary):
 
 @named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DiffusionModel(_parameters.Statement):
+class DiffusionModel(Statement):
     """A model in continuous time, as functions of names.
 
     Reward, drift and `policy` may name `marginal_<state>`.

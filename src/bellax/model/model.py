@@ -21,12 +21,13 @@ from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mapp
 from bellax.model.graph import Graph
 from bellax.model.regime import Regime, Slots, Terminal, merge_all
 from bellax.model.slots import regime_graph
+from bellax.model.statement import Statement
 from bellax.model.time import Ages, Clock, clock
 
 
 @named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Model(Slots, _parameters.Statement):
+class Model(Slots, Statement):
     """A model: states, actions, laws and a reward, a horizon, and regimes where it has several.
 
     Args:

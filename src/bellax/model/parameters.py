@@ -4,7 +4,6 @@ Parameters are a dict that every solver takes as an argument. A model of regimes
 regime's own dict first, `params["retired"]["growth"]`, then in the outer one.
 """
 
-import abc
 import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,21 +17,8 @@ from bellax.model.graph import Graph
 from bellax.model.quantity import ByAge, ByPeriod, Quantity, is_table
 from bellax.model.regime import kinds
 from bellax.model.spaces import Discrete, MarkovChain
+from bellax.model.statement import Statement
 from bellax.model.time import Clock
-
-
-class Statement(abc.ABC):
-    """What has parameters: a model, a diffusion, conditions."""
-
-    @property
-    @abc.abstractmethod
-    def graphs(self) -> Mapping[str, Graph]:
-        """The graph of every regime; of one, named '', where there are no regimes."""
-
-    @property
-    @abc.abstractmethod
-    def clock(self) -> Clock:
-        """Periods and ages."""
 
 
 class Entry(NamedTuple):

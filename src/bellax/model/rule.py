@@ -18,6 +18,7 @@ from bellax.model.graph import Graph, Slot
 from bellax.model.model import Model
 from bellax.model.quantity import quantity
 from bellax.model.slots import view
+from bellax.model.statement import Statement
 from bellax.model.time import Clock
 
 STOP = "rule:stop"
@@ -25,7 +26,7 @@ STOP = "rule:stop"
 
 
 @dataclass(frozen=True, eq=False)
-class Rule(_parameters.Statement):
+class Rule(Statement):
     """A model whose actions are given.
 
     Args:

@@ -295,9 +295,25 @@ def test_an_option_that_does_not_exist(cake):
 # -- Ctrl-C and the bar -------------------------------------------------------------------------------------------
 
 
+_STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    yield
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def started(folder, *arguments, **options):
     program = [sys.executable, "-c", "from bellax.cli import app; app()", *arguments]
-    return subprocess.Popen(program, cwd=folder, start_new_session=True, text=True, **options)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the background a shell has it ignored  # noqa: E731
+    process = subprocess.Popen(program, cwd=folder, start_new_session=True, text=True, preexec_fn=heard, **options)
+    _STARTED.append(process)
+    return process
 
 
 def wait_for_solve(process, folder):

@@ -137,14 +137,20 @@ def test_the_solution_can_be_loaded(ran):
     assert float(loaded.value(period=0, cake=5.0)) == json.loads(ran[0].stdout)["value"]
 
 
-def test_the_table_shows_the_reference(cake):
+def test_the_table_shows_the_reference_and_results_replace_older_ones(cake):
+    Path("cake").mkdir()
+    Path("cake/solution.nc").write_text("old")
+    Path("cake/mine.txt").write_text("kept")
     found = invoke("run", cake, "--agents", 20)
     assert found.exit_code == 0, found.stderr
     for words in ("A cake eaten", "successful", "cake = 5", "Bellman residual", "cake/solution.nc", "reference"):
         assert words in found.stdout
     bite = next(line.split() for line in found.stdout.splitlines() if line.startswith("bite"))
     np.testing.assert_allclose([float(word) for word in bite[1:3]], 5 / (1 + 0.9 + 0.81 + 0.729), rtol=1e-4)
-    assert sorted(path.name for path in Path("cake").iterdir()) == ["certificate.json", "figure.png", "solution.nc"]
+    written = sorted(path.name for path in Path("cake").iterdir())
+    assert written == ["certificate.json", "figure.png", "mine.txt", "solution.nc"]
+    assert Path("cake/solution.nc").read_bytes()[:3] == b"CDF"
+    assert Path("cake/mine.txt").read_text() == "kept"
 
 
 def test_a_solver_by_name_keeps_the_options_of_the_file(cake):
@@ -156,15 +162,6 @@ def test_a_solver_by_name_keeps_the_options_of_the_file(cake):
     report = json.loads(found.stdout)
     assert (report["solver"], report["options"]["grid"]) == ("ValueIteration", {"cake": 17})
     assert report["why"] == "ValueIteration: asked for."
-
-
-def test_results_replace_older_ones(cake):
-    Path("cake").mkdir()
-    Path("cake/solution.nc").write_text("old")
-    Path("cake/mine.txt").write_text("kept")
-    assert invoke("run", cake, "--agents", 5).exit_code == 0
-    assert Path("cake/solution.nc").read_bytes()[:3] == b"CDF"
-    assert Path("cake/mine.txt").read_text() == "kept"
 
 
 def test_list_has_a_line_a_model():
@@ -326,12 +323,14 @@ def wait_for_solve(process, folder):
     assert process.poll() is None
 
 
-@pytest.mark.parametrize("earlier", [False, True])
-def test_ctrl_c_leaves_at_once_and_nothing_behind(tmp_path, earlier):
+def left_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts)
+
+
+def test_ctrl_c_leaves_at_once_and_earlier_results_as_they_were(tmp_path):
     (tmp_path / "endless.py").write_text(ENDLESS)
-    if earlier:
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "solution.nc").write_text("old")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "solution.nc").write_text("old")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = started(tmp_path, "run", "endless.py", "--out", "out", **pipes)
     wait_for_solve(process, tmp_path)
@@ -339,13 +338,11 @@ def test_ctrl_c_leaves_at_once_and_nothing_behind(tmp_path, earlier):
     stdout, stderr = process.communicate(timeout=10)
     assert process.returncode == 130
     assert (stdout, stderr) == ("", "bellax: interrupted; nothing was written.\n")
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "__pycache__" not in path.parts)
-    assert left == (["endless.py", "out", "out/solution.nc"] if earlier else ["endless.py"])
-    if earlier:
-        assert (tmp_path / "out" / "solution.nc").read_text() == "old"
+    assert left_in(tmp_path) == ["endless.py", "out", "out/solution.nc"]
+    assert (tmp_path / "out" / "solution.nc").read_text() == "old"
 
 
-def test_long_work_has_a_bar_on_a_terminal(tmp_path):
+def test_long_work_has_a_bar_on_a_terminal_and_ctrl_c_leaves_nothing_behind(tmp_path):
     (tmp_path / "endless.py").write_text(ENDLESS)
     leader, follower = pty.openpty()
     process = started(tmp_path, "run", "endless.py", "--out", "out", stdout=subprocess.DEVNULL, stderr=follower)
@@ -357,3 +354,4 @@ def test_long_work_has_a_bar_on_a_terminal(tmp_path):
     assert process.wait(timeout=10) == 130
     os.close(leader)
     assert b"solving" in seen and b", change " in seen
+    assert left_in(tmp_path) == ["endless.py"]

@@ -30,18 +30,24 @@ def paths(seed=5, agents=40, **more):
         discount=0.9,
         horizon=3,
     )
-    small = bx.solvers.BackwardInduction(grid={"w": 4})
+    few = {name: 2 for name in ("luck", "other") if name in more.get("states", {})}
+    small = bx.solvers.BackwardInduction(grid={"w": 4} | few)
     start = {"w": 0.3, "job": 0, **{name: 1 for name in more.get("transitions", {})}}
     return bx.simulate(bx.solve(m, {}, small), agents, start, seed=seed)
 
 
+# every kind of random quantity; those of one entry are added together
 MORE = {
-    "a shock": {"shocks": {"a": bx.shocks.Uniform()}},
-    "a shock of several numbers": {"shocks": {"zz": bx.shocks.Normal(shape=3)}},
-    "an IID state": {"states": {"luck": bx.IID(bx.shocks.Normal())}},
-    "an AR1": {"states": {"other": bx.AR1(0.5, 0.1)}},
-    "a chain": {"states": {"m": bx.MarkovChain([0.0, 1.0], EVEN)}},
-    "a state of chance": {"states": {"k": bx.Discrete(2)}, "transitions": {"k": bx.Markov(EVEN, over=("k",))}},
+    "shocks": {"shocks": {"a": bx.shocks.Uniform(), "zz": bx.shocks.Normal(shape=3)}},
+    "processes and a state of chance": {
+        "states": {
+            "luck": bx.IID(bx.shocks.Normal()),
+            "other": bx.AR1(0.5, 0.1),
+            "m": bx.MarkovChain([0.0, 1.0], EVEN),
+            "k": bx.Discrete(2),
+        },
+        "transitions": {"k": bx.Markov(EVEN, over=("k",))},
+    },
 }
 
 

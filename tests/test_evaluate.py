@@ -51,12 +51,12 @@ def test_a_fixed_share_for_ever(tenth):
     assert tenth.params["share"] == 0.1
 
 
-def test_derivatives_by_the_parameter_of_the_rule_and_of_the_model(model, tenth):
+def test_derivatives_by_the_parameter_of_the_rule_and_of_the_model(model, tenth, jitted):
     def worth(x):
         params = {**PARAMS, "share": x[0], "mu": x[1]}
         return bx.evaluate(model, params, {"consumption": share_of_wealth}, GRID).value(wealth=3.0)
 
-    found = jax.jacfwd(worth)(jnp.array([0.1, 0.04]))
+    found = jitted(jax.jacfwd(worth))(jnp.array([0.1, 0.04]))
     np.testing.assert_allclose(found, [(1 / 0.1 - 24 / 0.9) * 25, 24 * 25], rtol=1e-9)
     both = jax.jacfwd(lambda w: (tenth.policy(wealth=w)["consumption"], tenth.value(wealth=w)))(3.0)
     np.testing.assert_allclose(both, [0.1, 25 / 3.0], rtol=1e-10)

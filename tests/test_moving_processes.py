@@ -94,8 +94,7 @@ def test_simulated_moments_are_those_of_the_law(solved):
 def test_the_derivative_through_a_moving_chain(solved):
     def value(scale):
         given = GIVEN | {"sigma": bx.by_period(scale * SIGMA)}
-        solver = bx.solvers.BackwardInduction(grid={"z": COUNT})
-        return bx.solve(worker(), given, solver).value(period=0, z=0.3)
+        return bx.solve(solved.model, given, solved.setting.options).value(period=0, z=0.3)
 
     step = 1e-5
     difference = (value(1 + step) - value(1 - step)) / (2 * step)

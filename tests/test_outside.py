@@ -137,17 +137,20 @@ class TestProcesses:
 
     END = 0.125 * 2**0.5
 
-    @pytest.fixture
-    def solution(self):
-        m = bx.Model(
+    @pytest.fixture(scope="class")
+    def wandering(self):
+        return bx.Model(
             states={"z": bx.AR1(rho=0.6, sigma=0.1, mean=1.0), "v": bx.Continuous(-1.0, 1.0, shape=(2,))},
             transitions={"v": bx.fixed},
             reward=lambda z, v: z + v[0] * v[1],
             discount=0.9,
             horizon=2,
         )
+
+    @pytest.fixture
+    def solution(self, wandering):
         options = {"grid": {"z": 3, "v": 3}, "interpolant": bx.interpolants.Linear()}
-        return bx.solve(m, {}, bx.solvers.BackwardInduction(**options))
+        return bx.solve(wandering, {}, bx.solvers.BackwardInduction(**options))
 
     def test_fifty_units_out(self, solution):
         solution.value(period=0, z=1 + 4.9 * self.END, v=[0.0, 0.0])  # a path might come there

@@ -26,23 +26,30 @@ def test_equals_the_plain_scan(count):
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("forbidden", ["above", "below", "most", "all but one"])
-def test_states_that_nothing_saves_do_not_narrow_the_others(forbidden):
-    """Where all of Q is minus infinity there is no optimum, and neighbours must not be bracketed by one."""
-    edge = {"above": lambda x: x > 7.5, "below": lambda x: x < 2.5, "most": lambda x: x > 2.5}
-    worthless = edge.get(forbidden, lambda x: jnp.abs(x - 4) > 0.1)
-    model = bx.Model(
+# where x is worth something
+WORTHY = {"not above": (-1.0, 7.5), "not below": (2.5, 9.0), "few": (-1.0, 2.5), "one": (3.9, 4.1)}
+
+
+@pytest.fixture(scope="module")
+def worthless_elsewhere():
+    return bx.Model(
         states={"x": bx.Continuous(0.0, 8.0)},
         actions={"y": bx.Continuous(0.0, 8.0)},
         transitions={"x": "y"},
-        reward=lambda x, y: jnp.where(worthless(x), -jnp.inf, -((y - 0.8 * x) ** 2)),
+        reward=lambda x, y, least, most: jnp.where((x < least) | (x > most), -jnp.inf, -((y - 0.8 * x) ** 2)),
         discount=0.9,
         horizon=1,
     )
+
+
+@pytest.mark.parametrize("worthy", WORTHY)
+def test_states_that_nothing_saves_do_not_narrow_the_others(worthless_elsewhere, worthy):
+    """Where all of Q is minus infinity there is no optimum, and neighbours must not be bracketed by one."""
+    params = dict(zip(("least", "most"), WORTHY[worthy], strict=True))
     found = []
     for options in ({}, {"monotone": {"y": "x"}}):
         how = bx.maximise.Enumerate(grid={"y": bx.grids.Given(np.linspace(0, 8, 41))}, **options)
         solver = bx.solvers.BackwardInduction(grid={"x": 9}, interpolant=bx.interpolants.Linear(), maximiser=how)
-        found.append(np.asarray(bx.solve(model, {}, solver).values.levels[0]))
+        found.append(np.asarray(bx.solve(worthless_elsewhere, params, solver).values.levels[0]))
     assert np.isinf(found[0]).any() and np.isfinite(found[0]).any()
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-13)

@@ -299,8 +299,7 @@ def test_a_put_is_certified_where_it_is_held_and_where_it_is_exercised():
     assert errors[200] < errors[20] / 5
 
 
-@pytest.mark.parametrize("nodes", [7, 20, 51])
-@pytest.mark.parametrize("horizon", [math.inf, 4])
+@pytest.mark.parametrize(("nodes", "horizon"), [(7, math.inf), (20, 4), (51, math.inf)])
 def test_what_the_nodes_of_an_iid_state_leave_out(nodes, horizon):
     """McCall's search: W = benefit + b E max(W, offer / (1 - b)), offers uniform; a sum over nodes misses the kink."""
     m = bx.Model(

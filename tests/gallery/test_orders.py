@@ -37,12 +37,12 @@ def error_of_value(count, interpolant):
 @pytest.mark.parametrize(
     "interpolant, counts, order",
     [
-        (bx.interpolants.Linear(), (40, 80, 160), 2.0),
-        (bx.interpolants.Hermite(), (20, 40, 80), 4.0),
+        (bx.interpolants.Linear(), (40, 160), 2.0),
+        (bx.interpolants.Hermite(), (20, 80), 4.0),
     ],
     ids=["linear", "hermite"],
 )
 def test_order(interpolant, counts, order):
     errors = [error_of_value(count, interpolant) for count in counts]
-    slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    slope = np.log(errors[1] / errors[0]) / np.log(counts[1] / counts[0])
     assert -slope == pytest.approx(order, abs=0.25), errors

@@ -170,10 +170,10 @@ def test_a_corner_where_a_law_has_an_infinite_slope(scale):
 
 
 def test_too_few_steps(steady):
-    solver = bx.solvers.ValueIteration(grid=GRID, max_steps=3)
+    model, solver = savings(), bx.solvers.ValueIteration(grid=GRID, max_steps=3)
     with pytest.raises(bx.SolveError, match="not converged after 3 steps.*last change of V was.*max_steps"):
-        bx.solve(savings(), PARAMS, solver)
-    found = bx.solve(savings(), PARAMS, solver, throw=False)
+        bx.solve(model, PARAMS, solver)
+    found = bx.solve(model, PARAMS, solver, throw=False)
     assert found.result.name == "max_steps_reached"
     assert np.isfinite(np.asarray(found.values.levels)).all()
     assert int(found.stats["steps"]) == 3

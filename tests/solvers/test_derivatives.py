@@ -1,5 +1,7 @@
 """Derivatives of values and policies with respect to every kind of parameter, against closed forms and differences."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def params():
 
 
 def differences(f, p, step=1e-5):
-    """Central differences in every entry; rows of the matrix move freely, as autodiff has it."""
+    """Central differences of every answer in every entry; rows of the matrix move freely, as autodiff has it."""
     found = {}
     for name, value in p.items():
         flat = np.asarray(value, float).reshape(-1)
@@ -47,8 +49,10 @@ def differences(f, p, step=1e-5):
                 moved = flat.copy()
                 moved[k] += sign * step
                 ends.append(f({**p, name: jnp.asarray(moved.reshape(np.shape(value)))}))
-            out.append((np.asarray(ends[0]) - np.asarray(ends[1])) / (2 * step))
-        found[name] = np.asarray(out).reshape(np.shape(value))
+            out.append({answer: (float(ends[0][answer]) - float(ends[1][answer])) / (2 * step) for answer in ends[0]})
+        for answer in out[0]:
+            slopes = np.asarray([entry[answer] for entry in out]).reshape(np.shape(value))
+            found.setdefault(answer, {})[name] = slopes
     return found
 
 
@@ -62,14 +66,18 @@ MODELS = {3: savings(3), None: savings()}
 
 
 def asked(name, what):
-    """value or policy at one state as a function of parameters."""
+    """Value, policy or both at one state, as a function of parameters."""
     horizon, solver = SOLVERS[name]
     when = {} if horizon is None else {"period": 0}
     run = bx.compile(MODELS[horizon], solver)
 
     def ask(p):
         solution = run(p)
-        found = solution.value(**when, w=W, z=Z) if what == "value" else solution.policy(**when, w=W, z=Z)["c"]
+        found = {}
+        if "value" in what:
+            found["value"] = solution.value(**when, w=W, z=Z)
+        if "policy" in what:
+            found["policy"] = solution.policy(**when, w=W, z=Z)["c"]
         return found
 
     return ask
@@ -78,26 +86,25 @@ def asked(name, what):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("newton", "value"),
-        ("newton", "policy"),
-        ("golden", "policy"),
-        ("policy iteration", "value"),
-        ("policy iteration", "policy"),
-        ("value iteration", "value"),
+        ("newton", ("value", "policy")),
+        ("golden", ("policy",)),
+        ("policy iteration", ("value", "policy")),
+        ("value iteration", ("value",)),
     ],
 )
 def test_every_parameter_against_differences(name, what, jitted):
     f, p = asked(name, what), params()
     # golden sections locate an action to 1e-8, and differences of it to that over the step
     expected = differences(jitted(f), p, step=1e-4 if name == "golden" else 1e-5)
-    backward = jitted(jax.grad(f))(p)
-    rtol, atol = (2e-5, 1e-5) if what == "value" else (1e-2, 1e-3) if name == "golden" else (1e-3, 1e-4)
-    for key in p:
-        np.testing.assert_allclose(backward[key], expected[key], rtol=rtol, atol=atol, err_msg=key)
-    if (name, what) in (("newton", "policy"), ("policy iteration", "value")):
+    backward = jitted(jax.jacrev(f))(p)
+    tolerances = {"value": (2e-5, 1e-5), "policy": (1e-2, 1e-3) if name == "golden" else (1e-3, 1e-4)}
+    for answer, key in itertools.product(what, p):
+        rtol, atol = tolerances[answer]
+        np.testing.assert_allclose(backward[answer][key], expected[answer][key], rtol=rtol, atol=atol, err_msg=key)
+    if len(what) == 2:
         forward = jitted(jax.jacfwd(f))(p)
-        for key in p:
-            np.testing.assert_allclose(forward[key], backward[key], rtol=1e-7, atol=1e-9, err_msg=key)
+        for answer, key in itertools.product(what, p):
+            np.testing.assert_allclose(forward[answer][key], backward[answer][key], rtol=1e-7, atol=1e-9, err_msg=key)
 
 
 def test_policy_iteration_converges_quadratically_where_slopes_are_limited():
@@ -286,14 +293,8 @@ def test_second_derivatives_at_a_fixed_point(solver):
         np.testing.assert_allclose(second(0.5), 2 / 0.5**3, rtol=1e-9)
 
 
-forward_over_reverse, forward_over_forward = jax.hessian, lambda f: jax.jacfwd(jax.jacfwd(f))
-
-
-@pytest.mark.parametrize(
-    ("what", "second"),
-    [(what, second) for what in ("value", "policy") for second in (forward_over_reverse, forward_over_forward)],
-)
-def test_second_derivatives_in_every_mode(what, second, jitted):
+def test_second_derivatives_in_every_mode(jitted):
+    """Of the value and of the policy, forward over reverse and forward over forward."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 3.0)},
         actions={"c": bx.Continuous(0.01, "w")},
@@ -305,13 +306,14 @@ def test_second_derivatives_in_every_mode(what, second, jitted):
 
     def answer(x):
         solution = bx.solve(m, {"g": x[0], "R": x[1], "discount": x[2]}, solver)
-        return solution.value(0, w=1.7) if what == "value" else solution.policy(0, w=1.7)["c"]
+        return jnp.stack([solution.value(0, w=1.7), solution.policy(0, w=1.7)["c"]])
 
     x, step = jnp.array([2.0, 1.03, 0.95]), 1e-5
-    gradient = jitted(jax.grad(answer))
+    gradients = jitted(jax.jacrev(answer))
     each = jnp.eye(3) * step
-    expected = jnp.stack([(gradient(x + e) - gradient(x - e)) / (2 * step) for e in each])
-    np.testing.assert_allclose(jitted(second(answer))(x), expected, atol=1e-7)
+    expected = jnp.stack([(gradients(x + e) - gradients(x - e)) / (2 * step) for e in each], axis=1)
+    for second in (jax.hessian, lambda f: jax.jacfwd(jax.jacfwd(f))):
+        np.testing.assert_allclose(jitted(second(answer))(x), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("interpolant", [bx.interpolants.Linear(), bx.interpolants.Hermite()])

@@ -13,15 +13,15 @@ HERMITE, LINEAR = bx.interpolants.Hermite, bx.interpolants.Linear
 # -- policies under which paths leave the grid faster than they are discounted ----------------------------------------
 
 
-def regulator(growth=1.2):
+@pytest.fixture(scope="module")
+def regulator():
     """x' = growth x + a + .1 z, cost x^2 + a^2, on a grid so narrow that a policy at a bound leaves it at once."""
     return bx.Model(
         states={"x": bx.Continuous(-2.0, 2.0)},
         actions={"a": bx.Continuous(-10.0, 10.0)},
         shocks={"z": bx.shocks.Normal()},
-        transitions={"x": lambda x, a, z: growth * x + a + 0.1 * z},
+        transitions={"x": lambda x, a, z, growth: growth * x + a + 0.1 * z},
         reward=lambda x, a: -(x**2 + a**2),
-        discount=0.95,
     )
 
 
@@ -33,7 +33,6 @@ def riccati(growth, discount=0.95, sd=0.1):
     return p, discount * p * sd**2 / (1 - discount)
 
 
-@pytest.mark.parametrize("growth", [1.2, 0.7])
 @pytest.mark.parametrize("steps", [None, 20])
 @pytest.mark.parametrize(
     ("interpolant", "error"),
@@ -45,11 +44,12 @@ def riccati(growth, discount=0.95, sd=0.1):
         (LINEAR("linear"), 0.02),
     ],
 )
-def test_policies_that_leave_the_grid(growth, steps, interpolant, error):
+def test_policies_that_leave_the_grid(regulator, steps, interpolant, error):
     solver = bx.solvers.PolicyIteration(evaluation_steps=steps, interpolant=interpolant, grid={"x": 60})
-    solution = bx.solve(regulator(growth), {}, solver)
-    p, d = riccati(growth)
-    np.testing.assert_allclose(solution.value(x=[0.0, 1.0]), [-d, -p - d], rtol=0, atol=error * (p + d))
+    for growth in (1.2, 0.7):
+        solution = bx.solve(regulator, {"growth": growth, "discount": 0.95}, solver)
+        p, d = riccati(growth)
+        np.testing.assert_allclose(solution.value(x=[0.0, 1.0]), [-d, -p - d], rtol=0, atol=error * (p + d))
 
 
 def test_two_states_that_leave_the_grid():
@@ -89,8 +89,9 @@ WEALTH = np.array([1.0, 2.0, 3.5])
 SAVED = np.array([-10.754757, -8.972927, -6.536468])  # c_0 = (w + present value of income) / sum of discounts
 
 
-@pytest.mark.parametrize("candidates", [10, 20])
-@pytest.mark.parametrize("interpolant", [LINEAR(), HERMITE(), LINEAR("constant")])
+@pytest.mark.parametrize(
+    ("candidates", "interpolant"), [(10, LINEAR()), (10, HERMITE()), (10, LINEAR("constant")), (20, LINEAR())]
+)
 def test_no_bubble_on_a_staircase(candidates, interpolant):
     maximiser = bx.maximise.Enumerate(grid={"c": candidates})
     solver = bx.solvers.BackwardInduction(grid={"w": 400}, interpolant=interpolant, maximiser=maximiser)
@@ -214,13 +215,9 @@ def test_a_kink_of_one_action_of_two_is_no_noise():
 # -- what cannot converge ---------------------------------------------------------------------------------------------
 
 
-def test_a_discount_above_one_does_not_hold_up_the_others():
-    model = regulator(0.7)
-    model = bx.Model(
-        **{name: getattr(model, name) for name in ("states", "actions", "shocks", "transitions", "reward")}
-    )
-    run = bx.compile(model, bx.solvers.PolicyIteration(grid={"x": 20}))
-    solutions = jax.vmap(lambda b: run({"discount": b}))(jnp.asarray([0.9, 1.2, 0.95]))
+def test_a_discount_above_one_does_not_hold_up_the_others(regulator):
+    run = bx.compile(regulator, bx.solvers.PolicyIteration(grid={"x": 20}))
+    solutions = jax.vmap(lambda b: run({"growth": 0.7, "discount": b}))(jnp.asarray([0.9, 1.2, 0.95]))
     assert [bx.Result(int(code)).name for code in solutions.code] == ["successful", "nonfinite", "successful"]
     assert int(solutions.stats["steps"][1]) == 0
     values = jax.vmap(lambda s: s.value(x=1.0))(solutions)

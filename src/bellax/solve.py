@@ -107,7 +107,7 @@ def blank(solution: Solution) -> Solution:
     return replace(solution, values=values)
 
 
-def choose_solver(model: Model) -> tuple[Solver, str]:
+def choose_solver(model: Any) -> tuple[Solver, str]:
     """The solver that `solve` takes by itself, and why."""
     check_solvable(model)
     finite = model.clock.finite
@@ -119,7 +119,7 @@ def choose_solver(model: Model) -> tuple[Solver, str]:
     return solver, f"{type(solver).__name__}: the horizon is {'finite' if finite else 'infinite'}; {how}."
 
 
-def prepare(model: Model, solver: Solver | None) -> Prepared:
+def prepare(model: Any, solver: Solver | None) -> Prepared:
     """A model under a solver, or under the one that is chosen by its structure."""
     return check_solver(solver if solver is not None else choose_solver(model)[0]).prepare(model)
 
@@ -131,7 +131,7 @@ def check_solver(solver: Any) -> Solver:
     return solver
 
 
-def with_horizon(model: Model, horizon: int) -> Model:
+def with_horizon(model: Any, horizon: int) -> Model:
     """A model of infinite horizon over a number of periods, made once."""
     check_solvable(model)
     if model.clock.finite:

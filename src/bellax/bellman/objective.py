@@ -154,10 +154,7 @@ class Objective(eqx.Module):
 
     def judged(self, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
-        actions, allowed = self.actions(point, decision)
-        if self.plan.constraints:
-            allowed = allowed & self.feasible(point, actions)
-        return self.value(point, actions), allowed
+        return self.plan.shared(judged)(self, point, decision)
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
@@ -274,6 +271,14 @@ class Objective(eqx.Module):
         space = self.plan.states[name]
         assert isinstance(space, Discrete)
         return len(space.values)
+
+
+def judged(objective: Objective, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """What `Objective.judged` traces."""
+    actions, allowed = objective.actions(point, decision)
+    if objective.plan.constraints:
+        allowed = allowed & objective.feasible(point, actions)
+    return objective.value(point, actions), allowed
 
 
 def combinations(plan: Plan) -> np.ndarray:

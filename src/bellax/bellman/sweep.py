@@ -138,9 +138,15 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     if optimum.value is None:
-        value = where(optimum.feasible, guarded(objective, point, optimum.decision), -jnp.inf)
+        value = guarded(objective, point, optimum.decision)
     else:
-        value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
+        value = envelope(optimum.value, objective, point, optimum.decision)
+    return or_stopped(value, objective, point, optimum)
+
+
+def or_stopped(value: Array, objective: Objective, point: Point, optimum: Optimum) -> Array:
+    """V from Q of a decision: that, what stopping pays where it is better, or minus infinity if infeasible."""
+    value = where(optimum.feasible, value, -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = objective.payoff(point)
         better = (payoff >= value) | jnp.isnan(payoff)

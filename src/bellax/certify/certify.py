@@ -26,7 +26,7 @@ from bellax.panel import Panel
 from bellax.simulate import simulate
 from bellax.solution import Result, Solution
 
-_LITTLE = 2_000_000  # points times candidates
+_LITTLE = 20_000_000  # points times candidates
 
 _PERIODS = 50  # of the simulation of an infinite horizon
 

@@ -163,8 +163,9 @@ def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Arr
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
-    matrix = jnp.where(both, hessian, -jnp.eye(u.shape[0]))
-    return jnp.linalg.solve(matrix, jnp.where(free, -gradient, 0.0))
+    matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
+    # one number is divided: a factorisation is long to compile, and jax imports scipy for it
+    return right / matrix[0] if u.shape[0] == 1 else jnp.linalg.solve(matrix, right)
 
 
 _SMALL = 256

@@ -164,7 +164,7 @@ class Objective(eqx.Module):
         early = "slot:reward" in known and "slot:discount" in known
 
         def term(node: Any) -> tuple[Array, Array]:
-            weight, outcome = self._outcome(point, leaves, known, node)
+            weight, outcome = self.outcome(point, leaves, known, node)
             following = self.continuation(point, outcome.following, outcome.weights)
             return weight, following if early else outcome.reward + outcome.discount * following
 
@@ -175,12 +175,10 @@ class Objective(eqx.Module):
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""
-        leaves = {**self.environment, **point.values, **actions}
-        known = self.plan.evaluate_known(**leaves)
-        nodes, _ = self.nodes(point)
-        return jax.vmap(lambda node: self._outcome(point, leaves, known, node))(nodes)
+        return self.plan.shared(outcomes)(self, point, dict(actions))
 
-    def _outcome(self, point: Point, leaves: dict, known: dict, node: dict[str, Array]) -> tuple[Array, Outcome]:
+    def outcome(self, point: Point, leaves: dict, known: dict, node: dict[str, Array]) -> tuple[Array, Outcome]:
+        """The weight and the outcome of one scanned node."""
         weight, realised, following = self.realise(point, leaves, known, node)
         values = {**known, **self.plan.evaluate_random(**leaves, **known, **realised)}
         for name in (*self.plan.continuous, *self.plan.discrete):
@@ -279,6 +277,14 @@ def judged(objective: Objective, point: Point, decision: Decision) -> tuple[Floa
     if objective.plan.constraints:
         allowed = allowed & objective.feasible(point, actions)
     return objective.value(point, actions), allowed
+
+
+def outcomes(objective: Objective, point: Point, actions: dict[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
+    """What `Objective.outcomes` traces."""
+    leaves = {**objective.environment, **point.values, **actions}
+    known = objective.plan.evaluate_known(**leaves)
+    nodes, _ = objective.nodes(point)
+    return jax.vmap(lambda node: objective.outcome(point, leaves, known, node))(nodes)
 
 
 def combinations(plan: Plan) -> np.ndarray:

@@ -107,8 +107,7 @@ def examination(setting: Setting) -> Callable[[Arguments, Value, Sample], Found]
 
 def _look(asked: Stage, point: Point, shift: Array) -> tuple[Found, Decision]:
     found = residual(asked, point, shift)
-    actions, _ = asked.objective.actions(point, found.optimum.decision)
-    left = escape(asked, point, actions)
+    left = escape(asked, point, found.optimum.decision)
     left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
     return Found(point.values, found.error, found.missed, found.value, found.stop, left, None), found.optimum.decision
 

@@ -158,8 +158,7 @@ def _reached(asked: Stage, point: Point, decision: Decision) -> Point:
 
 def _look(asked: Stage, point: Point, optimum: Optimum, shift: Array) -> Found:
     found = residual(asked, point, optimum, shift)
-    actions, _ = asked.objective.actions(point, optimum.decision)
-    left = escape(asked, point, actions)
+    left = escape(asked, point, optimum.decision)
     left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
     return Found(point.values, found.error, found.missed, found.value, found.stop, left, None)
 

@@ -96,3 +96,9 @@ def test_distances_off_the_grid_are_shortened():
     assert jax.grad(jax.grad(bend))(jnp.asarray(2.0)) == pytest.approx(-0.4)
     by_end = jax.grad(lambda last: grids.Bend(bend.first, last, bend.below, bend.above)(jnp.asarray(2.0)))
     assert by_end(jnp.asarray(1.0)) == pytest.approx(0.4)
+    # of the rate: of e - b e^2, of its largest value 1 / (4 b), of the slope 1 - 2 b e; nothing on the grid
+    at = lambda y: lambda b: grids.Bend(bend.first, bend.last, bend.below, b)(jnp.asarray(y))  # noqa: E731
+    by_rate = [float(jax.grad(at(y))(bend.above)) for y in (0.3, 2.0, 9.0, -1.0)]
+    np.testing.assert_allclose(by_rate, [0.0, -1.0, -6.25, 0.0], rtol=1e-14)
+    slope = lambda b: jax.grad(grids.Bend(bend.first, bend.last, bend.below, b))(jnp.asarray(2.0))  # noqa: E731
+    assert jax.grad(slope)(bend.above) == pytest.approx(-2.0)

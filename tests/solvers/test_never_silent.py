@@ -131,6 +131,20 @@ def test_wealth_that_outgrows_every_grid(maximiser, caplog):
         bx.solve(model, {}, bx.solvers.ValueIteration(maximiser=maximiser, grid={"a": 60}, max_steps=300))
 
 
+def test_evaluation_knows_how_v_bends_off_the_grid():
+    """Newton's method on V = T V: the error squares. With the bend held fixed it took 46 steps."""
+    model = bx.Model(
+        states={"w": bx.Continuous(0.5, 20.0, scale=bx.scales.log)},
+        actions={"c": bx.Continuous(0.01, "w")},
+        shocks={"z": bx.shocks.Normal()},
+        transitions={"w": lambda w, c, z: (w - c) * jnp.exp(0.03 + 0.15 * z) + 0.3},
+        reward=lambda c: -(c**-2.0) / 2,
+        discount=0.95,
+    )
+    solution = bx.solve(model, {}, bx.solvers.PolicyIteration(grid={"w": 20}))
+    assert float(solution.stats["above:w"]) > 0 and int(solution.stats["steps"]) <= 12
+
+
 # -- nothing left to gain ---------------------------------------------------------------------------------------------
 
 

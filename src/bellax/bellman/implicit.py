@@ -125,13 +125,14 @@ def drift(
     point: Callable[[Array], Point],
     combination: Int[Array, ""],
     coordinates: Float[Array, "d"],
-) -> Float[Array, "m d"]:
-    """du/dy: how an optimum moves with the coordinates of its state; 0 where the theorem says nothing.
-
-    The values of `jax.jacfwd` of `implicit`, without what a second derivative would need.
+) -> tuple[Float[Array, "m d"], Float[Array, "d"]]:
+    """How an optimum moves with the coordinates of its state.
 
     Args:
         point: the state at coordinates y, shape (d,).
+    Returns:
+        du/dy, 0 where the theorem says nothing: the values of `jax.jacfwd` of `implicit`, without what a second
+        derivative would need. And dQ/dy with u held fixed, which the same pass gives; NaN where dQ/du is infinite.
     """
 
     actions, lines = u.shape[0], coordinates.shape[0]
@@ -139,12 +140,13 @@ def drift(
     def value(u: Array, coordinates: Array) -> Array:
         return objective(point(coordinates), Decision(combination, u))
 
-    def gradient(u: Array, coordinates: Array) -> Array:
-        return jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,))[1])(jnp.eye(actions))
+    def gradient(u: Array, coordinates: Array) -> tuple[Array, Array]:
+        q, g = jax.vmap(lambda d: jax.jvp(lambda x: value(x, coordinates), (u,), (d,)))(jnp.eye(actions))
+        return q[0], g
 
     # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
     basis = jnp.eye(actions + lines)
-    along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
+    slopes, along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
     hessian, moved = along[:actions], along[actions:].T
     found = jax.vmap(lambda column: _interior((u, hessian), column), in_axes=1, out_axes=1)(moved)
     if objective.plan.kinked:
@@ -154,7 +156,7 @@ def drift(
             return _at_kinks(column, lambda x: value(x, coordinates), u, hessian, beside)
 
         found = jax.vmap(followed, in_axes=(1, 0), out_axes=1)(found, jnp.eye(coordinates.shape[0]))
-    return jnp.where(jnp.isfinite(found), found, 0.0)
+    return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
 
 
 def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Array, "m"]:
@@ -163,8 +165,9 @@ def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Arr
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
-    matrix = jnp.where(both, hessian, -jnp.eye(u.shape[0]))
-    return jnp.linalg.solve(matrix, jnp.where(free, -gradient, 0.0))
+    matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
+    # one number is divided: a factorisation is long to compile, and jax imports scipy for it
+    return right / matrix[0] if u.shape[0] == 1 else jnp.linalg.solve(matrix, right)
 
 
 _SMALL = 256

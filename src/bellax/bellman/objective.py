@@ -103,10 +103,7 @@ class Objective(eqx.Module):
 
     def judged(self, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
-        actions, allowed = self.actions(point, decision)
-        if self.plan.constraints:
-            allowed = allowed & self.period.feasible(point.values, actions)
-        return self.value(point, actions), allowed
+        return self.plan.shared(judged)(self, point, decision)
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
@@ -115,7 +112,7 @@ class Objective(eqx.Module):
         early = "slot:reward" in known and "slot:discount" in known
 
         def term(node: Any) -> tuple[Array, Array]:
-            weight, outcome = self._outcome(point, actions, known, node)
+            weight, outcome = self.outcome(point, actions, known, node)
             following = self.continuation(point, outcome.following, outcome.weights)
             return weight, following if early else outcome.reward + outcome.discount * following
 
@@ -126,11 +123,10 @@ class Objective(eqx.Module):
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""
-        known = self.period.known(point.values, actions)
-        nodes, _ = self.nodes(point)
-        return jax.vmap(lambda node: self._outcome(point, actions, known, node))(nodes)
+        return self.plan.shared(outcomes)(self, point, dict(actions))
 
-    def _outcome(self, point: Point, actions: Mapping[str, Array], known: dict, node: dict) -> tuple[Array, Outcome]:
+    def outcome(self, point: Point, actions: Mapping[str, Array], known: dict, node: dict) -> tuple[Array, Outcome]:
+        """The weight and the outcome of one scanned node."""
         weight, realised, codes = self.realise(point, actions, known, node)
         found = self.period.outcome(point.values, actions, realised, known)
         # the categories of scanned states are known by their place
@@ -201,3 +197,18 @@ class Objective(eqx.Module):
         space = self.plan.states[name]
         assert isinstance(space, Discrete)
         return len(space.values)
+
+
+def judged(objective: Objective, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """What `Objective.judged` traces."""
+    actions, allowed = objective.actions(point, decision)
+    if objective.plan.constraints:
+        allowed = allowed & objective.period.feasible(point.values, actions)
+    return objective.value(point, actions), allowed
+
+
+def outcomes(objective: Objective, point: Point, actions: dict[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
+    """What `Objective.outcomes` traces."""
+    known = objective.period.known(point.values, actions)
+    nodes, _ = objective.nodes(point)
+    return jax.vmap(lambda node: objective.outcome(point, actions, known, node))(nodes)

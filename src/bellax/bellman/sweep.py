@@ -66,14 +66,28 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, op
 
 
 def _step_at(
-    maximiser: Maximiser, objective: Objective, mesh: Mesh, node: Node, optimum: Optimum, slopes: bool
+    maximiser: Maximiser,
+    objective: Objective,
+    mesh: Mesh,
+    node: Node,
+    optimum: Optimum,
+    slopes: bool,
+    known: Array | None = None,
 ) -> Step:
+    """The step at one node.
+
+    Args:
+        known: the derivative of Q along each line, where it is.
+    """
+
     def value(coordinates: Array) -> Array:
         point = mesh.point(node.codes, coordinates)
         given = maximiser.given(objective, point)
         return decided(objective, point, optimum if given is None else given)
 
-    level, steep = value_and_slopes(value, node.coordinates, slopes)
+    level, steep = value_and_slopes(value, node.coordinates, slopes and known is None)
+    if known is not None:
+        steep = tuple(where(jnp.isfinite(level), slope, 0.0) for slope in known)
     stop = stopping(objective, mesh.point(node.codes, node.coordinates), optimum, level)
     feasible = optimum.feasible | stop
     faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
@@ -138,9 +152,15 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     if optimum.value is None:
-        value = where(optimum.feasible, guarded(objective, point, optimum.decision), -jnp.inf)
+        value = guarded(objective, point, optimum.decision)
     else:
-        value = where(optimum.feasible, envelope(optimum.value, objective, point, optimum.decision), -jnp.inf)
+        value = envelope(optimum.value, objective, point, optimum.decision)
+    return or_stopped(value, objective, point, optimum)
+
+
+def or_stopped(value: Array, objective: Objective, point: Point, optimum: Optimum) -> Array:
+    """V from Q of a decision: that, what stopping pays where it is better, or minus infinity if infeasible."""
+    value = where(optimum.feasible, value, -jnp.inf)
     if objective.plan.evaluate_stop is not None:
         payoff = objective.period.payoff(point.values)
         better = (payoff >= value) | jnp.isnan(payoff)
@@ -221,18 +241,20 @@ def improve(
     slopes = objective.continuation.interpolant.needs_slopes
 
     def at(node: Node, optimum: Optimum) -> tuple[Step, Frozen]:
-        found = _step_at(maximiser, objective, mesh, node, optimum, slopes)
-        combination, u = found.decision
+        combination, u = optimum.decision
 
         def point(coordinates: Array) -> Point:
             return mesh.point(node.codes, coordinates)
 
-        moves = jnp.zeros((u.shape[0], node.coordinates.shape[0]))
+        moves, known = jnp.zeros((u.shape[0], node.coordinates.shape[0])), None
         given = _given_drift(maximiser, objective, point, node.coordinates) if slopes and moves.size else None
         if given is not None:
             moves = given
         elif slopes and moves.size and maximiser.smooth:
-            moves = drift(u, objective, point, combination, node.coordinates)
+            moves, along = drift(u, objective, point, combination, node.coordinates)
+            # the slopes of V, in the same pass, unless it may be worth what stopping pays
+            known = along if objective.plan.evaluate_stop is None else None
+        found = _step_at(maximiser, objective, mesh, node, optimum, slopes, known)
         return found, Frozen(found.decision, found.stop, moves)
 
     found, frozen = _over_optima(at, maximiser, objective, mesh, memory, optima)

@@ -49,8 +49,9 @@ class Certificate:
             in the residuals.
         worst: where the largest of them is: `period` (finite horizon), every state, and `residual`.
         undefined: share of points at which V or T V is infinite or not a number, left out of `residuals`.
-        value_error: estimate of the largest |V - V*| that follows from the residuals, in units of the reward; for a
-            finite horizon, in period 0.
+        value_error: estimate of the largest |V - V*| that follows from the residuals, and where paths leave the grid
+            from how much of V is a guess there, in units of the reward; for a finite horizon, in period 0.
+        beyond: the estimate from that guess alone; zero where no path leaves. Else no bound is known.
         discount: the largest expected discount at the sampled points, on which the estimate rests.
         euler: by continuous action, quantiles of log10 |g / (r_aa a)|, and `interior`, the share of points at which
             the action lies between its bounds: at a bound there is no Euler equation.
@@ -85,6 +86,7 @@ class Certificate:
     points: int
     periods: tuple[int, ...]
     loss: Loss | None = None
+    beyond: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
@@ -101,6 +103,7 @@ class Certificate:
         rows = [("Bellman residual", "", name, value) for name, value in self.residuals.items()]
         rows += [("missed by the maximiser", "", "max", self.missed)]
         rows += [("value error, estimated", "", "max", self.value_error)]
+        rows += [("value error, beyond the grid", "", "max", self.beyond)]
         if self.loss is not None:
             rows += [("lost by the rule", "", name, value) for name, value in self.loss.quantiles.items()]
             rows += [("lost by the rule, bound", "", "max", self.loss.bound)]
@@ -136,10 +139,11 @@ class Certificate:
             names = ", ".join(self.own_nodes)
             yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
         yield f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
-        gaps = [f"what the nodes of {', '.join(self.own_nodes)} leave out"] if self.own_nodes else []
-        gaps += ["paths that leave the grid"] if self._leaving() > 0.01 else []
-        if gaps:
-            yield f"  without {' and without '.join(gaps)}"
+        if self.own_nodes:
+            yield f"  without what the nodes of {', '.join(self.own_nodes)} leave out"
+        if self.beyond > 0:
+            yield f"  paths leave the grid or stop at its end, beyond which V is a guess: {self.beyond:.1e} from that"
+            yield "  alone, and no bound is known; wider bounds of the states lower it where paths then stay inside"
 
     def _loss_lines(self) -> Iterable[str]:
         if self.loss is None:
@@ -147,11 +151,8 @@ class Certificate:
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.loss.worst.items())
         yield "Lost by the rule against the best action of one period, T V - V, in V"
         yield "  " + _quantiles(self.loss.quantiles, ".1e")
-        yield f"  worst at {where}; the optimum is worth at most {self.loss.bound:.1e} more than the rule"
-
-    def _leaving(self) -> float:
-        """The largest probability to leave the grid along a simulated path."""
-        return max((p for sides in self.escape.get("path", {}).values() for p in sides.values()), default=0.0)
+        most = f"the optimum is worth at most {self.loss.bound:.1e} more than the rule"
+        yield f"  worst at {where}; {most if math.isfinite(self.loss.bound) else 'no bound, as paths leave the grid'}"
 
     def _euler_lines(self) -> Iterable[str]:
         if self.euler_missing:

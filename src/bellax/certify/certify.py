@@ -1,5 +1,6 @@
 """`certify`: everything that is known about the error of a solution, in one object."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,10 @@ from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
 from bellax.solution.solution import Result, Solution
 
-_LITTLE = 2_000_000  # points times candidates
+_LITTLE = 20_000_000  # points times candidates
+
+_LITTLE_LEAVING = 0.01  # share of next states up to which those off the grid count in proportion, then in full
+_AT_END = 1e-6  # of a line: so near its end counts as there
 
 _PERIODS = 50  # of the simulation of an infinite horizon
 
@@ -98,13 +102,18 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     size = np.abs(found.error)
     relative = size / np.maximum(1.0, np.abs(found.value))
     discount = float(found.escape.discount.max())
-    largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
+    size = np.where(np.isfinite(size), size, 0.0)
+    left, stay = _left(setting, arguments, panel)
+    guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.asarray([1.0, stay]))
+    count = clock.count if clock.finite else None
+    estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
     return Certificate(
         residuals=quantiles(relative),
         missed=0.0 if setting.follows else float(np.max(np.where(np.isfinite(found.missed), found.missed, 0.0))),
         worst=_worst(setting, periods, found, relative),
         undefined=float(np.mean(~np.isfinite(relative))),
-        value_error=value_error(largest, periods, discount, clock.count if clock.finite else None),
+        value_error=estimate,
+        beyond=beyond,
         discount=discount,
         euler=_euler(setting, found),
         euler_missing=_missing(setting, found),
@@ -115,12 +124,16 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
-        loss=_loss(setting, periods, found, discount),
+        loss=_loss(setting, periods, found, discount, beyond),
     )
 
 
-def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float) -> Loss | None:
-    """What a rule loses; None where none is followed, or an action has no bounds between which the best one is."""
+def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float, beyond: float) -> Loss | None:
+    """What a rule loses; None where none is followed, or an action has no bounds between which the best one is.
+
+    Args:
+        beyond: what of V's error is due to paths that leave the grid.
+    """
     clock = setting.problem.clock
     if not setting.follows or not all(space.bounded for space in setting.plan.controls.values()):
         return None
@@ -130,7 +143,8 @@ def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float) 
     points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
     worst = _worst(setting, periods, found, lost)
     del worst["residual"]
-    bound = value_error(largest, periods, discount, clock.count if clock.finite else None)
+    # nothing bounds what there is to gain where paths leave for what is only guessed
+    bound = math.inf if beyond > 0 else value_error(largest, periods, discount, clock.count if clock.finite else None)
     return Loss(quantiles(lost), worst, bound, {**points, "loss": lost.ravel()})
 
 
@@ -204,6 +218,35 @@ def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:
         where: {label: {"below": float(below[k]), "above": float(above[k])} for k, label in enumerate(labels)}
         for where, (below, above) in (("points", sampled), ("path", path))
     }
+
+
+def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, float]:
+    """The share of the next states of agents that lie at an end of the grid or beyond, and of the agents with such a
+    state the share that does not come back.
+    """
+    plan, clock = setting.plan, setting.problem.clock
+    if not plan.lines:
+        return 0.0, 0.0
+
+    def ends(arguments: Arguments, period: Array) -> Array:
+        lines = setting.numerics.mesh(arguments, period).lines
+        return jnp.stack([line.nodes[np.array([0, -1])] for line in lines], axis=1)
+
+    build = lambda: jax.jit(jax.vmap(ends, in_axes=(None, 0)))  # noqa: E731
+    found = setting.program("ends", build)(arguments, jnp.arange(clock.count + 1 if clock.finite else 1))
+    first, last = np.moveaxis(np.asarray(found), 1, 0)[:, : panel.periods + 1]
+    paths = [
+        np.append(np.asarray(panel.states[n]), np.asarray(panel.final[n])[:, None], axis=1) for n in plan.continuous
+    ]
+    at = np.concatenate([path.reshape(*path.shape[:2], -1) for path in paths], axis=2)
+    slack = _AT_END * (last - first)
+    out = ((at <= first + slack) | (at >= last - slack)).any(axis=2)[:, 1:]
+    active = np.asarray(panel.active)
+    there = np.append(active[:, 1:], active[:, -1:], axis=1)
+    since = (out & there).cumsum(axis=1) > 0
+    gone = since[:, -1]
+    back = (since & ~out & there).any(axis=1)
+    return float((out & there).sum() / max(1, there.sum())), float((gone & ~back).sum() / max(1, gone.sum()))
 
 
 def _simulated(panel: Panel) -> dict[str, float]:

@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
 from bellax.certify.stage import Stage, branches
@@ -43,22 +44,22 @@ def unavailable(numerics: Discretisation) -> str | None:
     return None
 
 
-def euler(asked: Stage, point: Point, decision: Decision) -> Euler:
+def euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> Euler:
     """Euler errors at one point.
 
     Args:
         decision: the one whose optimality is in question.
+        tomorrow: the optima where it may lead, along one axis.
     """
     numerics = asked.numerics
     actions, _ = asked.objective.actions(point, decision)
     choices = {name: actions[name] for name in numerics.plan.choices}
     flat = jnp.concatenate([jnp.ravel(actions[name]) for name in numerics.plan.controls])
-    _, _, reached = branches(asked, point, actions)
-    decisions = jax.vmap(jax.vmap(asked.decide_next))(reached)
 
     def worth(flat: Array) -> Array:
         probability, outcome, following = branches(asked, point, choices | _assembled(numerics, flat))
-        value = jax.vmap(jax.vmap(asked.value_next))(following, decisions)
+        optima = jax.tree.map(lambda leaf: leaf.reshape(*probability.shape, *leaf.shape[1:]), tomorrow)
+        value = jax.vmap(jax.vmap(asked.value_next))(following, optima)
         earned = outcome.reward[:, None] + outcome.discount[:, None] * jnp.where(probability > 0, value, 0.0)
         return jnp.sum(probability * earned)
 

@@ -13,14 +13,15 @@ from jaxtyping import Float, Int
 from bellax.bellman.chunks import over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.maximisers.maximum import cells
+from bellax.bellman.maximisers.maximum import Optimum, cells, dotted_size
 from bellax.bellman.mesh import Point
-from bellax.bellman.objective import Decision
+from bellax.bellman.objective import Decision, Objective
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
-from bellax.certify.scan import spread
-from bellax.certify.stage import Stage, finer, stage
+from bellax.certify.scan import spread, width
+from bellax.certify.stage import Stage, branches, finer, stage
+from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments, Problem
 
 MOST_PERIODS = 20
@@ -92,26 +93,76 @@ def examination(numerics: Discretisation) -> Callable[[Arguments, Value, Sample]
             period, codes, shares, shifts = entry
             asked = stage(numerics, arguments, values, period, counts)
             points = jax.vmap(lambda c, y: _point(asked, c, y))(codes, shares)
-            found, decisions = _over(asked, lambda pair: _look(asked, *pair), (points, shifts), 1)
-            some = None
-            if with_euler:
-                size = _branches(asked)
-                some = min(shares.shape[0], max(1, _EULER_QUERIES // (size * looked.periods.shape[0])))
-                chosen = jax.tree.map(lambda leaf: leaf[:some], (points, decisions))
-                some = _over(asked, lambda pair: euler(asked, *pair), chosen, size)
-            return found._replace(euler=some)
+            size = _branches(asked)
+            some = min(shares.shape[0], max(1, _EULER_QUERIES // (size * looked.periods.shape[0])))
+            optima, tomorrow = _optima(asked, points, size, some if with_euler else 0)
+            found = _over(asked, lambda entry: _look(asked, *entry), (points, optima, shifts), _scanned(numerics))
+            if not with_euler:
+                return found
+            chosen = jax.tree.map(lambda leaf: leaf[:some], (points, optima.decision))
+            each = size * dotted_size(numerics.plan)
+            errors = _over(asked, lambda entry: euler(asked, *entry), (*chosen, tomorrow), each)
+            return found._replace(euler=errors)
 
         return jax.lax.map(at_period, tuple(looked))
 
     return run
 
 
-def _look(asked: Stage, point: Point, shift: Array) -> tuple[Found, Decision]:
-    found = residual(asked, point, shift)
-    actions, _ = asked.objective.actions(point, found.optimum.decision)
-    left = escape(asked, point, actions)
+def _optima(asked: Stage, points: Point, size: int, some: int) -> tuple[Optimum, Optimum | None]:
+    """The optima at points, and tomorrow's at each of the `size` states to which those of the first `some` lead.
+
+    Today and tomorrow take turns at one search, which is most of what there is to compile: one round of as many states
+    for the points, and as many more as it takes for where they lead.
+    """
+    count = jax.tree.leaves(points)[0].shape[0]
+    rounds = -(-size * some // count)
+
+    def search(objective: Objective, states: Point) -> Optimum:
+        each = cells(asked.numerics.maximiser, asked.numerics.plan)
+        return _over(asked, lambda point: asked.decide(objective, point), states, each)
+
+    if rounds == 0:
+        return search(asked.objective, points), None
+    room = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (1 + rounds, *leaf.shape)), points)
+
+    def reached(optima: Optimum) -> Point:
+        chosen = jax.tree.map(lambda leaf: leaf[:some], (points, optima.decision))
+        found = _over(asked, lambda pair: _reached(asked, *pair), chosen, size * dotted_size(asked.numerics.plan))
+        places = jnp.arange(rounds * count, dtype=jnp.int32) % (some * size)
+
+        def filled(leaf: Array, new: Array) -> Array:
+            rows = new.reshape(some * size, *new.shape[2:])[places].astype(leaf.dtype)
+            return leaf.at[1:].set(rows.reshape(rounds, count, *rows.shape[1:]))
+
+        return jax.tree.map(filled, room, found)
+
+    def turn(states: Point, turns: Array) -> tuple[Point, Optimum]:
+        first = turns == 0
+        problem = jax.tree.map(lambda now, then: jnp.where(first, now, then), asked.objective, asked.following)
+        optima = search(problem, jax.tree.map(lambda leaf: leaf[turns], states))
+        return jax.lax.cond(first, reached, lambda _: states, optima), optima
+
+    def cut(leaf: Array) -> Array:
+        rest = leaf.shape[2:]
+        return leaf[1:].reshape(rounds * count, *rest)[: some * size].reshape(some, size, *rest)
+
+    _, optima = jax.lax.scan(turn, room, jnp.arange(1 + rounds, dtype=jnp.int32))
+    return jax.tree.map(lambda leaf: leaf[0], optima), jax.tree.map(cut, optima)
+
+
+def _reached(asked: Stage, point: Point, decision: Decision) -> Point:
+    """Where an action may lead, along one axis."""
+    actions, _ = asked.objective.actions(point, decision)
+    _, _, following = branches(asked, point, actions)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), following)
+
+
+def _look(asked: Stage, point: Point, optimum: Optimum, shift: Array) -> Found:
+    found = residual(asked, point, optimum, shift)
+    left = escape(asked, point, optimum.decision)
     left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
-    return Found(point.values, found.error, found.missed, found.value, found.stop, left, None), found.optimum.decision
+    return Found(point.values, found.error, found.missed, found.value, found.stop, left, None)
 
 
 def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
@@ -121,10 +172,14 @@ def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
     return asked.mesh.point(codes, jnp.stack(numbers) if numbers else jnp.zeros(0))
 
 
-def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, size: int) -> Any:
-    """`function` of every entry of a batch, in chunks that fit in memory; `size` maximisations an entry."""
-    numerics = asked.numerics
-    return over_batch(function, batch, size * cells(numerics.maximiser, numerics.plan), numerics.memory)
+def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, each: int) -> Any:
+    """`function` of every entry of a batch, in chunks that fit in memory; so many numbers an entry."""
+    return over_batch(function, batch, each, asked.numerics.memory)
+
+
+def _scanned(numerics: Discretisation) -> int:
+    """Numbers that the scan of the actions of one point needs at once."""
+    return width(numerics.plan) * len(combinations(numerics.plan)) * dotted_size(numerics.plan)
 
 
 def _branches(asked: Stage) -> int:

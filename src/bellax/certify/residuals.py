@@ -14,9 +14,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximisers.maximum import Optimum
+from bellax.bellman.maximisers.maximum import Optimum, guarded
 from bellax.bellman.mesh import Point
-from bellax.bellman.sweep import optimum_at
 from bellax.certify.scan import best
 from bellax.certify.stage import Stage
 from bellax.numerics.interpolate import is_barrier
@@ -31,29 +30,28 @@ class Residual(NamedTuple):
             missed, which is in the error, or what a rule loses, which is not, since V is the value of the rule.
         value: V between its nodes.
         stop: whether it is stopped.
-        optimum: the decision.
     """
 
     error: Float[Array, ""]
     missed: Float[Array, ""]
     value: Float[Array, ""]
     stop: Array
-    optimum: Optimum
 
 
-def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
+def residual(asked: Stage, point: Point, optimum: Optimum, shift: Float[Array, ""]) -> Residual:
     """The Bellman residual at one point.
 
     T V is a maximum over a denser scan of every action and discrete alternative than the solver's: what its maximiser
     missed is in it.
 
     Args:
+        optimum: what the solver's maximiser found.
         shift: by which the scan is moved here.
     """
     plan = asked.numerics.plan
-    optimum = optimum_at(asked.numerics.maximiser, asked.objective, point)
-    own = asked.judge(point, optimum.decision)
-    value = best(asked.judge, point, optimum.decision, shift)
+    own = guarded(asked.judge, point, optimum.decision)
+    value = best(asked.judge, point, optimum.decision, own, shift)
+    own = jnp.where(is_barrier(own), -jnp.inf, own)
     missed = jnp.where(optimum.feasible & jnp.isfinite(own), value - own, 0.0)
     value = jnp.where(~is_barrier(value), value, -jnp.inf)
     stop = jnp.zeros((), bool)
@@ -66,7 +64,7 @@ def residual(asked: Stage, point: Point, shift: Float[Array, ""]) -> Residual:
     stored = asked.stored(point)
     both = (value == -jnp.inf) & (stored == -jnp.inf)
     error = jnp.where(both, 0.0, value - stored)
-    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), missed, stored, stop, optimum)
+    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), missed, stored, stop)
 
 
 def _of_rule(asked: Stage, point: Point, optimum: Optimum, own: Array, best: Array) -> Residual:
@@ -83,7 +81,7 @@ def _of_rule(asked: Stage, point: Point, optimum: Optimum, own: Array, best: Arr
     stored = asked.stored(point)
     both = (own == -jnp.inf) & (stored == -jnp.inf)
     error = jnp.where(both, 0.0, own - stored)
-    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), best - own, stored, stop, optimum)
+    return Residual(jnp.where(jnp.isfinite(error), error, jnp.nan), best - own, stored, stop)
 
 
 def value_error(largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: float, count: int | None) -> float:

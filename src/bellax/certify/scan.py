@@ -27,18 +27,25 @@ _SCATTERED = 512  # candidates of four and more actions
 _RESOLUTION = 1e-6  # in u, at which zooming ends
 
 
+def width(plan: Plan) -> int:
+    """How many Q of one combination of discrete actions the scan asks for at once."""
+    return len(_lattice(len(plan.coordinates)))
+
+
 def evaluations(plan: Plan) -> int:
-    """How many Q the scan of one combination of discrete actions asks for."""
-    return len(_lattice(len(plan.coordinates))) * _rounds(len(plan.coordinates))
+    """How many Q of one combination of discrete actions the scan asks for."""
+    return width(plan) * _rounds(len(plan.coordinates))
 
 
-def best(objective: Objective, point: Point, start: Decision, shift: Float[Array, ""]) -> Float[Array, ""]:
+def best(
+    objective: Objective, point: Point, start: Decision, own: Float[Array, ""], shift: Float[Array, ""]
+) -> Float[Array, ""]:
     """The largest Q at a point over all actions and discrete alternatives, no smaller than that of `start`.
 
     Args:
+        own: Q of `start`, as `guarded` has it.
         shift: in [0, 1), by which candidates are moved, as a share of their distance.
     """
-    own = guarded(objective, point, start)
     if not objective.plan.coordinates:
         codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
         q = jax.vmap(lambda k: guarded(objective, point, Decision(k, start.u)))(codes)

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
-from bellax.bellman.sweep import decided, optimum_at, step, value_and_slopes
+from bellax.bellman.sweep import optimum_at, or_stopped, step, value_and_slopes
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID
@@ -38,24 +39,27 @@ class Stage(NamedTuple):
     """What is asked in one period.
 
     Attributes:
-        objective: the solver's one-period problem.
+        objective, following: the solver's one-period problem, and tomorrow's.
         fine: the same with finer quadrature.
         judge: the same again, with more nodes of the states that are drawn afresh tomorrow.
         mesh, mesh_next: today's and tomorrow's nodes.
         stored: V of this period between its nodes, of a located point.
         value_next: V of the next period at a point, of the decision taken there.
-        decide_next: the decision at a point of the next period, re-maximised.
     """
 
     numerics: Discretisation
     objective: Objective
+    following: Objective
     fine: Objective
     judge: Objective
     mesh: Mesh
     mesh_next: Mesh
     stored: Callable[[Point], Float[Array, ""]]
     value_next: Callable[[Point, Any], Float[Array, ""]]
-    decide_next: Callable[[Point], Any]
+
+    def decide(self, objective: Objective, point: Point) -> Optimum:
+        """The optimum at a point of one of the two problems, as the solver's maximiser finds it."""
+        return jax.tree.map(jax.lax.stop_gradient, optimum_at(self.numerics.maximiser, objective, point))
 
 
 def stage(
@@ -81,17 +85,17 @@ def stage(
         last = lambda point: jnp.where(period + 1 == numerics.problem.clock.count, final(point.values), jnp.nan)  # noqa: E731
 
     def value_next(point: Point, optimum: Any) -> Array:
-        value = decided(following, point, optimum)
+        # chosen already: a constraint must not judge rounding
+        value = or_stopped(following.judged(point, optimum.decision)[0], following, point, optimum)
         if last is None:
             return value
         return jnp.where(period + 1 == numerics.problem.clock.count, last(point), value)
 
-    decide_next = lambda point: jax.tree.map(jax.lax.stop_gradient, optimum_at(numerics.maximiser, following, point))  # noqa: E731
     fine = judge = replace(objective, shock_nodes=rules)
     wide = more_nodes(numerics, arguments)
     if wide is not None:
         judge = replace(_afresh(wide, arguments, period, following, mesh, last), shock_nodes=rules)
-    return Stage(numerics, objective, fine, judge, mesh, mesh_next, stored, value_next, decide_next)
+    return Stage(numerics, objective, following, fine, judge, mesh, mesh_next, stored, value_next)
 
 
 def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation | None:

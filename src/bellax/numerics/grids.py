@@ -121,10 +121,8 @@ class Bend(eqx.Module):
     above: Float[Array, ""]
 
     def __call__(self, y: Float[Array, ""]) -> Float[Array, ""]:
-        """The coordinate that stands for y. Rates are held fixed where it is differentiated: off the grid V is a guess,
-        and how the guess bends moves it in second order only."""
-        rates = lax.stop_gradient((self.below, self.above))
-        return _shortened(0, y, self.first, self.last, *rates)
+        """The coordinate that stands for y."""
+        return _shortened(0, y, self.first, self.last, self.below, self.above)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -147,16 +145,37 @@ def _shortened(order: int, y: Array, first: Array, last: Array, below: Array, ab
 
 @partial(_shortened.defjvp, symbolic_zeros=True)
 def _shortened_jvp(order: int, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    y, first, last, *rates = primals
-    by_y, by_first, by_last = (None if isinstance(t, SymbolicZero) else t for t in tangents[:3])
+    y, first, last, below, above = primals
+    by_y, by_first, by_last, by_below, by_above = (None if isinstance(t, SymbolicZero) else t for t in tangents)
     slope = _shortened(order + 1, *primals)
     moved = jnp.zeros_like(y) if by_y is None else slope * by_y
     if by_first is not None or by_last is not None:
-        zero = jnp.zeros_like(y)
-        by_end = where(y < first, zero if by_first is None else by_first, zero if by_last is None else by_last)
         # a distance moves with its end, and what is off the grid with it
-        moved = moved + ((1 - slope) if order == 0 else -slope) * by_end
+        moved = moved + ((1 - slope) if order == 0 else -slope) * _of_side(y, first, last, by_first, by_last)
+    if by_below is not None or by_above is not None:
+        by_rate = _by_rate(order, y, first, last, below, above)
+        moved = moved + by_rate * _of_side(y, first, last, by_below, by_above)
     return _shortened(order, *primals), moved
+
+
+def _of_side(y: Array, first: Array, last: Array, below: Array | None, above: Array | None) -> Array:
+    """What belongs to the side of the line on which y is; zero on the line, and where there is None."""
+    zero = jnp.zeros_like(y)
+    return where(y < first, zero if below is None else below, where(y > last, zero if above is None else above, zero))
+
+
+def _by_rate(order: int, y: Array, first: Array, last: Array, below: Array, above: Array) -> Array:
+    """The derivative of `_shortened` by the rate of the side on which y is; for y off the line."""
+    low = y < first
+    rate = where(low, below, above)
+    bends = rate > 0
+    distance = where(bends, where(low, first - y, y - last), 0.0)
+    most, outwards = distance * rate < 0.5, where(low, -1.0, 1.0)
+    if order == 0:
+        return -outwards * where(most, distance**2, 0.25 / where(bends, rate, 1.0) ** 2)
+    if order == 1:
+        return where(most, -2 * distance, 0.0)
+    return where(most & bends, -2 * outwards, 0.0) if order == 2 else jnp.zeros_like(y)
 
 
 class Line(eqx.Module):

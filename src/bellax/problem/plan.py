@@ -5,8 +5,9 @@ time. A process that nothing sees is *integrated*: V is averaged over it at the 
 `Markov` law that nothing sees is *dotted*: probabilities times the values of its categories.
 """
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -16,6 +17,7 @@ from bellax.model.graph import Graph
 from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
 from bellax.numerics.kinks import kinked
+from bellax.numerics.shared import Shared
 
 
 class Component(NamedTuple):
@@ -43,6 +45,11 @@ class Plan:
         }
         self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
         self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
+        self._shared: dict[Callable[..., Any], Shared] = {}
+
+    def shared(self, function: Callable[..., Any]) -> Shared:
+        """A function that is traced once for all its callers, for as long as this plan lives."""
+        return self._shared.setdefault(function, Shared(function))
 
     @property
     def labels(self) -> list[str]:

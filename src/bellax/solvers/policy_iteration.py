@@ -155,7 +155,7 @@ def evaluated(
     lost = improved.levels == -jnp.inf
     low = barrier(improved.levels.dtype)
     start = _held(improved, lost, low)
-    # at V itself: which slopes are limited depends on V, and to that extent L does, too
+    # at V itself: which slopes are limited, and how V bends off the grid, depends on V, and L is the derivative there
     reached, moved = jax.linearize(operator, start)
     linear = lambda x: _held(moved(x), lost, 0.0)  # noqa: E731
     tried = _trials(start, mesh)

@@ -132,20 +132,21 @@ class TestSimulation:
         assert not any(counts.any() for counts in panel.outside["x"].values())
 
 
+@pytest.fixture(scope="module")
+def wandering():
+    return bx.Model(
+        states={"z": bx.AR1(rho=0.6, sigma=0.1, mean=1.0), "v": bx.Continuous(-1.0, 1.0, shape=(2,))},
+        transitions={"v": bx.fixed},
+        reward=lambda z, v: z + v[0] * v[1],
+        discount=0.9,
+        horizon=2,
+    )
+
+
 class TestProcesses:
     """An AR1 of mean 1 and unconditional deviation .1 / .8 = .125, on 3 nodes: 1, and sqrt(2) deviations off."""
 
     END = 0.125 * 2**0.5
-
-    @pytest.fixture(scope="class")
-    def wandering(self):
-        return bx.Model(
-            states={"z": bx.AR1(rho=0.6, sigma=0.1, mean=1.0), "v": bx.Continuous(-1.0, 1.0, shape=(2,))},
-            transitions={"v": bx.fixed},
-            reward=lambda z, v: z + v[0] * v[1],
-            discount=0.9,
-            horizon=2,
-        )
 
     @pytest.fixture
     def solution(self, wandering):

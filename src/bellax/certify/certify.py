@@ -102,7 +102,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     discount = float(found.escape.discount.max())
     size = np.where(np.isfinite(size), size, 0.0)
     left, stay = _left(setting, arguments, panel)
-    guess = min(1.0, left / _LITTLE_LEAVING) * (found.escape.guess @ [1.0, stay])
+    guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
     return Certificate(
@@ -233,7 +233,9 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
     build = lambda: jax.jit(jax.vmap(ends, in_axes=(None, 0)))  # noqa: E731
     found = program(setting, "ends", build)(arguments, jnp.arange(clock.count + 1 if clock.finite else 1))
     first, last = np.moveaxis(np.asarray(found), 1, 0)[:, : panel.periods + 1]
-    paths = [np.append(panel.states[n], np.asarray(panel.final[n])[:, None], axis=1) for n in plan.continuous]
+    paths = [
+        np.append(np.asarray(panel.states[n]), np.asarray(panel.final[n])[:, None], axis=1) for n in plan.continuous
+    ]
     at = np.concatenate([path.reshape(*path.shape[:2], -1) for path in paths], axis=2)
     slack = _AT_END * (last - first)
     out = ((at <= first + slack) | (at >= last - slack)).any(axis=2)[:, 1:]

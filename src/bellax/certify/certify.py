@@ -104,7 +104,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     discount = float(found.escape.discount.max())
     size = np.where(np.isfinite(size), size, 0.0)
     left, stay = _left(setting, arguments, panel)
-    guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.asarray([1.0, stay]))
+    guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
     return Certificate(
@@ -221,8 +221,8 @@ def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:
 
 
 def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, float]:
-    """The share of the next states of agents that lie at an end of the grid or beyond, and of the agents with such a
-    state the share that does not come back.
+    """The share of the next states of agents that lie at an end of the grid or beyond, and of those from the first such
+    state of an agent on.
     """
     plan, clock = setting.plan, setting.problem.clock
     if not plan.lines:
@@ -243,10 +243,9 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
     out = ((at <= first + slack) | (at >= last - slack)).any(axis=2)[:, 1:]
     active = np.asarray(panel.active)
     there = np.append(active[:, 1:], active[:, -1:], axis=1)
-    since = (out & there).cumsum(axis=1) > 0
-    gone = since[:, -1]
-    back = (since & ~out & there).any(axis=1)
-    return float((out & there).sum() / max(1, there.sum())), float((gone & ~back).sum() / max(1, gone.sum()))
+    out &= there
+    since = there & (out.cumsum(axis=1) > 0)
+    return float(out.sum() / max(1, there.sum())), float(out.sum() / max(1, since.sum()))
 
 
 def _simulated(panel: Panel) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Escape: how probable it is that the optimal next state leaves the grid, where V is extrapolated, and how much of V
 is a guess there.
 
-Beyond the grid nothing is solved: V is continued from its last nodes. Where paths come back, these know how V goes on,
-and what may be wrong is how it bends: the difference between the solver's extrapolation and the straight line through
-the last tenth of the grid. Where paths stay outside, V and its slope at the end themselves rest on what is beyond, and
-all of V's move past the end is a guess, which a V that agrees with itself does not show. Both are, discounted, what
-T V may be off by, as a residual is. No bound follows: nothing that a grid holds can say what V is beyond it.
+Beyond the grid nothing is solved: V is continued from its last nodes. Where paths come back at once, these know how V
+goes on, and what may be wrong is how it bends: the difference between the solver's extrapolation and the straight line
+through the last tenth of the grid. Where paths stay outside, V and its slope at the end themselves rest on what is
+beyond, and all of V's move past the end is a guess, which a V that agrees with itself does not show. Both are,
+discounted, what T V may be off by, as a residual is. No bound follows: nothing that a grid holds can say what V is
+beyond it.
 """
 
 from collections.abc import Mapping
@@ -32,9 +33,9 @@ class Escape(NamedTuple):
     Attributes:
         below, above: of each line, the probability that the next state lies before its first node, or after its last.
         discount: expected discount, whose largest value is the modulus of the Bellman operator.
-        guess: how much of the discounted V of tomorrow is a guess, because it lies off the grid, if paths come back,
-            and how much more if they do not; the most among the actions that are as good as the optimum for all that
-            the solver's maximiser knows.
+        guess: how much of the discounted V of tomorrow is a guess, because it lies off the grid, if paths come back at
+            once, and how much more if they do not; the most among the actions that are as good as the optimum for all
+            that the solver's maximiser knows.
     """
 
     below: Float[Array, "d"]

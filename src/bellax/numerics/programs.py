@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from bellax.numerics.shared import Shared
+
 LITTLE = 20_000
 """Candidates over all states up to which compiling well takes longer than a thousand answers of bad code."""
 
@@ -27,15 +29,15 @@ def all_concrete(tree: Any) -> bool:
 
 
 def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
-    """`jax.jit` of a function; with a little to do its code need not be good, and is ready in half of the time.
+    """A compiled function; with a little to do its code need not be good, and is ready in half of the time.
 
     Args:
         little: whether there is, and no transformation around: the options are for programs of their own.
     """
-    well = jax.jit(function)
+    well = Shared(function)
     if not little:
         return well
-    hasty = jax.jit(function, compiler_options=_HASTY)
+    hasty = Shared(function, compiler_options=_HASTY)
 
     def run(*arguments: Any) -> Any:
         try:
@@ -49,14 +51,14 @@ def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
 
 
 def quickly_at_first(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
-    """`jax.jit` of a function that is often called once and sometimes for ever: quick code first, then good code.
+    """A compiled function that is often called once and sometimes for ever: quick code first, then good code.
 
     The two differ by rounding. Under a transformation the code is good.
 
     Args:
         little: whether there is so little to do that quick code pays; else the code is always good.
     """
-    well, hasty = jax.jit(function), quickly(function, True)
+    well, hasty = Shared(function), quickly(function, True)
     left = itertools.count(HASTE if little else 0, -1)
 
     def run(*arguments: Any) -> Any:

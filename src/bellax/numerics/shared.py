@@ -19,10 +19,11 @@ class Shared:
 
     Args:
         function: of pytrees of arrays. It must not hold what holds this object.
+        **options: of `jax.jit`.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        self._function, self._options = function, options
         self._traced: list[tuple[Any, Callable[..., Any]]] = []
 
     def __call__(self, *arguments: Any) -> Any:

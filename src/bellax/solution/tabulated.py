@@ -26,6 +26,7 @@ from bellax.errors import ModelError
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete
+from bellax.numerics.shared import Shared
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
@@ -104,7 +105,7 @@ class Tabulated(Queried):
             beside = jax.vmap(lambda states: asked_outside(numerics, mesh, states))(arrays)
             return chosen.actions | stop, beside | {"ends": reach(mesh)}
 
-        compiled = setting.program("tabulated", lambda: jax.jit(ask))
+        compiled = setting.program("tabulated", lambda: Shared(ask))
         answer, beside = compiled(self.table, jnp.asarray(period, jnp.int32), arrays)
         if "outside" in beside and all_concrete((beside, arrays)):
             warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays))

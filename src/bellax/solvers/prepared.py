@@ -25,6 +25,7 @@ from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, check_names
 from bellax.model.spaces import agree
 from bellax.numerics.programs import all_concrete, quickly_at_first
+from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Policy
 from bellax.solution.solution import Result, Solution
@@ -97,7 +98,7 @@ class Prepared(Setting):
         for name, space in theirs.items():
             if not agree(space, self.plan.states[name]):
                 raise ModelError(f"state {name!r} of the terminal solution has other categories, or another shape.")
-        build = lambda: jax.jit(partial(_on_last_mesh, self.numerics))  # noqa: E731
+        build = lambda: Shared(partial(_on_last_mesh, self.numerics))  # noqa: E731
         return self.program(("final", terminal.setting.numerics), build)(arguments, terminal.pointwise)
 
     def explain(self, solution: Solution) -> str:

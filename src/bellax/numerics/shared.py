@@ -32,6 +32,6 @@ class Shared:
             if known == structure:
                 return run(*leaves)
         function = self._function
-        run = jax.jit(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))
+        run = jax.jit(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)), **self._options)
         self._traced.append((structure, run))
         return run(*leaves)

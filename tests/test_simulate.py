@@ -111,10 +111,11 @@ class TestReproducibility:
     def test_equal_shapes_are_not_traced_again(self):
         solved = bx.solve(merton(), parameters(), bx.solvers.BackwardInduction(grid={"wealth": 20}))
         traced = []
-        rule = type(solved).rule
-        counting = lambda self, period: (traced.append(1), rule(self, period))[1]  # noqa: E731
+        policy = type(solved.pointwise)
+        at = policy.at
+        counting = lambda self, period: (traced.append(1), at(self, period))[1]  # noqa: E731
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(solved), "rule", counting)
+            patch.setattr(policy, "at", counting)
             bx.simulate(solved, 50, {"wealth": 10.0})
             first = len(traced)
             bx.simulate(solved, 50, {"wealth": np.linspace(1, 5, 50)}, seed=3)

@@ -117,7 +117,8 @@ def _kept(model: Model, name: Any, build: Callable[[], Prepared]) -> Prepared:
     if name not in model.programs:
         prepared = build()
         rules = [other for other in model.programs if isinstance(other, tuple) and other[0] == "rule"]
-        for other in rules[: len(rules) + 1 - _KEPT]:
+        for other in rules[: max(0, len(rules) + 1 - _KEPT)]:
             del model.programs[other]
         model.programs[name] = prepared
+    model.programs[name] = model.programs.pop(name)  # the latest one last
     return model.programs[name]

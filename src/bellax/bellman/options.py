@@ -67,7 +67,7 @@ def key(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return tuple(key(entry) for entry in value)
     if isinstance(value, np.ndarray):
-        return (value.shape, value.tobytes())
+        return (value.shape, value.dtype.str, value.tobytes())
     return value
 
 

@@ -176,10 +176,41 @@ class Pace(NamedTuple):
         return Pace(change, size, jnp.where(due, steps, self.asked), lost, diverges)
 
 
-def off_the_mark() -> Pace:
-    """The pace before the first step."""
+def off_the_mark(asked: int = 100) -> Pace:
+    """The pace before the first step.
+
+    Args:
+        asked: half of the steps after which it is first asked.
+    """
     no = jnp.zeros((), bool)
-    return Pace(jnp.asarray(jnp.inf), jnp.asarray(jnp.inf), jnp.asarray(100, jnp.int32), no, no)
+    return Pace(jnp.asarray(jnp.inf), jnp.asarray(jnp.inf), jnp.asarray(asked, jnp.int32), no, no)
+
+
+class Rest(NamedTuple):
+    """Whether the change that is left is rounding.
+
+    A category whose V is zero has the rounding of those that it may move to, and its relative change never falls. What
+    is as small as rounding of the largest category may also be the slow end of a contraction, of a category that never
+    moves there. That one shrinks.
+
+    Attributes:
+        steps: in a row that changed V by no more than such rounding.
+        pace: of these.
+    """
+
+    steps: Array
+    pace: Pace
+
+    def after(self, small: Array, change: Array, levels: Array) -> "Rest":
+        """The rest after a step; `small` says whether the change was as small as rounding may be."""
+        steps = jnp.where(small, self.steps + 1, 0)
+        pace, anew = self.pace.after(change, levels, steps), at_rest().pace
+        return Rest(steps, jax.tree.map(lambda found, first: jnp.where(small, found, first), pace, anew))
+
+
+def at_rest() -> Rest:
+    """Before the first step."""
+    return Rest(jnp.zeros((), jnp.int32), off_the_mark(8))
 
 
 def blanked(value: Value, code: Array) -> Value:

@@ -26,7 +26,7 @@ from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.common import Pace, Solver, faulty, latest, off_the_mark, tallied, untallied
+from bellax.solvers.common import Pace, Rest, Solver, at_rest, faulty, latest, off_the_mark, tallied, untallied
 from bellax.solvers.driver import Iteration, Run
 from bellax.solvers.value_iteration import changed, check_stationary, fixed_point, reachable
 
@@ -80,6 +80,7 @@ class _State(NamedTuple):
     stalled: Array
     tally: Array
     pace: Pace
+    rest: Rest
 
 
 class _Improvements(Iteration[_State]):
@@ -95,25 +96,45 @@ class _Improvements(Iteration[_State]):
             first = self.plane.first(first)
         none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         tally = untallied(self.numerics.plan)
-        return _State(first, first.levels, jnp.asarray(jnp.inf), none, no, tally, off_the_mark())
+        return _State(
+            first, first.levels, jnp.asarray(jnp.inf), none, no, tally, off_the_mark(self._patience), at_rest()
+        )
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
         numerics = self.numerics
         optima = None if self.plane is None else self.plane.optima(state.value.levels)
         found, frozen = improve(numerics.maximiser, self.problem(state.value), self.mesh, numerics.memory, optima)
         scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-        change = changed(found.value.levels, state.value.levels, scale, len(self.mesh.lines))
-        steps, tally = state.steps + 1, tallied(found)
+        measured = changed(found.value.levels, state.value.levels, scale, len(self.mesh.lines))
+        rest = state.rest.after(measured.beyond_rounding <= self._tolerance, measured.largest, found.value.levels)
+        change, steps, tally = measured.largest, state.steps + 1, tallied(found)
+        pace = state.pace.after(change, found.value.levels, steps)
         # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
-        stalled = state.stalled | ((state.steps >= _PATIENCE) & (change > 0.9 * state.change))
+        circles = pace.lost if self._partial else (state.steps >= _PATIENCE) & (change > 0.9 * state.change)
+        stalled = state.stalled | circles
+        pace = jax.tree.map(lambda kept, anew: jnp.where(stalled & ~state.stalled, anew, kept), pace, off_the_mark())
+        improved = _State(found.value, scale, change, steps, stalled, latest(state.tally, tally), pace, rest)
         inside = jnp.sum(tally[len(TALLY) :]) == 0
 
         def evaluate() -> Value:
             return evaluated(numerics, self.fixed, frozen, found.value, inside, self.solver.evaluation_steps)[0]
 
-        value = lax.cond((change <= self._tolerance) | stalled, lambda: found.value, evaluate)
-        pace = state.pace.after(change, found.value.levels, steps)
-        return _State(value, scale, change, steps, stalled, latest(state.tally, tally), pace), None
+        value = lax.cond(self._converged(improved) | stalled, lambda: found.value, evaluate)
+        return improved._replace(value=value), None
+
+    @property
+    def _patience(self) -> int:
+        return _PATIENCE if self._partial else 100
+
+    @property
+    def _partial(self) -> bool:
+        """Whether values of policies are approached: then the change falls no faster than rewards are discounted."""
+        return self.solver.evaluation_steps is not None
+
+    def _converged(self, state: _State) -> Array:
+        """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink."""
+        rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & ~state.stalled
+        return (state.change <= self._tolerance) | rounding | state.rest.pace.lost
 
     @property
     def _tolerance(self) -> float:
@@ -122,13 +143,13 @@ class _Improvements(Iteration[_State]):
     def done(self, state: _State) -> Array:
         most = jnp.where(state.stalled, self.solver.max_steps + _CONTRACTIONS, self.solver.max_steps)
         over = (state.steps >= most) | state.pace.lost | ~self.sane
-        return (state.change <= self._tolerance) | over | faulty(state.tally)
+        return self._converged(state) | over | faulty(state.tally)
 
     def told(self, state: _State, number: Array) -> tuple[Any, Any]:
         return state.steps, state.change
 
     def result(self, state: _State, kept: None) -> Run:
-        return fixed_point(self.numerics, self.arguments, state, state.change <= self._tolerance)
+        return fixed_point(self.numerics, self.arguments, state, self._converged(state))
 
 
 def evaluated(
@@ -203,7 +224,7 @@ def value_of(
 
     def more(state: _Evaluation) -> _Evaluation:
         value, sound = evaluated(numerics, arguments, frozen, state.value, inside)
-        change = changed(value.levels, state.value.levels, value.levels, lines)
+        change = changed(value.levels, state.value.levels, value.levels, lines).beyond_rounding
         return _Evaluation(value, change, sound, state.rounds + 1)
 
     def done(state: _Evaluation) -> Array:
@@ -284,13 +305,15 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
 def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:
     """V after a step of evaluation, moved by the constant that the remaining steps would add.
 
-    A change of V that is the same everywhere shrinks by the discount only, while differences die out sooner: the
-    constant c with c (1 - b) equal to the middle of the last change is most of what is missing (MacQueen 1966).
+    A change of V that is the same everywhere shrinks by the discount only, while differences die out sooner. The
+    remaining steps add at least b / (1 - b) times the least of the last change, and at most that of the largest
+    (MacQueen 1966): V is moved to the nearer of the two, and not where V rises here and falls there, so that a state
+    that is worth nothing stays so.
     """
     change = after.levels - before.levels
     finite = jnp.isfinite(change) & ~is_barrier(after.levels)
     high, low = jnp.max(jnp.where(finite, change, -jnp.inf)), jnp.min(jnp.where(finite, change, jnp.inf))
-    constant = discount * 0.5 * (high + low) / (1 - discount)
+    constant = discount * jnp.where(low > 0, low, jnp.minimum(high, 0.0)) / (1 - discount)
     return Value(after.levels + jnp.where(jnp.isfinite(constant), constant, 0.0), after.slopes)
 
 

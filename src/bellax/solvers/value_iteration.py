@@ -4,12 +4,13 @@ T contracts with modulus b: the error of V is at most b/(1-b) times the last cha
 from the implicit function theorem.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
@@ -19,7 +20,9 @@ from bellax.numerics.fixed_point import implicit
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import (
     Pace,
+    Rest,
     Solver,
+    at_rest,
     faulty,
     latest,
     off_the_mark,
@@ -70,6 +73,7 @@ class _State(NamedTuple):
     steps: Array
     tally: Array
     pace: Pace
+    rest: Rest
 
 
 class _Steps(Iteration[_State]):
@@ -82,7 +86,7 @@ class _Steps(Iteration[_State]):
     def init(self) -> _State:
         first, plan = self.numerics.zero(self.fixed), self.numerics.plan
         none = jnp.zeros((), jnp.int32)
-        return _State(first, first.levels, jnp.asarray(jnp.inf), none, untallied(plan), off_the_mark())
+        return _State(first, first.levels, jnp.asarray(jnp.inf), none, untallied(plan), off_the_mark(), at_rest())
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
         optima = None if self.plane is None else self.plane.optima(state.value.levels)
@@ -90,11 +94,17 @@ class _Steps(Iteration[_State]):
         levels, steps = found.value.levels, state.steps + 1
         scale = jnp.where(state.steps == 0, levels, state.first)
         change = changed(levels, state.value.levels, scale, len(self.mesh.lines))
-        pace = state.pace.after(change, levels, steps)
-        return _State(found.value, scale, change, steps, latest(state.tally, tallied(found)), pace), None
+        rest = state.rest.after(change.beyond_rounding <= self._tolerance, change.largest, levels)
+        pace = state.pace.after(change.largest, levels, steps)
+        tally = latest(state.tally, tallied(found))
+        return _State(found.value, scale, change.largest, steps, tally, pace, rest), None
+
+    @property
+    def _tolerance(self) -> float:
+        return reachable(self.solver.tolerance)
 
     def _converged(self, state: _State) -> Array:
-        return state.change <= reachable(self.solver.tolerance)
+        return (state.change <= self._tolerance) | state.rest.pace.lost
 
     def done(self, state: _State) -> Array:
         over = (state.steps >= self.solver.max_steps) | state.pace.lost | ~self.sane
@@ -121,12 +131,25 @@ def bellman(numerics: Discretisation, arguments: Arguments, value: Value) -> Val
     return step(numerics.maximiser, problem(value), mesh, numerics.memory).value
 
 
-def changed(new: Array, old: Array, first: Array, lines: int) -> Array:
-    """The largest change of V relative to its size; infinite nodes that stay are no change.
+class Change(NamedTuple):
+    """How much V changed, relative to its size; infinite nodes that stay are no change.
 
     Where V has one sign, as with most powers, it may span many orders of magnitude, and each node is measured by its
-    own size. Else the largest size measures all. What rounding leaves of the values next to a node is no change either:
-    where nothing is left to gain V is zero, and never more exact than its neighbours.
+    own size; else by the largest of the line around it, since V passes zero somewhere. What rounding leaves of the
+    values next to a node is no change either: where nothing is left to gain V is zero, and never more exact than its
+    neighbours.
+
+    Attributes:
+        largest: of all nodes.
+        beyond_rounding: the same, without what rounding of the largest category would explain.
+    """
+
+    largest: Array
+    beyond_rounding: Array
+
+
+def changed(new: Array, old: Array, first: Array, lines: int) -> Change:
+    """The change of V by a step.
 
     Args:
         first: V after the first step, the size of rewards: a value that falls to zero is measured by these.
@@ -134,23 +157,26 @@ def changed(new: Array, old: Array, first: Array, lines: int) -> Array:
     """
     difference = jnp.where(new == old, 0.0, jnp.abs(new - old))
     finite = jnp.isfinite(new)
-    rounding = 8 * float(jnp.finfo(new.dtype).eps) * _around(jnp.where(finite, jnp.abs(new), 0.0), new.ndim - lines)
-    difference = jnp.where(difference <= rounding, 0.0, difference)
-    size = jnp.where(finite, jnp.maximum(jnp.abs(new), jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
+    own = jnp.where(finite, jnp.abs(new), 0.0)
+    near = _around(own, lines, lambda count: 1)
+    rounding = 8 * float(jnp.finfo(new.dtype).eps)
+    size = jnp.where(finite, jnp.maximum(own, jnp.where(jnp.isfinite(first), jnp.abs(first), 0.0)), 0.0)
     one_sign = jnp.all(~finite | (new >= 0)) | jnp.all(~finite | (new <= 0))
-    size = jnp.where(one_sign, size, jnp.max(size))
-    return jnp.max(jnp.where(difference > 0, difference / jnp.where(size > 0, size, 1.0), difference))
+    size = jnp.where(one_sign, size, _around(size, lines, lambda count: -(-count // 16)))
+
+    def largest(noise: Array) -> Array:
+        left = jnp.where(difference <= rounding * noise, 0.0, difference)
+        return jnp.max(jnp.where(left > 0, left / jnp.where(size > 0, size, 1.0), left))
+
+    categories = tuple(range(new.ndim - lines))
+    every = jnp.broadcast_to(jnp.max(near, axis=categories, keepdims=True), near.shape) if categories else near
+    return Change(largest(near), largest(every))
 
 
-def _around(sizes: Array, discrete: int) -> Array:
-    """The largest of the sizes at a node, its neighbours along each line, and all categories beside it."""
-    if discrete:
-        sizes = jnp.broadcast_to(jnp.max(sizes, axis=tuple(range(discrete)), keepdims=True), sizes.shape)
-    for axis in range(discrete, sizes.ndim):
-        wide = jnp.pad(sizes, [(1, 1) if k == axis else (0, 0) for k in range(sizes.ndim)])
-        ahead, behind = (jax.lax.slice_in_dim(wide, k, k + sizes.shape[axis], axis=axis) for k in (2, 0))
-        sizes = jnp.maximum(sizes, jnp.maximum(ahead, behind))
-    return sizes
+def _around(sizes: Array, lines: int, reach: Callable[[int], int]) -> Array:
+    """The largest of the sizes around a node, along each line, as many nodes away as `reach` says of its length."""
+    window = [1 + 2 * reach(count) if axis >= sizes.ndim - lines else 1 for axis, count in enumerate(sizes.shape)]
+    return lax.reduce_window(sizes, 0.0, lax.max, window, [1] * sizes.ndim, "SAME")
 
 
 def reachable(tolerance: float) -> float:

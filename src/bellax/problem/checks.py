@@ -6,7 +6,7 @@ both of them groups of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import and_
 from typing import Any
@@ -19,7 +19,6 @@ from jaxtyping import Bool
 
 from bellax.errors import ParameterError
 from bellax.model.demands import Demand, broken, discount, fulfilled
-from bellax.model.quantity import ByPeriod
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
@@ -99,6 +98,7 @@ def check(
         arguments: concrete; under a transformation there is nothing to check.
         program: keeps what is compiled, by name; called with what builds it.
     """
+    found = [_open(problem.plan, group) for group in found]
     timed = _timed(problem, found, arguments)
     for period, numbers in enumerate(_known(problem, found, arguments, timed, program)):
         last = timed and period == problem.clock.count
@@ -125,8 +125,22 @@ def sound(problem: Problem, found: Sequence[Group], arguments: Arguments) -> Boo
 
 
 def _group(plan: Plan, label: str, nodes: list[str], demands: tuple[Demand, ...], last: bool = False) -> Group:
-    own = {_name(node): node for node in nodes}
+    read = {name for demand in demands for name in demand.names}
+    own = {_name(node): node for node in nodes if _name(node) in read}
     return Group(label, own, {name: plan.graph.slots[n].quantity.label for name, n in own.items()}, demands, last)
+
+
+def _open(plan: Plan, group: Group) -> Group:
+    """A group without what was asked of a single number, a literal or a parameter, when it was given."""
+
+    def settled(demand: Demand) -> bool:
+        slot = plan.graph.slots[group.nodes[demand.names[0]]]
+        given = slot.quantity.function is None or slot.quantity.alias
+        return len(demand.names) == 1 and given and bool(slot.demands)
+
+    left = tuple(demand for demand in group.demands if not settled(demand))
+    read = {name for demand in left for name in demand.names}
+    return replace(group, demands=left, nodes={name: node for name, node in group.nodes.items() if name in read})
 
 
 def _name(node: str) -> str:
@@ -141,9 +155,7 @@ def _nodes(found: Iterable[Group]) -> list[str]:
 
 def _timed(problem: Problem, found: Sequence[Group], arguments: Arguments) -> bool:
     """Whether the numbers may differ from period to period."""
-    graph = problem.plan.graph
-    moves = any(isinstance(value, ByPeriod) for value in arguments.values())
-    return problem.finite and (moves or any(graph.leaves(node, "clock") for node in _nodes(found)))
+    return problem.finite and problem.timed(_nodes(found), arguments)
 
 
 def _at(problem: Problem, nodes: list[str], arguments: Arguments, period: Any) -> Numbers:

@@ -218,10 +218,10 @@ def test_a_tiny_probability_of_minus_infinity(weight):
 
 def test_what_functions_of_the_state_get_wrong():
     refused(bx.ModelError, "reward gives complex numbers", model(reward=lambda c: jnp.log(c) + 5j))
-    refused(bx.SolveError, r"discount gives -.*; a discount must not be negative, at", model(discount=lambda w: 1 - w))
+    refused(bx.SolveError, r"discount is -.*; it must not be negative, at", model(discount=lambda w: 1 - w))
     noisy = {"w": lambda w, c, z, e: w - c + z + 0.01 * e}
     m = model(shocks={"e": bx.shocks.Uniform(0.0, lambda w: -w)}, transitions=noisy)
-    refused(bx.SolveError, "shock 'e' has parameters of no distribution, lower = 0.0, upper = -0.5, at", m)
+    refused(bx.SolveError, "shock 'e' runs from 0.0 down to -0.5; swap its bounds, at", m)
     m = bx.Model(
         states={"s": bx.Discrete(2)}, transitions={"s": bx.Markov(lambda s: [0.5, 0.5])}, reward=1.0, discount=0.9
     )
@@ -269,13 +269,15 @@ def test_rows_that_do_not_sum_to_one():
     last = np.asarray(found.values.levels[2])
     assert np.isfinite(last).all()
     computed = model(states={"z": bx.MarkovChain([0.8, 1.2], lambda p: jnp.array([[p, 1 - p], [0.5, 0.4]]))})
-    refused(bx.ParameterError, "row 1 of the transition of 'z' sums to 0.9.*row_tolerance=0.1", computed, {"p": 0.3})
+    refused(
+        bx.ParameterError, "transition of state 'z' sums to 0.9 in row 1; .*row_tolerance=0.1", computed, {"p": 0.3}
+    )
 
 
 def test_rows_that_are_wrong_in_one_period_only():
     broken = lambda period: jnp.where(period == 1, 0.9, 1.0) * jnp.full((2, 2), 0.5)  # noqa: E731
     m = model(states={"z": bx.MarkovChain([0.8, 1.2], broken)})
-    refused(bx.ParameterError, "row 0 of the transition of 'z' sums to 0.9 in period 1", m)
+    refused(bx.ParameterError, "transition of state 'z' in period 1 sums to 0.9 in row 0", m)
 
 
 def test_discounts():

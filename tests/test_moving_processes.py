@@ -136,13 +136,13 @@ def test_the_values_of_a_chain_move_with_age():
 
 def test_what_a_moving_law_may_not_be():
     root = GIVEN | {"rho": bx.by_period(np.array([1.0, 0.9, 0.9, 0.9, 0.9]))}
-    with pytest.raises(bx.ParameterError, match="'z' has rho = 1 in period 0; a chain needs .* later ones may be one"):
+    with pytest.raises(bx.ParameterError, match="'z' in period 0 has rho = 1; a chain needs .* later ones may be one"):
         bx.solve(worker(), root)
     negative = GIVEN | {"sigma": bx.by_period(np.array([0.1, 0.1, -0.1, 0.1, 0.1]))}
     with pytest.raises(bx.ParameterError, match="sigma.*-0.1.*not be negative"):
         bx.solve(worker(), negative)
     law = bx.AR1(0.5, lambda period: 0.1 - 0.1 * period)
-    with pytest.raises(bx.ParameterError, match="sigma = -0.1 in period 2"):
+    with pytest.raises(bx.ParameterError, match="sigma of state .z. in period 2 is -0.1"):
         bx.solve(worker(states={"z": law}), {})
     outcome = jax.jit(lambda rho: bx.solve(worker(), GIVEN | {"rho": bx.by_period(rho)}).value(period=0, z=0.1))
     assert jnp.isnan(outcome(jnp.array([1.0, 0.9, 0.9, 0.9, 0.9])))

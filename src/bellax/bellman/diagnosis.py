@@ -17,7 +17,9 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sweep import TALLY, step
 from bellax.errors import listed
+from bellax.model.demands import complaint, not_negative
 from bellax.model.spaces import Discrete
+from bellax.problem import checks
 from bellax.problem.categories import category
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
@@ -183,7 +185,7 @@ def _advice(culprit: _Culprit, chosen: str) -> str:
 def _culprit(numerics: Discretisation, objective: Objective, point: Point, actions: dict[str, Any]) -> _Culprit | None:
     """The first function, in the order in which they need each other, that gives NaN or plus infinity."""
     graph = numerics.plan.graph
-    nodes, _ = objective.nodes(point)
+    nodes, count = objective.nodes(point)
     leaves = {**objective.period.environment, **point.values, **actions}
     targets = [n for n in nx.topological_sort(graph._dag) if n in graph.slots]
     roots = [
@@ -205,12 +207,11 @@ def _culprit(numerics: Discretisation, objective: Objective, point: Point, actio
         if wrong is not None:
             return _Culprit(f"{graph.slots[name].quantity.label} {wrong}", bool(np.isfinite(found[name]).all()))
     for shock in numerics.plan.shocks:
-        given = {node.rpartition(".")[2]: found[node] for node in numerics.plan.shock_nodes(shock)}
-        good = np.asarray(jax.vmap(lambda given: graph.regime.shocks[shock].sound(**given))(given))  # noqa: B023
-        if not good.all():
-            place = int(good.argmin())
-            listed = ", ".join(f"{name} = {np.asarray(value)[place]}" for name, value in given.items())
-            return _Culprit(f"shock {shock!r} has parameters of no distribution, {listed}", True)
+        given = {node: np.asarray(found[node]) for node in numerics.plan.shock_nodes(shock)}
+        for place in range(count):
+            wrong = checks.shock(numerics.plan, shock).complaint({n: value[place] for n, value in given.items()})
+            if wrong is not None:
+                return _Culprit(wrong.rstrip("."), True)
     return None
 
 
@@ -219,8 +220,6 @@ def _wrong(numerics: Discretisation, node: str, values: np.ndarray) -> str | Non
     plan = numerics.plan
     if np.isnan(values).any() or (values == np.inf).any():
         return "gives NaN" if np.isnan(values).any() else "gives infinity"
-    if node == "slot:discount" and (values < 0).any():
-        return f"gives {values.min():g}; a discount must not be negative"
     state = node.removeprefix("next_")
     if node == f"next_{state}":
         if np.isinf(values).any():
@@ -231,8 +230,8 @@ def _wrong(numerics: Discretisation, node: str, values: np.ndarray) -> str | Non
             wrong = values[~fits]
             return None if fits.all() else f"gives {wrong[0]:g}, which is none of its categories: {_few(space)}"
         return None
-    complaint = plan.graph.slots[node].complaint
-    found = [complaint(np.asarray(value)) for value in values] if complaint is not None else []
+    asked = [not_negative("discount")] if node == "slot:discount" else plan.graph.slots[node].demands
+    found = (complaint(asked, np.asarray(value)) for value in values)
     return next((text.rstrip(".") for text in found if text is not None), None)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Continuation
 from bellax.bellman.expectation import expectation
 from bellax.bellman.mesh import Point, Process
+from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
@@ -151,7 +152,9 @@ class Objective(eqx.Module):
             shock = self.plan.graph.regime.shocks[name]
             realised[name] = shock.realise(node[name], **parameters)
             chance = shock.weight(node[name], node[f"weight:{name}"], **parameters)
-            weight = weight * (where(shock.sound(**parameters), chance, jnp.nan) if self.plan.moves(name) else chance)
+            if self.plan.moves(name):  # with the state, so that no check before the solve saw it
+                chance = where(fulfilled(shock.demands(), parameters), chance, jnp.nan)
+            weight = weight * chance
         chances = {**known, **self.plan.evaluate_chances(**leaves, **known, **realised)}
         for name in self.plan.scanned:
             if name in self.plan.markov:

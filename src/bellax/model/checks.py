@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
+from bellax.model.align import each_period
+from bellax.model.demands import complaint, discount
 from bellax.model.graph import Graph
 from bellax.model.regime import DICTS, Regime, Slots, Terminal
 from bellax.model.spaces import PROCESSES, Continuous, Discrete, MarkovChain
@@ -87,17 +89,11 @@ def _check_state(name: str, space: Any, regime: Regime, where: str) -> None:
 
 def _check_discount(graph: Graph, time: Clock) -> None:
     key = graph.slots["slot:discount"].quantity.key
-    discount = graph.literals().get(key)
-    if discount is None:
-        return
-    values = np.asarray(getattr(discount, "values", discount))
-    if np.any(values < 0):
-        raise ModelError(f"{graph.where}discount is {values.min():g}; it must not be negative.")
-    if not time.finite and not np.all(values < 1):
-        raise ModelError(
-            f"{graph.where}discount is {values.max():g} and the horizon is infinite; the value would be too. It must "
-            "be below one."
-        )
+    given = graph.literals().get(key)
+    for value in each_period(given) if given is not None else ():
+        wrong = complaint(discount(time.finite), value)
+        if wrong is not None:
+            raise ModelError(f"{graph.where}discount {wrong}")
 
 
 def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""What a distribution is to a solver and a simulation, and when numbers are probabilities."""
+"""What a distribution is to a solver and a simulation."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from bellax.errors import ModelError
+from bellax.model.demands import Demand
 from bellax.model.quantity import ByPeriod, QuantityLike
 from bellax.numerics import rules
-from bellax.numerics.scalar import put
+from bellax.numerics.scalar import put, rounding
 
 
 def as_shape(shape: Any, what: str) -> tuple[int, ...]:
@@ -64,9 +65,9 @@ class Distribution(abc.ABC):
         """The weight of one node; the standard one unless parameters move it."""
         return weight
 
-    def sound(self, **parameters: Array) -> Bool[Array, ""]:
-        """Whether the parameters are those of a distribution: what `complaint` says of numbers, inside a program."""
-        return jnp.ones((), bool)
+    def demands(self) -> tuple[Demand, ...]:
+        """What the values of the parameters must be; the names are those of the parameters."""
+        return ()
 
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
@@ -76,10 +77,6 @@ class Distribution(abc.ABC):
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         """The shape to which a parameter's value must broadcast; None where it is free."""
         return self.shape
-
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        """What is wrong with the value of a parameter, or None."""
-        return None
 
 
 @jax.custom_jvp
@@ -101,31 +98,10 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
     return drawn_by(*primals), tangents[0]
 
 
-def rounding(dtype: Any = None) -> float:
-    """How large a number may be that would be zero but for rounding: between the precision and its root.
-
-    Args:
-        dtype: of the numbers; that of the process where it is not given.
-    """
-    return float(jnp.finfo(jnp.result_type(float) if dtype is None else dtype).eps) ** 0.75
-
-
 def without_rounding(probabilities: Float[Array, "..."]) -> Float[Array, "..."]:
     """Probabilities in which what rounding left below zero is zero; derivatives are those of what was given."""
     negative = (probabilities < 0) & (probabilities >= -rounding(probabilities.dtype))
     return probabilities + jax.lax.stop_gradient(jnp.where(negative, -probabilities, 0.0))
-
-
-def not_a_distribution(probabilities: np.ndarray, tolerance: int | float = 1e-8) -> str | None:
-    """What keeps an array, shape (..., n), from being probabilities along its last axis; or None."""
-    if np.any(probabilities < -rounding()):
-        return f"holds the probability {np.min(probabilities):g}; none may be negative."
-    total = np.sum(probabilities, axis=-1)
-    worst = np.unravel_index(np.argmax(np.abs(total - 1)), total.shape)
-    if abs(total[worst] - 1) <= max(tolerance, rounding()):
-        return None
-    row = f" in row {', '.join(map(str, worst))}" if worst else ""
-    return f"sums to {total[worst]:.10g}{row}; probabilities sum to one."
 
 
 def tidy_table(table: Any) -> Any:
@@ -139,10 +115,3 @@ def tidy_table(table: Any) -> Any:
         return without_rounding(table)
     array = np.asarray(table)
     return put(np.maximum(array, 0.0)) if np.any(array < 0) else table
-
-
-def is_distribution(probabilities: Float[Array, "n"]) -> Bool[Array, ""]:
-    """Whether an array is probabilities, inside a program: `not_a_distribution` up to rounding of the precision."""
-    tolerance = float(jnp.finfo(probabilities.dtype).eps) ** 0.5
-    least = -rounding(probabilities.dtype)
-    return jnp.all(probabilities >= least) & (jnp.abs(jnp.sum(probabilities) - 1) <= tolerance)

@@ -19,6 +19,7 @@ import numpy as np
 
 from bellax.errors import ModelError, listed, nearest
 from bellax.model.align import along_clock, each_period
+from bellax.model.demands import Demand, complaint
 from bellax.model.quantity import ByAge, ByPeriod, Quantity
 from bellax.model.time import Clock
 
@@ -82,7 +83,7 @@ class Slot:
         quantity: the quantity.
         shape: shape that its value must have; None where that is not known here.
         broadcast: whether a smaller shape will do, such as one bound for a whole vector.
-        complaint: says what is wrong with a value of it, or None; called with an array.
+        demands: what a value of it must be, beside its shape; they read it alone.
         tidy: what a value becomes before it is used; only of a slot that is given, and not computed.
         mistyped: says what is wrong with the type of a value of it, or None.
     """
@@ -92,14 +93,14 @@ class Slot:
     quantity: Quantity
     shape: tuple[int, ...] | None = None
     broadcast: bool = False
-    complaint: Callable[[np.ndarray], str | None] | None = None
+    demands: tuple[Demand, ...] = ()
     tidy: Callable[[Any], Any] | None = None
     mistyped: Callable[[Any], str | None] | None = None
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value that the slot was given, in any period; nothing is known of a tracer."""
         for array in each_period(value):
-            found = self.misfit(array.shape) or (self.complaint and self.complaint(array))
+            found = self.misfit(array.shape) or complaint(self.demands, array)
             if found:
                 return found
         return None

@@ -17,20 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from bellax.errors import ModelError, check_count, named_options
-from bellax.model.distribution import Distribution, drawn_by, is_distribution, not_a_distribution, without_rounding
-from bellax.model.quantity import QuantityLike, is_literal
+from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
+from bellax.model.distribution import Distribution, drawn_by, without_rounding
+from bellax.model.quantity import QuantityLike, is_literal, read
 from bellax.numerics import rules
-from bellax.numerics.covariance import factor, semidefinite, slack
+from bellax.numerics.covariance import factor, semidefinite, symmetric
 from bellax.numerics.scalar import whole
 
 __all__ = ["Categorical", "Jump", "Lognormal", "MultivariateNormal", "Normal", "Uniform"]
-
-
-def _negative(value: np.ndarray) -> str | None:
-    return f"is {np.min(value):g}; it must not be negative." if np.any(value < 0) else None
 
 
 def _normal_rule(given: Any, shape: tuple[int, ...], default: int) -> rules.Nodes:
@@ -64,11 +61,8 @@ class Normal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return mean + sd * jax.random.normal(key, self.shape)
 
-    def sound(self, mean: Array, sd: Array) -> Bool[Array, ""]:
-        return jnp.all(sd >= 0)
-
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        return _negative(value) if name == "sd" else None
+    def demands(self) -> tuple[Demand, ...]:
+        return (not_negative("sd"),)
 
 
 @named_options
@@ -92,11 +86,8 @@ class Lognormal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return jnp.exp(mean + sd * jax.random.normal(key, self.shape))
 
-    def sound(self, mean: Array, sd: Array) -> Bool[Array, ""]:
-        return jnp.all(sd >= 0)
-
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        return _negative(value) if name == "sd" else None
+    def demands(self) -> tuple[Demand, ...]:
+        return (not_negative("sd"),)
 
 
 @named_options
@@ -144,24 +135,18 @@ class MultivariateNormal(Distribution):
     def draw(self, key: Array, mean: Array, covariance: Array) -> Array:
         return self.realise(jax.random.normal(key, self.shape), mean, covariance)
 
-    def sound(self, mean: Array, covariance: Array) -> Bool[Array, ""]:
-        return semidefinite(covariance)
+    def demands(self) -> tuple[Demand, ...]:
+        return (Demand(("covariance",), semidefinite, _no_covariance),)
 
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return (*self.shape, *self.shape) if name == "covariance" else self.shape
 
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        if name != "covariance":
-            return None
-        if not np.allclose(value, value.T):
-            return "is not symmetric."
-        size = np.sqrt(np.abs(np.diagonal(value)))
-        size = np.where(size > 0, size, 1.0)
-        correlation = np.asarray(value, float) / size[:, None] / size
-        if np.linalg.eigvalsh(correlation)[0] >= -slack(len(value), jnp.result_type(float)):
-            return None
-        least = np.linalg.eigvalsh(value)[0]
-        return f"is indefinite: its least eigenvalue is {least:g}; that of a covariance is not negative."
+
+def _no_covariance(covariance: np.ndarray) -> str:
+    if not symmetric(covariance):
+        return "is not symmetric."
+    least = np.linalg.eigvalsh(covariance)[0]
+    return f"is indefinite: its least eigenvalue is {least:g}; that of a covariance is not negative."
 
 
 @named_options
@@ -175,12 +160,15 @@ class Uniform(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        numbers = is_literal(self.lower) and is_literal(self.upper)
-        if numbers and np.any(np.asarray(self.lower) > np.asarray(self.upper)):
-            raise ModelError(f"Uniform runs from {self.lower} down to {self.upper}; swap its bounds.")
+        known = {
+            side: read(bound, f"Uniform: {side}") for side, bound in self.parameters().items() if is_literal(bound)
+        }
+        wrong = broken(self.demands(), known) if len(known) == 2 else None
+        if wrong is not None:
+            raise ModelError(f"Uniform {wrong.complaint(known)}")
 
-    def sound(self, lower: Array, upper: Array) -> Bool[Array, ""]:
-        return jnp.all(lower <= upper)
+    def demands(self) -> tuple[Demand, ...]:
+        return (ordered("lower", "upper"),)
 
     def parameters(self) -> Mapping[str, QuantityLike]:
         return {"lower": self.lower, "upper": self.upper}
@@ -276,14 +264,19 @@ class Categorical(Distribution):
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return None
 
-    def sound(self, values: Array | None = None, probabilities: Array | None = None) -> Bool[Array, ""]:
-        return jnp.ones((), bool) if probabilities is None else is_distribution(probabilities)
+    def demands(self) -> tuple[Demand, ...]:
+        given = self.parameters()
+        rows = [_rows(name, self.shape if name == "values" else ()) for name in given]
+        return (*rows, *(probabilities("probabilities") if "probabilities" in given else ()))
 
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        shape = self.shape if name == "values" else ()
-        if value.ndim == 0 or value.shape[1:] != shape:
-            return f"has shape {value.shape}; it must have one entry of shape {shape} for each value."
-        return not_a_distribution(value) if name == "probabilities" else None
+
+def _rows(name: str, shape: tuple[int, ...]) -> Demand:
+    """One entry of a shape for each value."""
+    return Demand(
+        (name,),
+        lambda value: value.ndim > 0 and value.shape[1:] == shape,
+        lambda value: f"has shape {value.shape}; it must have one entry of shape {shape} for each value.",
+    )
 
 
 @named_options
@@ -339,8 +332,5 @@ class Jump(Distribution):
         count = jax.random.poisson(count_key, drawn_by(intensity)).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
 
-    def sound(self, intensity: Array, mean: Array, sd: Array) -> Bool[Array, ""]:
-        return (intensity >= 0) & (sd >= 0)
-
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        return None if name == "mean" else _negative(value)
+    def demands(self) -> tuple[Demand, ...]:
+        return (not_negative("intensity"), not_negative("sd"))

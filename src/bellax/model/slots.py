@@ -1,7 +1,6 @@
 """The slots of a regime, as nodes of its graph: what each may name, and what a value of it must look like."""
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +8,8 @@ import jax.numpy as jnp
 
 from bellax.errors import ModelError, listed, nearest
 from bellax.model.constraints import Nonnegative, not_a_number, not_true_or_false
-from bellax.model.distribution import Distribution, not_a_distribution, tidy_table
+from bellax.model.demands import alone, probabilities
+from bellax.model.distribution import Distribution, tidy_table
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL
@@ -65,7 +65,7 @@ def distribution(node: str, scope: str, dist: Distribution, label: str, where: s
         shape = dist.parameter_shape(key)
         q = quantity(value, f"{where}{key} of {label}")
         # a covariance is a matrix or it is nothing; the rest may be one number for all
-        yield Slot(f"{node}.{key}", scope, q, shape, key != "covariance", partial(dist.complaint, key))
+        yield Slot(f"{node}.{key}", scope, q, shape, key != "covariance", alone(dist.demands(), key))
 
 
 def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[Slot]:
@@ -77,12 +77,12 @@ def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[S
     if isinstance(space, AR1):
         for key in ("rho", "sigma", "mean"):
             q = quantity(getattr(space, key), f"{where}{key} of {label}")
-            yield Slot(f"process:{name}.{key}", "process", q, (), complaint=partial(space.complaint, key))
+            yield Slot(f"process:{name}.{key}", "process", q, (), demands=alone(space.demands(), key))
         return
     key = "transition" if space.intensity is None else "intensity"
     shape = None if space.size is None else (space.size, space.size)
     q = quantity(getattr(space, key), f"{where}{key} of {label}")
-    yield Slot(f"process:{name}.{key}", "process", q, shape, complaint=space.complaint)
+    yield Slot(f"process:{name}.{key}", "process", q, shape, demands=alone(space.demands(), key))
     if not space.known:
         yield Slot(f"process:{name}.values", "process", quantity(space.categories, f"{where}values of {label}"))
 
@@ -124,8 +124,8 @@ def state(statement: Any, name: str, space: Any, where: str, scope: str) -> Iter
         if law.over:
             yield from _table(statement, name, law, label, space.size)
             return
-        probabilities = quantity(law.probabilities, label)
-        yield Slot(f"probabilities:{name}", scope, probabilities, (space.size,), complaint=not_a_distribution)
+        q = quantity(law.probabilities, label)
+        yield Slot(f"probabilities:{name}", scope, q, (space.size,), demands=probabilities("probabilities"))
     elif law is not None:
         law = name if isinstance(law, Fixed) else law
         yield Slot(f"next_{name}", scope, quantity(law, label), view(space).shape)
@@ -152,7 +152,7 @@ def _table(statement: Any, name: str, law: Markov, label: str, size: int) -> Ite
     table = quantity(law.probabilities, label)
     if table.function is not None and not table.alias:
         raise ModelError(f"{label}: with over= the probabilities are an array or a name, not a function.")
-    yield Slot(table_node(name), "process", table, (*lengths, size), False, not_a_distribution, tidy_table)
+    yield Slot(table_node(name), "process", table, (*lengths, size), False, probabilities("table"), tidy_table)
 
     def row(**arguments: Any) -> Any:
         # one index of all axes: one after the other would copy the table

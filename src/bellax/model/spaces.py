@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bellax.errors import ModelError, check_not_negative, named_options
-from bellax.model.distribution import Distribution, as_shape, not_a_distribution, rounding
+from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
+from bellax.model.distribution import Distribution, as_shape
 from bellax.model.quantity import ByAge, ByPeriod, QuantityLike, is_literal, read
 from bellax.numerics import scales
-from bellax.numerics.scalar import numeric
+from bellax.numerics.scalar import numeric, rounding
 
 
 @named_options
@@ -46,8 +47,19 @@ class Continuous:
         for side, none in (("lower", math.inf), ("upper", -math.inf)):
             if np.any(known.get(side, 0.0) == none):
                 raise ModelError(f"a Continuous space has the {side} bound {none}, and so no point; give a number.")
-        if len(known) == 2 and np.any(known["lower"] > known["upper"]):
-            raise ModelError(f"a Continuous space runs from {self.lower} down to {self.upper}; swap its bounds.")
+        wrong = broken([ordered("lower", "upper")], known) if len(known) == 2 else None
+        if wrong is not None:
+            raise ModelError(f"a Continuous space {wrong.complaint(known)}")
+
+    def demands(self) -> tuple[Demand, ...]:
+        """What the values of its bounds must be where it is the space of a state."""
+        return (
+            Demand(
+                ("lower", "upper"),
+                lambda lower, upper: (lower < upper).all(),
+                lambda lower, upper: f"runs from {lower} to {upper}; the lower bound must be below the upper.",
+            ),
+        )
 
     @property
     def _literals(self) -> dict[str, Any]:
@@ -130,18 +142,18 @@ class MarkovChain:
         """How many categories there are; None where a parameter gives them."""
         return len(self.labels) if self.labels is not None else None
 
-    def complaint(self, matrix: np.ndarray) -> str | None:
-        """What is wrong with a transition (or intensity) matrix, or None."""
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-            return f"has shape {matrix.shape}; it must be (n, n), rows today and columns tomorrow."
-        if self.intensity is None:
-            return not_a_distribution(matrix, self.row_tolerance)
-        off = matrix[~np.eye(len(matrix), dtype=bool)]
-        if np.any(off < -rounding()):
-            return f"holds the rate {np.min(off):g} off the diagonal; none may be negative."
-        worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
-        total = float(matrix[worst].sum())
-        return None if abs(total) <= self.row_tolerance else f"sums to {total:.6g} in row {worst}; rates sum to zero."
+    def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
+        """What the values of its parameters must be: `transition` or `intensity`, and `values` where it has these.
+
+        Args:
+            slack: by how much rows may be off one even where `row_tolerance` is less.
+        """
+        if self.intensity is not None:
+            return (_square("intensity"), *_rates(self.row_tolerance))
+        advice = " Correct it, or give MarkovChain(..., row_tolerance={off}) to use published numbers as they are."
+        fitting = () if self.known else (_fitting(),)
+        rows = probabilities("transition", max(self.row_tolerance, slack), advice)
+        return (_square("transition"), *fitting, *rows)
 
     @property
     def known(self) -> bool:
@@ -172,11 +184,20 @@ class AR1:
     sigma: QuantityLike
     mean: QuantityLike = 0.0
 
-    def complaint(self, name: str, value: np.ndarray) -> str | None:
-        """What is wrong with the value of a parameter, or None."""
-        if name == "sigma" and np.any(value < 0):
-            return f"is {value:g}; it must not be negative."
-        return None
+    def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
+        """What the values of its parameters must be, in each `period`; `slack` is for rows of probabilities."""
+        return (
+            Demand(("rho",), lambda rho: abs(rho) < np.inf, lambda rho: f"is {rho:g}; it must be a number."),
+            Demand(
+                ("rho", "period"),
+                lambda rho, period: (abs(rho) < 1) | (period > 0),
+                lambda rho, period: (
+                    f"has rho = {rho:g}; a chain needs |rho| < 1. It starts from its stationary distribution; where "
+                    "rho moves with time, later ones may be one."
+                ),
+            ),
+            not_negative("sigma"),
+        )
 
 
 @named_options
@@ -193,6 +214,49 @@ class IID:
     def __post_init__(self) -> None:
         if not isinstance(self.distribution, Distribution):
             raise ModelError(f"IID takes a distribution of bx.shocks, not {self.distribution!r}.")
+
+    def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
+        """What the values of the parameters of its distribution must be; `slack` is for rows of a chain."""
+        return self.distribution.demands()
+
+
+def _square(name: str) -> Demand:
+    return Demand(
+        (name,),
+        lambda matrix: matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1],
+        lambda matrix: f"has shape {matrix.shape}; it must be (n, n), rows today and columns tomorrow.",
+    )
+
+
+def _fitting() -> Demand:
+    """A row and a column for each category that a parameter gives."""
+    return Demand(
+        ("transition", "values"),
+        lambda matrix, values: matrix.shape == 2 * values.shape,
+        lambda matrix, values: (
+            f"has a transition of shape {matrix.shape}; with {values.size} categories it must be {2 * (values.size,)}."
+        ),
+    )
+
+
+def _rates(tolerance: float) -> tuple[Demand, ...]:
+    """The demands of rates of leaving each category for each other."""
+
+    def off(matrix: Any) -> Any:
+        return matrix.__array_namespace__().where(np.eye(len(matrix), dtype=bool), 0.0, matrix)
+
+    def sums(matrix: np.ndarray) -> str:
+        worst = int(np.argmax(np.abs(matrix.sum(axis=1))))
+        return f"sums to {matrix[worst].sum():.6g} in row {worst}; rates sum to zero."
+
+    return (
+        Demand(
+            ("intensity",),
+            lambda matrix: (off(matrix) >= -rounding()).all(),
+            lambda matrix: f"holds the rate {np.min(off(matrix)):g} off the diagonal; none may be negative.",
+        ),
+        Demand(("intensity",), lambda matrix: (abs(matrix.sum(axis=1)) <= max(tolerance, rounding())).all(), sums),
+    )
 
 
 def agree(a: Any, b: Any) -> bool:

@@ -1,9 +1,10 @@
-"""The types of numbers, and the two operations that pointwise code does most, as single primitives.
+"""The types of numbers, what is rounding, and the two operations that pointwise code does most, as single primitives.
 
 `jnp.where` and indexing wrap several primitives and a call each; inside nested `vmap` and `jvp` that made tracing a
 model twice as slow.
 """
 
+from functools import cache
 from typing import Any
 
 import jax
@@ -55,6 +56,20 @@ def whole() -> Any:
 def seen_type(values: np.ndarray) -> Any:
     """The type in which functions of a model see the values of categories."""
     return whole() if np.issubdtype(values.dtype, np.integer) else jnp.result_type(float)
+
+
+def rounding(dtype: Any = None) -> float:
+    """How large a number may be that would be zero but for rounding: between the precision and its root.
+
+    Args:
+        dtype: of the numbers; that of the process where it is not given.
+    """
+    return _rounding(jnp.result_type(float) if dtype is None else dtype)
+
+
+@cache
+def _rounding(dtype: Any) -> float:
+    return float(jnp.finfo(dtype).eps) ** 0.75
 
 
 def put(value: Any, dtype: Any = None) -> Array:

@@ -16,9 +16,10 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError
-from bellax.model.distribution import is_distribution, rounding, without_rounding
+from bellax.model.demands import fulfilled, not_negative, probabilities
+from bellax.model.distribution import without_rounding
 from bellax.model.spaces import Discrete
-from bellax.numerics.scalar import seen_type, take, where
+from bellax.numerics.scalar import rounding, seen_type, take, where
 from bellax.problem.plan import Plan
 
 Values = Mapping[str, Any]
@@ -124,7 +125,9 @@ class Period(eqx.Module):
         """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""
         found = as_float(values["slot:discount"])
         seen_before = not self.plan.graph.leaves("slot:discount", "state", "action", "shock", "next")
-        return found if seen_before else where(found >= 0, found, jnp.nan)
+        return (
+            found if seen_before else where(fulfilled([not_negative("discount")], {"discount": found}), found, jnp.nan)
+        )
 
     def probabilities(self, name: str, values: Values) -> Float[Array, "n"]:
         """Probabilities of the categories of a `Markov` state; NaN where a function gives what are none."""
@@ -132,7 +135,8 @@ class Period(eqx.Module):
         law = self.plan.graph.regime.transitions[name]
         if law.over:  # a table, checked before the solve
             return without_rounding(given)
-        return where(jnp.broadcast_to(is_distribution(given), given.shape), without_rounding(given), jnp.nan)
+        fine = fulfilled(probabilities(name), {name: given})
+        return where(jnp.broadcast_to(fine, given.shape), without_rounding(given), jnp.nan)
 
     def _shaped(self, name: str, value: Any) -> Array:
         space = self.plan.continuous.get(name)

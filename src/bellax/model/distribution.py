@@ -16,6 +16,7 @@ from bellax.errors import ModelError
 from bellax.model.demands import Demand
 from bellax.model.quantity import ByPeriod, QuantityLike
 from bellax.numerics import rules
+from bellax.numerics.interpolate import least_weight, telling
 from bellax.numerics.scalar import put, rounding
 
 
@@ -105,13 +106,15 @@ def without_rounding(probabilities: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def tidy_table(table: Any) -> Any:
-    """A table of probabilities without rounding below zero, once: a solver reads it in place, and many times.
+    """A table of probabilities as a solver reads it in place, and many times: without rounding below zero, and without
+    what is too small to tell of a value of minus infinity.
 
     By period it is a solver's affair, which looks at one row at a time.
     """
     if isinstance(table, ByPeriod):
         return table
     if isinstance(table, jax.core.Tracer):
-        return without_rounding(table)
+        return telling(without_rounding(table))
     array = np.asarray(table)
-    return put(np.maximum(array, 0.0)) if np.any(array < 0) else table
+    nothing = (array < least_weight(jnp.result_type(float))) & (array != 0)
+    return put(np.where(nothing, 0.0, array).astype(array.dtype)) if nothing.any() else table

@@ -20,9 +20,11 @@ from jax import Array
 
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import TALLY, Frozen, follow, improve, value_and_slopes
+from bellax.bellman.sweep import TALLY
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
 from bellax.model.graph import CLOCK
 from bellax.model.model import Model

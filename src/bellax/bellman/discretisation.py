@@ -11,6 +11,7 @@ from jax import Array
 from bellax.bellman import mesh as _mesh
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, continuation
+from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Mesh, Process
@@ -22,7 +23,6 @@ from bellax.bellman.options import (
     complete_interpolant,
     complete_maximiser,
 )
-from bellax.bellman.sweep import value_and_slopes
 from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
 from bellax.problem.period import Period

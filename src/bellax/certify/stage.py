@@ -14,11 +14,12 @@ from jaxtyping import Float
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.decided import optimum_at, or_stopped, value_and_slopes
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
-from bellax.bellman.sweep import optimum_at, or_stopped, step, value_and_slopes
+from bellax.bellman.sweep import step
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.decided import decided, envelope, optimum_at, stopping
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import admitted, numbers, outside, reach
-from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError
 from bellax.numerics.interpolate import is_barrier
 from bellax.problem.period import combinations

@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.mesh import Mesh
-from bellax.bellman.sweep import TALLY, Frozen, follow, improve
+from bellax.bellman.sweep import TALLY
 from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once

@@ -16,11 +16,11 @@ from jax import Array
 from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.chunks import Node, over_mesh
 from bellax.bellman.continuation import Value
+from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import value_and_slopes
 from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, check_names
 from bellax.model.spaces import agree

@@ -306,9 +306,10 @@ def nothing_runs_on():
 
 
 def started(folder, *arguments, **options):
-    program = [sys.executable, "-c", "from bellax.cli import app; app()", *arguments]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the background a shell has it ignored  # noqa: E731
-    process = subprocess.Popen(program, cwd=folder, start_new_session=True, text=True, preexec_fn=heard, **options)
+    # in the background a shell has Ctrl-C ignored
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = [sys.executable, "-c", f"{heard}; from bellax.cli import app; app()", *arguments]
+    process = subprocess.Popen(program, cwd=folder, start_new_session=True, text=True, **options)
     _STARTED.append(process)
     return process
 

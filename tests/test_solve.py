@@ -9,7 +9,7 @@ import pytest
 
 import bellax as bx
 from bellax.numerics.programs import HASTE, quickly_at_first
-from bellax.solve import setting_of
+from bellax.solve import prepare
 
 
 def model(horizon=math.inf, **slots):
@@ -72,10 +72,10 @@ def test_a_second_solve_and_a_second_question_compile_nothing(compilations):
     again = bx.solvers.BackwardInduction(grid={"z": 3, "w": 15})  # equal, and another object
     ask(bx.solve(m, {"effort": 0.3, "discount": 0.8}, again))
     assert compilations.count == first
-    assert setting_of(m, SOLVER) is setting_of(m, again)
-    assert setting_of(m, SOLVER).programs["traces"] == 1
+    assert prepare(m, SOLVER) is prepare(m, again)
+    assert prepare(m, SOLVER).programs["traces"] == 1
     bx.solve(m, PARAMS, bx.solvers.BackwardInduction(grid={"z": 3, "w": 16}))
-    assert setting_of(m, SOLVER).programs["traces"] == 1
+    assert prepare(m, SOLVER).programs["traces"] == 1
     assert compilations.count > first
 
 

@@ -10,7 +10,7 @@ import bellax as bx
 from bellax.bellman import checks
 from bellax.bellman.checks import check_memory
 from bellax.bellman.workload import estimated
-from bellax.solve import setting_of
+from bellax.solve import prepare
 
 
 def model(dimensions=1, **slots):
@@ -40,7 +40,7 @@ ENUMERATED = bx.solvers.BackwardInduction(
 
 
 def announced(caplog, m, solver):
-    setting = setting_of(m, solver)
+    setting = prepare(m, solver)
     with caplog.at_level(logging.WARNING, "bellax"):
         check_memory(setting, setting.arguments({}))
     return caplog.text
@@ -48,7 +48,7 @@ def announced(caplog, m, solver):
 
 def test_cells_are_those_that_the_step_evaluates():
     """11 x 5 x 3 nodes, 20 candidates of 2 combinations, 4 x 4 nodes of e and 5 of z seen tomorrow, 3 rows of h."""
-    setting = setting_of(model(**RANDOM), ENUMERATED)
+    setting = prepare(model(**RANDOM), ENUMERATED)
     work = estimated(setting.numerics, setting.arguments({}))
     assert work.cells == (11 * 5 * 3) * (20 * 2) * (4 * 4 * 5 * 3)
     assert work.steps == 60
@@ -119,5 +119,5 @@ def test_a_budget_beyond_the_machine_is_refused(monkeypatch):
     )
     with pytest.raises(bx.ModelError, match=r"memory=268435456 lets a Bellman step have 6.4e\+07 bytes"):
         bx.solve(m, {}, bx.solvers.BackwardInduction())
-    setting = setting_of(m, bx.solvers.BackwardInduction(memory=2**20))
+    setting = prepare(m, bx.solvers.BackwardInduction(memory=2**20))
     check_memory(setting, setting.arguments({}))

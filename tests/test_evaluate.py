@@ -219,6 +219,23 @@ def test_what_a_rule_breaks_is_named(shop):
         bx.evaluate(merton(horizon=3), PARAMS, rule, bx.solvers.BackwardInduction(grid={"wealth": 4}))
 
 
+def test_a_smooth_constraint_that_is_broken_is_named_and_one_at_its_edge_is_not():
+    """At wealth 1 the rule spends 2: `budget` is -1, `some` is 0 and holds."""
+    m = bx.Model(
+        states={"wealth": bx.Continuous(1.0, 2.0)},
+        actions={"spent": bx.Continuous(0.0, 5.0)},
+        constraints={
+            "budget": bx.nonnegative(lambda wealth, spent: wealth - spent),
+            "some": bx.nonnegative(lambda spent: spent - 2.0),
+        },
+        transitions={"wealth": bx.fixed},
+        reward=lambda spent: spent,
+        horizon=1,
+    )
+    with pytest.raises(bx.SolveError, match="spent = 2.0 at wealth = 1. .*breaks the constraint 'budget'"):
+        bx.evaluate(m, {"discount": 0.9}, {"spent": 2.0}, bx.solvers.BackwardInduction(grid={"wealth": 2}))
+
+
 def test_options_and_policies_that_do_not_fit(model, shop, tenth):
     with pytest.raises(bx.ModelError, match="maximises nothing: leave the maximiser="):
         bx.evaluate(

@@ -2,8 +2,8 @@
 
     V(s) = E[ r(s, rule(s)) + b V(s') ]
 
-A rule stands where a maximiser stands (bellman/follow.py), so that every solver evaluates it: backward, by the exact
-linear system of policy iteration, or by iteration.
+A rule stands where a maximiser stands (bellman/maximisers/follow.py), so that every solver evaluates it: backward, by
+the exact linear system of policy iteration, or by iteration.
 """
 
 from collections.abc import Callable, Mapping

@@ -23,6 +23,7 @@ from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import TALLY, Frozen, follow, improve, value_and_slopes
+from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
 from bellax.model.graph import CLOCK
 from bellax.model.model import Model
@@ -126,8 +127,7 @@ class Operators:
 
     def zero(self, period: int | None = None) -> Representation:
         """V = 0."""
-        shape = _shape(self.numerics, self.arguments, self._period(period, last=True))
-        return self.represent(np.zeros(shape), period)
+        return self.represent(np.zeros(mesh_shape(self.numerics, self.arguments)), period)
 
     def terminal(self) -> Representation:
         """V after the last decision of a finite horizon."""
@@ -153,7 +153,7 @@ class Operators:
             check_names(q.names, [*known, *CLOCK], "represent: the function names what the model does not have:")
             made = jax.jit(partial(_represented, self.numerics, q, number))(self.arguments)
             return self._on(made, number)
-        levels, shape = np.asarray(given, float), _shape(self.numerics, self.arguments, number)
+        levels, shape = np.asarray(given, float), mesh_shape(self.numerics, self.arguments)
         if levels.shape != shape:
             raise ModelError(f"represent: the array has shape {levels.shape}, and the grid {shape}.")
         build = lambda: jax.jit(partial(_with_slopes, self.numerics))  # noqa: E731
@@ -262,10 +262,6 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     if all_concrete(arguments):
         prepared.check(arguments)
     return Operators(prepared, arguments)
-
-
-def _shape(numerics: Discretisation, arguments: Arguments, period: int) -> tuple[int, ...]:
-    return jax.eval_shape(lambda a: jnp.zeros(numerics.mesh(a, period).shape), arguments).shape
 
 
 def _represented(numerics: Discretisation, q: Quantity, period: int, arguments: Arguments) -> Value:

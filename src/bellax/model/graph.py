@@ -157,10 +157,6 @@ class Graph:
         _ = self.action_order
         self._check_literals()
 
-    def is_random_leaf(self, state: str) -> bool:
-        """True where tomorrow's value of `state` is drawn and not computed."""
-        return self.kinds.get(f"next_{state}") == "next"
-
     @cached_property
     def nodes(self) -> dict[str, Callable[..., Any]]:
         """Every slot as a function that dags composes."""

@@ -16,7 +16,7 @@ from bellax.problem.problem import Problem
 
 
 class Panel(eqx.Module):
-    """Simulated paths. Floats are NaN once an agent has stopped; whole numbers then keep their last value.
+    """Simulated paths. Floats are NaN once an agent has stopped, and whole numbers -1.
 
     Attributes:
         states: by name, shape (agents, periods, ...), as functions of the model see them.

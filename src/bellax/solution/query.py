@@ -16,7 +16,9 @@ from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import admitted, numbers, outside, reach
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError
+from bellax.model.time import Clock
 from bellax.numerics.interpolate import is_barrier
+from bellax.numerics.programs import concrete
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Chosen, Policy
@@ -66,16 +68,30 @@ def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: 
     values = jnp.where(is_barrier(values), -jnp.inf, values)
     known = today.holds(states) & admitted(numerics, today, states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
-    stop = stopping(objective, point, optimum)
-    # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can
+    stop = masked(known, stopping(objective, point, optimum))
+    # no action is the answer where none is allowed, or none is known to be best
     shown = ~jnp.isnan(value) & (optimum.feasible | stop)
     actions = {name: masked(shown, action) for name, action in actions.items()}
     return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan))
 
 
 def masked(shown: Array, leaf: Array) -> Array:
-    """NaN where it is not to be shown, as far as a whole number can."""
-    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    """The leaf where it is to be shown, and NaN elsewhere; of whole numbers -1, which is no category, and False."""
+    if jnp.issubdtype(leaf.dtype, jnp.bool_):
+        return leaf & shown
+    return jnp.where(shown, leaf, jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else -1)
+
+
+def in_its_period(clock: Clock, period: Any, answer: Any) -> Any:
+    """The answer to what was asked of a period: no answer, see `masked`, where a traced one has no decision.
+
+    Args:
+        period: as `check_period` gives it.
+    """
+    if concrete(period):
+        return answer
+    there = (period >= 0) & (period < clock.count)
+    return jax.tree.map(lambda leaf: masked(there, leaf), answer)
 
 
 def ending(

@@ -41,6 +41,7 @@ SCOPES: dict[str, tuple[str, ...] | None] = {
     "terminal": ("state",),
     "stop": ("state",),
     "rule": ("state",),
+    "represented": ("state",),
     # continuous time
     "flow": ("state", "action", "marginal"),
     "closed form": ("state", "action", "marginal"),

@@ -1,5 +1,7 @@
-"""Periods and ages that a query means: where there is none, it is refused, and nothing plausible is answered inside a
-program; and what a table answers where it does not know."""
+"""What is asked of a solution where it has no answer: no such period, outside its own grid, or by another model."""
+
+import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -68,3 +70,48 @@ def test_a_table_knows_no_value_where_it_has_no_action(solution):
         found = at({"w": jnp.asarray(w), "h": jnp.asarray(h)})
         assert np.isnan(found.value) == np.isnan(found.actions["c"]) == (found.actions["leap"] == -1) == (not known)
         assert np.isnan(found.choice_values).all() == (h == 7)
+
+
+class TestAnotherSolutionOutsideItsGrid:
+    """V is w to the end of [0, 1], and the other one's grid ends at a half; the policy is half of w."""
+
+    SOLVER = bx.solvers.BackwardInduction(grid={"w": 3}, interpolant=bx.interpolants.Linear())
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def model():
+        return bx.Model(
+            states={"w": bx.Continuous(0.0, "top")},
+            actions={"c": bx.Continuous(0.0, "w")},
+            transitions={"w": bx.fixed},
+            reward=lambda w, c: c * (w - c),
+            discount=1.0,
+            horizon=1,
+        )
+
+    def narrow(self, model, outside=None):
+        return bx.solve(model, {"top": 0.5}, dataclasses.replace(self.SOLVER, outside=outside))
+
+    @pytest.fixture(params=["terminal", "rule"])
+    def use(self, request, model):
+        if request.param == "terminal":
+            return lambda other: bx.solve(model, {"top": 1.0}, self.SOLVER, terminal=other).value(0, w=1.0) - 0.25
+        return lambda other: bx.evaluate(model, {"top": 1.0}, other, self.SOLVER).value(0, w=1.0)
+
+    def test_warns_once(self, model, use):
+        other = self.narrow(model)
+        with pytest.warns(
+            bx.OutsideWarning, match=r"(rule|terminal): .* state 'w' is 1, outside its grid from 0 to 0.5"
+        ):
+            found = use(other)
+        np.testing.assert_allclose(found, 0.25, rtol=1e-6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            use(other)
+
+    def test_is_silent_where_that_was_asked_for(self, model, use):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_allclose(use(self.narrow(model, bx.outside.Extrapolate())), 0.25, rtol=1e-6)
+            with pytest.raises(bx.SolveError, match=r"at w = 1.*outside it|c = nan at w = 1"):
+                use(self.narrow(model, bx.outside.Nan()))

@@ -1,5 +1,7 @@
 """The value of a rule of one's own, against closed forms and numpy's linear algebra; and rules that are none."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,6 +140,14 @@ def test_a_rule_that_stops():
     going = np.linalg.solve(np.eye(2) - 0.9 * chain[1:, 1:], 0.9 * chain[1:, 0] * 2.0)
     np.testing.assert_allclose(found.value(price=values), [2.0, *going], rtol=1e-12)
     np.testing.assert_array_equal(found.policy(price=values)["stop"], [True, False, False])
+    holding = bx.Model(states=put.states, reward=0.0, discount=0.9)
+    with pytest.raises(bx.ModelError, match="the policy says whether to stop, and the model has no `stop`"):
+        bx.evaluate(holding, {}, found)
+    with pytest.raises(bx.ModelError, match="the policy never stops, and the model may"):
+        bx.evaluate(put, {}, bx.solve(holding, {}))
+    young, old = (dataclasses.replace(holding, horizon=bx.Ages(first, 40)) for first in (38, 39))
+    with pytest.raises(bx.ModelError, match="the policy starts at age 38, .* at 39"):
+        bx.evaluate(old, {}, bx.solve(young, {}))
     panel = bx.simulate(found, agents=300, start={"price": 2.0}, periods=60)
     assert set(np.asarray(panel.reward)[np.asarray(panel.actions["stop"])]) == {2.0}
 

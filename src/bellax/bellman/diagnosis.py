@@ -64,9 +64,15 @@ def _bad_end(numerics: Discretisation, arguments: Arguments, levels: np.ndarray)
     node = _node(mesh, place)
     state = _described(numerics, mesh.point(node.codes, node.coordinates))
     what = "NaN" if np.isnan(levels[place]) else "infinity"
+    where = f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states)."
+    if numerics.plan.evaluate_terminal is None:
+        return (
+            f"{where} Likely causes: the solution that was given as terminal= has a smaller grid, and answers NaN "
+            "outside it (outside=bx.outside.Nan()), or other categories. Solve it on the grid of this one."
+        )
     return (
-        f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root "
-        "of a negative number, or a division by zero. Move the bounds of the state away from there."
+        f"{where} Likely causes: a logarithm or root of a negative number, or a division by zero. Move the bounds of "
+        "the state away from there."
     )
 
 

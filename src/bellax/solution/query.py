@@ -1,11 +1,12 @@
 """Questions about one state of a solved period: what is chosen there, on the mesh or off it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
@@ -13,7 +14,7 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.reach import admitted, numbers, outside, reach
+from bellax.bellman.reach import Reach, admitted, entries, first_outside, numbers, outside, reach, warn_once
 from bellax.bellman.sweep import decided, envelope, optimum_at, stopping
 from bellax.errors import ModelError
 from bellax.model.time import Clock
@@ -21,7 +22,7 @@ from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.programs import concrete
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
-from bellax.solution.policy import Chosen, Policy
+from bellax.solution.policy import Chosen, Policy, Queried
 
 
 class Remaximising(Policy):
@@ -136,6 +137,47 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple:
         "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). "
         "The value can be differentiated as it is."
     )
+
+
+class Reading(NamedTuple):
+    """Where the nodes of another solve lie, of which a policy is asked: the lowest of them, and the highest.
+
+    Attributes:
+        ends: of the policy's own grid.
+        states: by name, the lowest and the highest along the first axis.
+        outside: whether these are outside it, shape (2, 2, e).
+    """
+
+    ends: Reach
+    states: dict[str, Array]
+    outside: Array
+
+
+def reading(policy: Policy, period: Any, mesh: Mesh) -> Reading:
+    """Whether some nodes of a mesh lie outside the grid on which a policy of `period` was found."""
+    plan, ends = policy.numerics.plan, reach(policy.numerics.mesh(policy.arguments, period))
+    found: dict[str, list[Array]] = {}
+    for component, line in zip(mesh.plan.lines, mesh.lines, strict=True):
+        found.setdefault(component.name, []).append(line.scale.inverse(line.coordinates[np.array([0, -1])]))
+    states = {name: jnp.stack(parts, axis=1) for name, parts in found.items()}
+    for name, process in mesh.processes.items():
+        states[name] = jnp.stack([jnp.min(process.values, axis=0), jnp.max(process.values, axis=0)])
+    bounded = {name: states[name] for name, _ in entries(plan).values()}
+    at = lambda k: outside(ends, numbers(plan, {name: array[k] for name, array in bounded.items()}))  # noqa: E731
+    return Reading(ends, bounded, jnp.stack([at(0), at(1)]))
+
+
+def warn_of_reading(asked: Queried, what: str, found: Reading) -> None:
+    """Warns, once, of a solution that a solve asks outside its grid, unless it was said what is wanted there.
+
+    Args:
+        what: the solution is to the solve, such as `terminal`.
+        found: concrete.
+    """
+    numerics = asked.setting.numerics
+    if numerics.outside is None:
+        wrong = first_outside(numerics.plan, found.ends, found.outside, found.states)
+        warn_once(asked, None if wrong is None else f"{what}: at nodes of this solve {wrong}")
 
 
 def asked_outside(numerics: Discretisation, mesh: Mesh, states: Mapping[str, Array]) -> dict[str, Array]:

@@ -115,3 +115,25 @@ class TestAnotherSolutionOutsideItsGrid:
             np.testing.assert_allclose(use(self.narrow(model, bx.outside.Extrapolate())), 0.25, rtol=1e-6)
             with pytest.raises(bx.SolveError, match=r"at w = 1.*outside it|c = nan at w = 1"):
                 use(self.narrow(model, bx.outside.Nan()))
+
+
+def test_what_is_no_distribution_off_the_nodes_pays_no_number():
+    """At the nodes, 0, 1 and 2, all is well. Off them, a law gives no probabilities at .5, a shock has a negative
+    spread at 1.5, and the action of the table is not allowed at .75, so that there is none."""
+    off = lambda w, at: jnp.abs(w - at) < 0.2  # noqa: E731
+    m = bx.Model(
+        states={"w": bx.Continuous(0.0, 2.0), "h": bx.Discrete(2)},
+        actions={"a": bx.Discrete(2)},
+        constraints={"ground": lambda w, a: (a == 0) | ~off(w, 0.75)},
+        shocks={"e": bx.shocks.Normal(sd=lambda w: jnp.where(off(w, 1.5), -0.1, 0.1))},
+        transitions={"w": bx.fixed, "h": bx.Markov(lambda w: jnp.array([0.5, jnp.where(off(w, 0.5), 0.9, 0.5)]))},
+        reward=lambda w, a, e: w + a + 0 * e,
+        discount=0.5,
+        horizon=2,
+    )
+    table = bx.solve(
+        m, {}, bx.solvers.BackwardInduction(grid={"w": 3}, interpolant=bx.interpolants.Linear())
+    ).tabulate()
+    panel = bx.simulate(table, start={"w": np.array([0.25, 0.5, 0.75, 1.0, 1.5]), "h": 0})
+    np.testing.assert_allclose(panel.reward, np.array([[1.25], [np.nan], [np.nan], [2.0], [np.nan]]) * np.ones(2))
+    np.testing.assert_array_equal(panel.actions["a"][:, 0], [1, 1, -1, 1, 1])

@@ -1,5 +1,7 @@
 """The value of a rule of one's own, against closed forms and numpy's linear algebra; and rules that are none."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,6 +140,14 @@ def test_a_rule_that_stops():
     going = np.linalg.solve(np.eye(2) - 0.9 * chain[1:, 1:], 0.9 * chain[1:, 0] * 2.0)
     np.testing.assert_allclose(found.value(price=values), [2.0, *going], rtol=1e-12)
     np.testing.assert_array_equal(found.policy(price=values)["stop"], [True, False, False])
+    holding = bx.Model(states=put.states, reward=0.0, discount=0.9)
+    with pytest.raises(bx.ModelError, match="the policy says whether to stop, and the model has no `stop`"):
+        bx.evaluate(holding, {}, found)
+    with pytest.raises(bx.ModelError, match="the policy never stops, and the model may"):
+        bx.evaluate(put, {}, bx.solve(holding, {}))
+    young, old = (dataclasses.replace(holding, horizon=bx.Ages(first, 40)) for first in (38, 39))
+    with pytest.raises(bx.ModelError, match="the policy starts at age 38, .* at 39"):
+        bx.evaluate(old, {}, bx.solve(young, {}))
     panel = bx.simulate(found, agents=300, start={"price": 2.0}, periods=60)
     assert set(np.asarray(panel.reward)[np.asarray(panel.actions["stop"])]) == {2.0}
 
@@ -217,6 +227,23 @@ def test_what_a_rule_breaks_is_named(shop):
     with pytest.raises(bx.SolveError, match="in period 1 .*bounds there are"):
         rule = {"consumption": lambda wealth, period: wealth * (1 + 2.0 * (period == 1)) / 2}
         bx.evaluate(merton(horizon=3), PARAMS, rule, bx.solvers.BackwardInduction(grid={"wealth": 4}))
+
+
+def test_a_smooth_constraint_that_is_broken_is_named_and_one_at_its_edge_is_not():
+    """At wealth 1 the rule spends 2: `budget` is -1, `some` is 0 and holds."""
+    m = bx.Model(
+        states={"wealth": bx.Continuous(1.0, 2.0)},
+        actions={"spent": bx.Continuous(0.0, 5.0)},
+        constraints={
+            "budget": bx.nonnegative(lambda wealth, spent: wealth - spent),
+            "some": bx.nonnegative(lambda spent: spent - 2.0),
+        },
+        transitions={"wealth": bx.fixed},
+        reward=lambda spent: spent,
+        horizon=1,
+    )
+    with pytest.raises(bx.SolveError, match="spent = 2.0 at wealth = 1. .*breaks the constraint 'budget'"):
+        bx.evaluate(m, {"discount": 0.9}, {"spent": 2.0}, bx.solvers.BackwardInduction(grid={"wealth": 2}))
 
 
 def test_options_and_policies_that_do_not_fit(model, shop, tenth):

@@ -133,6 +133,35 @@ def test_a_stationary_solution_and_states_with_names_that_netcdf_reserves(tmp_pa
     assert np.array_equal(loaded.policy(**states)["move"], solution.policy(**states)["move"])
 
 
+def test_axes_have_names_of_their_own_whatever_states_are_called(tmp_path):
+    """The vector x has axes x_0 and x_1, and so might other states; V is a sum that each state enters differently."""
+    states = {"x": bx.Continuous(0.0, 1.0, shape=(2,)), "x_0": bx.Continuous(0.0, 1.0), "x_1_": bx.Discrete(2)}
+    states |= {"value": bx.Discrete(2), "value_": bx.Discrete(2), "code": bx.Discrete(2)}
+    named = bx.Model(
+        states=states,
+        transitions=dict.fromkeys(states, bx.fixed),
+        reward=lambda x, x_0, x_1_, value, value_, code: (
+            x[0] + 3 * x[1] ** 2 + 7 * x_0**3 + 11 * x_1_ + 13 * value + 17 * value_ + 19 * code
+        ),
+        horizon=1,
+    )
+    grid = {"x": 3, "x_0": 3}
+    solution = bx.solve(
+        named, {"discount": 0.9}, bx.solvers.BackwardInduction(grid=grid, interpolant=bx.interpolants.Hermite())
+    )
+    solution.save(tmp_path / "named.nc")
+    loaded = bx.load(tmp_path / "named.nc", named)
+    assert len(solution.values.slopes) == 3
+    for ours, theirs in zip(solution.values.slopes, loaded.values.slopes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with xr.open_dataset(tmp_path / "named.nc", engine="scipy") as data:
+        assert data["value"].dims[1:] == ("x_1_", "value__", "value_", "code_", "x_0_", "x_1", "x_0")
+        assert data["code"].ndim == 0
+        np.testing.assert_allclose(data["value"][0].sel(x_1_=1, value__=0, value_=1, code_=1, x_0_=1, x_1=1, x_0=0), 51)
+    V = bx.operators(named, {"discount": 0.9}, solution.setting.options).zero(0)
+    assert tuple(map(len, V.nodes.values())) == V.levels.shape
+
+
 def test_every_option_survives_as_text():
     solver = bx.solvers.PolicyIteration(
         grid={

@@ -14,9 +14,9 @@ def growth(**slots):
     base = dict(
         states={"k": bx.Continuous(0.02, 0.6, scale=bx.scales.log)},
         actions={"saved": bx.Continuous(1e-4, "output")},
-        functions={"output": lambda k, alpha: k**alpha},
+        functions={"output": lambda k, alpha: k**alpha, "left": lambda output, saved: output - saved},
         transitions={"k": lambda saved: saved},
-        reward=lambda output, saved: jnp.log(output - saved),
+        reward=lambda left: jnp.log(left),
     )
     return bx.Model(**{**base, **slots})
 
@@ -105,8 +105,17 @@ def test_what_is_refused(ops):
         ops._check(3, "V")
     with pytest.raises(bx.ModelError, match=r"the array has shape \(3,\), and the grid \(10,\)"):
         ops.represent(np.zeros(3))
-    with pytest.raises(bx.ModelError, match="'kapital' is unknown"):
-        ops.represent(lambda kapital: kapital)
+    for given, message in (
+        (lambda kapital: kapital, "'kapital' is unknown"),
+        (lambda next_k: next_k, "names the action 'saved' through 'next_k'; it may name .*states"),
+        (lambda left: left, "names the action 'saved' through 'left'"),
+        (lambda saved: saved, "names the action 'saved'; it may name"),
+        (lambda k, period: k * period, "names the period or the age, and the horizon is infinite"),
+        (lambda k: jnp.ones(2) * k, r"has shape \(2,\); it must be a single number"),
+        ("k", "'k' is neither a function of states nor an array"),
+    ):
+        with pytest.raises(bx.ModelError, match=message):
+            ops.represent(given)
     with pytest.raises(bx.ParameterError, match="the horizon is infinite"):
         ops.T(ops.zero(), period=0)
     with pytest.raises(bx.ModelError, match="infinite, so there is no value after the last decision"):

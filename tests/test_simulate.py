@@ -385,14 +385,17 @@ class TestStopping:
 
 def test_ages_are_in_the_frame_and_realised_discounts_in_the_present_value():
     model = bx.Model(
-        states={"age_group": bx.Discrete(2), "rate": bx.IID(bx.shocks.Uniform(0.5, 0.7))},
-        transitions={"age_group": bx.fixed},
+        states={"value": bx.Discrete(2), "rate": bx.IID(bx.shocks.Uniform(0.5, 0.7))},
+        transitions={"value": bx.fixed},
         reward=1.0,
         discount="next_rate",
         horizon=bx.Ages(30, 40, step="5Y"),
     )
-    found = bx.simulate(bx.solve(model, {}), 50, {"age_group": 1})
-    assert found.frame().age.unique().tolist() == [30.0, 35.0, 40.0]
+    found = bx.simulate(bx.solve(model, {}), 50, {"value": 1})
+    frame = found.frame()
+    assert frame.age.unique().tolist() == [30.0, 35.0, 40.0]
+    assert frame["value"].unique().tolist() == [1]  # the state of that name; V gives way
+    np.testing.assert_array_equal(frame["value_"], np.ravel(found.value))
     rate = np.asarray(found.states["rate"])
     np.testing.assert_allclose(found.discount[:, :2], rate[:, 1:])
     np.testing.assert_allclose(found.present_value(), 1 + rate[:, 1] + rate[:, 1] * rate[:, 2], rtol=1e-12)

@@ -2,8 +2,8 @@
 
     V(s) = E[ r(s, rule(s)) + b V(s') ]
 
-A rule stands where a maximiser stands (bellman/follow.py), so that every solver evaluates it: backward, by the exact
-linear system of policy iteration, or by iteration.
+A rule stands where a maximiser stands (bellman/maximisers/follow.py), so that every solver evaluates it: backward, by
+the exact linear system of policy iteration, or by iteration.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from bellax.bellman.maximisers.follow import Functions, Others, carried
 from bellax.bellman.options import key
@@ -18,9 +19,11 @@ from bellax.errors import ModelError, check_mapping, check_names, named_argument
 from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.model.spaces import agree
+from bellax.numerics.programs import all_concrete
 from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments
 from bellax.solution.policy import Policy, Queried
-from bellax.solution.query import undifferentiable
+from bellax.solution.query import Reading, reading, undifferentiable, warn_of_reading
 from bellax.solution.solution import Solution
 from bellax.solve import check_solver, choose_solver, run, with_horizon
 from bellax.solvers.common import Solver, check_solvable
@@ -67,9 +70,11 @@ def evaluate(
         rule.check_one()
         policy = rule.pointwise
         prepared = _following_policy(model, solver, policy)
+        arguments = prepared.arguments(params)
+        _check_reach(prepared, arguments, rule)
         if not policy.smooth:
             policy = jax.tree.map(lambda leaf: undifferentiable(leaf, leaf), policy)
-        return run(prepared, prepared.arguments(params) | carried(policy), terminal, throw, progress)
+        return run(prepared, arguments | carried(policy), terminal, throw, progress)
     prepared = following_rule(model, solver, rule)
     return run(prepared, prepared.arguments(params), terminal, throw, progress)
 
@@ -94,13 +99,41 @@ def _following_policy(model: Model, solver: Solver, policy: Policy) -> Prepared:
         for name, space in ours.items():
             if not agree(space, theirs[name]):
                 raise ModelError(f"rule: {what} {name!r} of the policy has other categories, or another shape.")
+    stops, theirs_stops = (each.evaluate_stop is not None for each in (plan, other.plan))
+    if stops != theirs_stops:
+        have = "says whether to stop, and the model has no `stop`" if theirs_stops else "never stops, and the model may"
+        raise ModelError(f"rule: the policy {have}. Solve its model with the same `stop`.")
     if other.clock.finite and (not model.clock.finite or other.clock.count < model.clock.count):
         length = f"{model.clock.count} periods" if model.clock.finite else "no end"
         raise ModelError(f"rule: the policy is one of {other.clock.count} periods, and the model has {length}.")
+    dates, theirs_dates = ((clock.first, clock.years) for clock in (model.clock, other.clock))
+    if model.clock.aged and other.clock.aged and dates != theirs_dates:
+        raise ModelError(
+            f"rule: the policy starts at age {theirs_dates[0]:g}, in steps of {theirs_dates[1]:g} years, and the model "
+            f"at {dates[0]:g} in steps of {dates[1]:g}: its period is another age."
+        )
     structure = jax.tree.structure(policy)
     source = Others(structure, policy.smooth, other.finite)
     name = ("rule", key(solver), structure)
     return _kept(model, name, lambda: solver.following(model, source))
+
+
+def _check_reach(prepared: Prepared, arguments: Arguments, rule: Queried) -> None:
+    """Warns of a policy that is asked outside its own grid."""
+    (leaves, structure), clock = jax.tree.flatten(rule.pointwise), prepared.problem.clock
+    if not all_concrete((arguments, leaves)):
+        return
+
+    def run(arguments: Arguments, leaves: list[Array], periods: Array) -> Reading:
+        policy = jax.tree.unflatten(structure, leaves)
+        timed = policy.numerics.problem.finite
+        at = lambda period: reading(policy, period if timed else 0, prepared.numerics.mesh(arguments, period))  # noqa: E731
+        return jax.vmap(at)(periods)
+
+    periods = np.arange(clock.count if clock.finite else 1, dtype=np.int32)
+    found = jax.device_get(prepared.program("reading", lambda: jax.jit(run))(arguments, leaves, periods))
+    for k in periods:
+        warn_of_reading(rule, "rule", jax.tree.map(lambda leaf: leaf[k], found))  # noqa: B023
 
 
 def _same(given: Any) -> Any:

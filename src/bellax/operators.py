@@ -8,7 +8,7 @@ for _ in range(300):
 V = ops.evaluate(ops.greedy(V))       # a step of Howard's
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,12 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import TALLY
+from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, SolveError, check_names, named_arguments
-from bellax.model.graph import CLOCK
+from bellax.model import shapes
+from bellax.model.graph import CLOCK, Graph, Slot
 from bellax.model.model import Model
-from bellax.model.quantity import Quantity, quantity
+from bellax.model.quantity import quantity
 from bellax.numerics.interpolate import along, secant_slopes
 from bellax.numerics.programs import all_concrete, concrete, quickly_at_first
 from bellax.numerics.scalar import put
@@ -128,8 +130,7 @@ class Operators:
 
     def zero(self, period: int | None = None) -> Representation:
         """V = 0."""
-        shape = _shape(self.numerics, self.arguments, self._period(period, last=True))
-        return self.represent(np.zeros(shape), period)
+        return self.represent(np.zeros(mesh_shape(self.numerics, self.arguments)), period)
 
     def terminal(self) -> Representation:
         """V after the last decision of a finite horizon."""
@@ -146,16 +147,16 @@ class Operators:
             given: the function, or the levels, in the shape of `zero().levels`; slopes of an array are those of
                 parabolas through its neighbours.
             period: on whose grid; absent for an infinite horizon.
+        Raises:
+            ModelError: if the function names an action, a shock or what the model does not have, or gives no single
+                number; if the array has another shape.
         """
         number = self._period(period, last=True)
         if callable(given):
-            q = quantity(given, "represent: the function")
-            graph = self.setting.plan.graph
-            known = [*self.setting.plan.states, *self.arguments, *(name for name in graph.slots if ":" not in name)]
-            check_names(q.names, [*known, *CLOCK], "represent: the function names what the model does not have:")
-            made = jax.jit(partial(_represented, self.numerics, q, number))(self.arguments)
+            graph = self._stated(given)
+            made = jax.jit(partial(_represented, self.numerics, graph, number))(self.arguments)
             return self._on(made, number)
-        levels, shape = np.asarray(given, float), _shape(self.numerics, self.arguments, number)
+        levels, shape = _levels(given), mesh_shape(self.numerics, self.arguments)
         if levels.shape != shape:
             raise ModelError(f"represent: the array has shape {levels.shape}, and the grid {shape}.")
         build = lambda: jax.jit(partial(_with_slopes, self.numerics))  # noqa: E731
@@ -228,6 +229,19 @@ class Operators:
             values.insert(0, self._on(found, period))
         return values
 
+    def _stated(self, function: Callable[..., Any]) -> Graph:
+        """The graph of the model with a function of states as one more node, bound like any slot."""
+        own, label = self.setting.plan.graph, "represent: the function"
+        slot = Slot(_REPRESENTED, "represented", quantity(function, label), ())
+        graph = Graph([*own.slots.values(), slot], own.kinds, own.seen, own.regime, own.where, own.clock)
+        known = [*self.setting.plan.states, *self.arguments, *(name for name in own.nodes if ":" not in name)]
+        needed = [name for name in slot.quantity.names if name not in own.nodes]
+        check_names(needed, [*known, *CLOCK], f"{label} names what the model does not have:")
+        if not self.setting.problem.finite and set(CLOCK) & graph.reach(_REPRESENTED):
+            raise ModelError(f"{label} names the period or the age, and the horizon is infinite.")
+        shapes.check(graph, self.arguments)
+        return graph
+
     def _on(self, value: Value, period: int) -> Representation:
         return Representation(value, self.arguments, period, self.setting)
 
@@ -266,19 +280,28 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     return Operators(prepared, arguments)
 
 
-def _shape(numerics: Discretisation, arguments: Arguments, period: int) -> tuple[int, ...]:
-    return jax.eval_shape(lambda a: jnp.zeros(numerics.mesh(a, period).shape), arguments).shape
+_REPRESENTED = "slot:represented"
+"""The node of a function of states that becomes a representation."""
 
 
-def _represented(numerics: Discretisation, q: Quantity, period: int, arguments: Arguments) -> Value:
+def _levels(given: Any) -> Any:
+    """The levels that were given, as an array of floats."""
+    if not concrete(given):
+        return jnp.asarray(given, float)
+    try:
+        return np.asarray(given, float)
+    except (TypeError, ValueError):
+        raise ModelError(f"represent: {given!r} is neither a function of states nor an array of numbers.") from None
+
+
+def _represented(numerics: Discretisation, graph: Graph, period: int, arguments: Arguments) -> Value:
     environment = numerics.problem.environment(arguments, period)
     mesh = numerics.nodes(environment)
 
     def at(node: Node) -> Value:
         def value(coordinates: Array) -> Array:
             point = mesh.point(node.codes, coordinates)
-            given = numerics.plan.graph.compose(q.names)(**environment, **point.values)
-            return as_float(q.node()(**given))
+            return as_float(graph.compose([_REPRESENTED])(**environment, **point.values)[_REPRESENTED])
 
         return Value(*value_and_slopes(value, node.coordinates, numerics.interpolant.needs_slopes))
 

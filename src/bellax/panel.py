@@ -16,7 +16,7 @@ from bellax.problem.problem import Problem
 
 
 class Panel(eqx.Module):
-    """Simulated paths. Floats are NaN once an agent has stopped; whole numbers then keep their last value.
+    """Simulated paths. Floats are NaN once an agent has stopped, and whole numbers -1.
 
     Attributes:
         states: by name, shape (agents, periods, ...), as functions of the model see them.
@@ -81,22 +81,31 @@ class Panel(eqx.Module):
         """A tidy pandas DataFrame: one row for each agent and period in which the agent is there.
 
         Columns: agent, period, age where the model has ages, states, actions, reward, value. Categories of an Enum are
-        labels; a vector is one column a number, `name[0]`, `name[1]`, ...
+        labels; a vector is one column a number, `name[0]`, `name[1]`, ... Where a state or an action has the name of
+        one of the panel's own, that one gets an underscore: `value_` beside a state `value`.
         """
         import pandas as pd  # costs .4 s at import, and a simulation does not need it
 
         active = np.asarray(self.active)
         agents, periods = np.nonzero(active)
-        columns: dict[str, Any] = {"agent": agents, "period": periods}
+        spaces = {**self.problem.plan.states, **self.problem.plan.actions}
+        columns: dict[str, Any] = {_own("agent", spaces): agents, "period": periods}
         clock = self.problem.clock
         if clock.aged:
             columns["age"] = clock.first + clock.years * periods
-        spaces = {**self.problem.plan.states, **self.problem.plan.actions}
         everything = {**self.states, **self.actions}
         for name in (*spaces, *(name for name in everything if name not in spaces)):
             columns |= _columns(name, np.asarray(everything[name])[active], spaces.get(name))
-        columns |= {"reward": np.asarray(self.reward)[active], "value": np.asarray(self.value)[active]}
+        for name, array in (("reward", self.reward), ("value", self.value)):
+            columns[_own(name, columns)] = np.asarray(array)[active]
         return pd.DataFrame(columns)
+
+
+def _own(name: str, taken: Mapping[str, Any]) -> str:
+    """The name of a column of the panel's own, which no state or action has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _columns(name: str, array: np.ndarray, space: Any) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from bellax.model.demands import complaint, not_negative
 from bellax.model.spaces import Discrete
 from bellax.problem import checks
 from bellax.problem.categories import category
-from bellax.problem.period import combinations
+from bellax.problem.period import by_action, combinations
 from bellax.problem.problem import Arguments
 
 
@@ -66,9 +66,15 @@ def _bad_end(numerics: Discretisation, arguments: Arguments, levels: np.ndarray)
     node = _node(mesh, place)
     state = _described(numerics, mesh.point(node.codes, node.coordinates))
     what = "NaN" if np.isnan(levels[place]) else "infinity"
+    where = f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states)."
+    if numerics.plan.evaluate_terminal is None:
+        return (
+            f"{where} Likely causes: the solution that was given as terminal= has a smaller grid, and answers NaN "
+            "outside it (outside=bx.outside.Nan()), or other categories. Solve it on the grid of this one."
+        )
     return (
-        f"terminal gives {what} at {state} ({int(bad.sum())} of {bad.size} states). Likely causes: a logarithm or root "
-        "of a negative number, or a division by zero. Move the bounds of the state away from there."
+        f"{where} Likely causes: a logarithm or root of a negative number, or a division by zero. Move the bounds of "
+        "the state away from there."
     )
 
 
@@ -97,12 +103,9 @@ def _infeasible(numerics: Discretisation, objective: Objective, mesh: Mesh, node
     given = numerics.maximiser.given(objective, point)
     if given is not None:
         return _forbidden(numerics, objective, point, given, where)
-    bounds = []
-    values = objective.period.choices(jnp.zeros((), jnp.int32))
-    for name in numerics.plan.controls:
-        lower, upper = objective.period.bounds(name, point.values, values)
-        bounds.append(f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")
-        values[name] = lower
+    least = lambda name, lower, upper: (lower, f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")  # noqa: E731
+    _, shown = objective.period.resolved(point.values, jnp.zeros((), jnp.int32), least)
+    bounds = shown.values()
     names = ", ".join(node.partition(":")[2] for node in numerics.plan.constraints) or "none"
     return (
         f"no action is feasible at {where}. Bounds there: {'; '.join(bounds) or 'none'}; constraints: {names}. Likely "
@@ -113,27 +116,25 @@ def _infeasible(numerics: Discretisation, objective: Objective, mesh: Mesh, node
 
 def _forbidden(numerics: Discretisation, objective: Objective, point: Point, given: Optimum, where: str) -> str:
     """Which action of a rule is none that may be, or which constraint it breaks."""
-    plan, values = numerics.plan, objective.period.choices(given.decision.combination)
+    plan = numerics.plan
     found = numerics.maximiser.source(objective.period.environment, point.values)  # type: ignore[attr-defined]
     advice = "At every node of the grid a rule gives an action that is allowed: correct it, or move the bounds there."
     for name, space in plan.choices.items():
         place, fits = category(space, found[name])
         if not fits:
             return f"the rule gives {name} = {np.asarray(found[name])} at {where}, none of {_few(space)}. {advice}"
-    start = 0
-    for name, space in plan.controls.items():
-        lower, upper = objective.period.bounds(name, point.values, values)
-        action = given.decision.u[start : start + space.size].reshape(space.shape)
-        start += space.size
-        values[name] = action
-        if not ((action >= lower) & (action <= upper)).all():
-            bounds = f"[{np.asarray(lower)}, {np.asarray(upper)}]"
+    own = by_action(plan, given.decision.u)
+    keep = lambda name, lower, upper: (own[name], (lower, upper))  # noqa: E731
+    values, bounds = objective.period.resolved(point.values, given.decision.combination, keep)
+    for name, (lower, upper) in bounds.items():
+        if not ((values[name] >= lower) & (values[name] <= upper)).all():
             return (
-                f"the rule gives {name} = {np.asarray(action)} at {where}, and its bounds there are {bounds}. {advice}"
+                f"the rule gives {name} = {np.asarray(values[name])} at {where}, and its bounds there are "
+                f"[{np.asarray(lower)}, {np.asarray(upper)}]. {advice}"
             )
     chosen = ", ".join(f"{name} = {np.asarray(value)}" for name, value in values.items())
-    held = plan.evaluate_constraints(**objective.period.environment, **point.values, **values)
-    broken = [node.partition(":")[2] for node, value in held.items() if not np.all(np.asarray(value))]
+    held = objective.period.held(point.values, values)
+    broken = [node.partition(":")[2] for node, holds in held.items() if not holds]
     return f"the rule gives {chosen} at {where}, which breaks the constraint {listed(broken)}. {advice}"
 
 
@@ -185,7 +186,7 @@ def _advice(culprit: _Culprit, chosen: str) -> str:
 def _culprit(numerics: Discretisation, objective: Objective, point: Point, actions: dict[str, Any]) -> _Culprit | None:
     """The first function, in the order in which they need each other, that gives NaN or plus infinity."""
     graph = numerics.plan.graph
-    nodes, count = objective.nodes(point)
+    nodes, count = objective.nodes()
     leaves = {**objective.period.environment, **point.values, **actions}
     targets = [n for n in nx.topological_sort(graph._dag) if n in graph.slots]
     roots = [

@@ -4,6 +4,7 @@ Actions come as a combination of the discrete ones and as u in [0, 1] for each n
 in the order in which their bounds name each other: a = (1 - u) lower + u upper, which hits both bounds exactly.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
-from bellax.problem.period import Outcome, Period, as_float
+from bellax.problem.period import Outcome, Period, as_float, by_action, in_a_row
 from bellax.problem.plan import Plan
 
 
@@ -62,38 +63,30 @@ class Objective(eqx.Module):
 
     def actions(self, point: Point, decision: Decision) -> tuple[dict[str, Array], Bool[Array, ""]]:
         """The actions of a decision, and whether its bounds allow them."""
-        values = self.period.choices(decision.combination)
-        allowed = jnp.ones((), bool)
-        start = 0
-        for name, space in self.plan.controls.items():
-            lower, upper = self.period.bounds(name, point.values, values)
-            u = decision.u[start : start + space.size].reshape(space.shape)
-            start += space.size
+        own = by_action(self.plan, decision.u)
+
+        def act(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
+            u = own[name]
             if name in self.absolute:
-                values[name] = u
-                allowed = allowed & jnp.all((u >= lower) & (u <= upper))
-            else:
-                values[name] = (1 - u) * lower + u * upper
-                allowed = allowed & jnp.all(lower <= upper)
-        return values, allowed
+                return u, jnp.all((u >= lower) & (u <= upper))
+            return (1 - u) * lower + u * upper, jnp.all(lower <= upper)
+
+        values, inside = self.period.resolved(point.values, decision.combination, act)
+        return values, functools.reduce(jnp.logical_and, inside.values(), jnp.ones((), bool))
 
     def shares(self, point: Point, decision: Decision) -> Float[Array, "m"]:
         """u of a decision as shares of the way between the bounds, zero where these are equal."""
         if not self.absolute:
             return decision.u
-        values, start, parts = self.period.choices(decision.combination), 0, []
-        for name, space in self.plan.controls.items():
-            own = decision.u[start : start + space.size].reshape(space.shape)
-            start += space.size
-            lower, upper = self.period.bounds(name, point.values, values)
+        own = by_action(self.plan, decision.u)
+
+        def act(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
+            u, width = own[name], upper - lower
             if name in self.absolute:
-                width = upper - lower
-                values[name] = own
-                own = jnp.where(width > 0, (own - lower) / jnp.where(width > 0, width, 1.0), 0.0)
-            else:
-                values[name] = (1 - own) * lower + own * upper
-            parts.append(own.reshape(-1))
-        return jnp.concatenate(parts)
+                return u, jnp.where(width > 0, (u - lower) / jnp.where(width > 0, width, 1.0), 0.0)
+            return (1 - u) * lower + u * upper, u
+
+        return in_a_row(self.period.resolved(point.values, decision.combination, act)[1])
 
     # -- value ----------------------------------------------------------------------------------------------------
 
@@ -109,7 +102,7 @@ class Objective(eqx.Module):
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
         known = self.period.known(point.values, actions)
-        nodes, count = self.nodes(point)
+        nodes, count = self.nodes()
         early = "slot:reward" in known and "slot:discount" in known
 
         def term(node: Any) -> tuple[Array, Array]:
@@ -177,7 +170,7 @@ class Objective(eqx.Module):
             row = row + point.fractions[name] * (above - row)
         return row
 
-    def nodes(self, point: Point) -> tuple[dict[str, Array], int]:
+    def nodes(self) -> tuple[dict[str, Array], int]:
         """The product of all scanned nodes, along the first axis, and their number."""
         lengths: dict[str, int] = {f"next_{name}": self._categories(name) for name in self.plan.scanned}
         lengths |= {name: self.shock_nodes[name].weights.shape[0] for name in self.plan.shocks}
@@ -213,5 +206,5 @@ def judged(objective: Objective, point: Point, decision: Decision) -> tuple[Floa
 def outcomes(objective: Objective, point: Point, actions: dict[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
     """What `Objective.outcomes` traces."""
     known = objective.period.known(point.values, actions)
-    nodes, _ = objective.nodes(point)
+    nodes, _ = objective.nodes()
     return jax.vmap(lambda node: objective.outcome(point, actions, known, node))(nodes)

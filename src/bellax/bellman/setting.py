@@ -17,7 +17,7 @@ from bellax.problem.problem import Arguments, Problem
 
 
 class Setting:
-    """What a solution is of. It is the only one of the three that holds the model and compiled programs.
+    """What a solution is of. It holds the model and compiled programs, which a problem and a discretisation do not.
 
     Args:
         model, options: what is solved, and how.

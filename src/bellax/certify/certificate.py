@@ -57,8 +57,8 @@ class Certificate:
             the action lies between its bounds: at a bound there is no Euler equation.
         euler_missing: why there are no Euler errors; empty where there are.
         escape: by where (`points`, `path`), by line, by side: probability that the next state is off the grid.
-        simulated: mean discounted reward of simulated agents (`mean`), V where they start (`value`), the standard
-            error and `z` of the difference, `agents`, `periods`, and the share of V beyond the last period (`tail`).
+        simulated: mean discounted reward of simulated agents, with V where they end (`mean`), V where they start
+            (`value`), `standard_error` and `z` of the difference, `agents`, `periods`.
         start: where the simulated agents start: by state a value or label, or the text `various`.
         own_nodes: AR1 states, and IID states of too many nodes to have more, which keep the nodes of the solver: what
             these leave out shows in the simulated value only.

@@ -19,6 +19,7 @@ from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
 from bellax.certify.stage import Stage, branches
+from bellax.problem.period import by_action, in_a_row
 
 _EDGE = 1e-7  # in u: closer to a bound than this counts as being there
 
@@ -54,17 +55,17 @@ def euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> 
     numerics = asked.numerics
     actions, _ = asked.objective.actions(point, decision)
     choices = {name: actions[name] for name in numerics.plan.choices}
-    flat = jnp.concatenate([jnp.ravel(actions[name]) for name in numerics.plan.controls])
+    flat = in_a_row({name: actions[name] for name in numerics.plan.controls})
 
     def worth(flat: Array) -> Array:
-        probability, outcome, following = branches(asked, point, choices | _assembled(numerics, flat))
+        probability, outcome, following = branches(asked, point, choices | by_action(numerics.plan, flat))
         optima = jax.tree.map(lambda leaf: leaf.reshape(*probability.shape, *leaf.shape[1:]), tomorrow)
         value = jax.vmap(jax.vmap(asked.value_next))(following, optima)
         earned = outcome.reward[:, None] + outcome.discount[:, None] * jnp.where(probability > 0, value, 0.0)
         return jnp.sum(probability * earned)
 
     def reward(flat: Array) -> Array:
-        weights, outcome = asked.fine.outcomes(point, choices | _assembled(numerics, flat))
+        weights, outcome = asked.fine.outcomes(point, choices | by_action(numerics.plan, flat))
         return jnp.sum(weights * outcome.reward)
 
     directions = jnp.eye(flat.shape[0])
@@ -80,11 +81,3 @@ def euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> 
 def _slope(function: Callable[[Array], Array], direction: Array) -> Callable[[Array], Array]:
     """The derivative of a function along a direction."""
     return lambda x: jax.jvp(function, (x,), (direction,))[1]
-
-
-def _assembled(numerics: Discretisation, flat: Array) -> dict[str, Array]:
-    found, start = {}, 0
-    for name, space in numerics.plan.controls.items():
-        found[name] = flat[start : start + space.size].reshape(space.shape)
-        start += space.size
-    return found

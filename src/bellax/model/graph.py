@@ -42,6 +42,7 @@ SCOPES: dict[str, tuple[str, ...] | None] = {
     "terminal": ("state",),
     "stop": ("state",),
     "rule": ("state",),
+    "represented": ("state",),
     # continuous time
     "flow": ("state", "action", "marginal"),
     "closed form": ("state", "action", "marginal"),
@@ -157,10 +158,6 @@ class Graph:
         self._check_scopes()
         _ = self.action_order
         self._check_literals()
-
-    def is_random_leaf(self, state: str) -> bool:
-        """True where tomorrow's value of `state` is drawn and not computed."""
-        return self.kinds.get(f"next_{state}") == "next"
 
     @cached_property
     def nodes(self) -> dict[str, Callable[..., Any]]:

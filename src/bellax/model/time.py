@@ -9,10 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bellax.errors import ModelError
+from bellax.numerics.programs import concrete
 
+_NEAR = 1e-6  # of a period: an age that is so close is that of the period, also in single precision
 _STEPS = {"Y": 1.0, "Q": 0.25, "M": 1 / 12}
 
 
@@ -87,12 +91,17 @@ class Clock:
         """Age at `period`, in years."""
         return self.first + period * self.years
 
-    def period(self, age: int | float) -> int:
-        """The period of `age`; ModelError where it falls between two or outside."""
-        period = (age - self.first) / self.years
-        if abs(period - round(period)) > 1e-9 or not 0 <= round(period) <= self.periods:
+    def period(self, age: Any) -> Any:
+        """The period of `age`; where it falls between two or outside ModelError, and -1 of an age that is traced."""
+        numbers: Any = np if concrete(age) else jnp
+        period = (numbers.asarray(age, jnp.result_type(float)) - self.first) / self.years
+        near = numbers.round(period)
+        found = (near - _NEAR <= period) & (period <= near + _NEAR) & (near >= 0) & (near <= self.periods)
+        if not concrete(age):
+            return jnp.where(found, near, -1.0).astype(jnp.int32)
+        if not found:
             raise ModelError(f"age {age} is no age of this model: {self.first} to {self.age(int(self.periods) - 1)}.")
-        return round(period)
+        return int(near)
 
 
 def clock(horizon: Any) -> Clock:

@@ -37,7 +37,7 @@ class Mix(NamedTuple):
 
 
 def mix(cell: Cell, extrapolation: str) -> Mix:
-    """The weights of a cell; off it as `interpolate.Hermite` says."""
+    """The weights of a cell; off it as `hermite.Hermite` says."""
     rise, low, high = basis(0, extrapolation, cell.fraction)
     near = 1e-9 if cell.fraction.dtype == jnp.float64 else 1e-5
     # comparisons alone, of which autodiff writes no derivative

@@ -7,6 +7,7 @@ What a shock or a process draws belongs to its name: another one beside it chang
 model have common random numbers.
 """
 
+import functools
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,13 +16,15 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from bellax.model.demands import fulfilled
+from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import markov
 from bellax.problem.categories import as_seen, category, nearest_place
-from bellax.problem.period import Period, as_float
+from bellax.problem.period import Period
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain, parameters
@@ -32,7 +35,8 @@ _CATEGORY = Categorical(probabilities="row")
 class Realised(NamedTuple):
     """What a period brought: reward, discount, and tomorrow's states by name, as functions see them.
 
-    The reward is NaN where a law gives what is none of the categories of its state; the state is then the nearest one.
+    The reward is NaN where a law gives what is none of the categories of its state, which is then the nearest one;
+    where probabilities, or the parameters of a shock, are none; and where an action is none of its categories.
     """
 
     reward: Float[Array, ""]
@@ -65,36 +69,49 @@ class Laws:
         plan = self.plan
         leaves = {**self.today.environment, **states, **actions}
         realised: dict[str, Array] = {}
+        fine = [category(space, actions[name])[1] for name, space in plan.choices.items()]
         for leaf in _drawn(plan):
-            realised[leaf] = self._draw(leaf, {**leaves, **realised}, states, _own(key, leaf.removeprefix("next_")))
+            own = _own(key, leaf.removeprefix("next_"))
+            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
+            fine.append(sound)
         found = self.today.outcome(states, actions, realised)
-        following, reward = {}, found.reward
+        following = {}
         for name, space in plan.states.items():
             following[name] = realised[f"next_{name}"] if f"next_{name}" in realised else found.following[name]
             if name in plan.discrete and name not in plan.markov:
                 place, fits = category(space, following[name])
                 following[name] = as_seen(space.values)[place]
-                reward = jnp.where(fits, reward, jnp.nan)
-        return Realised(reward, found.discount, following)
+                fine.append(fits)
+        good = functools.reduce(jnp.logical_and, fine, jnp.ones((), bool))
+        return Realised(jnp.where(good, found.reward, jnp.nan), found.discount, following)
 
-    def _draw(self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array) -> Array:
-        plan = self.plan
+    def _draw(
+        self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array
+    ) -> tuple[Array, Bool[Array, ""]]:
+        """What a random leaf is, and whether it was drawn from a distribution."""
+        plan, fine = self.plan, jnp.ones((), bool)
         if leaf in plan.graph.regime.shocks:
-            return plan.graph.regime.shocks[leaf].draw(key, **parameters(plan, plan.shock_nodes(leaf), known))
+            return _drawn_from(plan.graph.regime.shocks[leaf], key, parameters(plan, plan.shock_nodes(leaf), known))
         name = leaf.removeprefix("next_")
         space = plan.states[name]
         if isinstance(space, MarkovChain):
             values, transition = chain(plan, name, self.today.environment)
             row = transition[nearest_place(values, states[name])]
-            return chain(plan, name, self.tomorrow)[0][_CATEGORY.draw(key, probabilities=row)]
+            return chain(plan, name, self.tomorrow)[0][_CATEGORY.draw(key, probabilities=row)], fine
         if isinstance(space, AR1):
             given = parameters(plan, plan.process_nodes(name), self.today.environment)
             centre = given["mean"] + given["rho"] * (states[name] - given["mean"])
-            return centre + given["sigma"] * jax.random.normal(key)
+            return centre + given["sigma"] * jax.random.normal(key), fine
         if isinstance(space, IID):
-            return space.distribution.draw(key, **parameters(plan, plan.process_nodes(name), self.tomorrow))
-        probabilities = as_float(plan.graph.compose([f"probabilities:{name}"])(**known)[f"probabilities:{name}"])
-        return as_seen(space.values)[_CATEGORY.draw(key, probabilities=probabilities)]
+            return _drawn_from(space.distribution, key, parameters(plan, plan.process_nodes(name), self.tomorrow))
+        probabilities = self.today.probabilities(name, plan.graph.compose([f"probabilities:{name}"])(**known))
+        drawn = as_seen(space.values)[_CATEGORY.draw(key, probabilities=probabilities)]
+        return drawn, ~jnp.any(jnp.isnan(probabilities))
+
+
+def _drawn_from(distribution: Distribution, key: Array, given: Mapping[str, Array]) -> tuple[Array, Bool[Array, ""]]:
+    """A draw, and whether the parameters are those of a distribution."""
+    return distribution.draw(key, **given), fulfilled(distribution.demands(), given)
 
 
 def _own(key: Array, name: str) -> Array:

@@ -6,8 +6,8 @@ shock, are matters of those who ask many times.
 """
 
 import itertools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from bellax.numerics.scalar import rounding, seen_type, take, where
 from bellax.problem.plan import Plan
 
 Values = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Outcome(NamedTuple):
@@ -69,15 +70,37 @@ class Period(eqx.Module):
         lower, upper = (jnp.broadcast_to(as_float(found[f"{side}:{name}"]), shape) for side in ("lower", "upper"))
         return lower, upper
 
+    def resolved(
+        self, states: Values, combination: Int[Array, ""], act: Callable[[str, Array, Array], tuple[Array, T]]
+    ) -> tuple[dict[str, Array], dict[str, T]]:
+        """The actions of a combination, the continuous ones in the order in which their bounds name each other.
+
+        Args:
+            act: of a continuous action, from its name and its bounds: the action, and what else is known of it then.
+        Returns:
+            Every action by name, and by continuous action what else is known.
+        """
+        values = self.choices(combination)
+        beside: dict[str, T] = {}
+        for name in self.plan.controls:
+            values[name], beside[name] = act(name, *self.bounds(name, states, values))
+        return values, beside
+
     def feasible(self, states: Values, actions: Values) -> Bool[Array, ""]:
-        """Whether every constraint holds; a smooth one may be negative by rounding."""
-        holds = jnp.ones((), bool)
-        leaves = {**states, **actions}
+        """Whether every constraint holds."""
+        feasible = jnp.ones((), bool)
+        for holds in self.held(states, actions).values():
+            feasible = feasible & holds
+        return feasible
+
+    def held(self, states: Values, actions: Values) -> dict[str, Bool[Array, ""]]:
+        """Whether each constraint holds, by node; a smooth one may be negative by rounding."""
+        leaves, found = {**states, **actions}, {}
         for node, value in self.plan.evaluate_constraints(**self.environment, **leaves).items():
             if node in self.plan.smooth_constraints:
                 value = as_float(value) >= -rounding() * self._size(node, leaves)
-            holds = holds & jnp.asarray(value)
-        return holds
+            found[node] = jnp.asarray(value)
+        return found
 
     def _size(self, node: str, leaves: Values) -> Float[Array, ""]:
         """The largest of the states and actions that a node reads, and at least one."""
@@ -148,6 +171,20 @@ def combinations(plan: Plan) -> np.ndarray:
     ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
     rows = list(itertools.product(*ranges))
     return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
+
+
+def by_action(plan: Plan, numbers: Float[Array, "m"]) -> dict[str, Array]:
+    """The numbers of the continuous actions, one after the other, by action and in its shape."""
+    found, start = {}, 0
+    for name, space in plan.controls.items():
+        found[name] = numbers[start : start + space.size].reshape(space.shape)
+        start += space.size
+    return found
+
+
+def in_a_row(actions: Mapping[str, Array]) -> Float[Array, "m"]:
+    """Numbers by continuous action, one after the other: the inverse of `by_action`."""
+    return jnp.concatenate([jnp.ravel(action) for action in actions.values()]) if actions else jnp.zeros(0)
 
 
 def as_float(value: Any) -> Array:

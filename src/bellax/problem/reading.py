@@ -16,8 +16,12 @@ from bellax.numerics.programs import concrete
 from bellax.problem.problem import Problem
 
 
-def check_period(clock: Clock, period: Any, age: int | float | None, last: bool) -> Any:
-    """The period that a query means; ParameterError where it is none."""
+def check_period(clock: Clock, period: Any, age: Any, last: bool) -> Any:
+    """The period that a query means; where it is none ParameterError, and -1 of one that is traced.
+
+    Args:
+        last: whether the period after the last decision is one.
+    """
     if not clock.finite:
         if period is not None or age is not None:
             raise ParameterError("the horizon is infinite, so value and policy take no period and no age.")
@@ -25,19 +29,26 @@ def check_period(clock: Clock, period: Any, age: int | float | None, last: bool)
     if (period is None) == (age is None):
         raise ParameterError(f"give period= (0 to {clock.count - 1}) or age=, one of them.")
     if age is not None:
-        if concrete(age) and np.asarray(age).dtype.kind not in "iuf":
-            raise ParameterError(f"age is {age!r}; it must be a number of years.")
+        _check_number(age, f"age is {age!r}; it must be one number of years.")
         period = clock.period(age)
-    if concrete(period):
-        number = np.asarray(period)
-        if number.dtype.kind not in "iuf" or number.ndim != 0 or number != np.floor(number):
-            raise ParameterError(f"period is {period!r}; it must be one whole number. Query several in a loop or vmap.")
-        if not 0 <= number <= clock.count - (0 if last else 1):
-            raise ParameterError(
-                f"period {int(number)} does not exist: decisions are in periods 0 to {clock.count - 1}."
-            )
-        return int(number)
-    return period
+    complaint = f"period is {period!r}; it must be one whole number."
+    number = _check_number(period, complaint)
+    end = clock.count - (0 if last else 1)
+    if not concrete(period):
+        return jnp.where((number >= 0) & (number <= end) & (number == jnp.floor(number)), number, -1).astype(jnp.int32)
+    if number != np.floor(number):
+        raise ParameterError(complaint)
+    if not 0 <= number <= end:
+        raise ParameterError(f"period {number:.0f} does not exist: decisions are in periods 0 to {clock.count - 1}.")
+    return int(number)
+
+
+def _check_number(given: Any, complaint: str) -> Any:
+    """One number, as an array; ParameterError for anything else."""
+    number = np.asarray(given) if concrete(given) else given
+    if number.dtype.kind not in "iuf" or number.ndim != 0:
+        raise ParameterError(f"{complaint} Query several in a loop or vmap.")
+    return number
 
 
 def flattened(problem: Problem, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:

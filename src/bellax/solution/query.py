@@ -1,11 +1,12 @@
 """Questions about one state of a solved period: what is chosen there, on the mesh or off it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
@@ -14,12 +15,14 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.reach import admitted, numbers, outside, reach
+from bellax.bellman.reach import Reach, admitted, entries, first_outside, numbers, outside, reach, warn_once
 from bellax.errors import ModelError
+from bellax.model.time import Clock
 from bellax.numerics.interpolate import is_barrier
+from bellax.numerics.programs import concrete
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
-from bellax.solution.policy import Chosen, Policy
+from bellax.solution.policy import Chosen, Policy, Queried
 
 
 class Remaximising(Policy):
@@ -66,16 +69,30 @@ def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: 
     values = jnp.where(is_barrier(values), -jnp.inf, values)
     known = today.holds(states) & admitted(numerics, today, states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
-    stop = stopping(objective, point, optimum)
-    # no action is the answer where none is allowed, or none is known to be best: NaN, as far as a whole number can
+    stop = masked(known, stopping(objective, point, optimum))
+    # no action is the answer where none is allowed, or none is known to be best
     shown = ~jnp.isnan(value) & (optimum.feasible | stop)
     actions = {name: masked(shown, action) for name, action in actions.items()}
     return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan))
 
 
 def masked(shown: Array, leaf: Array) -> Array:
-    """NaN where it is not to be shown, as far as a whole number can."""
-    return jnp.where(shown, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    """The leaf where it is to be shown, and NaN elsewhere; of whole numbers -1, which is no category, and False."""
+    if jnp.issubdtype(leaf.dtype, jnp.bool_):
+        return leaf & shown
+    return jnp.where(shown, leaf, jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else -1)
+
+
+def in_its_period(clock: Clock, period: Any, answer: Any) -> Any:
+    """The answer to what was asked of a period: no answer, see `masked`, where a traced one has no decision.
+
+    Args:
+        period: as `check_period` gives it.
+    """
+    if concrete(period):
+        return answer
+    there = (period >= 0) & (period < clock.count)
+    return jax.tree.map(lambda leaf: masked(there, leaf), answer)
 
 
 def ending(
@@ -120,6 +137,47 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple:
         "the Solution itself, solved with bx.maximise.Newton(), Golden() or Enumerate(polish=bx.maximise.Newton()). "
         "The value can be differentiated as it is."
     )
+
+
+class Reading(NamedTuple):
+    """Where the nodes of another solve lie, of which a policy is asked: the lowest of them, and the highest.
+
+    Attributes:
+        ends: of the policy's own grid.
+        states: by name, the lowest and the highest along the first axis.
+        outside: whether these are outside it, shape (2, 2, e).
+    """
+
+    ends: Reach
+    states: dict[str, Array]
+    outside: Array
+
+
+def reading(policy: Policy, period: Any, mesh: Mesh) -> Reading:
+    """Whether some nodes of a mesh lie outside the grid on which a policy of `period` was found."""
+    plan, ends = policy.numerics.plan, reach(policy.numerics.mesh(policy.arguments, period))
+    found: dict[str, list[Array]] = {}
+    for component, line in zip(mesh.plan.lines, mesh.lines, strict=True):
+        found.setdefault(component.name, []).append(line.scale.inverse(line.coordinates[np.array([0, -1])]))
+    states = {name: jnp.stack(parts, axis=1) for name, parts in found.items()}
+    for name, process in mesh.processes.items():
+        states[name] = jnp.stack([jnp.min(process.values, axis=0), jnp.max(process.values, axis=0)])
+    bounded = {name: states[name] for name, _ in entries(plan).values()}
+    at = lambda k: outside(ends, numbers(plan, {name: array[k] for name, array in bounded.items()}))  # noqa: E731
+    return Reading(ends, bounded, jnp.stack([at(0), at(1)]))
+
+
+def warn_of_reading(asked: Queried, what: str, found: Reading) -> None:
+    """Warns, once, of a solution that a solve asks outside its grid, unless it was said what is wanted there.
+
+    Args:
+        what: the solution is to the solve, such as `terminal`.
+        found: concrete.
+    """
+    numerics = asked.setting.numerics
+    if numerics.outside is None:
+        wrong = first_outside(numerics.plan, found.ends, found.outside, found.states)
+        warn_once(asked, None if wrong is None else f"{what}: at nodes of this solve {wrong}")
 
 
 def asked_outside(numerics: Discretisation, mesh: Mesh, states: Mapping[str, Array]) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from bellax.problem.problem import Arguments, Problem
 
 FORMAT = "1"
 # Names that NetCDF 3 or this format keep for themselves; a state of that name gets an underscore.
-_TAKEN = {"value", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
+_TAKEN = {"value", "code", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
 _TAKEN |= {"float", "real", "double", "bool", "string"}
 
 
@@ -48,11 +48,21 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
 
 
 def axis_names(problem: Problem) -> list[str]:
-    """Names of the axes of the mesh, in order."""
+    """Names of the axes of the mesh, in order: that of the state, and `x_0`, `x_1`, ... of a vector x.
+
+    Where another state has such a name, or a file keeps it for itself, underscores follow until nobody has it.
+    """
     plan = problem.plan
     lines = [c.name if plan.continuous[c.name].shape == () else f"{c.name}_{c.place}" for c in plan.lines]
-    names = [*plan.processes, *plan.discrete, *lines]
-    return [f"{name}_" if name in _TAKEN else name for name in names]
+    wanted = [*plan.processes, *plan.discrete, *lines]
+    taken, found = _TAKEN | set(plan.states), []
+    for state, name in zip(axis_states(problem), wanted, strict=True):
+        if name != state or name in _TAKEN:
+            while name in taken:
+                name += "_"
+            taken.add(name)
+        found.append(name)
+    return found
 
 
 def mesh_nodes(setting: Setting, arguments: Arguments) -> dict[str, np.ndarray]:

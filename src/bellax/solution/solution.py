@@ -31,7 +31,7 @@ from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Policy, Queried
-from bellax.solution.query import Remaximising, asked_outside, choose, ending, masked, undifferentiable
+from bellax.solution.query import Remaximising, asked_outside, choose, ending, in_its_period, undifferentiable
 from bellax.solution.record import record
 from bellax.solution.tabulated import Tabulated, tabulated
 
@@ -123,7 +123,7 @@ class Solution(Queried):
 
     # -- questions ------------------------------------------------------------------------------------------------
 
-    def value(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
+    def value(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
         """V at any states, at the nodes or between them.
 
         Beyond the bounds of a state V of tomorrow is extrapolated, as the interpolant says, and no certificate covers
@@ -145,9 +145,10 @@ class Solution(Queried):
             return jnp.where(period == count, last, before)
         return self._ask("value", period, states)
 
-    def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
+    def policy(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
         """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping
-        problem.
+        problem. Where there is none to give, a number is NaN, a category -1, and `stop` false: no action is allowed,
+        V is NaN, or a period that is traced has no decision.
 
         Args:
             period, age, **states: as in `value`; the period is one with a decision.
@@ -159,7 +160,7 @@ class Solution(Queried):
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
 
-    def choice_values(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> Array:
+    def choice_values(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
         """The value of every combination of discrete actions, each with its best continuous actions; of a rule, with
         the rule's own.
 
@@ -250,10 +251,7 @@ class Solution(Queried):
         if known:
             answer = jax.tree.map(np.asarray, answer)  # an operation of jax on its own is compiled on its own
         answer = jax.tree.map(lambda leaf: leaf[:count].reshape((*shape, *leaf.shape[1:])), answer)
-        if not concrete(period):
-            there = (period >= 0) & (period < self.setting.problem.clock.count) & (period == jnp.floor(period))
-            hide = what != "terminal"
-            answer = jax.tree.map(lambda leaf: masked(there, leaf) if hide else leaf, answer)
+        answer = answer if what == "terminal" else in_its_period(setting.problem.clock, period, answer)
         answer = jax.tree.map(put, answer) if known else answer
         if what == "policy" or not isinstance(self.code, jax.core.Tracer):
             return answer

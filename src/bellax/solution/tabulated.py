@@ -31,7 +31,7 @@ from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Chosen, Policy, Queried
-from bellax.solution.query import asked_outside, masked, undifferentiable
+from bellax.solution.query import asked_outside, in_its_period, masked, undifferentiable
 
 
 class Interpolating(Policy):
@@ -92,7 +92,7 @@ class Tabulated(Queried):
     def check_one(self) -> None:
         """A table is made of one solution."""
 
-    def policy(self, period: Any = None, *, age: int | float | None = None, **states: Any) -> dict[str, Array]:
+    def policy(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
         """The interpolated actions at any states, by name; see `Solution.policy`."""
         setting, numerics = self.setting, self.setting.numerics
         period = check_period(setting.problem.clock, period, age, last=False)
@@ -109,6 +109,7 @@ class Tabulated(Queried):
         answer, beside = compiled(self.table, jnp.asarray(period, jnp.int32), arrays)
         if "outside" in beside and all_concrete((beside, arrays)):
             warn_once(self, first_outside(setting.plan, beside["ends"], beside["outside"], arrays))
+        answer = in_its_period(setting.problem.clock, period, answer)
         answer = {name: undifferentiable(x, self.table.arguments) for name, x in answer.items()}
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 
@@ -153,16 +154,19 @@ def _interpolated(
     between = objective.shares(point, Decision(combination, _look_up(mesh, u, point)[combination]))
     plain = replace(objective, absolute=frozenset())
     actions, allowed = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
-    stop, best = jnp.zeros((), bool), going[combination]
-    allowed = allowed & objective.period.feasible(point.values, actions) & ~is_barrier(best)
+    known = mesh.holds(states) & admitted
+    going = jnp.where(known, jnp.where(is_barrier(going), -jnp.inf, going), jnp.nan)
+    worth, stop = going[combination], jnp.zeros((), bool)
+    allowed = allowed & objective.period.feasible(point.values, actions)
+    # what an action is worth that is interpolated and not allowed, nobody knows
+    value = jnp.where(allowed | (worth == -jnp.inf), worth, jnp.nan)
     if objective.plan.evaluate_stop is not None:
         now = objective.period.payoff(point.values)
-        stop, best = now >= best, jnp.maximum(now, best)
-    known = mesh.holds(states) & admitted
-    shown = known & (allowed | stop)
+        stop = now >= worth
+        value = jnp.where(stop | jnp.isnan(now), now, value)
+    shown = (allowed & (worth > -jnp.inf)) | stop
     actions = {name: masked(shown, action) for name, action in actions.items()}
-    going = jnp.where(is_barrier(going), -jnp.inf, going)
-    return Chosen(jnp.where(admitted, best, jnp.nan), actions, stop, jnp.where(admitted, going, jnp.nan))
+    return Chosen(value, actions, stop, going)
 
 
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:

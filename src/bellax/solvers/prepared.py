@@ -28,6 +28,7 @@ from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Policy
+from bellax.solution.query import Reading, reading, warn_of_reading
 from bellax.solution.solution import Result, Solution
 from bellax.solvers.driver import Run, drive
 from bellax.solvers.progress import report
@@ -79,7 +80,10 @@ class Prepared(Setting):
         return self.program(("solve", given_final, told, little), lambda: quickly_at_first(run, little))
 
     def final(self, arguments: Arguments, terminal: Any) -> Value:
-        """The value of another solution, at its first period, and its slopes on this one's last mesh."""
+        """The value of another solution, at its first period, and its slopes on this one's last mesh.
+
+        Where that mesh reaches beyond the other's grid there is a warning, or what the other's `outside` says.
+        """
         if not isinstance(terminal, Solution):
             raise ModelError(f"terminal is {terminal!r}; give the Solution whose value follows the last decision.")
         if self.plan.evaluate_terminal is not None:
@@ -99,7 +103,10 @@ class Prepared(Setting):
             if not agree(space, self.plan.states[name]):
                 raise ModelError(f"state {name!r} of the terminal solution has other categories, or another shape.")
         build = lambda: Shared(partial(_on_last_mesh, self.numerics))  # noqa: E731
-        return self.program(("final", terminal.setting.numerics), build)(arguments, terminal.pointwise)
+        value, found = self.program(("final", terminal.setting.numerics), build)(arguments, terminal.pointwise)
+        if all_concrete(found):
+            warn_of_reading(terminal, "terminal", found)
+        return value
 
     def explain(self, solution: Solution) -> str:
         """Why a solve failed, or how it ended where it is worth nothing; empty where nothing is wrong."""
@@ -133,8 +140,8 @@ def _little(numerics: Discretisation, arguments: Arguments) -> bool:
     return nodes * cells(numerics.maximiser, numerics.plan) * periods <= _LITTLE
 
 
-def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Policy) -> Value:
-    """The value that another policy has at its first period, on the last mesh."""
+def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Policy) -> tuple[Value, Reading]:
+    """The value that another policy has at its first period, on the last mesh, and whether it knows V there."""
     mesh, rule = numerics.mesh(arguments, numerics.problem.clock.count), terminal.at(0)
 
     def at(node: Node) -> Value:
@@ -142,4 +149,5 @@ def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Poli
         return Value(*value_and_slopes(value, node.coordinates, numerics.interpolant.needs_slopes))
 
     other = terminal.numerics
-    return over_mesh(at, mesh, cells(other.maximiser, other.plan), numerics.memory)
+    value = over_mesh(at, mesh, cells(other.maximiser, other.plan), numerics.memory)
+    return value, reading(terminal, 0, mesh)

@@ -6,6 +6,7 @@ shares of bounds, and move with states and parameters by themselves: derivatives
 """
 
 import abc
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from bellax.model.graph import Graph
 from bellax.model.rule import STOP
 from bellax.numerics.scalar import where
 from bellax.problem.categories import category
-from bellax.problem.period import as_float
+from bellax.problem.period import as_float, in_a_row
 from bellax.problem.plan import Plan
 
 
@@ -120,14 +121,13 @@ class Follow(Maximiser):
     def given(self, objective: Objective, point: Point) -> Optimum:
         found = self.source(objective.period.environment, point.values)
         combination, feasible = _combination(objective.plan, found)
-        values, parts = objective.period.choices(combination), []
-        for name, space in objective.plan.controls.items():
-            action = jnp.broadcast_to(as_float(found[name]), space.shape)
-            lower, upper = objective.period.bounds(name, point.values, values)
-            values[name], inside = _within(action, lower, upper)
-            feasible = feasible & jnp.all(inside)
-            parts.append(values[name].reshape(-1))
-        u = jnp.concatenate(parts) if parts else jnp.zeros(0)
+
+        def act(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
+            return _within(jnp.broadcast_to(as_float(found[name]), lower.shape), lower, upper)
+
+        values, inside = objective.period.resolved(point.values, combination, act)
+        feasible = functools.reduce(lambda fine, each: fine & jnp.all(each), inside.values(), feasible)
+        u = in_a_row({name: values[name] for name in inside})
         stop = None if objective.plan.evaluate_stop is None else jnp.asarray(found[STOP]).astype(bool)
         one = jnp.ones(())
         feasible = feasible & objective.period.feasible(point.values, values)
@@ -136,9 +136,6 @@ class Follow(Maximiser):
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         u = self.given(objective, point).decision.u
         return Best(objective(point, Decision(combination, u)), u, jnp.ones(()))
-
-    def candidates(self, plan: Plan) -> list[Array]:
-        return []
 
     def cells(self, plan: Plan) -> int:
         return 1

@@ -242,7 +242,8 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
     ]
     at = np.concatenate([path.reshape(*path.shape[:2], -1) for path in paths], axis=2)
     slack = _AT_END * (last - first)
-    out = ((at <= first + slack) | (at >= last - slack)).any(axis=2)[:, 1:]
+    # whoever is at no number has not come back, but is where nothing could be done any more
+    out = ~((at > first + slack) & (at < last - slack)).all(axis=2)[:, 1:]
     active = np.asarray(panel.active)
     there = np.append(active[:, 1:], active[:, -1:], axis=1)
     since = (out & there).cumsum(axis=1) > 0

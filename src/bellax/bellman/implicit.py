@@ -61,15 +61,18 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     step = _interior(lax.stop_gradient((u, curved)), jnp.where(sound, here - lax.stop_gradient(here), 0.0))
     u = implicit(lax.stop_gradient(u) + step, objective, point, combination)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, *inputs), (objective, point), (t_objective, t_point))
-    if moved is None:  # nothing that the gradient sees moves
-        return u, jnp.zeros_like(u)
+    if moved is None:  # nothing that the gradient sees moves, but a kink may
+        if not objective.plan.kinked:
+            return u, jnp.zeros_like(u)
+        moved = jnp.zeros_like(u)
     _, _, hessian = derivatives(lambda x: objective(point, Decision(combination, x)), u)
     found = _interior((u, hessian), jnp.where(sound, moved, 0.0))
     if objective.plan.kinked:
 
         def beside(at: Array) -> Array:
             q = lambda *inputs: _value(at, inputs, combination)  # noqa: E731
-            return eqx.filter_jvp(q, (objective, point), (t_objective, t_point))[1]
+            along = eqx.filter_jvp(q, (objective, point), (t_objective, t_point))[1]
+            return jnp.zeros(()) if along is None else along
 
         found = _at_kinks(found, lambda x: objective(point, Decision(combination, x)), u, hessian, beside)
     return u, jnp.where(sound, found, 0.0)
@@ -83,6 +86,9 @@ def _value(u: Array, inputs: tuple, combination: Array) -> Array:
 _ASIDE = 1e-7
 """In u: one-sided derivatives are taken this far off an optimum that may be a kink."""
 
+_NOISE, _FLAT = 1024, 32
+"""Times the rounding of Q: a kink of slopes is one above the first, and below the second nothing but rounding."""
+
 
 def _at_kinks(
     move: Float[Array, "m"],
@@ -94,7 +100,8 @@ def _at_kinks(
     """The move of an optimum, which at a kink of Q follows the kink: (f1 - f2)_u du = -(f1 - f2)_p dp.
 
     f1 is Q on the left of the kink and f2 on the right. The Hessian of a side says nothing of the kink, and where Q is
-    piecewise linear it is rounding. With several actions, of which some are at a kink, the move is NaN.
+    piecewise linear it is rounding. Where rounding may be taken for a kink, and with several actions of which some are
+    at a kink, the move is NaN.
 
     Args:
         move: where there is no kink.
@@ -103,20 +110,42 @@ def _at_kinks(
     """
     aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
     steps = aside * jnp.eye(u.shape[0])
-    slope = lambda at, d: jax.jvp(value, (at,), (d,))[1]  # noqa: E731
-    left, right = (jax.vmap(slope)(u[None] + side * steps, jnp.eye(u.shape[0])) for side in (-1.0, 1.0))
+    left, right, size = _one_sided(value, u, steps)
     drop = left - right
-    smooth = 2 * aside * jnp.abs(jnp.diagonal(hessian))
-    rounding = 1e-9 if u.dtype == jnp.float64 else 1e-4
-    kink = (u > aside) & (u < 1 - aside) & (left > 0) & (right < 0)
-    kink = kink & (drop > 3 * smooth + rounding * jnp.maximum(jnp.abs(value(u)), 1e-3))
+    smooth = 3 * 2 * aside * jnp.abs(jnp.diagonal(hessian))
+    rounding = float(jnp.finfo(u.dtype).eps) * size
+    between = (u > aside) & (u < 1 - aside)
+    peak = between & (left > 0) & (right < 0)
+    kink = peak & (drop > smooth + _NOISE * rounding)
+    doubtful = peak & ~kink & (drop > smooth + _FLAT * rounding)
+    unknown = doubtful
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
-        flat = 1e-5 * jnp.abs(jnp.diagonal(hessian)) + 1e-6 * jnp.maximum(jnp.abs(value(u)), 1e-3)
-        off = (u > aside) & (u < 1 - aside) & (jnp.abs(0.5 * (left + right)) > flat)
-        return move * jnp.where(jnp.any(kink | off), jnp.nan, 1.0)  # a factor is NaN in reverse mode, too
+        steep = jnp.maximum(jnp.abs(left), jnp.abs(right))
+        bent = 1e-5 * jnp.abs(jnp.diagonal(hessian)) + _NOISE * rounding
+        off = between & (jnp.abs(0.5 * (left + right)) > bent + 1e-6 * steep)
+        unknown = jnp.broadcast_to(jnp.any(kink | doubtful | off), kink.shape)
     apart = jax.vmap(lambda step: moved(u - step) - moved(u + step))(steps)
-    return jnp.where(kink, -apart / jnp.where(kink, drop, 1.0), move)
+    followed = jnp.where(kink | unknown, -apart / jnp.where(kink, drop, 1.0), move)
+    # in reverse mode a factor is NaN for all that Q sees, which `move` may not
+    return followed * jnp.where(unknown, jnp.nan, 1.0)
+
+
+def _one_sided(
+    value: Callable[[Array], Array], u: Float[Array, "m"], steps: Float[Array, "m m"]
+) -> tuple[Float[Array, "m"], Float[Array, "m"], Float[Array, "m"]]:
+    """Slopes of Q on the left and on the right along each action, and the size of what Q and they are sums of.
+
+    The slopes of an optimum are what is left of terms that cancel. How large these are shows elsewhere along the
+    action; a level that the reward has anyway is no measure of a kink.
+    """
+    basis = jnp.eye(u.shape[0])
+    far = [jnp.where(basis > 0, share, u[None]) for share in (0.25, 0.75)]
+    places = jnp.stack([u[None] - steps, u[None] + steps, *far])
+    along = jax.vmap(lambda at, direction: jax.jvp(value, (at,), (direction,)))
+    q, slopes = jax.vmap(lambda at: along(at, basis))(places)
+    sizes = lax.stop_gradient(jnp.abs(q) + jnp.abs(slopes))
+    return slopes[0], slopes[1], jnp.max(jnp.where(jnp.isfinite(sizes), sizes, 0.0), axis=0)
 
 
 def drift(

@@ -10,11 +10,9 @@ from jaxtyping import Float
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.reach import beyond, ends_of, on_lines
 from bellax.numerics.grids import Line
 from bellax.problem.plan import Plan
-
-_SLACK = 1e-9
-"""Share of the length of a line: this far beyond its end still counts as on the grid."""
 
 SIDES = ("below", "above")
 
@@ -40,7 +38,9 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
 def off_grid(
     plan: Plan, lines: Sequence[Line], weights: Float[Array, "q"], following: Mapping[str, Array]
 ) -> Float[Array, "d 2"]:
-    """Of each line, the weight of the next states below its first node, and above its last.
+    """Of each line, the weight of the next states below its first node, and above its last, as numbers are.
+
+    A coordinate may hide where a state is: scales have no numbers beyond some.
 
     Args:
         lines: of tomorrow.
@@ -49,20 +49,14 @@ def off_grid(
     """
     if not lines:
         return jnp.zeros((0, 2))
-    first, last = (jnp.stack([line.coordinates[end] for line in lines]) for end in (0, -1))
-    slack = _SLACK * (last - first)
-
-    def sides(values: dict[str, Array]) -> Array:
-        at = on_lines(plan, lines, values)
-        return jnp.stack([at < first - slack, at > last + slack], axis=1)
-
-    off = jax.vmap(sides)({name: following[name] for name in plan.continuous})
+    reached = ends_of(lines)
+    states = {name: following[name] for name in plan.continuous}
+    off = jax.vmap(lambda values: beyond(reached, on_lines(plan, values)).T)(states)
     return jnp.sum(jnp.where(off, weights[:, None, None], 0.0), axis=0)
 
 
-def on_lines(plan: Plan, lines: Sequence[Line], values: Mapping[str, Array]) -> Float[Array, "d"]:
+def coordinates(plan: Plan, lines: Sequence[Line], values: Mapping[str, Array]) -> Float[Array, "d"]:
     """Where a state lies along each line, in its coordinate."""
-    parts = [jnp.ravel(values[name]) for name in plan.continuous]
-    numbers = jnp.concatenate(parts) if parts else jnp.zeros(0)
-    forward = [line.scale.forward(numbers[k]) for k, line in enumerate(lines)]
-    return jnp.stack(forward) if forward else jnp.zeros(0)
+    numbers = on_lines(plan, values)
+    found = [line.coordinate(numbers[k]) for k, line in enumerate(lines)]
+    return jnp.stack(found) if found else jnp.zeros(0)

@@ -8,7 +8,7 @@ query or a start, only farther from the nodes than twice the length of the chain
 import sys
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,11 +16,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.outside import Nan
 from bellax.errors import OutsideWarning
 from bellax.model.spaces import AR1
+from bellax.numerics.grids import Line
 from bellax.problem.plan import Component, Plan
 
 _SLACK = 1e-9  # of a cell: this far beyond an end still counts as on the grid
@@ -49,21 +49,32 @@ def entries(plan: Plan) -> dict[str, Component]:
 
 def reach(mesh: Mesh) -> Reach:
     """The ends of a mesh."""
-    lines = [line.scale.inverse(line.coordinates[np.array([0, 1, -2, -1])]) for line in mesh.lines]
-    names = list(entries(mesh.plan))[len(lines) :]
-    chains = [mesh.processes[name].values[np.array([0, 1, -2, -1])] for name in names]
-    if not lines + chains:
+    names = list(entries(mesh.plan))[len(mesh.lines) :]
+    return ends_of(mesh.lines, [mesh.processes[name].values for name in names])
+
+
+def ends_of(lines: Sequence[Line], chains: Sequence[Float[Array, "_"]] = ()) -> Reach:
+    """The ends of lines, and of the nodes of AR1 processes."""
+    four = np.array([0, 1, -2, -1])
+    found = [line.scale.inverse(line.coordinates[four]) for line in lines] + [chain[four] for chain in chains]
+    if not found:
         return Reach(jnp.zeros(0), jnp.zeros(0), jnp.zeros((2, 0)), jnp.zeros(0))
-    first, second, before, last = jnp.stack([*lines, *chains], axis=1)
-    margin = jnp.where(np.arange(len(lines + chains)) < len(lines), 0.0, 2 * (last - first))
-    cells, ends = jnp.stack([second - first, last - before]), jnp.abs(jnp.stack([first, last]))
-    return Reach(first, last, _SLACK * cells + 64 * float(jnp.finfo(ends.dtype).eps) * ends, margin)
+    first, second, before, last = jnp.stack(found, axis=1)
+    margin = jnp.where(np.arange(len(found)) < len(lines), 0.0, 2 * (last - first))
+    cells, sizes = jnp.stack([second - first, last - before]), jnp.abs(jnp.stack([first, last]))
+    return Reach(first, last, _SLACK * cells + 64 * float(jnp.finfo(sizes.dtype).eps) * sizes, margin)
 
 
 def numbers(plan: Plan, states: Mapping[str, Array]) -> Float[Array, "e"]:
     """The numbers of a state in the order of `entries`."""
     found = [jnp.ravel(jnp.asarray(states[name]))[place] for name, place in entries(plan).values()]
     return jnp.stack(found) if found else jnp.zeros(0)
+
+
+def on_lines(plan: Plan, states: Mapping[str, Array]) -> Float[Array, "d"]:
+    """The numbers of the continuous states of a state."""
+    parts = [jnp.ravel(states[name]) for name in plan.continuous]
+    return jnp.concatenate(parts) if parts else jnp.zeros(0)
 
 
 def beyond(ends: Reach, at: Float[Array, "e"]) -> Bool[Array, "2 e"]:
@@ -76,8 +87,12 @@ def outside(ends: Reach, at: Float[Array, "e"]) -> Bool[Array, "2 e"]:
     return beyond(ends._replace(slack=ends.slack + ends.margin[None]), at)
 
 
-def admitted(numerics: Discretisation, mesh: Mesh, states: Mapping[str, Array]) -> Bool[Array, ""]:
-    """Whether a state is to be answered: everywhere, unless the solver's `outside` is `Nan`."""
+def admitted(numerics: Any, mesh: Mesh, states: Mapping[str, Array]) -> Bool[Array, ""]:
+    """Whether a state is to be answered: everywhere, unless the solver's `outside` is `Nan`.
+
+    Args:
+        numerics: a `Discretisation`, which is made of sweeps that ask here.
+    """
     if not isinstance(numerics.outside, Nan):
         return jnp.ones((), bool)
     at = numbers(numerics.plan, states)

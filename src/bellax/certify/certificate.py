@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bellax.model.distribution import rounding
+
 QUANTILES = {"50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 
 
@@ -123,13 +125,19 @@ class Certificate:
         )
         return "\n".join(line for part in parts for line in part)
 
+    @property
+    def _rounding(self) -> float:
+        """What two ways to add up V may differ by."""
+        value = abs(self.simulated["value"])
+        return rounding() * max(1.0, value if math.isfinite(value) else 1.0)
+
     def _residual_lines(self) -> Iterable[str]:
         where = ", ".join(f"{name} = {_short(value)}" for name, value in self.worst.items() if name != "residual")
         when = f" in {len(self.periods)} periods" if len(self.periods) > 1 else ""
         yield f"Bellman residual at {self.points} points{when}, |T V - V| / max(1, |V|)"
         yield "  " + _quantiles(self.residuals, ".1e")
         yield f"  worst at {where}"
-        if self.missed > 0.01 * self.residuals["max"] * max(1.0, self.missed):
+        if self.missed > max(0.01 * self.residuals["max"] * max(1.0, self.missed), self._rounding):
             yield f"  the maximiser missed up to {self.missed:.1e} of V there: more candidates (its grid=)"
         if self.undefined > 0:
             yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
@@ -181,7 +189,12 @@ class Certificate:
             yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value"
             return
         gap = s["mean"] - s["value"]
-        yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}, with a standard error of"
+        off = f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}"
+        if math.isnan(s["z"]):
+            alike = "the agents do not differ, so that chance has no part in it"
+            yield f"{off}; {alike if s['agents'] > 1 else 'of one agent there is no standard error'}"
+            return
+        yield f"{off}, with a standard error of"
         yield f"  {s['standard_error']:.1e} (z = {s['z']:.2f})"
 
 

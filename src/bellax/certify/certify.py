@@ -102,14 +102,16 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     size = np.abs(found.error)
     relative = size / np.maximum(1.0, np.abs(found.value))
     discount = float(found.escape.discount.max())
-    size = np.where(np.isfinite(size), size, 0.0)
+    missed = np.where(np.isfinite(found.missed) & ~np.asarray(setting.follows), found.missed, 0.0)
+    # between the nodes V is asked of the maximiser again, which may miss what those of its nodes did not
+    size = np.maximum(np.where(np.isfinite(size), size, 0.0), missed)
     left, stay = _left(setting, arguments, panel)
     guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
     return Certificate(
         residuals=quantiles(relative),
-        missed=0.0 if setting.follows else float(np.max(np.where(np.isfinite(found.missed), found.missed, 0.0))),
+        missed=float(np.max(missed)),
         worst=_worst(setting, periods, found, relative),
         undefined=float(np.mean(~np.isfinite(relative))),
         value_error=estimate,
@@ -240,7 +242,8 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
     ]
     at = np.concatenate([path.reshape(*path.shape[:2], -1) for path in paths], axis=2)
     slack = _AT_END * (last - first)
-    out = ((at <= first + slack) | (at >= last - slack)).any(axis=2)[:, 1:]
+    # whoever is at no number has not come back, but is where nothing could be done any more
+    out = ~((at > first + slack) & (at < last - slack)).all(axis=2)[:, 1:]
     active = np.asarray(panel.active)
     there = np.append(active[:, 1:], active[:, -1:], axis=1)
     out &= there

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.leaving import off_grid, on_lines
+from bellax.bellman.leaving import coordinates, off_grid
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Outcome
 from bellax.certify.stage import Stage
@@ -80,7 +80,7 @@ def _guess(asked: Stage, point: Point, outcome: Outcome) -> Float[Array, "2"]:
     """How far V bends, and how far it moves, from the end of the grid to one next state; zero on the grid and where V
     is infinite."""
     plan, lines = asked.numerics.plan, asked.mesh_next.lines
-    there = on_lines(plan, lines, outcome.following)
+    there = coordinates(plan, lines, outcome.following)
     first, last = (jnp.stack([line.coordinates[end] for line in lines]) for end in (0, -1))
     end = jnp.clip(there, first, last)
     off = jnp.abs(there - end)
@@ -103,7 +103,7 @@ def _guess(asked: Stage, point: Point, outcome: Outcome) -> Float[Array, "2"]:
 
 def _states(asked: Stage, y: Float[Array, "d"]) -> dict[str, Array]:
     """Continuous states by name from coordinates along the lines."""
-    numbers = jnp.stack([line.scale.inverse(y[k]) for k, line in enumerate(asked.mesh_next.lines)])
+    numbers = jnp.stack([line.number(y[k]) for k, line in enumerate(asked.mesh_next.lines)])
     states, start = {}, 0
     for name, space in asked.numerics.plan.continuous.items():
         states[name] = numbers[start : start + space.size].reshape(space.shape)

@@ -39,6 +39,9 @@ class Mix(NamedTuple):
 def mix(cell: Cell, extrapolation: str) -> Mix:
     """The weights of a cell; off it as `hermite.Hermite` says."""
     rise, low, high = basis(0, extrapolation, cell.fraction)
+    if cell.straight is not None and extrapolation != "constant":
+        rise = where(cell.straight, cell.fraction, rise)
+        low, high = (where(cell.straight, 0.0, weight) for weight in (low, high))
     near = 1e-9 if cell.fraction.dtype == jnp.float64 else 1e-5
     # comparisons alone, of which autodiff writes no derivative
     at_low, at_high = ((cell.fraction >= end - near) & (cell.fraction <= end + near) for end in (0.0, 1.0))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import scales
@@ -100,11 +100,15 @@ class Tauchen:
 
 
 class Cell(NamedTuple):
-    """Where a point lies: left node, fraction of the way to the right one (outside [0, 1] off the grid), width in y."""
+    """Where a point lies: left node, fraction of the way to the right one (outside [0, 1] off the grid), width in y.
+
+    `straight` says whether V goes on by the secant of the cell, whatever its slopes; None where it never does.
+    """
 
     node: Int[Array, ""]
     fraction: Float[Array, ""]
     width: Float[Array, ""]
+    straight: Bool[Array, ""] | None = None
 
 
 class Bend(eqx.Module):
@@ -188,6 +192,7 @@ class Line(eqx.Module):
         step: distance of nodes in the coordinate; their mean distance where nodes are given.
         given: coordinates of given nodes, shape (n,); None where they are uniform.
         bend: how distances off the grid are shortened; None where they are what they are.
+        fall: coordinates of one unit of the state below zero, as at the first node; None where the scale has its own.
     """
 
     scale: Any = eqx.field(static=True)
@@ -196,6 +201,7 @@ class Line(eqx.Module):
     step: Float[Array, ""]
     given: Float[Array, "n"] | None = None
     bend: Bend | None = None
+    fall: Float[Array, ""] | None = None
 
     @property
     def coordinates(self) -> Float[Array, "n"]:
@@ -226,10 +232,32 @@ class Line(eqx.Module):
         """How many cells are a tenth of the line."""
         return max(1, (self.count - 1) // 10)
 
+    def coordinate(self, x: Float[Array, ""]) -> Float[Array, ""]:
+        """Where x lies, off the scale's numbers, too."""
+        y = self.scale.forward(x)
+        return y if self.fall is None else y + where(x < 0, x, 0.0) * self.fall
+
+    def number(self, y: Float[Array, ""]) -> Float[Array, ""]:
+        """What lies at a coordinate, in the units of the state."""
+        x = self.scale.inverse(y)
+        if self.fall is None:
+            return x
+        zero = self.scale.forward(jnp.zeros_like(y))
+        return where(y < zero, (y - zero) / self.fall, x)
+
     def locate(self, x: Float[Array, ""]) -> Cell:
         """The cell of x, in arithmetic where nodes are uniform, by search where they are given."""
-        y = self.scale.forward(x)
+        y = self.coordinate(x)
         y = y if self.bend is None else self.bend(y)
+        cell = self._cell(y)
+        return cell._replace(straight=cell.fraction < 0) if self.by_secant else cell
+
+    @property
+    def by_secant(self) -> bool:
+        """Whether V goes on below the line by the secant of the first cell, as its slope may say nothing there."""
+        return isinstance(self.scale, scales.Power)
+
+    def _cell(self, y: Float[Array, ""]) -> Cell:
         if self.given is not None:
             inner = jnp.searchsorted(self.given, y, side="right").astype(jnp.int32) - 1
             index = lax.clamp(np.int32(0), inner, np.int32(self.count - 2))
@@ -257,9 +285,20 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
     chosen = scales.quick(chosen) if quick else chosen
     if isinstance(spec, Given):
         y = chosen.forward(jnp.asarray(spec.nodes))
-        return Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y)
+        return _going_on(Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y))
     first, last = chosen.forward(lower), chosen.forward(upper)
-    return Line(chosen, spec.count, first, (last - first) / (spec.count - 1))
+    return _going_on(Line(chosen, spec.count, first, (last - first) / (spec.count - 1)))
+
+
+def _going_on(line: Line) -> Line:
+    """The line with coordinates for states below zero, if its scale has none."""
+    if not line.scale.nonnegative:
+        return line
+    y = line.coordinates[:2]
+    x = line.scale.inverse(y)
+    if line.by_secant:
+        return replace(line, fall=(y[1] - y[0]) / (x[1] - x[0]))
+    return replace(line, fall=jax.jvp(line.scale.forward, (x[0],), (jnp.ones_like(x[0]),))[1])
 
 
 def is_count(given: Any) -> bool:

@@ -6,6 +6,9 @@ x = 2^k m and m in [sqrt(1/2), sqrt(2)), log x = k log 2 + 2 artanh(s), s = (m -
 CPU it is four to eight times faster than the library's, and good to 1e-15. `Octave` goes further: its coordinate is the
 bits themselves, log2 of x interpolated linearly between powers of two, which costs next to nothing and grows like a
 logarithm.
+
+`Log`, `Octave` and `Power` have no numbers below zero, where laws may lead all the same. A grid goes on there straight,
+as at its first node (numerics/grids.py): what is flat below zero is a debt that costs nothing.
 """
 
 import math
@@ -108,6 +111,8 @@ def quick(scale: Any) -> Any:
 class Linear:
     """y = x."""
 
+    nonnegative: ClassVar[bool] = False
+
     def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         return x
 
@@ -119,11 +124,13 @@ class Linear:
 class Log:
     """y = log x, for x > 0.
 
-    A state of tomorrow at or below zero counts as the smallest normal number, 1e-308: V there is extrapolated over 700
-    units of y, very low where V rises, and finite. Keep such states away by the bounds of the actions.
+    A state of tomorrow at zero counts as the smallest normal number, 1e-308: V there is extrapolated over 700 units of
+    y, low where V rises, and finite; below zero further, by the distance in x. Keep such states away by the bounds of
+    the actions.
     """
 
     positive: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
     bits: bool = False
 
     def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -137,6 +144,7 @@ class Log:
 class Asinh:
     """y = arsinh(x / unit): linear below `unit`, logarithmic above, defined for every x."""
 
+    nonnegative: ClassVar[bool] = False
     unit: float = 1.0
     bits: bool = False
 
@@ -154,8 +162,13 @@ class Asinh:
 
 @dataclass(frozen=True)
 class Power:
-    """y = x^(1/exponent), for x >= 0: nodes crowd towards zero where exponent > 1."""
+    """y = x^(1/exponent), for x >= 0: nodes crowd towards zero where exponent > 1.
 
+    At zero V has no slope in y that says anything of its slope in x: below its first node a grid goes on by the secant
+    of the first cell.
+    """
+
+    nonnegative: ClassVar[bool] = True
     exponent: float = 2.0
     bits: bool = False
 
@@ -171,6 +184,7 @@ class Octave:
     """y = exponent of the float plus the fraction of its octave, for x > 0: the cheapest scale that grows like log2."""
 
     positive: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
 
     def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         return bit_logarithm(x)
@@ -182,8 +196,12 @@ class Octave:
 
 @dataclass(frozen=True)
 class Pair:
-    """A scale given as two functions, each the other's inverse, increasing."""
+    """A scale given as two functions, each the other's inverse, increasing.
 
+    Where laws may lead off the grid, `forward` must have numbers there that go on: where it has none, V has none.
+    """
+
+    nonnegative: ClassVar[bool] = False
     forward: Callable[[Array], Array]
     inverse: Callable[[Array], Array]
 

@@ -5,7 +5,7 @@ time. A process that nothing sees is *integrated*: V is averaged over it at the 
 `Markov` law that nothing sees is *dotted*: probabilities times the values of its categories.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -65,20 +65,31 @@ class Plan:
     @cached_property
     def kinked(self) -> bool:
         """Whether rewards, laws or bounds have kinks or steps in the continuous actions; yes where nobody can tell."""
-        leaves = shapes.environment(self.graph, None)
-        actions = {name: leaves.pop(name) for name in self.controls}
-        bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
-        evaluate = self.graph.compose([*self.targets, *bounds])
-        standing = lambda given: {name: jnp.ones(leaf.shape, leaf.dtype) for name, leaf in given.items()}  # noqa: E731
-        try:
-            return kinked(lambda given: evaluate(**standing(leaves), **given), actions)
-        except Exception:  # a table that is indexed by a state: only with parameters is it known to be one
-            return True
+        return self._kinked_in(self.controls)
 
     @cached_property
     def rugged(self) -> bool:
-        """Whether Q may have several local maxima in the continuous actions: kinks, discrete choices, stopping."""
-        return bool(self.choices) or self.evaluate_stop is not None or self.kinked
+        """Whether Q may have several local maxima in the continuous actions: kinks, discrete choices, stopping.
+
+        A kink in a continuous state, of the terminal value or of any period, is one of tomorrow's V, and so of Q. What
+        is convex without a kink is not seen.
+        """
+        if self.choices or self.evaluate_stop is not None:
+            return True
+        last = [] if self.evaluate_terminal is None else ["slot:terminal"]
+        return self._kinked_in([*self.controls, *self.continuous], last)
+
+    def _kinked_in(self, names: Iterable[str], more: Iterable[str] = ()) -> bool:
+        """Whether rewards, laws, bounds of actions, or `more` nodes have kinks or steps in these leaves."""
+        leaves = shapes.environment(self.graph, None)
+        moving = {name: leaves.pop(name) for name in names}
+        bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
+        evaluate = self.graph.compose([*self.targets, *bounds, *more])
+        standing = lambda given: {name: jnp.ones(leaf.shape, leaf.dtype) for name, leaf in given.items()}  # noqa: E731
+        try:
+            return kinked(lambda given: evaluate(**standing(leaves), **given), moving)
+        except Exception:  # a table that is indexed by a state: only with parameters is it known to be one
+            return True
 
     @cached_property
     def _seen(self) -> set[str]:

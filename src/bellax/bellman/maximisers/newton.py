@@ -39,8 +39,9 @@ class Newton(Maximiser):
 
     Args:
         grid: by action, the number of candidates to start from, at least 2; few suffice where Q is concave. By default
-            15 for one action, 7 each for two and 5 for three; 60, 15 and 7 where discrete choices, `stop` or kinks may
-            make several local maxima.
+            15 for one action, 7 each for two and 5 for three; 60, 15 and 7 where discrete choices, `stop`, or kinks in
+            actions or continuous states may make several local maxima. So may a function that is smooth and convex
+            somewhere, and the V that `terminal=` gives: there give more, and see what `certify` says was missed.
         steps: Newton steps at most; then the last iterate is taken, if it beats the candidate that it started from.
         tolerance: stops when u moves by less than this, relative to itself.
     Raises:

@@ -237,3 +237,35 @@ def test_a_discount_above_one_does_not_hold_up_the_others(regulator):
     values = jax.vmap(lambda s: s.value(x=1.0))(solutions)
     assert np.isnan(values[1])
     assert float(values[0]) == pytest.approx(-sum(riccati(0.7, 0.9)), rel=1e-2)
+
+
+# -- at the end of the grid -------------------------------------------------------------------------------------------
+
+
+def test_an_optimum_that_stops_at_the_end_is_counted():
+    """a' = 1.05 (a - c): with straight lines between nodes the best action stops at the last one, at a kink of V."""
+    model = bx.Model(
+        states={"a": bx.Continuous(0.1, 10.0)},
+        actions={"c": bx.Continuous(1e-6, "a")},
+        transitions={"a": lambda a, c: 1.05 * (a - c)},
+        reward=lambda c: jnp.log(c),
+        discount=0.98,
+        horizon=20,
+    )
+    found = bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"a": 30}, interpolant=bx.interpolants.Linear()))
+    assert found.stats["above:a"] > 0 and found.stats["below:a"] == 0 and "leaves the grid above a" in str(found)
+
+
+def test_bounds_that_only_rounding_crosses():
+    """A tank of 10 that is never filled beyond: at its last node 10 - x is -1.8e-15, and nothing leaves."""
+    tank = bx.Model(
+        states={"x": bx.Continuous(0.0, 10.0)},
+        actions={"a": bx.Continuous(0.0, lambda x: 10 - x)},
+        transitions={"x": lambda x, a: 0.9 * (x + a)},
+        reward=lambda x, a: -((x - 5) ** 2) - a,
+        discount=0.9,
+        horizon=3,
+    )
+    found = bx.solve(tank, {}, bx.solvers.BackwardInduction(grid={"x": 100}))
+    assert np.isfinite(found.values.levels).all() and found.stats["above:x"] == 0
+    assert found.policy(period=0, x=10.0)["a"] == 0

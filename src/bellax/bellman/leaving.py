@@ -16,12 +16,15 @@ from bellax.problem.plan import Plan
 
 SIDES = ("below", "above")
 
+_NEXT = 1e-6  # of the way between the bounds of an action
+
 
 def leaving(objective: Objective, point: Point, decision: Decision, maximiser: Maximiser) -> Float[Array, "d 2"]:
     """Of each line, the probability that the optimum leads below its first node, and above its last.
 
     Off the grid V is continued with caution, and the best of a few candidates may stop short of its end for no other
-    reason. So an optimum counts that leaves if it is moved to the next candidate.
+    reason. So an optimum counts that leaves if it is moved to the next candidate, or, where the optimum lies between
+    candidates, by next to nothing: then a kink of V at the end is what it stopped at.
     """
 
     def at(u: Array) -> Array:
@@ -32,7 +35,12 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
 
     if not objective.continuation.ends:
         return jnp.zeros((0, 2))
-    return jnp.max(jax.vmap(at)(maximiser.nearby(objective.plan, decision.u)), axis=0)
+    tried = maximiser.nearby(objective.plan, decision.u)
+    if maximiser.smooth and not objective.absolute:
+        step = _NEXT * jnp.eye(decision.u.shape[0])
+        moved = jnp.concatenate([decision.u[None] - step, decision.u[None] + step])
+        tried = jnp.concatenate([tried, jnp.clip(moved, 0.0, 1.0)])
+    return jnp.max(jax.vmap(at)(tried), axis=0)
 
 
 def off_grid(

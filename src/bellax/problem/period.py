@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError
@@ -64,11 +64,20 @@ class Period(eqx.Module):
         return values
 
     def bounds(self, name: str, states: Values, before: Values) -> tuple[Array, Array]:
-        """Lower and upper bound of a continuous action, given the actions before it, in its shape."""
-        found = self.plan.evaluate_bounds[name](**self.environment, **states, **before)
+        """Lower and upper bound of a continuous action, given the actions before it, in its shape.
+
+        Bounds that only rounding crosses, such as 0 and 10 - x at the last node of a grid that ends at 10, are equal.
+        """
+        leaves = {**states, **before}
+        found = self.plan.evaluate_bounds[name](**self.environment, **leaves)
         shape = self.plan.controls[name].shape
         lower, upper = (jnp.broadcast_to(as_float(found[f"{side}:{name}"]), shape) for side in ("lower", "upper"))
-        return lower, upper
+        read = {n for side in ("lower", "upper") for n in self.plan.graph.leaves(f"{side}:{name}", "state", "action")}
+        if not read:
+            return lower, upper
+        sizes = [jnp.max(jnp.abs(as_float(leaves[n]))) for n in sorted(read)]
+        slack = 8 * float(jnp.finfo(upper.dtype).eps) * lax.stop_gradient(jnp.max(jnp.stack(sizes)))
+        return lower, where((upper < lower) & (upper >= lower - slack), lower, upper)
 
     def resolved(
         self, states: Values, combination: Int[Array, ""], act: Callable[[str, Array, Array], tuple[Array, T]]

@@ -249,8 +249,9 @@ def test_an_optimum_that_stops_at_the_end_is_counted():
         actions={"c": bx.Continuous(1e-6, "a")},
         transitions={"a": lambda a, c: 1.05 * (a - c)},
         reward=lambda c: jnp.log(c),
+        terminal=lambda a: 50 * jnp.log(a),
         discount=0.98,
-        horizon=20,
+        horizon=3,
     )
     found = bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"a": 30}, interpolant=bx.interpolants.Linear()))
     assert found.stats["above:a"] > 0 and found.stats["below:a"] == 0 and "leaves the grid above a" in str(found)

@@ -81,7 +81,7 @@ CASES = [
     ("solution.value(0, w=None)", "ParameterError", "state 'w' is None, which is no number"),
     ("solution.policy(0, w=[1.0, np.nan])", "ParameterError", "state 'w' is nan; it must be finite"),
     ("solution.value('a', w=1.0)", "ParameterError", "period is 'a'; it must be one whole number"),
-    ("solution.value(age='a', w=1.0)", "ParameterError", "age is 'a'; it must be a number"),
+    ("solution.value(age='a', w=1.0)", "ParameterError", "age is 'a'; it must be one number"),
     ("healthy.value(0, w=1.0, h='goood')", "ParameterError", "'goood'.* Did you mean 'good'"),
     ("healthy.value(0, w=1.0, h=2)", "ParameterError", "none of its categories"),
     ("bx.simulate(solution, 5, {'w': 1.0}, seed='a')", "ParameterError", "seed is 'a'; give a whole number"),

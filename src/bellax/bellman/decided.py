@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.bellman.implicit import guard_inputs, implicit
+from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -36,7 +36,7 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
     if not maximiser.smooth:
         return optimum
     combination, u = optimum.decision
-    return optimum._replace(decision=Decision(combination, implicit(u, objective, point, combination)))
+    return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
 
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
@@ -78,9 +78,9 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.
-    moving = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
+    differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
-    return envelope(moving, objective, point, decision), moved
+    return envelope(differentiable, objective, point, decision), moved
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

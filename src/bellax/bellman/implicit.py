@@ -30,15 +30,15 @@ def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[
 
 
 @eqx.filter_custom_jvp
-def implicit(
+def moving(
     u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]
 ) -> Float[Array, "m"]:
     """u itself, with the derivative that the implicit function theorem gives an interior maximum, and 0 at a bound."""
     return u
 
 
-@implicit.def_jvp
-def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+@moving.def_jvp
+def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     u, objective, point, combination = primals
     _, t_objective, t_point, _ = tangents
     if u.shape[0] == 0:
@@ -55,11 +55,11 @@ def _implicit_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     def along(at: Array, *inputs: Any) -> Array:
         return gradient(at, *guard_inputs(sound, inputs))
 
-    # The primal through `implicit` again, so that a second derivative passes here once more. jax may lose the rule on
+    # The primal through `moving` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
     here = along(lax.stop_gradient(u), objective, point)
     step = _interior(lax.stop_gradient((u, curved)), jnp.where(sound, here - lax.stop_gradient(here), 0.0))
-    u = implicit(lax.stop_gradient(u) + step, objective, point, combination)
+    u = moving(lax.stop_gradient(u) + step, objective, point, combination)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, *inputs), (objective, point), (t_objective, t_point))
     if moved is None:  # nothing that the gradient sees moves, but a kink may
         if not objective.plan.kinked:
@@ -160,7 +160,7 @@ def drift(
     Args:
         point: the state at coordinates y, shape (d,).
     Returns:
-        du/dy, 0 where the theorem says nothing: the values of `jax.jacfwd` of `implicit`, without what a second
+        du/dy, 0 where the theorem says nothing: the values of `jax.jacfwd` of `moving`, without what a second
         derivative would need. And dQ/dy with u held fixed, which the same pass gives; NaN where dQ/du is infinite.
     """
 

@@ -30,9 +30,7 @@ def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[
 
 
 @eqx.filter_custom_jvp
-def moving(
-    u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]
-) -> Float[Array, "m"]:
+def moving(u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]) -> Float[Array, "m"]:
     """u itself, with the derivative that the implicit function theorem gives an interior maximum, and 0 at a bound."""
     return u
 

@@ -31,5 +31,4 @@ gc.set_threshold(50_000, 20, 50)
 @pytest.fixture(scope="session")
 def jitted():
     """`jax.jit` of what runs a few times only: its code need not be good, and is ready in half of the time."""
-    haste = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    return lambda f: jax.jit(f, compiler_options=haste)
+    return lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})

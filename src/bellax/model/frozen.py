@@ -56,8 +56,8 @@ def _walked(value: Any) -> Iterator[Any]:
     """Names of operations, numbers and arrays, in order; options that are functions or other objects are left out."""
     if isinstance(value, ClosedJaxpr):
         yield from value.consts
-        yield from _walked(value.jaxpr)
-    elif isinstance(value, Jaxpr):
+        value = value.jaxpr  # itself, in versions of jax in which the two are one
+    if isinstance(value, Jaxpr):
         for equation in value.eqns:
             yield equation.primitive.name
             yield from (atom.val for atom in equation.invars if isinstance(atom, Literal))

@@ -15,7 +15,11 @@ HASTE = 4
 """Solves of a program in quick code; the next one has it compiled again, well, which takes as long as what that saves
 in a hundred of them."""
 
-_HASTY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_HASTY: list[dict[str, Any]] = [
+    {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+    {"xla_backend_optimization_level": 0},
+]
+"""Options of XLA for quick code; its version may not know those that come first."""
 
 
 def concrete(value: Any) -> bool:
@@ -37,15 +41,16 @@ def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
     well = Shared(function)
     if not little:
         return well
-    hasty = Shared(function, compiler_options=_HASTY)
+    hasty = [Shared(function, compiler_options=options) for options in _HASTY] + [well]
 
     def run(*arguments: Any) -> Any:
-        try:
-            return hasty(*arguments)
-        except jax.errors.JaxRuntimeError as error:
-            if "No such compile option" not in str(error):
-                raise
-            return well(*arguments)
+        while True:
+            try:
+                return hasty[0](*arguments)
+            except jax.errors.JaxRuntimeError as error:
+                if "No such compile option" not in str(error) or len(hasty) == 1:
+                    raise
+                del hasty[0]
 
     return run
 

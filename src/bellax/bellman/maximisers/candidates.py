@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Int
 
-from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded
+from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded, largest
 from bellax.bellman.mesh import Point, row_major
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_names
@@ -59,7 +59,7 @@ def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes:
         take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)
     ]
     u = jnp.stack(numbers) if nodes else jnp.zeros(0)
-    return Best(jnp.max(plane), u, jnp.asarray(float(math.prod(shape))))
+    return Best(largest(plane), u, jnp.asarray(float(math.prod(shape))))
 
 
 def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes: Array, count: int) -> Best:
@@ -73,7 +73,7 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
     found = []
     for _ in range(count):
         place = first_maximum(heights)
-        found.append((jnp.max(heights), take(nodes, place)))
+        found.append((largest(heights), take(nodes, place)))
         heights = where(jnp.arange(nodes.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)
     values, places = (jnp.stack(column) for column in zip(*found, strict=True))
     each = nodes.shape[0] / count

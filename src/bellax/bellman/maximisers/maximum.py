@@ -159,7 +159,7 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
 def best_combination(found: Best) -> Optimum:
     """The optimum over combinations, which are the first axis."""
     place = first_maximum(found.value)
-    value = jnp.max(found.value)  # NaN where one of them is: then none is known to be best
+    value = largest(found.value)  # NaN where one of them is: then none is known to be best
     return Optimum(
         value=value,
         decision=Decision(place, take(found.u, place)),
@@ -168,6 +168,11 @@ def best_combination(found: Best) -> Optimum:
         feasible=value != -jnp.inf,
         evaluations=jnp.sum(found.evaluations),
     )
+
+
+def largest(values: Float[Array, "n"]) -> Float[Array, ""]:
+    """The maximum, NaN where one of the values is: the maximum of XLA may pass over it where it is vectorised."""
+    return jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, jnp.max(values))
 
 
 def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:

@@ -125,8 +125,10 @@ def test_a_stopping_region(put):
     assert [text.get_text() for text in shown["period"].get_legend().get_texts()] == ["continue", "stop"]
 
 
-def test_agents_who_have_stopped_leave_the_picture(put):
+def test_agents_who_have_stopped_leave_the_picture(put, household):
     panel = bx.simulate(put, agents=30, start={"price": 36.0}, seed=0)
+    with pytest.raises(bx.ModelError, match="of another model"):
+        bx.plot(household, panel)
     figure = bx.plot(put, panel)
     path = next(line for line in figure.axes[2].lines if line.get_label() == "paths")
     active = np.asarray(panel.active)[0]

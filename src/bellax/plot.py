@@ -80,6 +80,8 @@ def plot(
     solution.check_one()
     if panel is not None and not isinstance(panel, Panel):
         raise ModelError(f"plot: panel is a {type(panel).__name__}; give what bx.simulate returned.")
+    if panel is not None and panel.problem is not solution.setting.problem:
+        raise ModelError("plot: the panel is of another model or solver; simulate the solution that is drawn.")
     from matplotlib.figure import Figure  # costs .4 s at import, and a solve does not need it
 
     nodes = _nodes(solution)

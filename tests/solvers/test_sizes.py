@@ -1,6 +1,7 @@
 """Values of very different sizes in one model: what is large somewhere must hide nothing elsewhere."""
 
 import math
+from enum import IntEnum
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,3 +59,47 @@ def test_a_chance_that_is_next_to_none():
     for law in laws:
         found = bx.solve(bx.Model(transitions={"s": law}, **slots), {"T": table, "discount": 0.9})
         assert abs(found.value(s=0) - 10.0) < 1e-9 and found.value(s=1) == -np.inf
+
+
+def test_a_policy_that_still_changes_is_not_rounding():
+    """Beside a category worth 1e13, one that pays 10 in four moves, which Howard's method finds one at a time."""
+    n, b = 4, 1 - 1e-6
+
+    def law(s, a):
+        gone = jnp.where((a == 1) & (s > 0) & (s < n), 1e-3, 0.0)
+        place = jnp.arange(n + 1)
+        return jnp.where(place == s, 1 - gone, 0.0) + jnp.where(place == jnp.minimum(s + 1, n), gone, 0.0)
+
+    model = bx.Model(
+        states={"s": bx.Discrete(n + 1)},
+        actions={"a": bx.Discrete(2)},
+        transitions={"s": bx.Markov(law)},
+        reward=lambda s, a: jnp.where(s == 0, 5e12, jnp.where(s == n, 10 * (1 - b), jnp.where(a == 1, -1e-6, 0.0))),
+        discount=lambda s: jnp.where(s == 0, 0.5, b),
+        horizon=math.inf,
+    )
+    step = b * 1e-3 / (1 - b * (1 - 1e-3))
+    exact = [10.0]
+    for _ in range(n - 1):
+        exact.append(step * exact[-1] - 1e-6 / (1 - b * (1 - 1e-3)))
+    found = bx.solve(model, {}, SOLVERS["howard"])
+    np.testing.assert_allclose(found.value(s=np.arange(1, n + 1)), exact[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("product", [0.9, 1.01])
+def test_a_season_of_discounts_above_one(product):
+    """Seven dates in turn, four with a discount of 1.3: worth something only if all seven shrink what they pass on."""
+    d = np.where(np.arange(7) < 4, 1.3, (product * 1.3**-4) ** (1 / 3))
+    turn = bx.Model(
+        states={
+            "s": bx.MarkovChain(IntEnum("Date", [f"d{k}" for k in range(7)], start=0), np.roll(np.eye(7), 1, axis=1))
+        },
+        reward=lambda s: 1.0 + 0 * s,
+        discount=lambda s, d: d[s],
+        horizon=math.inf,
+    )
+    found = bx.solve(turn, {"d": d}, SOLVERS["howard"], throw=False)
+    exact = np.linalg.solve(np.eye(7) - d[:, None] * np.roll(np.eye(7), 1, axis=1), np.ones(7))
+    if product < 1:
+        np.testing.assert_allclose(found.value(s=np.arange(7)), exact, rtol=1e-9)
+    assert (found.result == 0) == (product < 1)

@@ -21,6 +21,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.mesh import Mesh
+from bellax.bellman.objective import Decision
 from bellax.bellman.sweep import TALLY
 from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
@@ -33,6 +34,7 @@ from bellax.solvers.value_iteration import changed, check_stationary, fixed_poin
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
+_UNMOVED = 1e-9  # of the way between the bounds of an action
 _POWERS = 400  # of L, by which its spectral radius shows
 _GONE = -20.0  # the logarithm of what is left of a vector that is taken for nothing
 _IRRATIONAL = (0.6180339887498949, 0.7548776662466927, 0.8191725133961645)
@@ -82,6 +84,15 @@ class _State(NamedTuple):
     tally: Array
     pace: Pace
     rest: Rest
+    policy: tuple[Decision, Array]
+    same: Array
+
+
+def _same(new: tuple[Decision, Array], old: tuple[Decision, Array]) -> Array:
+    """Whether two policies at the nodes are one."""
+    (decision, stop), (before, stopped) = new, old
+    moved = jnp.any(~(jnp.abs(decision.u - before.u) <= _UNMOVED))
+    return jnp.all(decision.combination == before.combination) & jnp.all(stop == stopped) & ~moved
 
 
 class _Improvements(Iteration[_State]):
@@ -97,9 +108,10 @@ class _Improvements(Iteration[_State]):
             first = self.plane.first(first)
         none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         tally = untallied(self.numerics.plan)
-        return _State(
-            first, first.levels, jnp.asarray(jnp.inf), none, no, tally, off_the_mark(self._patience), at_rest()
-        )
+        pace, shape = off_the_mark(self._patience), self.mesh.shape
+        unknown = jnp.full((*shape, len(self.numerics.plan.coordinates)), jnp.nan)
+        policy = (Decision(jnp.zeros(shape, jnp.int32), unknown), jnp.zeros(shape, bool))
+        return _State(first, first.levels, jnp.asarray(jnp.inf), none, no, tally, pace, at_rest(), policy, no)
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
         numerics = self.numerics
@@ -114,7 +126,10 @@ class _Improvements(Iteration[_State]):
         circles = pace.lost if self._partial else (state.steps >= _PATIENCE) & (change > 0.9 * state.change)
         stalled = state.stalled | circles
         pace = jax.tree.map(lambda kept, anew: jnp.where(stalled & ~state.stalled, anew, kept), pace, off_the_mark())
-        improved = _State(found.value, scale, change, steps, stalled, latest(state.tally, tally), pace, rest)
+        policy = (frozen.decision, frozen.stop)
+        same = (state.steps > 0) & _same(policy, state.policy)
+        total = latest(state.tally, tally)
+        improved = _State(found.value, scale, change, steps, stalled, total, pace, rest, policy, same)
         inside = jnp.sum(tally[len(TALLY) :]) == 0
 
         def evaluate() -> Value:
@@ -134,7 +149,7 @@ class _Improvements(Iteration[_State]):
 
     def _converged(self, state: _State) -> Array:
         """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink."""
-        rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & ~state.stalled
+        rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & state.same & ~state.stalled
         return (state.change <= self._tolerance) | rounding | state.rest.pace.lost
 
     @property
@@ -266,6 +281,7 @@ class _Growth(NamedTuple):
     vector: Value
     logarithm: Array
     before: Array
+    after: Array
     steps: Array
 
 
@@ -273,7 +289,8 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
     """Whether the spectral radius of L, on levels and slopes, is below one.
 
     If it is not, V = c + L V has a solution that is not the value of the policy: paths leave the grid for where V is
-    extrapolated, faster than their rewards are discounted. A vector without structure grows by the radius in the end.
+    extrapolated, faster than their rewards are discounted. A vector without structure grows by the radius in the end;
+    over a season it may rise and fall meanwhile, so that its largest sizes in two stretches of steps are compared.
 
     Args:
         known: whether that is known already, so that nothing is tried.
@@ -292,15 +309,18 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
         size = jnp.max(jnp.stack([jnp.max(jnp.abs(vector.levels)), *sizes]))
         scaled = jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1.0), vector)
         grown = state.logarithm + jnp.log(jnp.maximum(size, 1e-300))
-        half = state.steps + 1 == _POWERS // 2
-        return _Growth(scaled, grown, jnp.where(half, grown, state.before), state.steps + 1)
+        count, quarter = state.steps + 1, _POWERS // 4
+        early, late = (count > quarter) & (count <= 2 * quarter), count > 3 * quarter
+        before = jnp.where(early, jnp.maximum(grown, state.before), state.before)
+        return _Growth(scaled, grown, before, jnp.where(late, jnp.maximum(grown, state.after), state.after), count)
 
     def done(state: _Growth) -> Array:
         return known | (state.steps >= _POWERS) | (state.logarithm < _GONE) | ~(state.logarithm < -_GONE)
 
     zero = jnp.zeros(())
-    last = loops.until(done, more, _Growth(Value(mixed(0), slopes), zero, zero, jnp.zeros((), jnp.int32)))
-    return known | (last.logarithm < _GONE) | ((last.steps >= _POWERS) & (last.logarithm < last.before))
+    least = jnp.asarray(-jnp.inf)
+    last = loops.until(done, more, _Growth(Value(mixed(0), slopes), zero, least, least, jnp.zeros((), jnp.int32)))
+    return known | (last.logarithm < _GONE) | ((last.steps >= _POWERS) & (last.after < last.before))
 
 
 def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:

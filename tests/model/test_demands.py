@@ -49,7 +49,11 @@ CASES = {
     "jump": (
         lambda q: bx.shocks.Jump(q("intensity"), q("mean"), q("sd")),
         {"intensity": 0.1, "mean": 0.0, "sd": 1.0},
-        [({"intensity": -0.5}, f"intensity .*is -0.5; {NEGATIVE}"), ({"sd": -1.0}, f"sd .*is -1; {NEGATIVE}")],
+        [
+            ({"intensity": -0.5}, f"intensity .*is -0.5; {NEGATIVE}"),
+            ({"sd": -1.0}, f"sd .*is -1; {NEGATIVE}"),
+            ({"intensity": 8.0}, "intensity .*is 8: more than largest=6 jumps have the probability 0.69"),
+        ],
     ),
     "chain": (
         lambda q: bx.MarkovChain(q("values"), q("transition")),

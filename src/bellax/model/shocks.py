@@ -288,7 +288,7 @@ class Jump(Distribution):
         intensity: expected number of jumps in a period, a Quantity, not negative.
         mean: mean size of one jump, a Quantity.
         sd: standard deviation of the size of one jump, a Quantity.
-        largest: jumps counted at most; the truncated mass is given to the last count.
+        largest: jumps counted at most; the probability of more is given to the last count, and at most .01.
     Source: Merton (1976).
     """
 
@@ -333,4 +333,27 @@ class Jump(Distribution):
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
 
     def demands(self) -> tuple[Demand, ...]:
-        return (not_negative("intensity"), not_negative("sd"))
+        return (not_negative("intensity"), not_negative("sd"), _counted(self.largest))
+
+
+_UNCOUNTED = 0.01
+
+
+def _counted(largest: int) -> Demand:
+    """Of a Poisson number, more than the largest that is counted has next to no probability."""
+
+    def beyond(intensity: Any) -> Any:
+        term = total = 1.0 + 0.0 * intensity
+        for count in range(1, largest + 1):
+            term = term * intensity / count
+            total = total + term
+        return 1.0 - total * math.e ** (-intensity)
+
+    return Demand(
+        ("intensity",),
+        lambda intensity: (beyond(intensity) <= _UNCOUNTED).all(),
+        lambda intensity: (
+            f"is {np.max(intensity):g}: more than largest={largest} jumps have the probability "
+            f"{np.max(beyond(intensity)):.2g}, and are counted as that many. Raise largest=."
+        ),
+    )

@@ -93,3 +93,17 @@ def test_a_worker_with_few_candidates_is_found_out():
     truth = [max(retired_at(w, years) for years in range(11)) for w in wealth]
     error = np.max(np.abs(np.asarray(solution.value(period=0, wealth=wealth, status="working")) - truth))
     assert bx.certify(solution, points=400, agents=20).value_error > error
+
+
+def test_an_action_that_moves_nothing():
+    """Stock and a fixed cost: without an order its size moves nothing, Q is flat, and its rounding makes peaks."""
+    stock = bx.Model(
+        states={"x": bx.Continuous(-10.0, 20.0)},
+        actions={"order": bx.Discrete(2), "size": bx.Continuous(0.0, 20.0)},
+        shocks={"demand": bx.shocks.Uniform(0.0, 4.0)},
+        transitions={"x": lambda x, order, size, demand: jnp.clip(x + order * size - demand, -10.0, 20.0)},
+        reward=lambda x, order, size: -(order * (5.0 + size) + jnp.where(x > 0, 0.2 * x, -3.0 * x)),
+        discount=0.95,
+    )
+    certificate = bx.certify(bx.solve(stock, {}), points=2000, agents=200)
+    assert certificate.missed < 0.05

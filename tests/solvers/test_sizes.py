@@ -31,6 +31,20 @@ def test_a_penalty_that_is_never_paid(name):
         np.testing.assert_allclose(found.value(s=np.arange(3)), [100.0, penalty, 0.0], rtol=1e-7)
 
 
+def test_what_shrinks_slowly_is_not_rounding():
+    """V falls towards a tenth of where it begins, by 1e-5 a step, beside a category worth -1e20."""
+    slow = bx.Model(
+        states={"s": bx.Discrete(4)},
+        transitions={"s": lambda s: jnp.where(s == 0, 1, jnp.where(s == 1, 1, 3))},
+        reward=lambda s: jnp.where(s == 0, 1e3, jnp.where(s == 1, -0.01, jnp.where(s == 2, -1e20, 0.0))),
+        discount=1 - 1e-5,
+        horizon=math.inf,
+    )
+    for solver in (bx.solvers.ValueIteration(), bx.solvers.PolicyIteration(evaluation_steps=3)):
+        assert bx.solve(slow, {}, solver, throw=False).result == bx.solution.solution.Result.max_steps_reached
+    np.testing.assert_allclose(bx.solve(slow, {}).value(s=np.arange(2)), [0.01, -1000.0], rtol=1e-3, atol=1e-2)
+
+
 def test_partial_evaluation_keeps_its_pace():
     """A random walk that one pushes: every policy keeps wandering, so that V moves as one."""
     walk = bx.Model(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bellax.model.distribution import rounding
+from bellax.numerics.scalar import rounding
 
 QUANTILES = {"50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
 
@@ -140,7 +140,8 @@ class Certificate:
         if self.missed > max(0.01 * self.residuals["max"] * max(1.0, self.missed), self._rounding):
             yield f"  the maximiser missed up to {self.missed:.1e} of V there: more candidates (its grid=)"
         if self.undefined > 0:
-            yield f"  {self.undefined:.2%} of the points have an infinite value and are left out"
+            yield f"  {self.undefined:.2%} of the points have an infinite value and are left out: beside a node of"
+            yield "  minus infinity V is so whatever the truth is, and what that costs around it does not show here"
         if not self.finer:
             yield "  with the solver's own quadrature: a finer one has too many nodes, and its errors do not show here"
         if self.own_nodes:

@@ -235,7 +235,7 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
         return jnp.stack([line.nodes[np.array([0, -1])] for line in lines], axis=1)
 
     build = lambda: jax.jit(jax.vmap(ends, in_axes=(None, 0)))  # noqa: E731
-    found = setting.program("ends", build)(arguments, jnp.arange(clock.count + 1 if clock.finite else 1))
+    found = setting.program("ends", build)(arguments, np.arange(clock.count + 1 if clock.finite else 1, dtype=np.int32))
     first, last = np.moveaxis(np.asarray(found), 1, 0)[:, : panel.periods + 1]
     paths = [
         np.append(np.asarray(panel.states[n]), np.asarray(panel.final[n])[:, None], axis=1) for n in plan.continuous

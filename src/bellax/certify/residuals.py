@@ -94,6 +94,8 @@ def value_error(largest: Float[np.ndarray, "k"], periods: np.ndarray, discount: 
         count: the horizon; None where it is infinite.
     """
     if count is None:
+        if not largest.any():
+            return 0.0
         return float(largest.max() / (1 - discount)) if discount < 1 else float("inf")
     every = np.arange(count)
     below = np.clip(np.searchsorted(periods, every, side="right") - 1, 0, len(periods) - 1)

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -146,71 +146,6 @@ def outcome(tally: Array, converged: Array, diverges: Array | bool = False) -> A
     code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
     code = jnp.where(tally[1] > 0, int(Result.infeasible), code)
     return jnp.where((tally[2] > 0) | diverges, int(Result.nonfinite), code).astype(jnp.int32)
-
-
-class Pace(NamedTuple):
-    """Whether an iteration still gets anywhere.
-
-    Twice as many steps on, a contraction has made the change smaller, however near one its modulus is.
-
-    Attributes:
-        change, size: the change of V and its size when that was last asked.
-        asked: after how many steps that was.
-        lost: whether it does not.
-        diverges: whether V has grown meanwhile.
-    """
-
-    change: Array
-    size: Array
-    asked: Array
-    lost: Array
-    diverges: Array
-
-    def after(self, change: Array, levels: Array, steps: Array) -> "Pace":
-        """The pace after a step."""
-        due = steps >= 2 * self.asked
-        size = jnp.max(jnp.where(jnp.isfinite(levels), jnp.abs(levels), 0.0))
-        lost = self.lost | (due & (change >= 0.999 * self.change))
-        diverges = self.diverges | (lost & (size > 2 * self.size))
-        change, size = jnp.where(due, change, self.change), jnp.where(due, size, self.size)
-        return Pace(change, size, jnp.where(due, steps, self.asked), lost, diverges)
-
-
-def off_the_mark(asked: int = 100) -> Pace:
-    """The pace before the first step.
-
-    Args:
-        asked: half of the steps after which it is first asked.
-    """
-    no = jnp.zeros((), bool)
-    return Pace(jnp.asarray(jnp.inf), jnp.asarray(jnp.inf), jnp.asarray(asked, jnp.int32), no, no)
-
-
-class Rest(NamedTuple):
-    """Whether the change that is left is rounding.
-
-    A category whose V is zero has the rounding of those that it may move to, and its relative change never falls. What
-    is as small as rounding of the largest category may also be the slow end of a contraction, of a category that never
-    moves there. That one shrinks.
-
-    Attributes:
-        steps: in a row that changed V by no more than such rounding.
-        pace: of these.
-    """
-
-    steps: Array
-    pace: Pace
-
-    def after(self, small: Array, change: Array, levels: Array) -> "Rest":
-        """The rest after a step; `small` says whether the change was as small as rounding may be."""
-        steps = jnp.where(small, self.steps + 1, 0)
-        pace, anew = self.pace.after(change, levels, steps), at_rest().pace
-        return Rest(steps, jax.tree.map(lambda found, first: jnp.where(small, found, first), pace, anew))
-
-
-def at_rest() -> Rest:
-    """Before the first step."""
-    return Rest(jnp.zeros((), jnp.int32), off_the_mark(8))
 
 
 def blanked(value: Value, code: Array) -> Value:

@@ -28,9 +28,18 @@ from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.common import Pace, Rest, Solver, at_rest, faulty, latest, off_the_mark, tallied, untallied
-from bellax.solvers.driver import Iteration, Run
-from bellax.solvers.value_iteration import changed, check_stationary, fixed_point, reachable
+from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
+from bellax.solvers.driver import Iteration
+from bellax.solvers.stationary import (
+    Pace,
+    Rest,
+    Stationary,
+    at_rest,
+    changed,
+    check_stationary,
+    off_the_mark,
+    reachable,
+)
 
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
@@ -95,13 +104,7 @@ def _same(new: tuple[Decision, Array], old: tuple[Decision, Array]) -> Array:
     return jnp.all(decision.combination == before.combination) & jnp.all(stop == stopped) & ~moved
 
 
-class _Improvements(Iteration[_State]):
-    def __init__(self, solver: PolicyIteration, numerics: Discretisation, arguments: Arguments, sane: Array) -> None:
-        self.solver, self.numerics, self.arguments, self.sane = solver, numerics, arguments, sane
-        self.fixed = jax.lax.stop_gradient(arguments)
-        self.problem, self.mesh = numerics.recurring(self.fixed)
-        self.plane = numerics.maximiser.plane(self.problem, self.mesh, numerics.memory)
-
+class _Improvements(Stationary[_State]):
     def init(self) -> _State:
         first = self.numerics.zero(self.fixed)
         if self.plane is not None:
@@ -115,11 +118,10 @@ class _Improvements(Iteration[_State]):
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
         numerics = self.numerics
-        optima = None if self.plane is None else self.plane.optima(state.value.levels)
+        optima = self.optima(state.value)
         found, frozen = improve(numerics.maximiser, self.problem(state.value), self.mesh, numerics.memory, optima)
-        scale = jnp.where(state.steps == 0, found.value.levels, state.first)
-        measured = changed(found.value.levels, state.value.levels, scale, len(self.mesh.lines))
-        rest = state.rest.after(measured.beyond_rounding <= self._tolerance, measured.largest, found.value.levels)
+        measured, first = self.changed(found.value, state)
+        rest = state.rest.after(measured.beyond_rounding <= self.tolerance, measured.largest, found.value.levels)
         change, steps, tally = measured.largest, state.steps + 1, tallied(found)
         pace = state.pace.after(change, found.value.levels, steps)
         # A policy that goes round in circles, at a kink that no cubic holds, is left to the contraction.
@@ -129,13 +131,13 @@ class _Improvements(Iteration[_State]):
         policy = (frozen.decision, frozen.stop)
         same = (state.steps > 0) & _same(policy, state.policy)
         total = latest(state.tally, tally)
-        improved = _State(found.value, scale, change, steps, stalled, total, pace, rest, policy, same)
+        improved = _State(found.value, first, change, steps, stalled, total, pace, rest, policy, same)
         inside = jnp.sum(tally[len(TALLY) :]) == 0
 
         def evaluate() -> Value:
             return evaluated(numerics, self.fixed, frozen, found.value, inside, self.solver.evaluation_steps)[0]
 
-        value = lax.cond(self._converged(improved) | stalled, lambda: found.value, evaluate)
+        value = lax.cond(self.converged(improved) | stalled, lambda: found.value, evaluate)
         return improved._replace(value=value), None
 
     @property
@@ -147,25 +149,15 @@ class _Improvements(Iteration[_State]):
         """Whether values of policies are approached: then the change falls no faster than rewards are discounted."""
         return self.solver.evaluation_steps is not None
 
-    def _converged(self, state: _State) -> Array:
+    def converged(self, state: _State) -> Array:
         """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink."""
         rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & state.same & ~state.stalled
-        return (state.change <= self._tolerance) | rounding | state.rest.pace.lost
-
-    @property
-    def _tolerance(self) -> float:
-        return reachable(self.solver.tolerance)
+        return (state.change <= self.tolerance) | rounding | state.rest.pace.lost
 
     def done(self, state: _State) -> Array:
         most = jnp.where(state.stalled, self.solver.max_steps + _CONTRACTIONS, self.solver.max_steps)
         over = (state.steps >= most) | state.pace.lost | ~self.sane
-        return self._converged(state) | over | faulty(state.tally)
-
-    def told(self, state: _State, number: Array) -> tuple[Any, Any]:
-        return state.steps, state.change
-
-    def result(self, state: _State, kept: None) -> Run:
-        return fixed_point(self.numerics, self.arguments, state, self._converged(state))
+        return self.converged(state) | over | faulty(state.tally)
 
 
 def evaluated(

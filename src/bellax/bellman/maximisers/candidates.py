@@ -67,14 +67,17 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
 
     Which of two peaks is higher, candidates that miss both by a little cannot say.
     """
-    plane = _plane(objective, point, combination, [nodes])
+    # Where Q is flat its rounding decides what is a peak, and XLA may work it out anew, as other numbers, for each use:
+    # then none may be one. So the plane is worked out once, and its maximum is a peak whatever lies beside it.
+    plane = lax.optimization_barrier(_plane(objective, point, combination, [nodes]))
     wide = jnp.pad(plane, 1, constant_values=-jnp.inf)
-    heights = where((plane >= wide[:-2]) & (plane >= wide[2:]) | jnp.isnan(plane), plane, -jnp.inf)
-    found = []
-    for _ in range(count):
-        place = first_maximum(heights)
-        found.append((largest(heights), take(nodes, place)))
+    local = (plane >= wide[:-2]) & (plane >= wide[2:])
+    top, place = largest(plane), first_maximum(plane)
+    found, heights = [(top, take(nodes, place))], where(local, plane, -jnp.inf)
+    for _ in range(count - 1):
         heights = where(jnp.arange(nodes.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)
+        place = first_maximum(heights)
+        found.append((jnp.max(heights), take(nodes, place)))
     values, places = (jnp.stack(column) for column in zip(*found, strict=True))
     each = nodes.shape[0] / count
     return Best(values, places[:, None], jnp.full(count, each))

@@ -39,7 +39,7 @@ UNROLLED = 2
 soon takes minutes to compile."""
 
 _NODES = {1: 100, 2: 30, 3: 16}
-_KINKED_NODES = {1: 300, 2: 50, 3: 20}  # where a discrete choice, or stopping, gives V a kink in some cell
+_KINKED_NODES = {1: 300, 2: 36, 3: 20}  # where a discrete choice, or stopping, gives V a kink in some cell
 _KINKED_PERIODS = {1: 1000, 2: 50, 3: 20}  # the same of a finite horizon, which solves no linear system
 
 

@@ -15,11 +15,15 @@ HASTE = 4
 """Solves of a program in quick code; the next one has it compiled again, well, which takes as long as what that saves
 in a hundred of them."""
 
+_NO_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
 _HASTY: list[dict[str, Any]] = [
-    {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
+    {"xla_backend_optimization_level": 0, **_NO_EMITTERS},
     {"xla_backend_optimization_level": 0},
 ]
-"""Options of XLA for quick code; its version may not know those that come first."""
+"""Options of XLA for quick code, ready in half of the time; its version may not know those that come first."""
+
+_SOON: list[dict[str, Any]] = [_NO_EMITTERS]
+"""The same for code that is ready in two thirds of the time, and hardly slower but in planes of candidates."""
 
 
 def concrete(value: Any) -> bool:
@@ -38,37 +42,41 @@ def quickly(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
     Args:
         little: whether there is, and no transformation around: the options are for programs of their own.
     """
-    well = Shared(function)
-    if not little:
-        return well
-    hasty = [Shared(function, compiler_options=options) for options in _HASTY] + [well]
-
-    def run(*arguments: Any) -> Any:
-        while True:
-            try:
-                return hasty[0](*arguments)
-            except jax.errors.JaxRuntimeError as error:
-                if "No such compile option" not in str(error) or len(hasty) == 1:
-                    raise
-                del hasty[0]
-
-    return run
+    return _with_options(function, _HASTY) if little else Shared(function)
 
 
-def quickly_at_first(function: Callable[..., Any], little: bool) -> Callable[..., Any]:
+def quickly_at_first(function: Callable[..., Any], little: bool, soon: bool = False) -> Callable[..., Any]:
     """A compiled function that is often called once and sometimes for ever: quick code first, then good code.
 
     The two differ by rounding. Under a transformation the code is good.
 
     Args:
-        little: whether there is so little to do that quick code pays; else the code is always good.
+        little: whether there is so little to do that quick code pays at first.
+        soon: whether, else, code pays that is a little quicker to compile than good code.
     """
-    well, hasty = Shared(function), quickly(function, True)
-    left = itertools.count(HASTE if little else 0, -1)
+    well = Shared(function)
+    first = _with_options(function, _HASTY if little else _SOON)
+    left = itertools.count(HASTE if little or soon else 0, -1)
 
     def run(*arguments: Any) -> Any:
         if not all_concrete(arguments):
             return well(*arguments)
-        return (hasty if next(left) > 0 else well)(*arguments)
+        return (first if next(left) > 0 else well)(*arguments)
+
+    return run
+
+
+def _with_options(function: Callable[..., Any], options: list[dict[str, Any]]) -> Callable[..., Any]:
+    """A compiled function, by the first of these options of XLA that its version knows; by none if it knows none."""
+    programs = [*(Shared(function, compiler_options=each) for each in options), Shared(function)]
+
+    def run(*arguments: Any) -> Any:
+        while True:
+            try:
+                return programs[0](*arguments)
+            except jax.errors.JaxRuntimeError as error:
+                if "No such compile option" not in str(error) or len(programs) == 1:
+                    raise
+                del programs[0]
 
     return run

@@ -44,6 +44,7 @@ from bellax.solvers.stationary import (
 _PATIENCE = 10  # improvements that may be slow before they count as going round in circles
 _CONTRACTIONS = 5000
 _UNMOVED = 1e-9  # of the way between the bounds of an action
+_DOUBLINGS = 8  # of the power of a matrix, from which its spectral radius shows
 _POWERS = 400  # of L, by which its spectral radius shows
 _GONE = -20.0  # the logarithm of what is left of a vector that is taken for nothing
 _IRRATIONAL = (0.6180339887498949, 0.7548776662466927, 0.8191725133961645)
@@ -260,13 +261,22 @@ def _trials(start: Value, mesh: Mesh) -> Value:
 
 
 def _contracts(seen: Value) -> Bool[Array, ""]:
-    """Whether L makes constants, and slopes along each line, smaller at every node: enough, on the grid.
+    """Whether L makes constants smaller at every node, and slopes in a norm that weighs the lines: enough, on the grid.
+
+    Some weights do if the spectral radius is below one of the matrix that says how much of a slope along one line comes
+    from another, at most of all nodes: one of its powers is then small. Wages that make savings do no harm.
 
     Args:
         seen: L of `_trials`.
     """
-    gains = [jnp.sum(jnp.abs(slope[2:]), axis=0) for slope in seen.slopes]
-    return jnp.all(jnp.stack([jnp.max(gain, initial=0.0) for gain in (jnp.abs(seen.levels[1]), *gains)]) < 1)
+    constants = jnp.max(jnp.abs(seen.levels[1]), initial=0.0)
+    if not seen.slopes:
+        return constants < 1
+    largest = [jnp.max(jnp.abs(slope[2:]).reshape(len(seen.slopes), -1), axis=1) for slope in seen.slopes]
+    power = jnp.stack(largest)
+    for _ in range(_DOUBLINGS):
+        power = jnp.matmul(power, power, precision="highest")
+    return (constants < 1) & jnp.all(jnp.sum(power, axis=1) < 1)
 
 
 class _Growth(NamedTuple):

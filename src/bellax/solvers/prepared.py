@@ -36,6 +36,9 @@ from bellax.solvers.progress import report
 _LITTLE = 3_000_000
 """Evaluations of Q in a solve up to which it is over sooner than it is compiled well."""
 
+_SOME = 300_000_000
+"""The same, for code that is nearly good."""
+
 _STEPS = 30
 """Bellman steps that a stationary model counts for: whether there will be ten or a hundred, nobody knows before."""
 
@@ -62,13 +65,15 @@ class Prepared(Setting):
             well: whether quick code will not do even the first time.
         """
         known = all_concrete((arguments, final))
-        little = known and not well and self.program("little", lambda: _little(self.numerics, arguments))
+        haste = (False, False)
+        if known and not well:
+            haste = self.program("haste", lambda: _haste(self.numerics, arguments))
         sane = np.asarray(True) if known and not well else self.sound(arguments)
-        compiled = self._compiled(final is not None, ticket is not None, little)
+        compiled = self._compiled(final is not None, ticket is not None, haste)
         found = compiled(arguments, final, np.asarray(0) if ticket is None else ticket, sane)
         return Solution(arguments=arguments, values=found.values, code=found.code, stats=found.stats, setting=self)
 
-    def _compiled(self, given_final: bool, told: bool, little: bool) -> Callable[..., Run]:
+    def _compiled(self, given_final: bool, told: bool, haste: tuple[bool, bool]) -> Callable[..., Run]:
         solver: Any = self.options
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
@@ -77,7 +82,7 @@ class Prepared(Setting):
             found = drive(iteration, report(ticket) if told else None)
             return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
-        return self.program(("solve", given_final, told, little), lambda: quickly_at_first(run, little))
+        return self.program(("solve", given_final, told, haste), lambda: quickly_at_first(run, *haste))
 
     def final(self, arguments: Arguments, terminal: Any) -> Value:
         """The value of another solution, at its first period, and its slopes on this one's last mesh.
@@ -131,13 +136,14 @@ _WORTHLESS = (
 )
 
 
-def _little(numerics: Discretisation, arguments: Arguments) -> bool:
-    """Whether quick code pays for the first solves."""
+def _haste(numerics: Discretisation, arguments: Arguments) -> tuple[bool, bool]:
+    """Whether quick code pays for the first solves, and whether code does that is nearly good."""
     clock = numerics.problem.clock
     shocks = jax.eval_shape(numerics.shock_nodes, arguments).values()
     nodes = math.prod(mesh_shape(numerics, arguments)) * math.prod(rule.weights.shape[0] for rule in shocks)
     periods = clock.count if clock.finite else _STEPS
-    return nodes * cells(numerics.maximiser, numerics.plan) * periods <= _LITTLE
+    evaluations = nodes * cells(numerics.maximiser, numerics.plan) * periods
+    return evaluations <= _LITTLE, evaluations <= _SOME
 
 
 def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Policy) -> tuple[Value, Reading]:

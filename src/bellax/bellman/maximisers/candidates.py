@@ -63,7 +63,7 @@ def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes:
 
 
 def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes: Array, count: int) -> Best:
-    """The highest local maxima among the candidates of one action, along a first axis; minus infinity for want of more.
+    """The highest local maxima among the candidates of one action, first axis; for want of more, the highest again.
 
     Which of two peaks is higher, candidates that miss both by a little cannot say.
     """
@@ -77,7 +77,9 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
     for _ in range(count - 1):
         heights = where(jnp.arange(nodes.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)
         place = first_maximum(heights)
-        found.append((jnp.max(heights), take(nodes, place)))
+        height = jnp.max(heights)
+        none = height == -jnp.inf
+        found.append((where(none, top, height), where(none, found[0][1], take(nodes, place))))
     values, places = (jnp.stack(column) for column in zip(*found, strict=True))
     each = nodes.shape[0] / count
     return Best(values, places[:, None], jnp.full(count, each))

@@ -18,7 +18,6 @@ from bellax.solution.solution import Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked, check_solvable
 from bellax.solvers.policy_iteration import PolicyIteration
-from bellax.solvers.prepared import Prepared
 from bellax.solvers.progress import listening
 
 _LOG = logging.getLogger("bellax")
@@ -34,7 +33,7 @@ def solve(
     terminal: Solution | None = None,
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
-) -> Solution:
+) -> Any:
     """Solves a model for given parameters.
 
     Args:
@@ -46,6 +45,8 @@ def solve(
         terminal: a solution whose value is the value after the last decision.
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
         progress: called with the count of steps done and a residual; what it raises is raised when the solve is over.
+    Returns:
+        A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime.
     Raises:
         ModelError: if the solver cannot solve such a model.
         ParameterError: if the parameters do not fit.
@@ -61,12 +62,12 @@ def solve(
 
 
 def run(
-    prepared: Prepared,
+    prepared: Any,
     arguments: Arguments,
     terminal: Solution | None = None,
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
-) -> Solution:
+) -> Any:
     """Checks arguments, solves, and explains what failed; see `solve`."""
     if all_concrete(arguments):
         prepared.check(arguments)
@@ -87,7 +88,7 @@ def run(
     return replace(solution, stats={**solution.stats, "seconds": seconds})
 
 
-def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Solution]:  # noqa: A001
+def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Any]:  # noqa: A001
     """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
 
     Names and shapes of parameters are checked. What their numbers get wrong (a discount above one, rows of a chain)
@@ -95,13 +96,13 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """
     prepared = prepare(model, solver)
 
-    def solved(params: Mapping[str, Any]) -> Solution:
+    def solved(params: Mapping[str, Any]) -> Any:
         return blank(prepared.solve(prepared.arguments(params), None, well=True))
 
     return solved
 
 
-def blank(solution: Solution) -> Solution:
+def blank(solution: Any) -> Any:
     """The solution, or NaN everywhere after a failure: what a transformation gets, where nothing can raise."""
     values = blanked(solution.values, solution.code)
     return replace(solution, values=values)
@@ -112,6 +113,9 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     check_solvable(model)
     finite = model.clock.finite
     solver: Solver = BackwardInduction() if finite else PolicyIteration()
+    if model.regimes is not None:
+        solver.prepare(model)
+        return solver, f"{type(solver).__name__}: the horizon is finite, and there are {len(model.graphs)} regimes."
     numerics = solver.prepare(model).numerics
     name, interpolant = type(numerics.maximiser).__name__, type(numerics.interpolant).__name__
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"
@@ -119,7 +123,7 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     return solver, f"{type(solver).__name__}: the horizon is {'finite' if finite else 'infinite'}; {how}."
 
 
-def prepare(model: Any, solver: Solver | None) -> Prepared:
+def prepare(model: Any, solver: Solver | None) -> Any:
     """A model under a solver, or under the one that is chosen by its structure."""
     return check_solver(solver if solver is not None else choose_solver(model)[0]).prepare(model)
 
@@ -155,7 +159,7 @@ def _check_progress(progress: Any, known: bool) -> None:
         raise ModelError("progress= tells of a solve that runs; under a transformation of jax leave it out.")
 
 
-def wait(solution: Solution) -> None:
+def wait(solution: Any) -> None:
     """Waits for a solve in a way that Ctrl-C interrupts: the computation runs in the background meanwhile."""
     leaves = [leaf for leaf in jax.tree.leaves(solution.values) if isinstance(leaf, jax.Array)]
     pause, started = 0.0, time.perf_counter()

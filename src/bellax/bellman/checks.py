@@ -81,7 +81,8 @@ def _start(spec: Any, space: Continuous, place: int) -> Demand | None:
 
 def check_memory(setting: Setting, arguments: Arguments) -> None:
     """Raises ModelError for what does not fit in the machine's memory, and says what will take long."""
-    shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in arguments.items() if not isinstance(leaf, ByPeriod)))
+    own = setting.problem.own(arguments)
+    shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in own.items() if not isinstance(leaf, ByPeriod)))
     if shapes in setting.programs:
         return
     work = estimated(setting.numerics, arguments)

@@ -4,6 +4,7 @@ E[V(x', z') | z] = sum over z' of P(z, z') V(x', z') is taken at the nodes, so t
 replaces as many as z has nodes.
 """
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, row_major
+from bellax.bellman.mesh import Mesh, Point, Process, between, row_major
 from bellax.errors import ModelError
+from bellax.model.spaces import Continuous
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolate import Interpolant
-from bellax.numerics.scalar import where
-from bellax.problem.categories import category
+from bellax.numerics.scalar import take, where
+from bellax.problem.categories import category, close, nearest_place
 from bellax.problem.plan import Plan
 
 
@@ -38,6 +40,26 @@ class Value(eqx.Module):
     slopes: tuple[Array, ...]
 
 
+class Way(enum.Enum):
+    """How the place of tomorrow's state along a discrete axis of V is found.
+
+    Attributes:
+        coded: its code is known.
+        category: a law gives what functions see of it, which must be one of the categories.
+        between: a law gives a number, which may lie between two nodes.
+        dotted: the probabilities of its categories weigh their values.
+        integrated: V is averaged over it at the nodes, by the row of today's node of the process.
+        averaged: V is averaged over it at the nodes, in one way for every state.
+    """
+
+    coded = enum.auto()
+    category = enum.auto()
+    between = enum.auto()
+    dotted = enum.auto()
+    integrated = enum.auto()
+    averaged = enum.auto()
+
+
 class Continuation(eqx.Module):
     """Expected value of tomorrow, given today's processes.
 
@@ -48,6 +70,7 @@ class Continuation(eqx.Module):
         ends: tomorrow's lines, as the mesh has them.
         discrete: what functions see of tomorrow's discrete states.
         arrivals: tomorrow's processes: what they are worth there, and what IID states are drawn from.
+        ways: how the place along each discrete axis is found.
     """
 
     table: Float[Array, "n ..."]
@@ -59,32 +82,45 @@ class Continuation(eqx.Module):
     steps: tuple[int, ...] = eqx.field(static=True)
     interpolant: Interpolant = eqx.field(static=True)
     plan: Plan = eqx.field(static=True)
+    ways: dict[str, Way] = eqx.field(static=True)
 
     def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
         """E[V] at tomorrow's states; NaN where a law gives what is none of its categories.
 
         Args:
             point: today's state.
-            following: tomorrow's values of continuous and discrete states, and codes of scanned processes.
+            following: tomorrow's values of states, and the codes of those that are `coded`.
             weights: probabilities of the categories of dotted states, by name.
         """
-        base = jnp.zeros((), jnp.int32)
-        for name in self.plan.scanned:
-            base = base + following[name] * self.strides[name]
-        known = None
-        for name in self.plan.discrete:
-            if name not in self.plan.markov:
-                place, fits = category(self.plan.states[name], following[name])
+        base, known = jnp.zeros((), jnp.int32), None
+        fractions, mixing = {}, {}
+        for name, way in self.ways.items():
+            if way is Way.coded:
+                base = base + following[name] * self.strides[name]
+            elif way is Way.category:
+                place, fits = self._category(name, following[name])
                 base = base + place * self.strides[name]
                 known = fits if known is None else known & fits
-        integrated = {name: self.strides[name] for name in self.plan.integrated if name in self.strides}
-        for name, stride in integrated.items():
-            base = base + point.codes[name] * stride
-        numbers = jnp.concatenate([jnp.ravel(following[name]) for name in self.plan.continuous]) if self.lines else ()
-        cells = [line.locate(numbers[k]) for k, line in enumerate(self.lines)]
-        dotted = list(self.plan.dotted)
-        found = mixed(lambda place: self._average(place, cells, weights, dotted), base, integrated, point)
+            elif way is Way.between:
+                place, fractions[name] = between(self.arrivals[name].values, following[name])
+                base, mixing[name] = base + place * self.strides[name], self.strides[name]
+            elif way is Way.integrated:
+                base = base + point.codes[name] * self.strides[name]
+                if name in point.fractions:
+                    fractions[name], mixing[name] = point.fractions[name], self.strides[name]
+        numbers = [jnp.ravel(_as_numbers(following[name], space)) for name, space in self.plan.continuous.items()]
+        joined = jnp.concatenate(numbers) if self.lines else ()
+        cells = [line.locate(joined[k]) for k, line in enumerate(self.lines)]
+        dotted = [name for name, way in self.ways.items() if way is Way.dotted]
+        found = mixed(lambda place: self._average(place, cells, weights, dotted), base, mixing, fractions)
         return found if known is None else where(known, found, jnp.nan)
+
+    def _category(self, name: str, value: Array) -> tuple[Int[Array, ""], Array]:
+        if name not in self.arrivals:
+            return category(self.plan.states[name], value)
+        values = self.arrivals[name].values
+        place = nearest_place(values, value)
+        return place, jnp.all(close(value, take(values, place)))
 
     def _average(
         self, base: Array, cells: Sequence[Any], weights: Mapping[str, Array], dotted: list[str]
@@ -100,16 +136,34 @@ class Continuation(eqx.Module):
         return _look_up(self.interpolant, self.table, base, cells, self.steps)
 
 
-def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpolant: Interpolant) -> Continuation:
-    """The continuation from V on tomorrow's mesh and the transitions of today's processes."""
-    plan = mesh.plan
+def _as_numbers(value: Array, space: Continuous) -> Array:
+    return jnp.broadcast_to(jnp.asarray(value).astype(jnp.result_type(float)), space.shape)
+
+
+def own_ways(plan: Plan) -> dict[str, Way]:
+    """The ways of a regime into itself."""
+    ways = dict.fromkeys(plan.scanned, Way.coded)
+    ways |= {name: Way.category for name in plan.discrete if name not in plan.markov}
+    ways |= dict.fromkeys(plan.integrated, Way.integrated)
+    return ways | dict.fromkeys(plan.dotted, Way.dotted)
+
+
+def continuation(
+    value: Value, mesh: Mesh, ways: dict[str, Way], rows: Mapping[str, Array], interpolant: Interpolant
+) -> Continuation:
+    """The continuation from V on tomorrow's mesh.
+
+    Args:
+        ways: how the place along each discrete axis is found.
+        rows: of what is integrated the probabilities of tomorrow's nodes, one row for each of today's; of what is
+            averaged the one row.
+    """
     table, lines = _table(value, mesh, interpolant)
     names = list(mesh.discrete_axes)
-    for name in plan.integrated:
-        axis, process = names.index(name), today[name]
-        process = mesh.processes[name] if process.memoryless else process
-        table = _averaged(table, process, axis)
-        if process.memoryless:
+    for name in [name for name in names if ways[name] in (Way.integrated, Way.averaged)]:
+        axis = names.index(name)
+        table = _averaged(table, rows[name], axis)
+        if rows[name].ndim == 1:
             names.remove(name)
     lead = len(names)
     dimensions = lead + len(lines)
@@ -124,7 +178,8 @@ def continuation(value: Value, mesh: Mesh, today: Mapping[str, Process], interpo
         strides,
         tuple(steps[lead:]),
         interpolant,
-        plan,
+        mesh.plan,
+        {name: way for name, way in ways.items() if name in strides},
     )
 
 
@@ -154,7 +209,7 @@ def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
     base = jnp.zeros((), jnp.int32)
     for name, stride in strides.items():
         base = base + point.codes[name] * stride
-    return mixed(lambda place: find(place, cells, steps), base, strides, point)
+    return mixed(lambda place: find(place, cells, steps), base, strides, point.fractions)
 
 
 def _table(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[Array, tuple[Line, ...]]:
@@ -189,17 +244,18 @@ def _flat(table: Array, dimensions: int) -> Array:
     return table.reshape(-1, *table.shape[dimensions:])
 
 
-def mixed(look_up: Callable[[Array], Array], base: Int[Array, ""], strides: Mapping[str, int], point: Point) -> Array:
+def mixed(
+    look_up: Callable[[Array], Array], base: Array, strides: Mapping[str, int], fractions: Mapping[str, Array]
+) -> Array:
     """A look-up at the nodes around a point's processes, mixed by how far it lies between them."""
-    between = [name for name in strides if name in point.fractions]
-    if not between:
+    inside = [name for name in strides if name in fractions]
+    if not inside:
         return look_up(base)
-    name, rest = between[0], {other: strides[other] for other in between[1:]}
-    low, high = mixed(look_up, base, rest, point), mixed(look_up, base + strides[name], rest, point)
-    return low + point.fractions[name] * (high - low)
+    name, rest = inside[0], {other: strides[other] for other in inside[1:]}
+    low, high = mixed(look_up, base, rest, fractions), mixed(look_up, base + strides[name], rest, fractions)
+    return low + fractions[name] * (high - low)
 
 
-def _averaged(table: Array, process: Process, axis: int) -> Array:
-    moved = jnp.moveaxis(table, axis, 0)
-    averaged = jnp.tensordot(interpolate.telling(process.transition), moved, axes=1)
-    return averaged if process.memoryless else jnp.moveaxis(averaged, 0, axis)
+def _averaged(table: Array, rows: Array, axis: int) -> Array:
+    averaged = jnp.tensordot(interpolate.telling(rows), jnp.moveaxis(table, axis, 0), axes=1)
+    return averaged if rows.ndim == 1 else jnp.moveaxis(averaged, 0, axis)

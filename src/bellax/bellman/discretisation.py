@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.bellman import mesh as _mesh
+from bellax.bellman import reached
 from bellax.bellman.chunks import over_mesh
-from bellax.bellman.continuation import Value, continuation
+from bellax.bellman.continuation import Value, continuation, own_ways
 from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
@@ -23,11 +25,15 @@ from bellax.bellman.options import (
     complete_interpolant,
     complete_maximiser,
 )
+from bellax.bellman.reached import Reached
 from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
 from bellax.problem.period import Period
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
+
+Values = Any
+"""V, or by regime where there are several: a `Value`, or a dict of them."""
 
 
 class Discretisation:
@@ -43,6 +49,7 @@ class Discretisation:
         memory: of these, what a plane of candidates may take.
         follows: whether actions are given, and not optimal.
         outside: what is answered outside the grid; None where nothing was said.
+        others: the other regimes that may be reached, by name; none where the model has but one.
     """
 
     def __init__(self, problem: Problem, options: GridSolver, source: Source | None = None) -> None:
@@ -59,6 +66,7 @@ class Discretisation:
         self.budget = options.memory
         self.memory = options.memory // self.interpolant.cost(len(plan.lines)).held
         self.outside = options.outside
+        self.others: dict[str, Discretisation] = {}
 
     @property
     def plan(self) -> Plan:
@@ -73,12 +81,48 @@ class Discretisation:
         """The nodes of a period whose environment is known."""
         return _mesh.mesh(self.plan, self.grid, environment, quick=not self.maximiser.smooth)
 
-    def one_period(self, arguments: Arguments, value: Value, period: Any) -> tuple[Objective, Mesh]:
-        """The problem of one period and today's nodes, given V on tomorrow's; without end the two are the same."""
+    def one_period(self, arguments: Arguments, value: Values, period: Any) -> tuple[Objective, Mesh]:
+        """The problem of one period and today's nodes, given V on tomorrow's; without end the two are the same.
+
+        Args:
+            value: V tomorrow; by regime where there are several.
+        """
         environment = self.problem.environment(arguments, period)
         mesh = self.nodes(environment)
         tomorrow = self.mesh(arguments, period + 1) if self.problem.finite else mesh
-        return self.objective(environment, mesh.processes, value, tomorrow), mesh
+        if not self.problem.regime:
+            return self.objective(environment, mesh.processes, value, tomorrow), mesh
+        own = value[self.problem.regime] if self.problem.regime in value else self._zero(tomorrow)
+        objective = self.objective(environment, mesh.processes, own, tomorrow)
+        elsewhere = {
+            name: self._reached(name, arguments, value.get(name), period + 1, objective)
+            for name, other in self.others.items()
+            if name in value or other.ends
+        }
+        return replace(objective, elsewhere=elsewhere, regime=self.problem.regime), mesh
+
+    @property
+    def ends(self) -> bool:
+        """Whether the regime is one that ends: its value is a function, and needs no nodes."""
+        return "slot:reward" not in self.plan.graph.slots
+
+    def _reached(
+        self, target: str, arguments: Arguments, value: Value | None, period: Any, objective: Objective
+    ) -> Reached:
+        """Tomorrow in another regime."""
+        other, arrivals = self.others[target], self.plan.arrivals[target]
+        environment = other.problem.environment(arguments, period)
+        found = reached.ways(self.plan, other.plan, arrivals)
+        mesh = other.nodes(environment)
+        rows, seen = reached.rows(found, objective.processes, mesh, exact=value is None)
+        here = objective.continuation
+        tomorrow = {**here.discrete, **{name: process.values for name, process in here.arrivals.items()}}
+        tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
+        if value is None:
+            seen = {name: seen[name] for name in found}
+            ending = reached.Ending(Period(environment, other.plan), seen, rows, found)
+            return Reached(ending, tomorrow, arrivals)
+        return Reached(continuation(value, mesh, found, rows, other.interpolant), tomorrow, arrivals)
 
     def recurring(self, arguments: Arguments) -> tuple[Callable[[Value], Objective], Mesh]:
         """The problem that recurs without end, given V, and its nodes, worked out once for many V."""
@@ -86,7 +130,7 @@ class Discretisation:
         mesh = self.nodes(environment)
         return lambda value: self.objective(environment, mesh.processes, value, mesh), mesh
 
-    def solved_period(self, arguments: Arguments, values: Value, period: Any) -> tuple[Objective, Mesh]:
+    def solved_period(self, arguments: Arguments, values: Values, period: Any) -> tuple[Objective, Mesh]:
         """As `one_period`, given V of all periods along a first axis; without end, V."""
         following = jax.tree.map(lambda leaf: leaf[period + 1], values) if self.problem.finite else values
         return self.one_period(arguments, following, period)
@@ -101,7 +145,11 @@ class Discretisation:
             name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
             for name, new in tomorrow.processes.items()
         }
-        following = continuation(value, tomorrow, moving, self.interpolant)
+        rows = {
+            name: tomorrow.processes[name].transition if moving[name].memoryless else moving[name].transition
+            for name in self.plan.integrated
+        }
+        following = continuation(value, tomorrow, own_ways(self.plan), rows, self.interpolant)
         period = Period(environment, self.plan)
         return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
 
@@ -142,7 +190,9 @@ class Discretisation:
 
     def zero(self, arguments: Arguments) -> Value:
         """V = 0 on the mesh of a stationary model."""
-        mesh = self.mesh(arguments, 0)
+        return self._zero(self.mesh(arguments, 0))
+
+    def _zero(self, mesh: Mesh) -> Value:
         levels = jnp.zeros(mesh.shape)
         return Value(levels, (levels,) * len(mesh.lines) if self.interpolant.needs_slopes else ())
 

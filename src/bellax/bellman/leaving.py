@@ -30,6 +30,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     def at(u: Array) -> Array:
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
+        weights = weights * outcome.regimes.get(objective.regime, 1.0)
         off = off_grid(objective.plan, objective.continuation.ends, weights, outcome.following)
         return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
 

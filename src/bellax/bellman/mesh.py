@@ -117,14 +117,7 @@ class Mesh(eqx.Module):
             if process.memoryless and not remember:
                 codes[name] = jnp.zeros((), jnp.int32)
             elif process.continuous and process.count > 1:
-                below = jnp.searchsorted(process.values, values[name], side="right").astype(jnp.int32) - 1
-                code = jnp.clip(below, 0, process.count - 2)
-                low, high = take(process.values, code), take(process.values, code + 1)
-                # without a spread all nodes are one value: the middle, which does not move with the spread
-                spread = high > low
-                fraction = jnp.clip((values[name] - low) / jnp.where(spread, high - low, 1.0), 0.0, 1.0)
-                fractions[name] = jnp.where(spread, fraction, 0.5 * (1 - process.count % 2))
-                codes[name] = jnp.where(spread, code, (process.count - 1) // 2).astype(jnp.int32)
+                codes[name], fractions[name] = between(process.values, values[name])
             else:
                 codes[name] = nearest_place(process.values, values[name])
         for name in self.discrete:
@@ -143,6 +136,21 @@ class Mesh(eqx.Module):
                 place = nearest_place(process.values, values[name])
                 fits = fits & jnp.all(close(values[name], take(process.values, place)))
         return fits
+
+
+def between(nodes: Float[Array, "n"], value: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """The node below a value, and how far it lies on the way to the next one; beyond the ends these."""
+    count = nodes.shape[0]
+    if count == 1:
+        return jnp.zeros((), jnp.int32), jnp.zeros(())
+    below = jnp.searchsorted(nodes, value, side="right").astype(jnp.int32) - 1
+    code = jnp.clip(below, 0, count - 2)
+    low, high = take(nodes, code), take(nodes, code + 1)
+    # without a spread all nodes are one value: the middle, which does not move with the spread
+    spread = high > low
+    fraction = jnp.clip((value - low) / jnp.where(spread, high - low, 1.0), 0.0, 1.0)
+    found = jnp.where(spread, code, (count - 1) // 2).astype(jnp.int32)
+    return found, jnp.where(spread, fraction, 0.5 * (1 - count % 2))
 
 
 def row_major(shape: tuple[int, ...]) -> list[int]:

@@ -16,8 +16,9 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.continuation import Continuation
-from bellax.bellman.expectation import expectation
+from bellax.bellman.expectation import contribution, expectation
 from bellax.bellman.mesh import Point, Process
+from bellax.bellman.reached import Reached
 from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
@@ -41,11 +42,13 @@ class Objective(eqx.Module):
 
     Attributes:
         period: what may be done in it, and what that brings, on raw states and actions.
-        continuation: tomorrow's value.
+        continuation: tomorrow's value, in the same regime.
         processes: today's processes, by name.
         shock_nodes: standard nodes of the shocks, by name.
         absolute: continuous actions whose u is the value itself: candidates that a user gave as values stay what they
             are, to the last digit and when bounds move.
+        elsewhere: tomorrow in each other regime that may be reached and exists then.
+        regime: today's.
     """
 
     period: Period
@@ -53,6 +56,8 @@ class Objective(eqx.Module):
     processes: dict[str, Process]
     shock_nodes: dict[str, Nodes]
     absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
+    elsewhere: dict[str, Reached] = eqx.field(default_factory=dict)
+    regime: str = eqx.field(static=True, default="")
 
     @property
     def plan(self) -> Plan:
@@ -107,12 +112,27 @@ class Objective(eqx.Module):
 
         def term(node: Any) -> tuple[Array, Array]:
             weight, outcome = self.outcome(point, actions, known, node)
-            following = self.continuation(point, outcome.following, outcome.weights)
+            following = self.tomorrow(point, outcome)
             return weight, following if early else outcome.reward + outcome.discount * following
 
         total = expectation(term, nodes, count)
         if early:
             return as_float(known["slot:reward"]) + self.period.discount(known) * total
+        return total
+
+    def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:
+        """E[V] of what a period brings; NaN where a regime is probable that does not exist tomorrow."""
+        if not outcome.regimes:
+            return self.continuation(point, outcome.following, outcome.weights)
+        total = jnp.zeros(())
+        for regime, probability in outcome.regimes.items():
+            if regime == self.regime:
+                value = self.continuation(point, outcome.following, outcome.weights)
+            elif regime in self.elsewhere:
+                value = self.elsewhere[regime](point, outcome, regime)
+            else:
+                value = jnp.full((), jnp.nan)
+            total = total + contribution(probability, value)
         return total
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:

@@ -23,6 +23,7 @@ class Setting:
         model, options: what is solved, and how.
         source: where actions come from, if they are given and not optimal.
         statement: what has the parameters; the model, or the rule that is followed.
+        problem: that of one regime, of a model with several.
     Attributes:
         problem: the model with numbers and without a grid.
         numerics: its discretisation.
@@ -30,12 +31,17 @@ class Setting:
     """
 
     def __init__(
-        self, model: Model, options: GridSolver, source: Source | None = None, statement: Model | Rule | None = None
+        self,
+        model: Model,
+        options: GridSolver,
+        source: Source | None = None,
+        statement: Model | Rule | None = None,
+        problem: Problem | None = None,
     ) -> None:
         self.model = model
         self.options = options
         self.statement = model if statement is None else statement
-        self.problem = Problem(model.graph, model.clock)
+        self.problem = Problem(model.graph, model.clock) if problem is None else problem
         self.numerics = Discretisation(self.problem, options, source)
         self.programs: dict[Any, Any] = {}
 

@@ -34,6 +34,7 @@ class Boundary:
         law: a Quantity as the user gave it, `bx.Markov`, `bx.fixed`, or the space of a process.
         owner: the regime whose parameters the law sees.
         why: the rule that chose it.
+        carried: whether that is the source's own law, so that the value is the source's own next state.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Boundary:
     law: Any
     owner: str
     why: str
+    carried: bool = False
 
 
 def boundaries(model: Statement, parameters: Mapping[str, Any] | None = None) -> list[Boundary]:
@@ -85,7 +87,7 @@ def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:
         ModelError: if none does, or the one that does reads what the source does not have.
     """
     leaving, reached = model.graphs[source].regime, model.graphs[target].regime
-    ours, theirs = leaving.states.get(state), reached.states[state]
+    ours, theirs, carried = leaving.states.get(state), reached.states[state], False
     if source in reached.entry.get(state, {}):
         law, owner, why = reached.entry[state][source], target, f"entry of {target!r} for {source!r}"
     elif target in leaving.exit.get(state, {}):
@@ -93,7 +95,7 @@ def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:
     elif isinstance(theirs, IID):
         law, owner, why = theirs, target, f"drawn afresh in {target!r}"
     elif ours is not None and agree(ours, theirs):
-        law, owner = ours if isinstance(ours, PROCESSES) else leaving.transitions[state], source
+        law, owner, carried = ours if isinstance(ours, PROCESSES) else leaving.transitions[state], source, True
         why = f"{source!r} has {state!r} with the same categories; its law holds"
     elif ours is None and not isinstance(theirs, PROCESSES) and state in reached.transitions:
         law, owner, why = (
@@ -103,7 +105,7 @@ def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:
         )
     else:
         raise ModelError(_no_law(source, target, state, ours is None))
-    boundary = Boundary(source, target, state, law, owner, why)
+    boundary = Boundary(source, target, state, law, owner, why, carried)
     _check_reads(model, boundary)
     return boundary
 

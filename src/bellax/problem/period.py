@@ -33,10 +33,21 @@ class Outcome(NamedTuple):
         reward, discount: of the period.
         following: tomorrow's states that a law gives, by name.
         weights: of the `Markov` states that are left open, the probabilities of their categories.
+        regimes: of each regime that may be reached, its probability; none where the model has but one.
+        arrivals: what `following` and `weights` are in each other regime, where mappings say it.
     """
 
     reward: Float[Array, ""]
     discount: Float[Array, ""]
+    following: dict[str, Array]
+    weights: dict[str, Array]
+    regimes: dict[str, Array]
+    arrivals: dict[str, "Arrived"]
+
+
+class Arrived(NamedTuple):
+    """States of another regime that a mapping gives: values, and probabilities of categories, by name."""
+
     following: dict[str, Array]
     weights: dict[str, Array]
 
@@ -151,7 +162,28 @@ class Period(eqx.Module):
         lawful = [name for name in (*plan.continuous, *plan.discrete) if name not in plan.markov]
         following = {name: self._shaped(name, values[f"next_{name}"]) for name in lawful}
         weights = {n: self.probabilities(n, values) for n in plan.markov if f"next_{n}" not in realised}
-        return Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights)
+        regimes = self._regimes(values["slot:next_regime"]) if plan.moves_on else {}
+        arrivals = {target: self._arrived(target, values) for target in plan.arrivals}
+        return Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights, regimes, arrivals)
+
+    def _regimes(self, given: Mapping[str, Any]) -> dict[str, Array]:
+        """The probability of each regime tomorrow; NaN where a function gives what are none."""
+        together = jnp.stack([as_float(probability) for probability in given.values()])
+        fine = fulfilled(probabilities("next_regime"), {"next_regime": together})
+        found = where(jnp.broadcast_to(fine, together.shape), without_rounding(together), jnp.nan)
+        return {name: found[place] for place, name in enumerate(given)}
+
+    def _arrived(self, target: str, values: Values) -> Arrived:
+        """What the mappings to another regime give."""
+        following, weights = {}, {}
+        for state, arrival in self.plan.arrivals[target].items():
+            if arrival.way == "given":
+                following[state] = jnp.asarray(values[arrival.node])
+            elif arrival.way == "chances":
+                given = as_float(values[arrival.node])
+                fine = fulfilled(probabilities(state), {state: given})
+                weights[state] = where(jnp.broadcast_to(fine, given.shape), without_rounding(given), jnp.nan)
+        return Arrived(following, weights)
 
     def discount(self, values: Values) -> Float[Array, ""]:
         """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""

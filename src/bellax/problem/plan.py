@@ -5,7 +5,7 @@ time. A process that nothing sees is *integrated*: V is averaged over it at the 
 `Markov` law that nothing sees is *dotted*: probabilities times the values of its categories.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from bellax.model import shapes
 from bellax.model.constraints import Nonnegative
+from bellax.model.crossing import Arrival
 from bellax.model.graph import Graph
 from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
@@ -28,10 +29,16 @@ class Component(NamedTuple):
 
 
 class Plan:
-    """The static structure of one regime, read off its graph once."""
+    """The static structure of one regime, read off its graph once.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        graph: of the regime, with the nodes of every arrival in another.
+        arrivals: how the states of each other regime that it may reach get their values, by regime and state.
+    """
+
+    def __init__(self, graph: Graph, arrivals: Mapping[str, Mapping[str, Arrival]] | None = None) -> None:
         self.graph = graph
+        self.arrivals = {} if arrivals is None else {target: dict(found) for target, found in arrivals.items()}
         regime = graph.regime
         self.states = dict(regime.states)
         self.actions = dict(regime.actions)
@@ -60,7 +67,15 @@ class Plan:
     def targets(self) -> list[str]:
         """What one period's objective is made of."""
         lawful = [f"next_{name}" for name in (*self.continuous, *self.discrete) if name not in self.markov]
-        return ["slot:reward", "slot:discount", *lawful, *(f"probabilities:{name}" for name in self.markov)]
+        crossing = ["slot:next_regime"] if self.moves_on else []
+        crossing += [arrival.node for found in self.arrivals.values() for arrival in found.values() if arrival.node]
+        markov = [f"probabilities:{name}" for name in self.markov]
+        return ["slot:reward", "slot:discount", *lawful, *markov, *crossing]
+
+    @property
+    def moves_on(self) -> bool:
+        """Whether tomorrow's regime is a matter of the model; else it is today's."""
+        return "slot:next_regime" in self.graph.slots
 
     @cached_property
     def kinked(self) -> bool:

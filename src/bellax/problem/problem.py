@@ -1,12 +1,13 @@
 """A model with numbers and without a grid: what simulation, draws, users' input and every kind of solver start from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bellax.model.crossing import Arrival
 from bellax.model.graph import Graph
 from bellax.model.quantity import ByPeriod
 from bellax.model.spaces import AR1
@@ -25,15 +26,24 @@ class Problem:
     so that derivative rules, which jax may keep for ever, can hold it.
 
     Args:
-        graph: of the model.
+        graph: of the model, or of one of its regimes.
         clock: its time.
+        regime: which one; arguments are then by regime.
+        arrivals: how the states of other regimes get their values, by regime and state.
     Attributes:
         plan: which stages a period has.
     """
 
-    def __init__(self, graph: Graph, clock: Clock) -> None:
-        self.plan = Plan(graph)
+    def __init__(
+        self,
+        graph: Graph,
+        clock: Clock,
+        regime: str = "",
+        arrivals: Mapping[str, Mapping[str, Arrival]] | None = None,
+    ) -> None:
+        self.plan = Plan(graph, arrivals)
         self.clock = clock
+        self.regime = regime
 
     @property
     def finite(self) -> bool:
@@ -44,9 +54,14 @@ class Problem:
         """One period, pointwise."""
         return Period(self.environment(arguments, number), self.plan)
 
+    def own(self, arguments: Arguments) -> Arguments:
+        """The arguments of this regime, of a model that has several."""
+        return arguments[self.regime] if self.regime else arguments
+
     def timed(self, nodes: Iterable[str], arguments: Arguments) -> bool:
         """Whether some nodes of the graph see the period, the age, or a parameter or literal by period."""
-        seen = {"period", "age"} | {name for name, value in arguments.items() if isinstance(value, ByPeriod)}
+        own = self.own(arguments)
+        seen = {"period", "age"} | {name for name, value in own.items() if isinstance(value, ByPeriod)}
         return any((self.plan.graph.reach(node) | {node}) & seen for node in nodes)
 
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
@@ -70,7 +85,7 @@ class Problem:
         return markov.moments(**jax.vmap(law)(jnp.arange(self.clock.count, dtype=jnp.int32)))
 
     def _leaves(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
-        now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in arguments.items()}
+        now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in self.own(arguments).items()}
         if self.clock.finite:
             now |= {"period": jnp.asarray(period, whole()), "age": as_float(self.clock.age(as_float(period)))}
         return now

@@ -46,7 +46,9 @@ class Remaximising(Policy):
     @property
     def last(self) -> Value | None:
         """V after the last decision, at the nodes; None for an infinite horizon."""
-        return jax.tree.map(lambda leaf: leaf[-1], self.values) if self.numerics.problem.finite else None
+        regime = self.numerics.problem.regime
+        own = self.values[regime] if regime else self.values
+        return jax.tree.map(lambda leaf: leaf[-1], own) if self.numerics.problem.finite else None
 
     def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
@@ -96,14 +98,15 @@ def in_its_period(clock: Clock, period: Any, answer: Any) -> Any:
 
 
 def ending(
-    numerics: Discretisation, arguments: Arguments, last: Value | None
+    numerics: Discretisation, arguments: Arguments, last: Value | None, period: Any = None
 ) -> Callable[[Mapping[str, Array]], Array]:
     """V after the last decision of a finite horizon, pointwise: the model's function of it, or else the interpolant.
 
     Args:
         last: V at the nodes of the last period; None counts as zero.
+        period: another one, of a regime that ends.
     """
-    period = numerics.problem.period(arguments, numerics.problem.clock.count)
+    period = numerics.problem.period(arguments, numerics.problem.clock.count if period is None else period)
     mesh = numerics.nodes(period.environment)
 
     def at(states: Mapping[str, Array]) -> Array:

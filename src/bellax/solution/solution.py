@@ -58,17 +58,24 @@ class Solution(Queried):
 
     Attributes:
         arguments: parameters and literals that were solved for.
-        values: V at the nodes; with a finite horizon one a period, 0 to T, along the first axis.
+        values: V at the nodes; with a finite horizon one a period, 0 to T, along the first axis. Of one regime among
+            several, a dict of them by regime: today's value of one is made of tomorrow's of others.
         code: how the solve ended; see `result`.
         stats: numbers about the solve, by name.
         setting: the model and its numerics.
     """
 
     arguments: Arguments
-    values: Value
+    values: Any
     code: Array
     stats: dict[str, Array]
     setting: Setting = eqx.field(static=True)
+
+    @property
+    def own(self) -> Value:
+        """V at the nodes of its own regime."""
+        regime = self.setting.problem.regime
+        return self.values[regime] if regime else self.values
 
     @property
     def model(self) -> Any:
@@ -86,7 +93,7 @@ class Solution(Queried):
         result = self.result.name if isinstance(self.result, Result) else "traced"
         result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
         axes = [*setting.plan.processes, *setting.plan.discrete, *(line.name for line in setting.plan.lines)]
-        shape = self.values.levels.shape
+        shape = self.own.levels.shape
         nodes = _listed(axes, shape[len(shape) - len(axes) :])
         tried = [array.shape[0] for array in numerics.maximiser.candidates(setting.plan)]
         tried_of = _listed([number.name for number in setting.plan.coordinates], tried) if tried else ""
@@ -105,7 +112,7 @@ class Solution(Queried):
         periods = clock.count if clock.finite else 1
         if self.code.ndim or not concrete(self.code):
             return ""
-        count = self.values.levels.size * periods // (periods + clock.finite)
+        count = self.own.levels.size * periods // (periods + clock.finite)
         shares = {
             f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
             for label in self.setting.plan.labels
@@ -119,7 +126,8 @@ class Solution(Queried):
     @property
     def params(self) -> Arguments:
         """The parameters that were solved for."""
-        return {name: value for name, value in self.arguments.items() if self.setting.is_parameter(name)}
+        own = self.setting.problem.own(self.arguments)
+        return {name: value for name, value in own.items() if self.setting.is_parameter(name)}
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -137,6 +145,8 @@ class Solution(Queried):
             The broadcast shape, in units of the reward.
         """
         period = check_period(self.setting.problem.clock, period, age, last=True)
+        if self.setting.numerics.ends:
+            return self._ask("terminal", period, states)
         if concrete(period) and self.setting.problem.clock.finite and int(period) == self.setting.problem.clock.count:
             return self._ask("terminal", period, states)
         if not concrete(period):
@@ -155,6 +165,7 @@ class Solution(Queried):
         Raises:
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
+        _ = self.pointwise
         chosen = self._ask("policy", check_period(self.setting.problem.clock, period, age, last=False), states)
         if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
@@ -183,6 +194,8 @@ class Solution(Queried):
     @property
     def pointwise(self) -> Policy:
         """The policy, as simulations and certificates ask it."""
+        if self.setting.numerics.ends:
+            raise ModelError(f"the regime {self.setting.problem.regime!r} ends the problem: nothing is decided in it.")
         return Remaximising(arguments=self.arguments, values=self.values, numerics=self.setting.numerics)
 
     @property
@@ -312,8 +325,9 @@ def _final(numerics: Discretisation) -> Program:
     """A program for V after the last decision: the model's function, or the value that was given to the solve."""
 
     def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
-        last = jax.tree.map(lambda leaf: leaf[-1], values)
-        answer = {"terminal": jax.vmap(ending(numerics, arguments, last))(states)}
+        own = values[numerics.problem.regime] if numerics.problem.regime and not numerics.ends else values
+        last = None if numerics.ends else jax.tree.map(lambda leaf: leaf[-1], own)
+        answer = {"terminal": jax.vmap(ending(numerics, arguments, last, period if numerics.ends else None))(states)}
         if numerics.plan.evaluate_terminal is not None:
             return answer  # exact everywhere
         mesh = numerics.mesh(arguments, numerics.problem.clock.count)

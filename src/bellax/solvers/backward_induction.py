@@ -12,11 +12,14 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.options import key
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError, named_options
+from bellax.model.model import Model
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, outcome, stats, tallied
 from bellax.solvers.driver import Iteration, Run
+from bellax.solvers.regimes import PreparedRegimes
 
 
 @named_options
@@ -34,6 +37,16 @@ class BackwardInduction(Solver):
                 "BackwardInduction starts from the last period, and the horizon is infinite. Use "
                 "bx.solvers.PolicyIteration or ValueIteration, or solve with horizon=T."
             )
+
+    def prepare_regimes(self, model: Model) -> PreparedRegimes:
+        if not model.clock.finite:
+            raise ModelError(
+                "a model of several regimes is solved over a finite horizon by this version; give horizon=."
+            )
+        name = ("prepared", key(self))
+        if name not in model.programs:
+            model.programs[name] = PreparedRegimes(model, self)
+        return model.programs[name]
 
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array

@@ -13,7 +13,7 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.follow import Source
 from bellax.bellman.options import GridSolver, key
 from bellax.bellman.sweep import Step, columns
-from bellax.errors import ModelError
+from bellax.errors import ModelError, listed
 from bellax.model.conditions import Conditions
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
@@ -30,13 +30,15 @@ class Solver(GridSolver, abc.ABC):
 
     elsewhere: ClassVar[str] = ""  # what else may find a fixed point, for a message
 
-    def prepare(self, model: Any) -> Prepared:
+    def prepare(self, model: Any) -> Any:
         """A model under this solver, made once for equal configurations and kept on the model.
 
         Raises:
             ModelError: if this solver does not solve such a model.
         """
         check_solvable(model)
+        if model.regimes is not None:
+            return self.prepare_regimes(model)
         name = ("prepared", key(self))
         if name not in model.programs:
             model.programs[name] = self.following(model)
@@ -52,6 +54,13 @@ class Solver(GridSolver, abc.ABC):
         prepared = Prepared(model, self, source, statement)
         self.check(prepared.problem)
         return prepared
+
+    def prepare_regimes(self, model: Model) -> Any:
+        """As `prepare`, of a model with several regimes."""
+        raise ModelError(
+            f"{type(self).__name__} solves models of one regime, and this one has {listed(model.graphs)}. Use "
+            "bx.solvers.BackwardInduction, with a finite horizon."
+        )
 
     @abc.abstractmethod
     def check(self, problem: Problem) -> None:
@@ -102,15 +111,15 @@ def check_solvable(model: Any) -> None:
         )
     if not isinstance(model, Model):
         raise ModelError(f"solve takes a bx.Model, not {model!r}.")
-    regime = model.graph.regime
-    for what in ("preferences", "taste_shocks"):
-        if getattr(regime, what) is not None:
-            raise ModelError(
-                f"the model has {what.replace('_', ' ')} {getattr(regime, what)!r}, which can be stated; the solvers "
-                "of this version take expected utility without taste shocks."
-            )
+    for graph in model.graphs.values():
+        for what in ("preferences", "taste_shocks"):
+            if getattr(graph.regime, what) is not None:
+                raise ModelError(
+                    f"{graph.where}the model has {what.replace('_', ' ')} {getattr(graph.regime, what)!r}, which can "
+                    "be stated; the solvers of this version take expected utility without taste shocks."
+                )
     if not model.clock.finite:
-        for node, slot in model.graph.slots.items():
+        for node, slot in ((n, s) for graph in model.graphs.values() for n, s in graph.slots.items()):
             named = {"period", "age"} & set(slot.quantity.names)
             if named:
                 raise ModelError(f"{slot.quantity.label} names {named.pop()!r}, and the horizon is infinite ({node}).")

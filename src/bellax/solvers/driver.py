@@ -6,7 +6,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.bellman.continuation import Value
 from bellax.numerics import loops
 from bellax.solvers.progress import Report
 
@@ -14,11 +13,12 @@ State = TypeVar("State")
 
 
 class Run(NamedTuple):
-    """What a solver's program returns: V, the code of a `Result`, and numbers about the run."""
+    """What a solver's program returns: V, the code of a `Result`, and numbers about the run; by regime where there are
+    several."""
 
-    values: Value
-    code: Array
-    stats: dict[str, Array]
+    values: Any
+    code: Any
+    stats: dict[str, Any]
 
 
 class Iteration(abc.ABC, Generic[State]):

@@ -4,7 +4,7 @@ The front door knows this alone: `check` what was given, `solve`, `explain`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -65,15 +65,15 @@ class Prepared(Setting):
             well: whether quick code will not do even the first time.
         """
         known = all_concrete((arguments, final))
-        haste = (False, False)
+        quick = (False, False)
         if known and not well:
-            haste = self.program("haste", lambda: _haste(self.numerics, arguments))
+            quick = self.program("haste", lambda: haste([self.numerics], arguments))
         sane = np.asarray(True) if known and not well else self.sound(arguments)
-        compiled = self._compiled(final is not None, ticket is not None, haste)
+        compiled = self._compiled(final is not None, ticket is not None, quick)
         found = compiled(arguments, final, np.asarray(0) if ticket is None else ticket, sane)
         return Solution(arguments=arguments, values=found.values, code=found.code, stats=found.stats, setting=self)
 
-    def _compiled(self, given_final: bool, told: bool, haste: tuple[bool, bool]) -> Callable[..., Run]:
+    def _compiled(self, given_final: bool, told: bool, quick: tuple[bool, bool]) -> Callable[..., Run]:
         solver: Any = self.options
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
@@ -82,7 +82,7 @@ class Prepared(Setting):
             found = drive(iteration, report(ticket) if told else None)
             return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
-        return self.program(("solve", given_final, told, haste), lambda: quickly_at_first(run, *haste))
+        return self.program(("solve", given_final, told, quick), lambda: quickly_at_first(run, *quick))
 
     def final(self, arguments: Arguments, terminal: Any) -> Value:
         """The value of another solution, at its first period, and its slopes on this one's last mesh.
@@ -136,14 +136,23 @@ _WORTHLESS = (
 )
 
 
-def _haste(numerics: Discretisation, arguments: Arguments) -> tuple[bool, bool]:
-    """Whether quick code pays for the first solves, and whether code does that is nearly good."""
+def haste(numerics: Iterable[Discretisation], arguments: Arguments) -> tuple[bool, bool]:
+    """Whether quick code pays for the first solves, and whether code does that is nearly good.
+
+    Args:
+        numerics: of every regime.
+    """
+    evaluations = sum(_evaluations(own, arguments) for own in numerics)
+    return evaluations <= _LITTLE, evaluations <= _SOME
+
+
+def _evaluations(numerics: Discretisation, arguments: Arguments) -> int:
+    """How many candidates a solve evaluates, about."""
     clock = numerics.problem.clock
     shocks = jax.eval_shape(numerics.shock_nodes, arguments).values()
     nodes = math.prod(mesh_shape(numerics, arguments)) * math.prod(rule.weights.shape[0] for rule in shocks)
     periods = clock.count if clock.finite else _STEPS
-    evaluations = nodes * cells(numerics.maximiser, numerics.plan) * periods
-    return evaluations <= _LITTLE, evaluations <= _SOME
+    return nodes * cells(numerics.maximiser, numerics.plan) * periods
 
 
 def _on_last_mesh(numerics: Discretisation, arguments: Arguments, terminal: Policy) -> tuple[Value, Reading]:

@@ -1,0 +1,136 @@
+"""The graph of a regime with all that it needs to know of the regimes that it may reach.
+
+What a boundary asks of a law of its own becomes a node in the graph of the *source*, since its states, actions and
+functions are the source's: `arrival:<target>.<state>`, or `chances:<target>.<state>` where it gives probabilities. A
+parameter that belongs to the target is a leaf there, under a name that says whose it is.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from bellax.errors import ModelError
+from bellax.model.boundaries import Boundary, mapping_quantity, resolve, source_names
+from bellax.model.demands import probabilities
+from bellax.model.graph import Graph, Slot
+from bellax.model.laws import Fixed, Markov
+from bellax.model.parameters import lookup
+from bellax.model.quantity import Quantity, quantity
+from bellax.model.slots import view
+from bellax.model.spaces import IID, PROCESSES, Discrete, MarkovChain
+from bellax.model.statement import Statement
+
+
+class Arrival(NamedTuple):
+    """How one state of a target gets its value.
+
+    Attributes:
+        way: `carried` where it is the source's own next state; `given` where a node says it; `chances` where a node
+            gives the probability of each category; `afresh` where it is drawn from its distribution.
+        node: of the source's graph; none for what is carried or drawn.
+    """
+
+    way: str
+    node: str = ""
+
+
+class Crossing(NamedTuple):
+    """The graph of a regime, and how the states of each *other* regime that it may reach get their values.
+
+    Attributes:
+        graph: with the nodes of every arrival.
+        targets: every regime that may be reached, itself among them.
+        arrivals: by target, then by state.
+        owned: parameters of others: the name in the graph, whose it is, and its name there.
+    """
+
+    graph: Graph
+    targets: tuple[str, ...]
+    arrivals: dict[str, dict[str, Arrival]]
+    owned: tuple[tuple[str, str, str], ...]
+
+
+def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
+    """The graph of a regime for solving it.
+
+    Args:
+        targets: the regimes that it may reach.
+    """
+    graph, known = model.graphs[source], source_names(model.graphs[source])
+    slots, arrivals, owned = list(graph.slots.values()), {}, {}
+    for target in targets:
+        if target == source:
+            continue
+        arrivals[target] = {}
+        for state, space in model.graphs[target].regime.states.items():
+            boundary = resolve(model, source, target, state)
+            arrivals[target][state] = found = _arrival(boundary, space)
+            if found.node:
+                slots.append(_slot(boundary, found, space, known, owned))
+    whole = Graph(slots, graph.kinds, graph.seen, graph.regime, graph.where, graph.clock)
+    return Crossing(whole, tuple(targets), arrivals, tuple((name, *where) for name, where in owned.items()))
+
+
+def arguments(model: Statement, regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the graph of a regime reads: its own, and those of others under their names in it."""
+    graphs = list(model.graphs)
+    own = {name: value for name, value in lookup(parameters, regime).items() if name not in graphs}
+    return own | {name: lookup(parameters, owner)[theirs] for name, owner, theirs in found.owned}
+
+
+def _arrival(boundary: Boundary, space: Any) -> Arrival:
+    if boundary.carried:
+        return Arrival("carried")
+    if isinstance(boundary.law, PROCESSES):
+        if isinstance(boundary.law, IID) and isinstance(space, IID):
+            return Arrival("afresh")
+        raise ModelError(
+            f"the state {boundary.state!r} of {boundary.target!r} enters from {boundary.source!r} by a "
+            f"bx.{type(boundary.law).__name__}; give a function of names, or bx.Markov(...) for probabilities."
+        )
+    if isinstance(boundary.law, Markov):
+        if boundary.law.over:
+            raise ModelError(
+                f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r} is a table with "
+                "over=; give a function that looks the table up."
+            )
+        if not isinstance(space, Discrete | MarkovChain):
+            raise ModelError(
+                f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r} is bx.Markov, "
+                f"and the state is a bx.{type(space).__name__}; probabilities are for categories."
+            )
+        return Arrival("chances", f"chances:{boundary.target}.{boundary.state}")
+    return Arrival("given", f"arrival:{boundary.target}.{boundary.state}")
+
+
+def _slot(boundary: Boundary, found: Arrival, space: Any, known: set[str], owned: dict[str, tuple[str, str]]) -> Slot:
+    label = f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r}"
+    law = mapping_quantity(boundary.state, boundary.source, boundary.target, boundary.law)
+    if isinstance(boundary.law, Fixed) or law is None:
+        law = quantity(boundary.state, label)
+    if boundary.owner != boundary.source:
+        law = _renamed(law, boundary, known, owned)
+    if found.way == "chances":
+        return Slot(found.node, "law", law, (space.size,), demands=probabilities("probabilities"))
+    return Slot(found.node, "law", law, view(space).shape)
+
+
+def _renamed(law: Quantity, boundary: Boundary, known: set[str], owned: dict[str, tuple[str, str]]) -> Quantity:
+    """The law with its owner's parameters under names that nothing else in the graph has."""
+    names = []
+    for name in law.names:
+        if name in known:
+            names.append(name)
+            continue
+        other = f"parameter_of_{boundary.owner}_{name}"
+        owned[other] = (boundary.owner, name)
+        names.append(other)
+    back, function = dict(zip(names, law.names, strict=True)), law.function
+    if function is None:
+        return law
+
+    def renamed(**arguments: Any) -> Any:
+        return function(**{back[name]: value for name, value in arguments.items()})
+
+    defaults = {new: law.defaults[old] for new, old in back.items() if old in law.defaults}
+    return replace(law, names=tuple(names), function=renamed, defaults=defaults, annotations={}, alias=False)

@@ -1,0 +1,96 @@
+"""Models of several regimes against plain recursions in numpy, on common grids."""
+
+import importlib.util
+from enum import IntEnum
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+
+
+def stated(name):
+    """A model of tests/language, as it is stated there."""
+    path = Path(__file__).parents[1] / "language" / f"test_{name}.py"
+    spec = importlib.util.spec_from_file_location(f"stated_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def linear(values, x):
+    """Linear interpolation in the coordinate of the scale, a square root, and straight lines beyond the ends."""
+    nodes, x = np.sqrt(NODES), np.sqrt(x)
+    cell = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, len(nodes) - 2)
+    share = (x - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
+    return values[cell] + share * (values[cell + 1] - values[cell])
+
+
+NODES = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 50.0])
+SHARES = np.linspace(0.0, 1.0, 15)
+ON_A_GRID = bx.solvers.BackwardInduction(
+    grid={"wealth": bx.grids.Given(NODES)},
+    maximiser=bx.maximise.Enumerate(grid={"consumption": len(SHARES)}),
+    interpolant=bx.interpolants.Linear(extrapolation="linear"),
+)
+
+
+@pytest.fixture(scope="module")
+def health():
+    """The model of health and retirement from 62 to 68, and its solution."""
+    told = stated("health_regimes")
+    model = bx.Model(
+        **{**{s: getattr(told.model(), s) for s in ("states", "actions", "functions", "transitions")}},
+        regimes=told.model().regimes,
+        horizon=bx.Ages(62, 68),
+    )
+    params = dict(told.PARAMS)
+    return model, params, bx.solve(model, params, ON_A_GRID)
+
+
+def _health_in_numpy(params, model):
+    found = model.parameters(params)
+    working, retired = found["working"], found["retired"]
+    risk, at = np.asarray(working["health_risk"]), lambda table, t: np.asarray(table.at(t))
+    count, discount, interest = 7, 0.97, 0.03
+    alive = {"working": np.zeros((count + 1, 3, len(NODES))), "retired": np.zeros((count + 1, 2, len(NODES)))}
+    dead = lambda wealth: 0.5 * np.log(wealth + 1.0)  # noqa: E731
+    decline = np.array([[1.0, 0.0], [0.1, 0.9]])
+    for t in range(count - 1, -1, -1):
+        age = 62 + t
+        for k, wealth in enumerate(NODES):
+            c = (1 - SHARES) * 0.01 + SHARES * (wealth + 0.01)
+            utility = -1 / c
+            for h in range(3):
+                best = []
+                for labor in range(2):
+                    income = at(working["wage"], t) * np.asarray(working["productivity"])[h] * labor
+                    after = (1 + interest) * (wealth - c) + income
+                    survival, retires = at(working["survival"], t)[h], age + 1 >= 65
+                    if retires:
+                        later = [linear(alive["retired"][t + 1, int(g >= 1)], after) for g in range(3)]
+                    else:
+                        later = [linear(alive["working"][t + 1, g], after) for g in range(3)]
+                    expected = sum(risk[labor, h, g] * later[g] for g in range(3))
+                    q = utility - 0.3 * labor + discount * (survival * expected + (1 - survival) * dead(after))
+                    best.append(np.max(q))
+                alive["working"][t, h, k] = max(best)
+            for h in range(2):
+                after = (1 + interest) * (wealth - c) + 0.4
+                survival = at(retired["survival"], t)[h]
+                later = [linear(alive["retired"][t + 1, g], after) for g in range(2)]
+                expected = sum(decline[h, g] * later[g] for g in range(2))
+                alive["retired"][t, h, k] = np.max(
+                    utility + discount * (survival * expected + (1 - survival) * dead(after))
+                )
+    return alive
+
+
+def test_health_becomes_frailty_at_retirement_by_a_law_that_the_target_owns(health):
+    model, params, solution = health
+    known = _health_in_numpy(params, model)
+    for regime in ("working", "retired"):
+        np.testing.assert_allclose(solution.values[regime].levels, known[regime], rtol=1e-12, atol=1e-12)

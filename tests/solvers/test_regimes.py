@@ -1,5 +1,6 @@
 """Models of several regimes against plain recursions in numpy, on common grids."""
 
+import dataclasses
 import importlib.util
 from enum import IntEnum
 from pathlib import Path
@@ -22,10 +23,9 @@ def stated(name):
 
 
 def linear(values, x):
-    """Linear interpolation in the coordinate of the scale, a square root, and straight lines beyond the ends."""
-    nodes, x = np.sqrt(NODES), np.sqrt(x)
-    cell = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, len(nodes) - 2)
-    share = (x - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
+    """Linear interpolation, and straight lines beyond the ends."""
+    cell = np.clip(np.searchsorted(NODES, x, side="right") - 1, 0, len(NODES) - 2)
+    share = (x - NODES[cell]) / (NODES[cell + 1] - NODES[cell])
     return values[cell] + share * (values[cell + 1] - values[cell])
 
 
@@ -42,13 +42,9 @@ ON_A_GRID = bx.solvers.BackwardInduction(
 def health():
     """The model of health and retirement from 62 to 68, and its solution."""
     told = stated("health_regimes")
-    model = bx.Model(
-        **{**{s: getattr(told.model(), s) for s in ("states", "actions", "functions", "transitions")}},
-        regimes=told.model().regimes,
-        horizon=bx.Ages(62, 68),
-    )
-    params = dict(told.PARAMS)
-    return model, params, bx.solve(model, params, ON_A_GRID)
+    wealth, ages = {"wealth": bx.Continuous(0.0, 50.0)}, bx.Ages(62, 68)
+    model = dataclasses.replace(told.model(), states=wealth, horizon=ages)
+    return model, told.PARAMS, bx.solve(model, told.PARAMS, ON_A_GRID)
 
 
 def _health_in_numpy(params, model):

@@ -25,25 +25,27 @@ from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
-from bellax.panel import Panel
+from bellax.panel import Panel, RegimePanel
 from bellax.problem.draws import Laws, Realised, draw_stationary
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import starting_states
+from bellax.simulate_regimes import simulate_regimes
 from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import ending, masked, undifferentiable
+from bellax.solution.regimes import RegimeSolution
 
 States = dict[str, Array]
 
 
 @named_arguments
 def simulate(
-    solution: Queried,
+    solution: Queried | RegimeSolution,
     agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
     periods: int | None = None,
-) -> Panel:
+) -> Panel | RegimePanel:
     """Simulates agents who follow a policy.
 
     Draws belong to the seed, the agent, the period and the name of the shock or process. So two panels of one seed have
@@ -54,7 +56,8 @@ def simulate(
             interpolates.
         agents: how many; by default as many as `start` has, or else 10 000.
         start: by state, a number, a label or member of its categories, or one of them an agent; or a DataFrame with a
-            row an agent. A process without an entry is drawn from its stationary distribution.
+            row an agent. A process without an entry is drawn from its stationary distribution. Of a model with several
+            regimes also the `regime`, of all or of each agent.
         seed: a number or a key of `jax.random`.
         periods: how many; by default all decisions of a finite horizon.
     Returns:
@@ -65,6 +68,8 @@ def simulate(
         ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
             policy that has no derivative.
     """
+    if isinstance(solution, RegimeSolution):
+        return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods))
     if not isinstance(solution, Queried):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     solution.check_one()
@@ -222,7 +227,8 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
     if not isinstance(numerics.outside, Nan):
         return found
     lost = {name: masked(shown, found.following[name]) for name in numerics.plan.continuous}
-    return Realised(jnp.where(shown, found.reward, jnp.nan), found.discount, {**found.following, **lost})
+    reward = jnp.where(shown, found.reward, jnp.nan)
+    return found._replace(reward=reward, following={**found.following, **lost})
 
 
 def _over_agents(numerics: Discretisation, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:

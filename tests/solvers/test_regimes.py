@@ -90,3 +90,32 @@ def test_health_becomes_frailty_at_retirement_by_a_law_that_the_target_owns(heal
     known = _health_in_numpy(params, model)
     for regime in ("working", "retired"):
         np.testing.assert_allclose(solution.values[regime].levels, known[regime], rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def mortality():
+    """Alive pays 1, survival .9, dead is worth nothing: no state at all."""
+    alive = bx.Regime(reward=1.0, next_regime=lambda survival: {"alive": survival, "dead": 1 - survival})
+    return bx.Model(regimes={"alive": alive, "dead": bx.Terminal()}, horizon=3)
+
+
+def test_a_regime_without_any_state(mortality):
+    params = {"survival": 0.9, "discount": 0.95}
+    solution = bx.solve(mortality, params)
+    assert float(solution["alive"].value(period=0)) == pytest.approx(1 + 0.855 + 0.855**2, abs=1e-14)  # 2.586025
+    assert float(solution["dead"].value(period=1)) == 0.0
+    panel = bx.simulate(solution, 40_000, {"regime": "alive"}, seed=1)
+    np.testing.assert_allclose(panel.share("alive"), [1.0, 0.9, 0.81], atol=0.01)
+    assert float(panel.present_value().mean()) == pytest.approx(2.586025, abs=0.01)
+    frame = panel.frame()
+    assert set(frame["regime"]) == {"alive", "dead"}
+    assert len(frame) == int(np.sum(np.asarray(panel.regime) >= 0))
+
+
+def test_derivatives_pass_through_regimes(mortality):
+    def value(survival):
+        return bx.solve(mortality, {"survival": survival, "discount": 0.95})["alive"].value(period=0)
+
+    assert float(jax.grad(value)(0.9)) == pytest.approx(0.95 + 2 * 0.9 * 0.95**2, rel=1e-12)
+    found = jax.vmap(value)(jnp.array([0.5, 0.9]))
+    np.testing.assert_allclose(found, [1 + 0.475 + 0.475**2, 2.586025], rtol=1e-12)

@@ -100,15 +100,12 @@ class Reached(eqx.Module):
         """
         arrived = outcome.arrivals[target]
         following, weights = dict(arrived.following), dict(arrived.weights)
-        for name, arrival in self.arrivals.items():
-            if arrival.way == "given" or name not in outcome.following:
-                if arrival.way == "carried" and name in outcome.weights:
-                    weights[name] = outcome.weights[name]
-                continue
-            if arrival.way in ("carried", "afresh"):
-                following[name] = outcome.following[name]
-                if self.value.ways.get(name) is Way.between or (arrival.way == "afresh" and name in self.tomorrow):
-                    following[name] = take(self.tomorrow[name], following[name])
+        for name in (name for name, arrival in self.arrivals.items() if arrival.way == "carried"):
+            if name in outcome.weights:
+                weights[name] = outcome.weights[name]
+            elif name in outcome.following:
+                own = outcome.following[name]
+                following[name] = take(self.tomorrow[name], own) if self.value.ways.get(name) is Way.between else own
         return self.value(point, following, weights)
 
 
@@ -124,7 +121,7 @@ def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[st
         elif way == "given":
             found[name] = by_value
         elif way == "afresh":
-            found[name] = by_value if name in source.scanned else Way.averaged
+            found[name] = Way.averaged
         elif name in source.scanned:
             found[name] = Way.coded if chain else Way.between
         elif name in source.processes:

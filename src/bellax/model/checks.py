@@ -45,8 +45,6 @@ def check_regime(graph: Graph, time: Clock) -> None:
         raise ModelError(
             f"{where}reward is missing: a Quantity of states, actions, shocks, next_<state> and parameters."
         )
-    if not regime.states:
-        raise ModelError(f"{where}states is empty; a dynamic model has at least one.")
     for name, space in regime.states.items():
         _check_state(name, space, regime, where)
     if regime.stop is not None and "stop" in {

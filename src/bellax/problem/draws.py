@@ -23,8 +23,8 @@ from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import markov
-from bellax.problem.categories import as_seen, category, nearest_place
-from bellax.problem.period import Period
+from bellax.problem.categories import as_seen, category, close, nearest_place
+from bellax.problem.period import Outcome, Period, as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain, parameters
@@ -35,6 +35,8 @@ _CATEGORY = Categorical(probabilities="row")
 class Realised(NamedTuple):
     """What a period brought: reward, discount, and tomorrow's states by name, as functions see them.
 
+    Of a model with several regimes, also the probability of each, and the states in each other one, by regime.
+
     The reward is NaN where a law gives what is none of the categories of its state, which is then the nearest one;
     where probabilities, or the parameters of a shock, are none; and where an action is none of its categories.
     """
@@ -42,6 +44,8 @@ class Realised(NamedTuple):
     reward: Float[Array, ""]
     discount: Float[Array, ""]
     following: dict[str, Array]
+    regimes: dict[str, Array]
+    arrived: dict[str, dict[str, Array]]
 
 
 class Laws:
@@ -51,10 +55,20 @@ class Laws:
         problem: the model.
         arguments: its parameters.
         period: today. Laws of motion are today's; what is drawn afresh, and the values of a chain, are tomorrow's.
+        others: the other regimes that may be reached, by name.
     """
 
-    def __init__(self, problem: Problem, arguments: Arguments, period: Array | int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        arguments: Arguments,
+        period: Array | int,
+        others: Mapping[str, Problem] | None = None,
+    ) -> None:
         self.plan = problem.plan
+        self.others = {
+            name: (other.plan, other.environment(arguments, period + 1)) for name, other in (others or {}).items()
+        }
         self.today: Period = problem.period(arguments, period)
         self.tomorrow = problem.environment(arguments, period + 1)
 
@@ -82,8 +96,45 @@ class Laws:
                 place, fits = category(space, following[name])
                 following[name] = as_seen(space.values)[place]
                 fine.append(fits)
+        arrived = {}
+        for target in self.others:
+            arrived[target], known = self._arrive(target, found, {**realised, **following}, key)
+            chance = found.regimes[target]
+            fine.append(known | (chance == 0))
         good = functools.reduce(jnp.logical_and, fine, jnp.ones((), bool))
-        return Realised(jnp.where(good, found.reward, jnp.nan), found.discount, following)
+        reward = jnp.where(good, found.reward, jnp.nan)
+        return Realised(reward, found.discount, following, found.regimes, arrived)
+
+    def _arrive(
+        self, target: str, found: Outcome, known: Mapping[str, Array], key: Array
+    ) -> tuple[dict[str, Array], Bool[Array, ""]]:
+        """The states in another regime, and whether all are of their categories.
+
+        Args:
+            known: what was drawn, and the source's own next states, by name.
+        """
+        plan, environment = self.others[target]
+        states, fine = {}, jnp.ones((), bool)
+        for name, arrival in self.plan.arrivals[target].items():
+            # not the source's own draw of that name, on which a mapping may depend
+            space, own = plan.states[name], _own(key, f"{name} of {target}")
+            if arrival.way == "chances":
+                probabilities = found.arrivals[target].weights[name]
+                place = _CATEGORY.draw(own, probabilities=probabilities)
+                fine = fine & ~jnp.any(jnp.isnan(probabilities))
+                seen = chain(plan, name, environment)[0] if isinstance(space, MarkovChain) else as_seen(space.values)
+                states[name] = seen[place]
+            elif arrival.way == "given":
+                value = found.arrivals[target].following[name]
+                states[name], fits = _fitted(plan, name, value, environment)
+                fine = fine & fits
+            elif arrival.way == "carried":
+                states[name] = known.get(f"next_{name}", known.get(name))
+            else:
+                given = parameters(plan, plan.process_nodes(name), environment)
+                states[name], sound = _drawn_from(space.distribution, own, given)
+                fine = fine & sound
+        return states, fine
 
     def _draw(
         self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array
@@ -109,9 +160,28 @@ class Laws:
         return drawn, ~jnp.any(jnp.isnan(probabilities))
 
 
+def _fitted(plan: Plan, name: str, value: Array, environment: Mapping[str, Array]) -> tuple[Array, Bool[Array, ""]]:
+    """What a mapping gives, as functions see it: of categories the nearest, and whether it is one."""
+    space = plan.states[name]
+    if name in plan.discrete:
+        place, fits = category(space, value)
+        return as_seen(space.values)[place], fits
+    if isinstance(space, MarkovChain):
+        values = chain(plan, name, environment)[0]
+        found = values[nearest_place(values, value)]
+        return found, jnp.all(close(value, found))
+    shape = space.shape if name in plan.continuous else ()
+    return jnp.broadcast_to(as_float(value), shape), jnp.ones((), bool)
+
+
 def _drawn_from(distribution: Distribution, key: Array, given: Mapping[str, Array]) -> tuple[Array, Bool[Array, ""]]:
     """A draw, and whether the parameters are those of a distribution."""
     return distribution.draw(key, **given), fulfilled(distribution.demands(), given)
+
+
+def draw_place(key: Array, name: str, probabilities: Float[Array, "n"]) -> Array:
+    """The place of a category that is drawn, by the name of what is drawn."""
+    return _CATEGORY.draw(_own(key, name), probabilities=probabilities)
 
 
 def _own(key: Array, name: str) -> Array:

@@ -31,11 +31,12 @@ class Remaximising(Policy):
     So it is as good off the grid as on it, and nothing of the size states x actions is kept.
 
     Attributes:
-        values: V at the nodes; with a finite horizon one a period, along the first axis.
+        values: V at the nodes; with a finite horizon one a period, along the first axis. By regime where there are
+            several.
     """
 
     arguments: Arguments
-    values: Value
+    values: Any
     numerics: Discretisation = eqx.field(static=True)
 
     @property

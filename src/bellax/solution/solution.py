@@ -246,6 +246,7 @@ class Solution(Queried):
         arrays, shape = flattened(self.setting.problem, states)
         setting, numerics = self.setting, self.setting.numerics
         build = _final if what == "terminal" else _answers
+        arrays = arrays or {"nothing": np.zeros(1)}  # of a model without states one answer, too
         count = math.prod(shape)
         known = all_concrete((arrays, self.arguments, self.values, period))
         if count and known:
@@ -299,14 +300,14 @@ def _shock_nodes(solution: Solution) -> str:
     return _listed(list(found), [rule.weights.shape[-1] for rule in found.values()])
 
 
-Program = Callable[[Arguments, Value, Array, dict[str, Array]], dict[str, Any]]
+Program = Callable[[Arguments, Any, Array, dict[str, Array]], dict[str, Any]]
 
 
 def _answers(numerics: Discretisation) -> Program:
     """A program that answers every question at a batch of states, shape (n,): one to compile, whatever is asked."""
     plan = numerics.plan
 
-    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
+    def ask(arguments: Arguments, values: Any, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         objective, today = numerics.solved_period(arguments, values, period)
 
         def at(states: dict[str, Array]) -> dict[str, Any]:
@@ -324,7 +325,7 @@ def _answers(numerics: Discretisation) -> Program:
 def _final(numerics: Discretisation) -> Program:
     """A program for V after the last decision: the model's function, or the value that was given to the solve."""
 
-    def ask(arguments: Arguments, values: Value, period: Array, states: dict[str, Array]) -> dict[str, Any]:
+    def ask(arguments: Arguments, values: Any, period: Array, states: dict[str, Array]) -> dict[str, Any]:
         own = values[numerics.problem.regime] if numerics.problem.regime and not numerics.ends else values
         last = None if numerics.ends else jax.tree.map(lambda leaf: leaf[-1], own)
         answer = {"terminal": jax.vmap(ending(numerics, arguments, last, period if numerics.ends else None))(states)}

@@ -157,6 +157,6 @@ def outcome(tally: Array, converged: Array, diverges: Array | bool = False) -> A
     return jnp.where((tally[2] > 0) | diverges, int(Result.nonfinite), code).astype(jnp.int32)
 
 
-def blanked(value: Value, code: Array) -> Value:
+def blanked(value: Any, code: Array) -> Any:
     """V, or NaN everywhere after a failure: under a transformation nothing raises, and nothing wrong is returned."""
     return jax.tree.map(lambda leaf: leaf * unless_failed(code), value)

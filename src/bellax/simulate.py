@@ -161,14 +161,14 @@ def _program(count: int) -> Callable[..., dict[str, Any]]:
 
         def left(period: Any, states: States, active: Array) -> Array:
             ends = reach(numerics.mesh(policy.arguments, period))
-            at = jax.vmap(lambda own: beyond(ends, numbers(plan, own)))(states)
+            at = jax.vmap(lambda own: beyond(ends, numbers(plan, own)), axis_size=agents.shape[0])(states)
             return jnp.sum(at & active[:, None, None], axis=0, dtype=jnp.int32)
 
         start = (states, jnp.ones(agents.shape, bool))
         steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
         (last, active), records = jax.lax.scan(step, start, steps)
         if at_end:
-            value = jax.vmap(ending(numerics, policy.arguments, policy.last))(last)
+            value = jax.vmap(ending(numerics, policy.arguments, policy.last), axis_size=agents.shape[0])(last)
             value = jnp.where(active, value, jnp.nan)
             counts = jnp.concatenate([records.pop("outside"), left(count, last, active)[None]])
         else:
@@ -179,7 +179,7 @@ def _program(count: int) -> Callable[..., dict[str, Any]]:
             label: {"below": counts[:, 0, k], "above": counts[:, 1, k]} for k, label in enumerate(entries(plan))
         }
         ends = reach(numerics.mesh(policy.arguments, 0))
-        first = jax.vmap(lambda own: outside(ends, numbers(plan, own)))(states)
+        first = jax.vmap(lambda own: outside(ends, numbers(plan, own)), axis_size=agents.shape[0])(states)
         begun = {"ends": ends, "outside": first}
         return {**records, "final": last, "final_value": value, "outside": by_state, "start": begun}
 

@@ -12,6 +12,7 @@ from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import beyond, ends_of, on_lines
 from bellax.numerics.grids import Line
+from bellax.problem.period import Outcome
 from bellax.problem.plan import Plan
 
 SIDES = ("below", "above")
@@ -20,7 +21,8 @@ _NEXT = 1e-6  # of the way between the bounds of an action
 
 
 def leaving(objective: Objective, point: Point, decision: Decision, maximiser: Maximiser) -> Float[Array, "d 2"]:
-    """Of each line, the probability that the optimum leads below its first node, and above its last.
+    """Of each line, the probability that the optimum leads below its first node, and above its last; own lines first,
+    then those of other regimes, in the order of `Plan.reached`.
 
     Off the grid V is continued with caution, and the best of a few candidates may stop short of its end for no other
     reason. So an optimum counts that leaves if it is moved to the next candidate, or, where the optimum lies between
@@ -30,11 +32,13 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     def at(u: Array) -> Array:
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
-        weights = weights * outcome.regimes.get(objective.regime, 1.0)
-        off = off_grid(objective.plan, objective.continuation.ends, weights, outcome.following)
+        own = weights * outcome.regimes.get(objective.regime, 1.0)
+        off = [off_grid(objective.plan, objective.continuation.ends, own, outcome.following)]
+        off += [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
+        off = jnp.concatenate(off)
         return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
 
-    if not objective.continuation.ends:
+    if not objective.plan.reached:
         return jnp.zeros((0, 2))
     tried = maximiser.nearby(objective.plan, decision.u)
     if maximiser.smooth and not objective.absolute:
@@ -42,6 +46,15 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
         moved = jnp.concatenate([decision.u[None] - step, decision.u[None] + step])
         tried = jnp.concatenate([tried, jnp.clip(moved, 0.0, 1.0)])
     return jnp.max(jax.vmap(at)(tried), axis=0)
+
+
+def _elsewhere(objective: Objective, target: str, weights: Float[Array, "q"], outcome: Outcome) -> Float[Array, "d 2"]:
+    """As `off_grid`, of another regime; nobody leaves one that does not exist tomorrow."""
+    reached = objective.elsewhere.get(target)
+    if reached is None:
+        return jnp.zeros((len(objective.plan.elsewhere[target]), 2))
+    following = {**outcome.following, **outcome.arrivals[target].following}
+    return off_grid(reached.plan, reached.value.ends, weights * outcome.regimes[target], following)
 
 
 def off_grid(

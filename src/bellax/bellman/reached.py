@@ -39,6 +39,11 @@ class Ending(eqx.Module):
     rows: dict[str, Array]
     ways: dict[str, Way] = eqx.field(static=True)
 
+    @property
+    def plan(self) -> Plan:
+        """Of the regime."""
+        return self.period.plan
+
     def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
         """E[V] at tomorrow's states; see `Continuation`."""
         plan, known = self.period.plan, jnp.ones((), bool)
@@ -90,6 +95,11 @@ class Reached(eqx.Module):
     value: Continuation | Ending
     tomorrow: dict[str, Array]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
+
+    @property
+    def plan(self) -> Plan:
+        """Of the regime that is reached."""
+        return self.value.plan
 
     def __call__(self, point: Point, outcome: Outcome, target: str) -> Float[Array, ""]:
         """E[V] there.

@@ -44,7 +44,7 @@ TALLY = ("evaluations", "infeasible_nodes", "nan_nodes", "infinite_nodes")
 
 def columns(plan: Plan) -> list[str]:
     """Names of the columns of a tally: `TALLY`, and of each line the nodes whose optimal next state leaves the grid."""
-    return [*TALLY, *(f"{side}:{label}" for label in plan.labels for side in SIDES)]
+    return [*TALLY, *(f"{side}:{label}" for label in plan.reached for side in SIDES)]
 
 
 def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, optima: Optimum | None = None) -> Step:

@@ -93,7 +93,7 @@ class Certificate:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
         lost = self.loss and {"quantiles": self.loss.quantiles, "worst": self.loss.worst, "bound": self.loss.bound}
-        return _plain(asdict(replace(self, loss=None)) | {"loss": lost})
+        return plain(asdict(replace(self, loss=None)) | {"loss": lost})
 
     def table(self) -> Any:
         """A pandas DataFrame with columns quantity, of, statistic, value."""
@@ -121,7 +121,7 @@ class Certificate:
             self._loss_lines(),
             self._euler_lines(),
             self._escape_lines(),
-            self._simulated_lines(),
+            simulated_lines(self.simulated, self.start),
         )
         return "\n".join(line for part in parts for line in part)
 
@@ -132,7 +132,7 @@ class Certificate:
         return rounding() * max(1.0, value if math.isfinite(value) else 1.0)
 
     def _residual_lines(self) -> Iterable[str]:
-        where = ", ".join(f"{name} = {_short(value)}" for name, value in self.worst.items() if name != "residual")
+        where = ", ".join(f"{name} = {short(value)}" for name, value in self.worst.items() if name != "residual")
         when = f" in {len(self.periods)} periods" if len(self.periods) > 1 else ""
         yield f"Bellman residual at {self.points} points{when}, |T V - V| / max(1, |V|)"
         yield "  " + _quantiles(self.residuals, ".1e")
@@ -157,7 +157,7 @@ class Certificate:
     def _loss_lines(self) -> Iterable[str]:
         if self.loss is None:
             return
-        where = ", ".join(f"{name} = {_short(value)}" for name, value in self.loss.worst.items())
+        where = ", ".join(f"{name} = {short(value)}" for name, value in self.loss.worst.items())
         yield "Lost by the rule against the best action of one period, T V - V, in V"
         yield "  " + _quantiles(self.loss.quantiles, ".1e")
         most = f"the optimum is worth at most {self.loss.bound:.1e} more than the rule"
@@ -182,21 +182,22 @@ class Certificate:
             for name, sides in lines.items():
                 yield f"  {name}, {where}: below {sides['below']:.2g}, above {sides['above']:.2g}"
 
-    def _simulated_lines(self) -> Iterable[str]:
-        s = self.simulated
-        where = ", ".join(f"{name} = {_short(value)}" for name, value in self.start.items())
-        yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
-        if not math.isfinite(s["mean"]):
-            yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value"
-            return
-        gap = s["mean"] - s["value"]
-        off = f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}"
-        if math.isnan(s["z"]):
-            alike = "the agents do not differ, so that chance has no part in it"
-            yield f"{off}; {alike if s['agents'] > 1 else 'of one agent there is no standard error'}"
-            return
-        yield f"{off}, with a standard error of"
-        yield f"  {s['standard_error']:.1e} (z = {s['z']:.2f})"
+
+def simulated_lines(s: Mapping[str, float], start: Mapping[str, Any]) -> Iterable[str]:
+    """What simulated agents got against what V promised them."""
+    where = ", ".join(f"{name} = {short(value)}" for name, value in start.items())
+    yield f"Simulated value of {s['agents']:.0f} agents over {s['periods']:.0f} periods from {where or 'the start'}"
+    if not math.isfinite(s["mean"]):
+        yield f"  {s['mean']:.6g} against V = {s['value']:.6g}: some agents come where there is no value"
+        return
+    gap = s["mean"] - s["value"]
+    off = f"  {s['mean']:.6g} against V = {s['value']:.6g}: off by {gap:.1e}"
+    if math.isnan(s["z"]):
+        alike = "the agents do not differ, so that chance has no part in it"
+        yield f"{off}; {alike if s['agents'] > 1 else 'of one agent there is no standard error'}"
+        return
+    yield f"{off}, with a standard error of"
+    yield f"  {s['standard_error']:.1e} (z = {s['z']:.2f})"
 
 
 def quantiles(values: np.ndarray) -> dict[str, float]:
@@ -209,15 +210,19 @@ def _quantiles(values: Mapping[str, float], form: str) -> str:
     return "  ".join(f"{name} {value:{form}}" for name, value in values.items())
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A number or a label as it is printed."""
     if isinstance(value, str | int):
         return str(value)
     return np.array2string(np.asarray(value), precision=4)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Plain data for JSON; what is not finite is None."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
+        return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,22 +13,22 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, Loss, quantiles
+from bellax.certify.common import LITTLE, middle, own_nodes, shown, simulated, worst
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
+from bellax.certify.regimes import RegimeCertificate, certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
-from bellax.certify.stage import finer, more_nodes
+from bellax.certify.stage import finer
 from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID
 from bellax.numerics.programs import all_concrete, quickly
-from bellax.panel import Panel
+from bellax.panel import Panel, RegimePanel
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
-
-_LITTLE = 20_000_000  # points times candidates
 
 _LITTLE_LEAVING = 0.01  # share of next states up to which those off the grid count in proportion, then in full
 _AT_END = 1e-6  # of a line: so near its end counts as there
@@ -38,14 +38,14 @@ _PERIODS = 50  # of the simulation of an infinite horizon
 
 @named_arguments
 def certify(
-    solution: Solution,
+    solution: Solution | RegimeSolution,
     points: int = 2000,
     seed: int = 0,
     agents: int = 2000,
     start: Mapping[str, Any] | Any = None,
     periods: int | None = None,
-    panel: Panel | None = None,
-) -> Certificate:
+    panel: Panel | RegimePanel | None = None,
+) -> Certificate | RegimeCertificate:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
     Args:
@@ -57,10 +57,13 @@ def certify(
         periods: how many to simulate; by default all of a finite horizon, and 50 of an infinite one.
         panel: a simulation of this solution to use instead of a new one.
     Returns:
-        A `Certificate`: print it, or take `.table()` or `.as_dict()`.
+        A `Certificate`, or of several regimes a `RegimeCertificate`: print it, or take `.table()` or `.as_dict()`.
     Raises:
         ModelError: if the solution is none, failed, or is being traced.
     """
+    if isinstance(solution, RegimeSolution):
+        check_count(points, "points")
+        return certify_regimes(solution, points, seed, agents, start, periods, panel)
     _check(solution, panel)
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -68,14 +71,14 @@ def certify(
     setting, arguments, values = solution.setting, solution.arguments, solution.values
     numerics, plan = setting.numerics, setting.plan
     if panel is None:
-        start = _middle(setting, arguments) if start is None else start
+        start = middle(setting, arguments) if start is None else start
         periods = _PERIODS if periods is None and not setting.problem.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, arguments), strict=False))
     looked = sample(setting.problem, axes, points, seed)
     scanned = evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     each = cells(numerics.maximiser, plan) + scanned
-    run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < _LITTLE))
+    run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, panel)
 
@@ -112,7 +115,7 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     return Certificate(
         residuals=quantiles(relative),
         missed=float(np.max(missed)),
-        worst=_worst(setting, periods, found, relative),
+        worst=worst(setting, periods, found, relative),
         undefined=float(np.mean(~np.isfinite(relative))),
         value_error=estimate,
         beyond=beyond,
@@ -120,9 +123,9 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         euler=_euler(setting, found),
         euler_missing=_missing(setting, found),
         escape=_escape(setting, found, panel),
-        simulated=_simulated(panel),
+        simulated=simulated(panel),
         start=_start(setting, panel),
-        own_nodes=_own_nodes(setting, arguments),
+        own_nodes=own_nodes(setting, arguments),
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
@@ -143,11 +146,11 @@ def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float, 
     largest = np.where(np.isnan(lost), 0.0, lost).max(axis=1)
     points = {"period": np.repeat(periods, lost.shape[1])} if clock.finite else {}
     points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
-    worst = _worst(setting, periods, found, lost)
-    del worst["residual"]
+    where = worst(setting, periods, found, lost)
+    del where["residual"]
     # nothing bounds what there is to gain where paths leave for what is only guessed
     bound = math.inf if beyond > 0 else value_error(largest, periods, discount, clock.count if clock.finite else None)
-    return Loss(quantiles(lost), worst, bound, {**points, "loss": lost.ravel()})
+    return Loss(quantiles(lost), where, bound, {**points, "loss": lost.ravel()})
 
 
 def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
@@ -155,35 +158,14 @@ def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
     found = {}
     for name, space in setting.plan.states.items():
         first = np.asarray(panel.states[name])[:, 0]
-        found[name] = _shown(space, first[0]) if (first == first[:1]).all() else "various"
+        found[name] = shown(space, first[0]) if (first == first[:1]).all() else "various"
     return found
-
-
-def _own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
-    """The processes with a law of their own that keep the nodes of the solver, an approximation of it."""
-    kept = AR1 if more_nodes(setting.numerics, arguments) is not None else AR1 | IID
-    states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
-    return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
 
 
 def _refined(setting: Setting, arguments: Arguments) -> bool:
     """Whether the quadrature of `examination` is finer; true where there is nothing to refine."""
     exact = all(isinstance(setting.plan.graph.regime.shocks[name], Categorical) for name in setting.plan.shocks)
     return exact or any(finer(setting.numerics, setting.numerics.shock_nodes(arguments)).values())
-
-
-def _shown(space: Any, value: Any) -> Any:
-    """A state as a reader knows it: the label of a category, or numbers."""
-    known, labels = getattr(space, "values", None), getattr(space, "labels", None)
-    return value.tolist() if known is None or not labels else labels[int(np.abs(known - value).argmin())]
-
-
-def _worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndarray) -> dict[str, Any]:
-    ranked = np.where(np.isfinite(relative), relative, -1.0)
-    t, n = np.unravel_index(int(ranked.argmax()), ranked.shape)
-    where: dict[str, Any] = {"period": int(periods[t])} if setting.problem.clock.finite else {}
-    where |= {name: _shown(space, np.asarray(found.states[name][t, n])) for name, space in setting.plan.states.items()}
-    return where | {"residual": float(relative[t, n])}
 
 
 def _missing(setting: Setting, found: Found) -> str:
@@ -249,31 +231,3 @@ def _left(setting: Setting, arguments: Arguments, panel: Panel) -> tuple[float, 
     out &= there
     since = there & (out.cumsum(axis=1) > 0)
     return float(out.sum() / max(1, there.sum())), float(out.sum() / max(1, since.sum()))
-
-
-def _simulated(panel: Panel) -> dict[str, float]:
-    realised, promised = np.asarray(panel.present_value()), np.asarray(panel.value[:, 0])
-    gap = realised - promised
-    error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
-    noise = 1e-12 * max(1.0, float(np.abs(promised).max()))
-    return {
-        "mean": float(realised.mean()),
-        "value": float(promised.mean()),
-        "standard_error": error,
-        "z": float(gap.mean() / error) if error > noise else float("nan"),
-        "agents": float(panel.agents),
-        "periods": float(panel.periods),
-    }
-
-
-def _middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
-    """The middle of the grid; AR1 and IID states are drawn."""
-
-    def at(arguments: Arguments) -> dict[str, Array]:
-        mesh = setting.numerics.mesh(arguments, 0)
-        codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
-        middle = [0.5 * (line.coordinates[0] + line.coordinates[-1]) for line in mesh.lines]
-        return mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
-
-    found = setting.program("middle", lambda: jax.jit(at))(arguments)
-    return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}

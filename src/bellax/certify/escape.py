@@ -51,13 +51,14 @@ def escape(asked: Stage, point: Point, decision: Decision) -> Escape:
     def at(u: Array) -> Escape:
         actions, allowed = asked.objective.actions(point, Decision(decision.combination, u))
         weights, outcome = asked.fine.outcomes(point, actions)
-        off = off_grid(numerics.plan, lines, weights, outcome.following)
+        stays = weights * outcome.regimes.get(asked.objective.regime, 1.0)
+        off = off_grid(numerics.plan, lines, stays, outcome.following)
         discount = jnp.sum(weights * outcome.discount)
         guess = jnp.zeros(2)
         if lines:
             known = allowed & asked.objective.period.feasible(point.values, actions)
             moves = jax.vmap(lambda node: _guess(asked, point, node))(outcome)
-            counted = jnp.where(known & (weights > 0), weights * outcome.discount, 0.0)
+            counted = jnp.where(known & (stays > 0), stays * outcome.discount, 0.0)
             guess = jnp.sum(counted[:, None] * moves, axis=0)
         return Escape(off[:, 0], off[:, 1], discount, guess)
 

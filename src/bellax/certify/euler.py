@@ -34,6 +34,10 @@ class Euler(NamedTuple):
 def unavailable(numerics: Discretisation) -> str | None:
     """Why a model has no Euler equation, or None."""
     plan = numerics.plan
+    if numerics.problem.regime:
+        return "this version has none across regimes"
+    if not plan.states:
+        return "no state"
     if numerics.follows:
         return "a rule is followed, and they are a condition of the optimum"
     if not plan.controls:

@@ -11,8 +11,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from bellax.bellman.chunks import over_batch
-from bellax.bellman.continuation import Value
-from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum, cells, dotted_size
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -58,17 +57,19 @@ class Found(NamedTuple):
     euler: Euler | None
 
 
-def sample(problem: Problem, axes: dict[str, int], points: int, seed: int) -> Sample:
+def sample(problem: Problem, axes: dict[str, int], points: int, seed: int, active: np.ndarray | None = None) -> Sample:
     """Points of low discrepancy along the lines, categories and nodes of processes in turn.
 
     Args:
         axes: lengths of the discrete axes of the mesh.
         points: about how many, over all periods.
+        active: the periods to choose from; all of them by default.
     """
     clock, dimensions = problem.clock, len(problem.plan.lines)
-    count = min(clock.count, MOST_PERIODS) if clock.finite else 1
-    periods = np.linspace(0, clock.count - 1, count).round().astype(int) if clock.finite else np.zeros(1, int)
-    each = -(-points // count)
+    active = np.arange(clock.count if clock.finite else 1) if active is None else active
+    count = min(len(active), MOST_PERIODS)
+    periods = active[np.linspace(0, len(active) - 1, count).round().astype(int)]
+    each = -(-points // count) if axes or dimensions else 1
     index = np.arange(count * each)
     lengths = tuple(axes.values())
     many = math.prod(lengths) > each  # not every node has its turn: they are drawn by one more dimension
@@ -82,11 +83,11 @@ def sample(problem: Problem, axes: dict[str, int], points: int, seed: int) -> Sa
     return Sample(jnp.asarray(periods, jnp.int32), codes, where, jnp.asarray(shifts, float))
 
 
-def examination(numerics: Discretisation) -> Callable[[Arguments, Value, Sample], Found]:
+def examination(numerics: Discretisation) -> Callable[[Arguments, Values, Sample], Found]:
     """A program that looks at every point of a sample."""
     with_euler = unavailable(numerics) is None
 
-    def run(arguments: Arguments, values: Value, looked: Sample) -> Found:
+    def run(arguments: Arguments, values: Values, looked: Sample) -> Found:
         counts = finer(numerics, numerics.shock_nodes(arguments))
 
         def at_period(entry: tuple[Array, dict[str, Array], Array, Array]) -> Found:
@@ -115,6 +116,9 @@ def _optima(asked: Stage, points: Point, size: int, some: int) -> tuple[Optimum,
     Today and tomorrow take turns at one search, which is most of what there is to compile: one round of as many states
     for the points, and as many more as it takes for where they lead.
     """
+    if not jax.tree.leaves(points):  # no state at all: one point, from which all is reached
+        optimum = jax.tree.map(lambda leaf: leaf[None], asked.decide(asked.objective, points))
+        return optimum, None
     count = jax.tree.leaves(points)[0].shape[0]
     rounds = -(-size * some // count)
 

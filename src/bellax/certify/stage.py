@@ -15,7 +15,7 @@ from jaxtyping import Float
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
 from bellax.bellman.decided import optimum_at, or_stopped, value_and_slopes
-from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
@@ -64,7 +64,7 @@ class Stage(NamedTuple):
 
 
 def stage(
-    numerics: Discretisation, arguments: Arguments, values: Value, period: Any, counts: Mapping[str, Any]
+    numerics: Discretisation, arguments: Arguments, values: Values, period: Any, counts: Mapping[str, Any]
 ) -> Stage:
     """The questions about `period`.
 
@@ -75,14 +75,15 @@ def stage(
     objective, mesh = numerics.solved_period(arguments, values, period)
     shocks = numerics.plan.graph.regime.shocks
     rules = {name: _rule(shocks[name], counts[name], old) for name, old in objective.shock_nodes.items()}
-    now = jax.tree.map(lambda leaf: leaf[period], values) if finite else values
+    own = values[numerics.problem.regime] if numerics.problem.regime else values
+    now = jax.tree.map(lambda leaf: leaf[period], own) if finite else own
     stored = lambda point: interpolated(now, mesh, numerics.interpolant, point)  # noqa: E731
     following, mesh_next = objective, mesh
     last: Callable[[Point], Array] | None = None
     if finite:
         # After the last decision this is nonsense that the terminal value replaces.
         following, mesh_next = numerics.solved_period(arguments, values, period + 1)
-        final = ending(numerics, arguments, jax.tree.map(lambda leaf: leaf[-1], values))
+        final = ending(numerics, arguments, jax.tree.map(lambda leaf: leaf[-1], own))
         last = lambda point: jnp.where(period + 1 == numerics.problem.clock.count, final(point.values), jnp.nan)  # noqa: E731
 
     def value_next(point: Point, optimum: Any) -> Array:
@@ -101,6 +102,8 @@ def stage(
 
 def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation | None:
     """The same numerics with more nodes of the states that are drawn afresh; None where there is none, or too many."""
+    if numerics.problem.regime:
+        return None  # V of other regimes is known at their own nodes only
     spaces = numerics.plan.states.items()
     drawn = {name: space.distribution for name, space in spaces if isinstance(space, IID)}
     drawn = {name: own for name, own in drawn.items() if not isinstance(own, Categorical)}

@@ -34,11 +34,14 @@ class Plan:
     Args:
         graph: of the regime, with the nodes of every arrival in another.
         arrivals: how the states of each other regime that it may reach get their values, by regime and state.
+    Attributes:
+        elsewhere: labels of the numbers of the continuous states of those of them that have a grid, by regime.
     """
 
     def __init__(self, graph: Graph, arrivals: Mapping[str, Mapping[str, Arrival]] | None = None) -> None:
         self.graph = graph
         self.arrivals = {} if arrivals is None else {target: dict(found) for target, found in arrivals.items()}
+        self.elsewhere: dict[str, list[str]] = {}
         regime = graph.regime
         self.states = dict(regime.states)
         self.actions = dict(regime.actions)
@@ -62,6 +65,11 @@ class Plan:
     def labels(self) -> list[str]:
         """What messages call the numbers of the continuous states: `x`, and `x[0]`, `x[1]` of a vector."""
         return [n if self.continuous[n].shape == () else f"{n}[{place}]" for n, place in self.lines]
+
+    @property
+    def reached(self) -> list[str]:
+        """What messages call the numbers of continuous states that may leave a grid: `labels`, and `retired.wealth`."""
+        return [*self.labels, *(f"{target}.{label}" for target, own in self.elsewhere.items() for label in own)]
 
     @cached_property
     def targets(self) -> list[str]:

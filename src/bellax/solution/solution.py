@@ -115,7 +115,7 @@ class Solution(Queried):
         count = self.own.levels.size * periods // (periods + clock.finite)
         shares = {
             f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
-            for label in self.setting.plan.labels
+            for label in self.setting.plan.reached
             for side in SIDES
             if float(self.stats[f"{side}:{label}"]) > 0
         }

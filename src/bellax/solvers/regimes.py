@@ -76,6 +76,8 @@ class PreparedRegimes:
             for name, setting in regimes.items():
                 others = [other for other in crossings[name].targets if other != name]
                 setting.numerics.others = {other: regimes[other].numerics for other in others}
+                gridded = [other for other in others if not regimes[other].numerics.ends]
+                setting.plan.elsewhere = {other: regimes[other].plan.labels for other in gridded}
             settings = Settings(self.model, regimes)
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings

@@ -1,0 +1,69 @@
+"""What certificates of one regime and of several say in the same way."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.setting import Setting
+from bellax.certify.examine import Found
+from bellax.certify.stage import more_nodes
+from bellax.model.shocks import Categorical
+from bellax.model.spaces import AR1, IID
+from bellax.panel import Panel, RegimePanel
+from bellax.problem.problem import Arguments
+
+LITTLE = 20_000_000  # points times candidates up to which quick code pays
+
+
+def shown(space: Any, value: Any) -> Any:
+    """A state as a reader knows it: the label of a category, or numbers."""
+    known, labels = getattr(space, "values", None), getattr(space, "labels", None)
+    return value.tolist() if known is None or not labels else labels[int(np.abs(known - value).argmin())]
+
+
+def worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndarray) -> dict[str, Any]:
+    """Where a number is largest: the period, the state, and the number as `residual`."""
+    ranked = np.where(np.isfinite(relative), relative, -1.0)
+    t, n = np.unravel_index(int(ranked.argmax()), ranked.shape)
+    where: dict[str, Any] = {"period": int(periods[t])} if setting.problem.clock.finite else {}
+    where |= {name: shown(space, np.asarray(found.states[name][t, n])) for name, space in setting.plan.states.items()}
+    return where | {"residual": float(relative[t, n])}
+
+
+def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
+    """The processes with a law of their own that keep the nodes of the solver, an approximation of it."""
+    kept = AR1 if more_nodes(setting.numerics, arguments) is not None else AR1 | IID
+    states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
+    return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
+
+
+def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
+    """What simulated agents got, against what V promised them where they started."""
+    realised, promised = np.asarray(panel.present_value()), np.asarray(panel.value[:, 0])
+    gap = realised - promised
+    error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
+    noise = 1e-12 * max(1.0, float(np.abs(promised).max()))
+    return {
+        "mean": float(realised.mean()),
+        "value": float(promised.mean()),
+        "standard_error": error,
+        "z": float(gap.mean() / error) if error > noise else float("nan"),
+        "agents": float(panel.agents),
+        "periods": float(panel.periods),
+    }
+
+
+def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
+    """The middle of the grid; AR1 and IID states are drawn."""
+
+    def at(arguments: Arguments) -> dict[str, Array]:
+        mesh = setting.numerics.mesh(arguments, 0)
+        codes = {name: jnp.asarray(length // 2, jnp.int32) for name, length in mesh.discrete_axes.items()}
+        middle = [0.5 * (line.coordinates[0] + line.coordinates[-1]) for line in mesh.lines]
+        return mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
+
+    found = setting.program("middle", lambda: jax.jit(at))(arguments)
+    return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}

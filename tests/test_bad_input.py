@@ -4,6 +4,7 @@ One file, though it is long: nearly all of it are variants of its first model.
 """
 
 import inspect
+import math
 from dataclasses import replace
 
 import jax
@@ -450,7 +451,9 @@ def test_models_that_this_version_does_not_solve():
         discount=0.9,
         horizon=2,
     )
-    refused(bx.ModelError, "regimes 'a', 'b'.*cannot be solved", regimes)
+    refused(bx.ModelError, "PolicyIteration solves models of one regime", regimes, solver=bx.solvers.PolicyIteration())
+    endless = replace(regimes, horizon=math.inf)
+    refused(bx.ModelError, "over a finite horizon by this version", endless)
     refused(bx.ModelError, "preferences .*expected utility", model(preferences=bx.EpsteinZin(2.0, 0.5)))
     taste = model(actions={"work": bx.Discrete(2)}, taste_shocks=bx.ExtremeValue(0.1, over=("work",)))
     refused(bx.ModelError, "taste shocks.*without taste shocks", taste)

@@ -11,7 +11,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 from bellax import solvers
 from bellax.bellman import maximise, outside
 from bellax.cache import cache
-from bellax.certify import Certificate, certify
+from bellax.certify import Certificate, RegimeCertificate, certify
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.evaluate import evaluate
 from bellax.io import load, save
@@ -29,20 +29,21 @@ from bellax.model.time import Ages
 from bellax.numerics import grids, interpolants, scales
 from bellax.numerics import rules as quadrature
 from bellax.operators import operators
-from bellax.panel import Panel
+from bellax.panel import Panel, RegimePanel
 from bellax.plot import plot
 from bellax.simulate import simulate
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model", "ModelError",
-    "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
-    "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period",
-    "cache", "certify", "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
-    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
-    "solvers",
+    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model",
+    "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive",
+    "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Result", "RiskSensitive",
+    "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "cache", "certify",
+    "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative",
+    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

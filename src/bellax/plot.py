@@ -123,7 +123,9 @@ def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | 
     if not clock.finite:
         return [None]
     if given is None:
-        given = (0, clock.count // 2, clock.count - 1)
+        everywhere = (True,) * clock.count
+        active = np.flatnonzero(solution.model.active_periods.get(solution.setting.problem.regime, everywhere)).tolist()
+        given = (active[0], active[len(active) // 2], active[-1])
     for period in given:
         check_period(solution.setting.problem.clock, period, None, last=False)
     if len(set(given)) > len(_DASHES):

@@ -25,7 +25,7 @@ from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
-from bellax.panel import Panel, RegimePanel
+from bellax.panel import Panel
 from bellax.problem.draws import Laws, Realised, draw_stationary
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
@@ -45,7 +45,7 @@ def simulate(
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
     periods: int | None = None,
-) -> Panel | RegimePanel:
+) -> Any:
     """Simulates agents who follow a policy.
 
     Draws belong to the seed, the agent, the period and the name of the shock or process. So two panels of one seed have
@@ -61,7 +61,7 @@ def simulate(
         seed: a number or a key of `jax.random`.
         periods: how many; by default all decisions of a finite horizon.
     Returns:
-        A `Panel`, arrays of shape (agents, periods).
+        A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`.
     Raises:
         ParameterError: if a state lacks its start, a start does not fit its state, or is outside the grid and the
             solver's `outside` is not `bx.outside.Extrapolate()`; or if the panel would not fit in the machine's memory.
@@ -73,6 +73,8 @@ def simulate(
     if not isinstance(solution, Queried):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     solution.check_one()
+    if solution.setting.problem.regime:
+        raise ModelError("simulate takes the whole solution: agents move on to other regimes. Leave the [...] out.")
     setting, policy = solution.setting, solution.pointwise
     problem, numerics = setting.problem, setting.numerics
     count = _periods(problem.clock, periods)

@@ -138,8 +138,8 @@ def _program(settings: Settings, periods: int) -> Callable[..., dict[str, Any]]:
             numerics, here = regimes[name].numerics, where == names.index(name)
             begun[name] = _pick(here, _first(numerics, solution.arguments, own, keys), idle[name])
             ends = reach(numerics.mesh(solution.arguments, 0))
-            at = lambda own, plan=numerics.plan, ends=ends: outside(ends, numbers(plan, own))  # noqa: E731
-            beyond = jax.vmap(at, axis_size=agents.shape[0])(begun[name])
+            beyond_ends = lambda own, plan=numerics.plan, ends=ends: outside(ends, numbers(plan, own))  # noqa: E731
+            beyond = jax.vmap(beyond_ends, axis_size=agents.shape[0])(begun[name])
             off[name] = {"ends": ends, "outside": _pick(here, beyond, jnp.zeros_like(beyond))}
 
         def step(carry: tuple[Array, States], period: Array) -> tuple[tuple[Array, States], Any]:

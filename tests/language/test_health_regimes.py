@@ -262,6 +262,6 @@ def test_probability_of_a_regime_that_does_not_exist():
         model(retired=lost)
 
 
-def test_it_cannot_be_solved_yet_and_says_so():
-    with pytest.raises(bx.ModelError, match="cannot be solved by this version"):
+def test_what_takes_a_model_of_one_regime_says_so():
+    with pytest.raises(bx.ModelError, match="takes a model of one"):
         _ = model().graph

@@ -171,7 +171,6 @@ SLOTS = {
         "bx.Markov, which is for a bx.Discrete state; 'cake' is a bx.Continuous",
     ),
     "no reward": ({"reward": ...}, "reward is missing"),
-    "no states": ({"states": {}, "actions": {}, "transitions": {}, "reward": 0.0}, "states is empty"),
     "a space that is none": (
         {"states": {"cake": (0, 1)}},
         r"states\['cake'\] is \(0, 1\); it must be bx.Continuous",

@@ -1,9 +1,6 @@
 """Models of several regimes against plain recursions in numpy, on common grids."""
 
 import dataclasses
-import importlib.util
-from enum import IntEnum
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-
-
-def stated(name):
-    """A model of tests/language, as it is stated there."""
-    path = Path(__file__).parents[1] / "language" / f"test_{name}.py"
-    spec = importlib.util.spec_from_file_location(f"stated_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from bellax.models import health_regimes
 
 
 def linear(values, x):
@@ -41,55 +30,8 @@ ON_A_GRID = bx.solvers.BackwardInduction(
 @pytest.fixture(scope="module")
 def health():
     """The model of health and retirement from 62 to 68, and its solution."""
-    told = stated("health_regimes")
-    wealth, ages = {"wealth": bx.Continuous(0.0, 50.0)}, bx.Ages(62, 68)
-    model = dataclasses.replace(told.model(), states=wealth, horizon=ages)
-    return model, told.PARAMS, bx.solve(model, told.PARAMS, ON_A_GRID)
-
-
-def _health_in_numpy(params, model):
-    found = model.parameters(params)
-    working, retired = found["working"], found["retired"]
-    risk, at = np.asarray(working["health_risk"]), lambda table, t: np.asarray(table.at(t))
-    count, discount, interest = 7, 0.97, 0.03
-    alive = {"working": np.zeros((count + 1, 3, len(NODES))), "retired": np.zeros((count + 1, 2, len(NODES)))}
-    dead = lambda wealth: 0.5 * np.log(wealth + 1.0)  # noqa: E731
-    decline = np.array([[1.0, 0.0], [0.1, 0.9]])
-    for t in range(count - 1, -1, -1):
-        age = 62 + t
-        for k, wealth in enumerate(NODES):
-            c = (1 - SHARES) * 0.01 + SHARES * (wealth + 0.01)
-            utility = -1 / c
-            for h in range(3):
-                best = []
-                for labor in range(2):
-                    income = at(working["wage"], t) * np.asarray(working["productivity"])[h] * labor
-                    after = (1 + interest) * (wealth - c) + income
-                    survival, retires = at(working["survival"], t)[h], age + 1 >= 65
-                    if retires:
-                        later = [linear(alive["retired"][t + 1, int(g >= 1)], after) for g in range(3)]
-                    else:
-                        later = [linear(alive["working"][t + 1, g], after) for g in range(3)]
-                    expected = sum(risk[labor, h, g] * later[g] for g in range(3))
-                    q = utility - 0.3 * labor + discount * (survival * expected + (1 - survival) * dead(after))
-                    best.append(np.max(q))
-                alive["working"][t, h, k] = max(best)
-            for h in range(2):
-                after = (1 + interest) * (wealth - c) + 0.4
-                survival = at(retired["survival"], t)[h]
-                later = [linear(alive["retired"][t + 1, g], after) for g in range(2)]
-                expected = sum(decline[h, g] * later[g] for g in range(2))
-                alive["retired"][t, h, k] = np.max(
-                    utility + discount * (survival * expected + (1 - survival) * dead(after))
-                )
-    return alive
-
-
-def test_health_becomes_frailty_at_retirement_by_a_law_that_the_target_owns(health):
-    model, params, solution = health
-    known = _health_in_numpy(params, model)
-    for regime in ("working", "retired"):
-        np.testing.assert_allclose(solution.values[regime].levels, known[regime], rtol=1e-12, atol=1e-12)
+    model, by_candidates = health_regimes.coarse()
+    return model, health_regimes.params, bx.solve(model, health_regimes.params, by_candidates)
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +61,185 @@ def test_derivatives_pass_through_regimes(mortality):
     assert float(jax.grad(value)(0.9)) == pytest.approx(0.95 + 2 * 0.9 * 0.95**2, rel=1e-12)
     found = jax.vmap(value)(jnp.array([0.5, 0.9]))
     np.testing.assert_allclose(found, [1 + 0.475 + 0.475**2, 2.586025], rtol=1e-12)
+
+
+# -- processes and mappings across a boundary
+
+
+PARAMS = {
+    "discount": 0.95,
+    "rho": 0.8,
+    "sigma": 0.3,
+    "spread": 0.4,
+    "working": {"growth": 1.02},
+    "retired": {"growth": 1.1, "pension": 0.5},
+}
+
+
+def _growing(wealth, income, consumption, growth):
+    return growth * (wealth + income - consumption)
+
+
+def _saving(**slots):
+    """An AR1 that goes on in retirement, luck of workers, and wealth that grows at the rate of the regime reached."""
+    ar1, iid = bx.AR1("rho", "sigma"), bx.IID(bx.shocks.Normal(0.0, "spread"))
+    working = bx.Regime(
+        states={"z": ar1, "luck": iid},
+        functions={"income": lambda z, luck: jnp.exp(z + luck)},
+        next_regime=lambda z: {"working": 1 / (1 + jnp.exp(-z)), "retired": 1 - 1 / (1 + jnp.exp(-z))},
+    )
+    retired = bx.Regime(
+        states={"z": ar1},
+        functions={"income": lambda pension, z: pension * jnp.exp(z)},
+        entry={
+            "wealth": {"working": lambda wealth, income, consumption, growth: growth * (wealth + income - consumption)}
+        },
+        **slots,
+    )
+    return bx.Model(
+        regimes={"working": working, "retired": retired},
+        states={"wealth": bx.Continuous(0.0, 50.0)},
+        actions={"consumption": bx.Continuous(0.01, lambda wealth, income: wealth + 0.9 * income)},
+        transitions={"wealth": _growing},
+        reward=lambda consumption: jnp.log(consumption),
+        horizon=4,
+    )
+
+
+def _rouwenhorst():
+    p = 0.9
+    nodes = 0.3 / np.sqrt(1 - 0.8**2) * np.sqrt(2) * np.array([-1.0, 0.0, 1.0])
+    chain = [[p * p, 2 * p * (1 - p), (1 - p) ** 2], [p * (1 - p), p * p + (1 - p) ** 2, p * (1 - p)]]
+    return nodes, np.array([*chain, chain[0][::-1]])
+
+
+def _best(wealth, income, chances):
+    """The best of all shares, given probability, growth and expected V at the nodes of each regime."""
+    c = (1 - SHARES) * 0.01 + SHARES * (wealth + 0.9 * income)
+    left = wealth + income - c
+    return np.max(np.log(c) + 0.95 * sum(p * linear(expected, growth * left) for p, growth, expected in chances))
+
+
+def _saving_in_numpy():
+    nodes, chain = _rouwenhorst()
+    luck, weights = np.polynomial.hermite_e.hermegauss(3)
+    luck, weights = 0.4 * luck, weights / weights.sum()
+    working, retired = np.zeros((5, 3, 3, len(NODES))), np.zeros((5, 3, len(NODES)))
+    for t in range(3, -1, -1):
+        at_work = np.einsum("zy,ylk,l->zk", chain, working[t + 1], weights)
+        at_rest = chain @ retired[t + 1]
+        for k, wealth in enumerate(NODES):
+            for j, z in enumerate(nodes):
+                stay = 1 / (1 + np.exp(-z))
+                chances = [(stay, 1.02, at_work[j]), (1 - stay, 1.1, at_rest[j])]
+                working[t, j, :, k] = [_best(wealth, np.exp(z + e), chances) for e in luck]
+                retired[t, j, k] = _best(wealth, 0.5 * np.exp(z), [(1.0, 1.1, at_rest[j])])
+    return {"working": working, "retired": retired}
+
+
+def test_processes_go_on_or_are_drawn_afresh_and_parameters_belong_to_their_owner():
+    solution = bx.solve(_saving(), PARAMS, dataclasses.replace(ON_A_GRID, grid={**ON_A_GRID.grid, "z": 3, "luck": 3}))
+    for regime, known in _saving_in_numpy().items():
+        np.testing.assert_allclose(solution.values[regime].levels, known, rtol=1e-12, atol=1e-12)
+    middle = solution["working"].value(period=1, wealth=3.0, z=0.1, luck=0.2)
+    assert np.isfinite(float(middle))
+
+
+def test_a_process_that_the_target_has_otherwise_is_read_between_its_nodes():
+    """The chain of the source, V of the target at its own nodes: a straight line between them."""
+    wide = _saving(shocks={})
+    grid = {"working": {"z": 3}, "retired": {"z": 5}, "luck": 3, **ON_A_GRID.grid}
+    solution = bx.solve(wide, PARAMS, dataclasses.replace(ON_A_GRID, grid=grid))
+    nodes, chain = _rouwenhorst()
+    five = 0.3 / np.sqrt(1 - 0.8**2) * 2 * np.linspace(-1, 1, 5)
+    retired, working = np.asarray(solution.values["retired"].levels), np.asarray(solution.values["working"].levels)
+    luck, weights = np.polynomial.hermite_e.hermegauss(3)
+    at = np.stack([[np.interp(z, five, retired[3, :, k]) for k in range(len(NODES))] for z in nodes])
+    stayed = np.einsum("zy,ylk,l->zk", chain, working[3], weights / weights.sum())
+    income, stay = np.exp(nodes[2] + 0.4 * luck[0]), 1 / (1 + np.exp(-nodes[2]))
+    known = _best(NODES[4], income, [(stay, 1.02, stayed[2]), (1 - stay, 1.1, (chain @ at)[2])])
+    assert working[2, 2, 0, 4] == pytest.approx(known, rel=1e-12)
+
+
+# -- when regimes exist
+
+
+def _career(**working):
+    job = bx.Regime(reward=1.0, active=lambda age: age < 62, **working)
+    rest = bx.Regime(reward=0.5, active=lambda age: age >= 61)
+    return bx.Model(regimes={"job": job, "rest": rest}, discount=0.9, horizon=bx.Ages(60, 63))
+
+
+def test_periods_of_several_kinds():
+    """Work at 60 and 61, rest from 62 on: a regime is worth a number where it is active, and raises elsewhere."""
+    model = _career(next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)})
+    solution = bx.solve(model, {})
+    rest = [0.5 * (1 + 0.9), 0.5]
+    assert float(solution["rest"].value(age=62)) == pytest.approx(rest[0], abs=1e-15)
+    assert float(solution["job"].value(age=60)) == pytest.approx(1 + 0.9 * (1 + 0.9 * rest[0]), abs=1e-15)
+    with pytest.raises(bx.ParameterError, match="'job' is not active at age 62"):
+        solution["job"].value(age=62)
+    with pytest.raises(bx.ParameterError, match="'rest' is not active in period 0"):
+        bx.simulate(solution, 3, {"regime": "rest"})
+    panel = bx.simulate(solution, 3, {"regime": "job"})
+    assert [panel.regimes[k] for k in np.asarray(panel.regime)[0]] == ["job", "job", "rest", "rest"]
+    np.testing.assert_allclose(panel.present_value(), float(solution["job"].value(age=60)), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        (lambda: {"job": 0.0, "rest": 1.0}, "gives the probability 1 to the regime 'rest', which is not active"),
+        (lambda: {"job": 0.5, "rest": 0.6}, "sums to 1.1; probabilities sum to one"),
+        (lambda: {"job": 1.5, "rest": -0.5}, "holds the probability -0.5"),
+    ],
+)
+def test_probabilities_of_regimes_that_are_none(law, message):
+    job = bx.Regime(reward=1.0, next_regime=law)
+    rest = bx.Regime(reward=0.5, active=lambda age: age < 61)
+    model = bx.Model(regimes={"job": job, "rest": rest}, discount=0.9, horizon=bx.Ages(60, 63))
+    with pytest.raises(bx.SolveError, match=message):
+        bx.solve(model, {})
+
+
+def test_what_is_a_matter_of_all_regimes_takes_the_whole_solution(health):
+    _, _, solution = health
+    for asked in (bx.simulate, bx.certify):
+        with pytest.raises(bx.ModelError, match="takes the whole solution"):
+            asked(solution["working"])
+    with pytest.raises(bx.ModelError, match=r"solution\['working'\].policy"):
+        solution.policy(age=62, wealth=1.0)
+    with pytest.raises(bx.ModelError, match="no regime 'retird'. Did you mean 'retired'"):
+        solution["retird"]
+    with pytest.raises(bx.ModelError, match="ends the problem"):
+        solution["dead"].policy(age=62, wealth=1.0)
+
+
+def test_the_certificate_sees_a_coarse_grid_and_a_simulation_agrees(health):
+    model, params, _ = health
+    fine = bx.solve(model, params, bx.solvers.BackwardInduction(grid={"wealth": 60}))
+    coarse = bx.solve(model, params, bx.solvers.BackwardInduction(grid={"wealth": 8}))
+    at = {"age": 62, "health": "good", "wealth": 5.0}
+    off = abs(float(coarse["working"].value(**at)) - float(fine["working"].value(**at)))
+    start = {"regime": "working", "health": "good", "wealth": 5.0}
+    found = bx.certify(coarse, points=200, agents=500, start=start)
+    assert found.value_error > off
+    assert set(found.regimes) == {"working", "retired"}
+    sound = bx.certify(fine, points=200, agents=4000, start=start)
+    assert abs(sound.simulated["z"]) < 4
+    assert "working" in str(sound) and "worst at" in str(sound)
+
+
+def test_leaving_the_grid_of_another_regime_is_counted():
+    narrow = bx.Regime(states={"wealth": bx.Continuous(0.0, 1.0)}, transitions={"wealth": bx.fixed}, reward="wealth")
+    wide = bx.Regime(
+        states={"wealth": bx.Continuous(0.0, 4.0)},
+        transitions={"wealth": bx.fixed},
+        reward="wealth",
+        next_regime=lambda: {"narrow": 1.0},
+    )
+    model = bx.Model(regimes={"wide": wide, "narrow": narrow}, discount=0.9, horizon=2)
+    solution = bx.solve(model, {})
+    assert float(solution["wide"].stats["above:narrow.wealth"]) > 0
+    assert "above narrow.wealth" in solution.leaving()
+    assert "narrow.wealth" in str(bx.certify(solution, points=50, agents=10))

@@ -1,6 +1,7 @@
 """Why a solve failed: the period, the state, and the function that gave no number. Runs after a failure only."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,14 +11,14 @@ import networkx as nx
 import numpy as np
 
 from bellax.bellman.chunks import Node
-from bellax.bellman.continuation import Value
-from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.continuation import Continuation
+from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sweep import TALLY, step
 from bellax.errors import listed
-from bellax.model.demands import complaint, not_negative
+from bellax.model.demands import complaint, not_negative, probabilities
 from bellax.model.spaces import Discrete
 from bellax.problem import checks
 from bellax.problem.categories import category
@@ -25,19 +26,27 @@ from bellax.problem.period import by_action, combinations
 from bellax.problem.problem import Arguments
 
 
-def first_failure(numerics: Discretisation, arguments: Arguments, values: Value) -> str:
-    """What failed first, in the order of the solve: which state of which period, and why."""
+def first_failure(
+    numerics: Discretisation, arguments: Arguments, values: Values, active: Sequence[bool] | None = None
+) -> str:
+    """What failed first, in the order of the solve: which state of which period, and why.
+
+    Args:
+        active: of a regime, whether it is in each period.
+    """
     finite = numerics.problem.clock.finite
     periods = range(numerics.problem.clock.count - 1, -1, -1) if finite else [0]
+    periods = [period for period in periods if active is None or active[period]]
 
-    def solve(arguments: Arguments, values: Value, period: Any) -> tuple[Any, Any]:
+    def solve(arguments: Arguments, values: Values, period: Any) -> tuple[Any, Any]:
         objective, mesh = numerics.solved_period(arguments, values, period)
         found = step(numerics.maximiser, objective, mesh, numerics.memory)
         return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0
 
     if finite:
-        found = _bad_end(numerics, arguments, np.asarray(values.levels[-1]))
-        if found is not None:
+        own = values[numerics.problem.regime] if numerics.problem.regime else values
+        found = _bad_end(numerics, arguments, np.asarray(own.levels[-1]))
+        if found is not None and (active is None or active[-1]):
             return found
     else:
         values = numerics.zero(arguments)
@@ -203,7 +212,11 @@ def _culprit(numerics: Discretisation, objective: Objective, point: Point, actio
         return evaluate(**leaves, **realised)
 
     found = jax.vmap(at)(nodes)
-    for name in targets:
+    moved = found.pop("slot:next_regime", None)
+    wrong = None if moved is None else _lost(objective, moved)
+    if wrong is not None:
+        return _Culprit(f"{graph.slots['slot:next_regime'].quantity.label} {wrong}", True)
+    for name in (name for name in targets if name in found):
         wrong = _wrong(numerics, name, np.asarray(found[name], float))
         if wrong is not None:
             return _Culprit(f"{graph.slots[name].quantity.label} {wrong}", bool(np.isfinite(found[name]).all()))
@@ -213,6 +226,24 @@ def _culprit(numerics: Discretisation, objective: Objective, point: Point, actio
             wrong = checks.shock(numerics.plan, shock).complaint({n: value[place] for n, value in given.items()})
             if wrong is not None:
                 return _Culprit(wrong.rstrip("."), True)
+    return None
+
+
+def _lost(objective: Objective, given: Mapping[str, Any]) -> str | None:
+    """What is wrong with the probabilities of regimes, one row a scanned node; or None."""
+    table = np.stack([np.asarray(probability, float) for probability in given.values()], axis=-1)
+    texts = (complaint(probabilities("next_regime"), row) for row in table)
+    wrong = next((text.rstrip(".") for text in texts if text is not None), None)
+    if wrong is not None:
+        shown = ", ".join(f"{name} {table.reshape(-1, len(given))[0, k]:.6g}" for k, name in enumerate(given))
+        return f"{wrong} ({shown})"
+    for place, target in enumerate(given):
+        if not (table[..., place] > 0).any():
+            continue
+        reached = objective.elsewhere[target].value if target in objective.elsewhere else objective.continuation
+        if isinstance(reached, Continuation) and np.isnan(np.asarray(reached.table)).all():
+            most = table[..., place].max()
+            return f"gives the probability {most:.6g} to the regime {target!r}, which is not active in the next period"
     return None
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from bellax.bellman.continuation import Continuation
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -33,9 +34,9 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
         own = weights * outcome.regimes.get(objective.regime, 1.0)
-        off = [off_grid(objective.plan, objective.continuation.ends, own, outcome.following)]
-        off += [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
-        off = jnp.concatenate(off)
+        here = off_grid(objective.plan, objective.continuation.ends, own, outcome.following)
+        there = [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
+        off = jnp.concatenate([here, *there])
         return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
 
     if not objective.plan.reached:
@@ -51,7 +52,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
 def _elsewhere(objective: Objective, target: str, weights: Float[Array, "q"], outcome: Outcome) -> Float[Array, "d 2"]:
     """As `off_grid`, of another regime; nobody leaves one that does not exist tomorrow."""
     reached = objective.elsewhere.get(target)
-    if reached is None:
+    if reached is None or not isinstance(reached.value, Continuation):
         return jnp.zeros((len(objective.plan.elsewhere[target]), 2))
     following = {**outcome.following, **outcome.arrivals[target].following}
     return off_grid(reached.plan, reached.value.ends, weights * outcome.regimes[target], following)

@@ -9,6 +9,7 @@ import jax
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.follow import Source, is_carried
 from bellax.bellman.options import GridSolver
+from bellax.model.crossing import OWNED
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.rule import Rule
@@ -66,11 +67,13 @@ class Setting:
         return {**self._literals, **self.statement.parameters(params)}
 
     def is_parameter(self, name: str) -> bool:
-        """Whether an argument is a parameter, and neither a literal nor an array of the policy that is followed."""
-        return name not in self._literals and not is_carried(name)
+        """Whether an argument is a parameter of its own, and neither a literal nor an array of the policy that is
+        followed."""
+        return name not in self._literals and not is_carried(name) and not name.startswith(OWNED)
 
     @cached_property
     def _literals(self) -> Arguments:
         with jax.ensure_compile_time_eval():  # kept for other solves, so never a tracer of this one
-            literals = self.statement.graph.literals()
+            graph = self.plan.graph if self.problem.regime else self.statement.graph
+            literals = graph.literals()
             return {name: convert(self.model, name, value) for name, value in literals.items()}

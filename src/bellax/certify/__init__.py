@@ -2,5 +2,6 @@
 
 from bellax.certify.certificate import Certificate
 from bellax.certify.certify import certify
+from bellax.certify.regimes import RegimeCertificate
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "RegimeCertificate", "certify"]

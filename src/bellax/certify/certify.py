@@ -16,14 +16,14 @@ from bellax.certify.certificate import Certificate, Loss, quantiles
 from bellax.certify.common import LITTLE, middle, own_nodes, shown, simulated, worst
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
-from bellax.certify.regimes import RegimeCertificate, certify_regimes
+from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.certify.stage import finer
 from bellax.errors import ModelError, ParameterError, check_count, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.numerics.programs import all_concrete, quickly
-from bellax.panel import Panel, RegimePanel
+from bellax.panel import Panel
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
@@ -44,8 +44,8 @@ def certify(
     agents: int = 2000,
     start: Mapping[str, Any] | Any = None,
     periods: int | None = None,
-    panel: Panel | RegimePanel | None = None,
-) -> Certificate | RegimeCertificate:
+    panel: Any = None,
+) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
     Args:
@@ -86,6 +86,8 @@ def certify(
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
         raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
+    if solution.setting.problem.regime:
+        raise ModelError("certify takes the whole solution: the error of a regime is that of others, too.")
     if not all_concrete((solution.arguments, solution.values)):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     solution.check_one()

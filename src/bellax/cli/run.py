@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bellax as bx
-from bellax.cli import sources
+from bellax.cli import regimes, sources
 from bellax.cli.failure import one_line
 from bellax.cli.options import chosen_solver, with_settings
 from bellax.cli.report import plain, show
@@ -62,11 +62,12 @@ def run(request: Request, as_json: bool) -> None:
         staging = Staging(request.out if request.out is not None else Path(name))
         try:
             with _quiet(as_json), _seldom_collecting():
-                results = interruptible(lambda: _computed(request, stage, staging), stage, staging.discard)
+                report = interruptible(lambda: _computed(request, stage, staging), stage, staging.discard)
             files = {file.name: str(file) for file in staging.publish()}
         finally:
             staging.discard()
-        report = _report(results, files, time.perf_counter() - started)
+        report["files"] = files
+        report["seconds"]["total"] = time.perf_counter() - started
         if as_json:
             print(json.dumps(report, indent=2, allow_nan=False))
         else:
@@ -91,13 +92,16 @@ def _seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
+def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any]:
     source = sources.load(request.model)
     _import_early()  # after the file, which may bring a folder into the path of imports for a while
     params = with_settings(source.model, source.params, request.settings)
     if request.check:
         source.model.check(params)
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
+    if source.model.regimes is not None:
+        found = regimes.computed(source, params, solver, stage, staging, request.agents, request.seed)
+        return _head(source, solver, why) | {name: plain(value) for name, value in found.items()}
     setting = prepare(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start
     starting_states(setting.problem, start, None)  # a wrong start is known before the solve
@@ -120,7 +124,7 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> Results:
     reference = {} if source.reference is None else source.reference(solution.params, **place)
     spaces = solution.setting.plan.states
     labels = {name: _labelled(spaces[name], value) for name, value in place.items()}
-    return Results(source, solution, why, labels, certificate, asked.result(), reference, seconds)
+    return _report(Results(source, solution, why, labels, certificate, asked.result(), reference, seconds))
 
 
 def _periods(source: Source) -> int | None:
@@ -188,17 +192,22 @@ def _labelled(space: Any, value: Any) -> Any:
     return np.asarray(value).tolist()
 
 
-def _report(results: Results, files: Mapping[str, str], total: float) -> dict[str, Any]:
-    source, solution = results.source, results.solution
-    policy = {name: value for name, value in results.answers.items() if name != "value"}
-    solver = solution.setting.options
+def _head(source: Source, solver: Any, why: str) -> dict[str, Any]:
+    """What a report says of what was asked."""
     options = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
     return {
         "model": source.name,
         "description": source.description,
         "solver": type(solver).__name__,
         "options": {name: plain(value) for name, value in options.items()},
-        "why": results.why,
+        "why": why,
+    }
+
+
+def _report(results: Results) -> dict[str, Any]:
+    source, solution = results.source, results.solution
+    policy = {name: value for name, value in results.answers.items() if name != "value"}
+    return _head(source, solution.setting.options, results.why) | {
         "parameters": plain({name: _values(value) for name, value in solution.params.items()}),
         "result": solution.result.name,
         "start": plain(results.start),
@@ -208,8 +217,7 @@ def _report(results: Results, files: Mapping[str, str], total: float) -> dict[st
         "stats": plain(solution.stats),
         "certificate": results.certificate.as_dict(),
         "certified": str(results.certificate),
-        "files": dict(files),
-        "seconds": {**results.seconds, "total": total},
+        "seconds": dict(results.seconds),
     }
 
 

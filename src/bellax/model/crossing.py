@@ -20,6 +20,9 @@ from bellax.model.slots import view
 from bellax.model.spaces import IID, PROCESSES, Discrete, MarkovChain
 from bellax.model.statement import Statement
 
+OWNED = "parameter_of_"
+"""What the name of a parameter that belongs to another regime begins with in a graph."""
+
 
 class Arrival(NamedTuple):
     """How one state of a target gets its value.
@@ -57,7 +60,9 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
         targets: the regimes that it may reach.
     """
     graph, known = model.graphs[source], source_names(model.graphs[source])
-    slots, arrivals, owned = list(graph.slots.values()), {}, {}
+    slots = list(graph.slots.values())
+    arrivals: dict[str, dict[str, Arrival]] = {}
+    owned: dict[str, tuple[str, str]] = {}
     for target in targets:
         if target == source:
             continue
@@ -122,7 +127,7 @@ def _renamed(law: Quantity, boundary: Boundary, known: set[str], owned: dict[str
         if name in known:
             names.append(name)
             continue
-        other = f"parameter_of_{boundary.owner}_{name}"
+        other = f"{OWNED}{boundary.owner}_{name}"
         owned[other] = (boundary.owner, name)
         names.append(other)
     back, function = dict(zip(names, law.names, strict=True)), law.function

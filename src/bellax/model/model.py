@@ -18,6 +18,7 @@ from bellax.errors import ModelError, listed, named_options
 from bellax.model import checks, codes, frozen, shapes, tables
 from bellax.model import parameters as _parameters
 from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mappings
+from bellax.model.describe import describe
 from bellax.model.graph import Graph
 from bellax.model.regime import Regime, Slots, Terminal, merge_all
 from bellax.model.slots import regime_graph
@@ -97,8 +98,8 @@ class Model(Slots, Statement):
         """The graph of a model with one regime."""
         if self.regimes is not None:
             raise ModelError(
-                f"this model has the regimes {listed(self.graphs)}; models of several regimes can be stated, validated "
-                "and printed, and cannot be solved by this version of bellax."
+                f"this model has the regimes {listed(self.graphs)}, and what was asked takes a model of one. `solve`, "
+                "`simulate` and `certify` take several."
             )
         return self.graphs[""]
 
@@ -119,6 +120,14 @@ class Model(Slots, Statement):
                 whose `next_regime` evaluates only with the shapes of the parameters.
         """
         return boundaries(self, parameters)
+
+    def describe(self, parameters: Mapping[str, Any] | None = None) -> str:
+        """The model in words: its regimes, who may reach whom, and which law holds at every boundary, and why.
+
+        Args:
+            parameters: as the method `parameters` returns them, where only these tell which regimes may follow.
+        """
+        return describe(self, parameters)
 
     def template(self, regime: str | None = None) -> Any:
         """The parameters: a pandas DataFrame of name, where it is used, default and annotation."""

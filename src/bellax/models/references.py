@@ -14,6 +14,7 @@ from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_i
 from bellax.models._references.linear_quadratic import riccati
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
+from bellax.models._references.regimes import work_and_retirement
 from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
 
@@ -39,4 +40,5 @@ __all__ = [
     "rust_replacement",
     "sectors",
     "two_asset_merton",
+    "work_and_retirement",
 ]

@@ -28,10 +28,10 @@ class Linear(Interpolant):
     of one side. `Hermite` has no kinks of its own.
 
     Args:
-        extrapolation: off the grid, `bent` continues the trend of the last tenth of the line, bent as that is where it
-            is concave; `linear` continues the last cell and `constant` the last node. A step of V in its last cell,
-            which a coarse enumeration makes, is a trend to `linear` alone: then values grow by it from period to
-            period.
+        extrapolation: off the grid, `bent` continues the trend of the last tenth of the line, and where V rises
+            outwards no farther than a twentieth; `linear` continues the last cell and `constant` the last node. A step
+            of V in its last cell, which a coarse enumeration makes, is a trend to `linear` alone: then values grow by
+            it from period to period.
     """
 
     extrapolation: str = "bent"
@@ -47,7 +47,8 @@ class Linear(Interpolant):
         wider = []
         for k, line in enumerate(lines):
             axis = k - len(lines)
-            wider.append(line.bent(*rates(levels, None, line, axis)).padded())
+            below, above = rates(levels, None, line, axis)
+            wider.append(line.cut(below > 0, above > 0).padded())
             extend = partial(padded, reach=line.tenth)
             levels = along(axis, extend, levels, coordinates=line.coordinates)
         return levels, tuple(wider)

@@ -129,7 +129,7 @@ class Laws:
                 states[name], fits = _fitted(plan, name, value, environment)
                 fine = fine & fits
             elif arrival.way == "carried":
-                states[name] = known.get(f"next_{name}", known.get(name))
+                states[name] = known[f"next_{name}" if f"next_{name}" in known else name]
             else:
                 given = parameters(plan, plan.process_nodes(name), environment)
                 states[name], sound = _drawn_from(space.distribution, own, given)

@@ -23,7 +23,7 @@ from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import first_outside, reach, warn_once
 from bellax.bellman.setting import Setting
-from bellax.errors import ModelError
+from bellax.errors import ModelError, ParameterError
 from bellax.numerics import archive
 from bellax.numerics.programs import LITTLE, all_concrete, concrete, quickly
 from bellax.numerics.scalar import put
@@ -145,6 +145,7 @@ class Solution(Queried):
             The broadcast shape, in units of the reward.
         """
         period = check_period(self.setting.problem.clock, period, age, last=True)
+        self._check_active(period)
         if self.setting.numerics.ends:
             return self._ask("terminal", period, states)
         if concrete(period) and self.setting.problem.clock.finite and int(period) == self.setting.problem.clock.count:
@@ -166,7 +167,9 @@ class Solution(Queried):
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
         _ = self.pointwise
-        chosen = self._ask("policy", check_period(self.setting.problem.clock, period, age, last=False), states)
+        period = check_period(self.setting.problem.clock, period, age, last=False)
+        self._check_active(period)
+        chosen = self._ask("policy", period, states)
         if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
         return chosen
@@ -178,7 +181,10 @@ class Solution(Queried):
         Returns:
             The broadcast shape and one axis of combinations, in the order of `combinations`.
         """
-        return self._ask("choices", check_period(self.setting.problem.clock, period, age, last=False), states)
+        _ = self.pointwise
+        period = check_period(self.setting.problem.clock, period, age, last=False)
+        self._check_active(period)
+        return self._ask("choices", period, states)
 
     @property
     def combinations(self) -> list[dict[str, str]]:
@@ -210,6 +216,8 @@ class Solution(Queried):
             ModelError: of a rule, which is a function already.
         """
         self.check_one()
+        if self.setting.problem.regime:
+            raise ModelError("this is one regime among several, whose policies this version does not tabulate.")
         if self.setting.follows:
             raise ModelError(
                 "this solution follows a rule, which is a function already; a table of it would be less exact. Ask the "
@@ -225,6 +233,8 @@ class Solution(Queried):
             SolveError: if the file cannot be written.
         """
         self.check_one()
+        if self.setting.problem.regime:
+            raise ModelError("this is one regime among several, whose solution this version does not save.")
         if self.setting.follows:
             raise ModelError(
                 "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the "
@@ -240,6 +250,15 @@ class Solution(Queried):
                 "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
                 "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
+
+    def _check_active(self, period: Any) -> None:
+        """Raises ParameterError of a regime that does not exist in a period; under a transformation V is NaN there."""
+        regime, clock = self.setting.problem.regime, self.setting.problem.clock
+        active = self.model.active_periods.get(regime) if regime else None
+        if active is None or not concrete(period) or active[min(int(period), clock.count - 1)]:
+            return
+        when = f"at age {clock.age(int(period)):g}" if clock.aged else f"in period {int(period)}"
+        raise ParameterError(f"the regime {regime!r} is not active {when}: it has no value and no policy there.")
 
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
         self.check_one()

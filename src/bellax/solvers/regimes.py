@@ -89,7 +89,8 @@ class PreparedRegimes:
 
     def _options(self, name: str, problem: Problem) -> GridSolver:
         """The solver's options as one regime sees them: what is keyed by it before what is for all."""
-        regimes, given = self.model.graphs, {}
+        regimes = self.model.graphs
+        given: dict[str, Any] = {}
         for option in _BY_REGIME:
             asked: Mapping[str, Any] = getattr(self.options, option)
             shared = {key: value for key, value in asked.items() if key not in regimes}
@@ -104,15 +105,17 @@ class PreparedRegimes:
                 raise ModelError(f"maximiser= names the regime {unknown[0]!r}, which does not exist.")
             maximiser = maximiser.get(name)
         decides = "slot:reward" in problem.plan.graph.slots
-        return replace(self.options, **given, maximiser=maximiser if decides else None)
+        given["maximiser"] = maximiser if decides else None
+        return replace(self.options, **given)
 
     @property
-    def _latest(self) -> Settings:
+    def settings(self) -> Settings:
+        """Those of the parameters that came last."""
         return self.programs["latest"]
 
     def check(self, arguments: dict[str, Arguments]) -> None:
         """Raises ParameterError or ModelError for numbers that make no model, or do not fit in memory."""
-        for setting in self._deciding(self._latest).values():
+        for setting in self._deciding(self.settings).values():
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
 
@@ -120,7 +123,7 @@ class PreparedRegimes:
         self, arguments: dict[str, Arguments], final: None, ticket: Any = None, well: bool = False
     ) -> RegimeSolution:
         """Solves; see `Prepared.solve`."""
-        settings = self._latest
+        settings = self.settings
         numerics = {name: setting.numerics for name, setting in self._deciding(settings).items()}
 
         def run(arguments: dict[str, Arguments], ticket: Array) -> Any:
@@ -147,11 +150,21 @@ class PreparedRegimes:
 
     def explain(self, solution: RegimeSolution) -> str:
         """Why a solve failed, or nothing."""
-        for name, setting in self._deciding(solution.settings).items():
-            if int(solution.codes[name]) != int(Result.successful):
-                why = first_failure(setting.numerics, solution.arguments, solution.values)
-                return f"regime {name!r}: {why}"
-        return ""
+        failed = [name for name, code in solution.codes.items() if int(code) != int(Result.successful)]
+        if not failed:
+            return ""
+        active = {name: self.model.active_periods.get(name, (True,) * self.model.clock.count) for name in failed}
+
+        def latest(name: str) -> int:
+            """The last period without a number: what is before it in another regime may come from there."""
+            levels = np.asarray(solution.values[name].levels)[: self.model.clock.count]
+            bad = np.isnan(levels.reshape(len(levels), -1)).any(axis=1) & np.asarray(active[name])
+            return int(np.flatnonzero(bad).max(initial=-1))
+
+        name = max(failed, key=latest)
+        numerics = solution.settings.regimes[name].numerics
+        why = first_failure(numerics, solution.arguments, solution.values, active[name])
+        return why if why.startswith(numerics.plan.graph.where) else f"{numerics.plan.graph.where}{why}"
 
     @staticmethod
     def _deciding(settings: Settings) -> dict[str, Setting]:
@@ -165,7 +178,7 @@ class _Regimes(Iteration[dict[str, Value]]):
         self, numerics: dict[str, Discretisation], active: Mapping[str, tuple[bool, ...]], arguments: Any
     ) -> None:
         self.numerics, self.arguments = numerics, arguments
-        self.length = next(iter(numerics.values())).problem.clock.count
+        self.count = self.length = next(iter(numerics.values())).problem.clock.count
         always = (True,) * self.length
         self.active = {name: active.get(name, always) for name in numerics}
         kinds = [tuple(name for name in numerics if self.active[name][t]) for t in range(self.length)]
@@ -196,7 +209,7 @@ class _Regimes(Iteration[dict[str, Value]]):
         return values, tallies
 
     def told(self, state: dict[str, Value], number: Array) -> tuple[Any, Any]:
-        return self.length - number, jnp.nan
+        return self.count - number, jnp.nan
 
     def result(self, state: dict[str, Value], kept: Any) -> Run:
         before, tallies = kept

@@ -68,6 +68,8 @@ def evaluate(
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
     if isinstance(rule, Queried):
         rule.check_one()
+        if rule.setting.problem.regime:
+            raise ModelError("the rule is the policy of one regime among several, which this version does not follow.")
         policy = rule.pointwise
         prepared = _following_policy(model, solver, policy)
         arguments = prepared.arguments(params)

@@ -186,6 +186,38 @@ def test_periods_of_several_kinds():
     np.testing.assert_allclose(panel.present_value(), float(solution["job"].value(age=60)), rtol=1e-14)
 
 
+def test_derivatives_where_a_regime_does_not_exist():
+    """In both modes: what is not active is worth no number, and its derivative is none either."""
+    job = bx.Regime(
+        states={"x": bx.Continuous(0.0, 4.0)},
+        transitions={"x": lambda x, gain: x * gain},
+        reward="x",
+        active=lambda age: age < 62,
+        next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)},
+    )
+    rest = bx.Regime(states={"x": bx.Continuous(0.0, 4.0)}, transitions={"x": bx.fixed}, reward="x")
+    model = bx.Model(
+        regimes={"job": job, "rest": dataclasses.replace(rest, active=lambda age: age >= 62)},
+        discount=0.5,
+        horizon=bx.Ages(60, 62),
+    )
+    value = lambda gain: bx.solve(model, {"gain": gain})["job"].value(age=60, x=1.0)  # noqa: E731
+    assert float(value(1.1)) == pytest.approx(1 + 0.5 * 1.1 + 0.25 * 1.1**2, rel=1e-12)
+    for derivative in (jax.grad, jax.jacfwd):
+        assert float(derivative(value)(1.1)) == pytest.approx(0.5 + 0.5 * 1.1, rel=1e-9)
+
+
+def test_a_process_does_not_become_a_number_by_itself():
+    a = bx.Regime(states={"z": bx.AR1(0.5, 0.1)}, reward="z", next_regime=lambda: {"b": 1.0})
+    laws = {"z": bx.fixed}
+    b = bx.Regime(states={"z": bx.Continuous(-1.0, 1.0)}, transitions=laws, reward="z")
+    with pytest.raises(bx.ModelError, match="'z' is a bx.AR1 in 'a' and a bx.Continuous in 'b'"):
+        bx.solve(bx.Model(regimes={"a": a, "b": b}, discount=0.9, horizon=2), {})
+    b = dataclasses.replace(b, entry={"z": {"a": "next_z"}})
+    solution = bx.solve(bx.Model(regimes={"a": a, "b": b}, discount=0.9, horizon=2), {})
+    assert float(solution["a"].value(period=0, z=0.2)) == pytest.approx(0.2 + 0.9 * 0.1, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("law", "message"),
     [

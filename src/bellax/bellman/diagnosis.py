@@ -11,7 +11,6 @@ import networkx as nx
 import numpy as np
 
 from bellax.bellman.chunks import Node
-from bellax.bellman.continuation import Continuation
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
@@ -240,8 +239,7 @@ def _lost(objective: Objective, given: Mapping[str, Any]) -> str | None:
     for place, target in enumerate(given):
         if not (table[..., place] > 0).any():
             continue
-        reached = objective.elsewhere[target].value if target in objective.elsewhere else objective.continuation
-        if isinstance(reached, Continuation) and np.isnan(np.asarray(reached.table)).all():
+        if not objective.exists.get(target, True):
             most = table[..., place].max()
             return f"gives the probability {most:.6g} to the regime {target!r}, which is not active in the next period"
     return None

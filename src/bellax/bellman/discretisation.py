@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from bellax.bellman import mesh as _mesh
@@ -50,6 +51,8 @@ class Discretisation:
         follows: whether actions are given, and not optimal.
         outside: what is answered outside the grid; None where nothing was said.
         others: the other regimes that may be reached, by name; none where the model has but one.
+        active: of itself and these, if they are not always active, whether they are in each period, the one after the
+            last decision included.
     """
 
     def __init__(self, problem: Problem, options: GridSolver, source: Source | None = None) -> None:
@@ -67,6 +70,7 @@ class Discretisation:
         self.memory = options.memory // self.interpolant.cost(len(plan.lines)).held
         self.outside = options.outside
         self.others: dict[str, Discretisation] = {}
+        self.active: dict[str, np.ndarray] = {}
 
     @property
     def plan(self) -> Plan:
@@ -92,14 +96,19 @@ class Discretisation:
         tomorrow = self.mesh(arguments, period + 1) if self.problem.finite else mesh
         if not self.problem.regime:
             return self.objective(environment, mesh.processes, value, tomorrow), mesh
-        own = value[self.problem.regime] if self.problem.regime in value else self._zero(tomorrow)
-        objective = self.objective(environment, mesh.processes, own, tomorrow)
-        elsewhere = {
-            name: self._reached(name, arguments, value.get(name), period + 1, objective)
-            for name, other in self.others.items()
-            if name in value or other.ends
+        exists = {name: jnp.asarray(active)[period + 1] for name, active in self.active.items()}
+        # where a regime does not exist V is NaN, which would be in derivatives, too
+        value = {
+            name: jax.tree.map(lambda leaf, there=exists[name]: jnp.where(there, leaf, 0.0), own)
+            if name in exists
+            else own
+            for name, own in value.items()
         }
-        return replace(objective, elsewhere=elsewhere, regime=self.problem.regime), mesh
+        objective = self.objective(environment, mesh.processes, value[self.problem.regime], tomorrow)
+        elsewhere = {
+            name: self._reached(name, arguments, value.get(name), period + 1, objective) for name in self.others
+        }
+        return replace(objective, elsewhere=elsewhere, exists=exists, regime=self.problem.regime), mesh
 
     @property
     def ends(self) -> bool:

@@ -33,7 +33,7 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     def at(u: Array) -> Array:
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
-        own = weights * outcome.regimes.get(objective.regime, 1.0)
+        own = weights * outcome.staying(objective.regime)
         here = off_grid(objective.plan, objective.continuation.ends, own, outcome.following)
         there = [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
         off = jnp.concatenate([here, *there])

@@ -47,7 +47,8 @@ class Objective(eqx.Module):
         shock_nodes: standard nodes of the shocks, by name.
         absolute: continuous actions whose u is the value itself: candidates that a user gave as values stay what they
             are, to the last digit and when bounds move.
-        elsewhere: tomorrow in each other regime that may be reached and exists then.
+        elsewhere: tomorrow in each other regime that may be reached.
+        exists: whether a regime is active tomorrow, of those that are not always.
         regime: today's.
     """
 
@@ -57,6 +58,7 @@ class Objective(eqx.Module):
     shock_nodes: dict[str, Nodes]
     absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
     elsewhere: dict[str, Reached] = eqx.field(default_factory=dict)
+    exists: dict[str, Array] = eqx.field(default_factory=dict)
     regime: str = eqx.field(static=True, default="")
 
     @property
@@ -128,10 +130,10 @@ class Objective(eqx.Module):
         for regime, probability in outcome.regimes.items():
             if regime == self.regime:
                 value = self.continuation(point, outcome.following, outcome.weights)
-            elif regime in self.elsewhere:
-                value = self.elsewhere[regime](point, outcome, regime)
             else:
-                value = jnp.full((), jnp.nan)
+                value = self.elsewhere[regime](point, outcome, regime)
+            if regime in self.exists:
+                value = where(self.exists[regime], value, jnp.nan)
             total = total + contribution(probability, value)
         return total
 

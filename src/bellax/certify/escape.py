@@ -51,7 +51,7 @@ def escape(asked: Stage, point: Point, decision: Decision) -> Escape:
     def at(u: Array) -> Escape:
         actions, allowed = asked.objective.actions(point, Decision(decision.combination, u))
         weights, outcome = asked.fine.outcomes(point, actions)
-        stays = weights * outcome.regimes.get(asked.objective.regime, 1.0)
+        stays = weights * outcome.staying(asked.objective.regime)
         off = off_grid(numerics.plan, lines, stays, outcome.following)
         discount = jnp.sum(weights * outcome.discount)
         guess = jnp.zeros(2)

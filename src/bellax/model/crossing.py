@@ -17,7 +17,7 @@ from bellax.model.laws import Fixed, Markov
 from bellax.model.parameters import lookup
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.slots import view
-from bellax.model.spaces import IID, PROCESSES, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.statement import Statement
 
 OWNED = "parameter_of_"
@@ -69,6 +69,7 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
         arrivals[target] = {}
         for state, space in model.graphs[target].regime.states.items():
             boundary = resolve(model, source, target, state)
+            _check_carried(boundary, graph.regime.states.get(state), space)
             arrivals[target][state] = found = _arrival(boundary, space)
             if found.node:
                 slots.append(_slot(boundary, found, space, known, owned))
@@ -106,6 +107,16 @@ def _arrival(boundary: Boundary, space: Any) -> Arrival:
             )
         return Arrival("chances", f"chances:{boundary.target}.{boundary.state}")
     return Arrival("given", f"arrival:{boundary.target}.{boundary.state}")
+
+
+def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
+    """Raises ModelError for a process that becomes a number that a law moves: which number, a mapping must say."""
+    if boundary.carried and isinstance(ours, AR1 | IID) and isinstance(theirs, Continuous):
+        raise ModelError(
+            f"the state {boundary.state!r} is a bx.{type(ours).__name__} in {boundary.source!r} and a bx.Continuous in "
+            f"{boundary.target!r}. Say what it becomes: entry={{{boundary.state!r}: {{{boundary.source!r}: "
+            f"'next_{boundary.state}'}}}} on the target."
+        )
 
 
 def _slot(boundary: Boundary, found: Arrival, space: Any, known: set[str], owned: dict[str, tuple[str, str]]) -> Slot:

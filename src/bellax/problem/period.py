@@ -44,6 +44,10 @@ class Outcome(NamedTuple):
     regimes: dict[str, Array]
     arrivals: dict[str, "Arrived"]
 
+    def staying(self, regime: str) -> Array | float:
+        """The probability of today's regime tomorrow."""
+        return self.regimes.get(regime, 0.0) if self.regimes else 1.0
+
 
 class Arrived(NamedTuple):
     """States of another regime that a mapping gives: values, and probabilities of categories, by name."""

@@ -78,6 +78,9 @@ class PreparedRegimes:
                 setting.numerics.others = {other: regimes[other].numerics for other in others}
                 gridded = [other for other in others if not regimes[other].numerics.ends]
                 setting.plan.elsewhere = {other: regimes[other].plan.labels for other in gridded}
+                active = {key: self.model.active_periods.get(key) for key in (name, *others)}
+                # after the last decision a regime exists that did until then
+                setting.numerics.active = {k: np.append(own, own[-1]) for k, own in active.items() if own is not None}
             settings = Settings(self.model, regimes)
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings

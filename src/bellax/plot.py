@@ -14,6 +14,7 @@ from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel
 from bellax.problem.reading import check_period
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 
 _POINTS = 200
@@ -55,7 +56,7 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution,
+    solution: Solution | RegimeSolution,
     panel: Any = None,
     *,
     along: str | None = None,
@@ -75,6 +76,9 @@ def plot(
     Raises:
         ModelError: if `along` is no state.
     """
+    if isinstance(solution, RegimeSolution):
+        first = next(iter(solution.values))
+        raise ModelError(f"plot draws one regime, such as bx.plot(solution[{first!r}]).")
     if not isinstance(solution, Solution):
         raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
     solution.check_one()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.cli.run import Request, run
 from bellax.models import health_regimes
 
 
@@ -275,3 +276,31 @@ def test_leaving_the_grid_of_another_regime_is_counted():
     assert float(solution["wide"].stats["above:narrow.wealth"]) > 0
     assert "above narrow.wealth" in solution.leaving()
     assert "narrow.wealth" in str(bx.certify(solution, points=50, agents=10))
+
+
+# -- in words, in a figure, on the command line
+
+
+def test_a_model_is_described(health):
+    model, params, _ = health
+    words = model.describe(model.parameters(params))
+    assert "working -> working, retired, dead" in words
+    collapsed = "working -> retired, health: collapse(next_health, robust_from); entry of 'retired' for 'working'"
+    assert f"{collapsed}; parameters of retired" in words
+    assert "known with the parameters" in model.describe()
+    assert "active from age 60 to 61" in _career().describe()
+
+
+def test_a_regime_is_drawn(health):
+    _, _, solution = health
+    assert len(bx.plot(solution["retired"]).axes) >= 2
+    with pytest.raises(bx.ModelError, match="plot draws one regime"):
+        bx.plot(solution)
+
+
+def test_the_command_line_runs_regimes(tmp_path, capsys):
+    run(Request("mortality", (), None, (), tmp_path / "out", 0, 500, False), as_json=False)
+    assert "2.586025" in capsys.readouterr().out
+    shares = (tmp_path / "out" / "shares.csv").read_text().splitlines()
+    assert shares[0] == "age,alive,dead" and len(shares) == 4
+    assert (tmp_path / "out" / "certificate.json").is_file()

@@ -77,7 +77,7 @@ def targets(model: Statement, source: str, parameters: Mapping[str, Any] | None 
                 f"next_regime of {source!r} names the regime {name!r}, which does not "
                 f"exist.{nearest(str(name), model.graphs)} Regimes: {listed(model.graphs)}."
             )
-    return names
+    return None if names is None else [name for name in model.graphs if name in names]
 
 
 def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:

@@ -75,8 +75,8 @@ def _started(
         here = where == place
         if not here.any():
             continue
-        problem, clock = settings[regime].problem, solution.model.clock
-        active = solution.model.active_periods.get(regime, (True,) * clock.count)
+        problem = settings[regime].problem
+        active = solution.model.active_periods.get(regime, (True,))
         if settings[regime].numerics.ends or not active[0]:
             raise ParameterError(f"start: the regime {regime!r} is not active in period 0; nobody decides there then.")
         own = {}
@@ -128,7 +128,7 @@ def _program(settings: Settings, periods: int) -> Callable[..., dict[str, Any]]:
     """A program that simulates some periods; one more is run where V at the end is the policy's own."""
     names, regimes = list(settings.regimes), settings.regimes
     clock = next(iter(regimes.values())).problem.clock
-    at_end = periods == clock.count
+    at_end = clock.finite and periods == clock.count
 
     def run(solution: RegimeSolution, where: Array, given: States, agents: Array, key: Array) -> dict[str, Any]:
         keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)

@@ -19,6 +19,7 @@ from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked, check_solvable
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.progress import listening
+from bellax.solvers.value_iteration import ValueIteration
 
 _LOG = logging.getLogger("bellax")
 
@@ -114,8 +115,9 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     finite = model.clock.finite
     solver: Solver = BackwardInduction() if finite else PolicyIteration()
     if model.regimes is not None:
-        solver.prepare(model)
-        return solver, f"{type(solver).__name__}: the horizon is finite, and there are {len(model.graphs)} regimes."
+        solver = solver if finite else ValueIteration()
+        how = f"the horizon is {'finite' if finite else 'infinite'}, and there are {len(model.graphs)} regimes."
+        return solver, f"{type(solver).__name__}: {how}"
     numerics = solver.prepare(model).numerics
     name, interpolant = type(numerics.maximiser).__name__, type(numerics.interpolant).__name__
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"

@@ -304,3 +304,66 @@ def test_the_command_line_runs_regimes(tmp_path, capsys):
     shares = (tmp_path / "out" / "shares.csv").read_text().splitlines()
     assert shares[0] == "age,alive,dead" and len(shares) == 4
     assert (tmp_path / "out" / "certificate.json").is_file()
+
+
+# -- without end
+
+
+def _employment():
+    """Work and unemployment, back and forth; wealth of a worker grows by saving. Nobody dies."""
+    law = lambda wealth, consumption, income: jnp.minimum(wealth - consumption + income, 50.0)  # noqa: E731
+    job = bx.Regime(functions={"income": lambda wage: wage}, next_regime=lambda lost: {"job": 1 - lost, "out": lost})
+    back = lambda found: {"job": found, "out": 1 - found}  # noqa: E731
+    out = bx.Regime(functions={"income": lambda benefit: benefit}, next_regime=back)
+    return bx.Model(
+        regimes={"job": job, "out": out},
+        states={"wealth": bx.Continuous(0.0, 50.0)},
+        actions={"consumption": bx.Continuous(0.01, lambda wealth: wealth + 0.01)},
+        transitions={"wealth": law},
+        reward=lambda consumption: jnp.log(consumption),
+    )
+
+
+SEARCH = {"lost": 0.1, "found": 0.4, "wage": 1.0, "benefit": 0.3, "discount": 0.9}
+
+
+def test_regimes_without_end_are_the_limit_of_many_periods():
+    options = {option: getattr(ON_A_GRID, option) for option in ("grid", "maximiser", "interpolant")}
+    iterated = bx.solvers.ValueIteration(**options)
+    solution = bx.solve(_employment(), SEARCH, iterated)
+    chances, incomes = np.array([[0.9, 0.1], [0.4, 0.6]]), (1.0, 0.3)
+    value = np.zeros((2, len(NODES)))
+    for _ in range(400):
+        new = np.zeros_like(value)
+        for r in range(2):
+            expected = chances[r] @ value
+            for k, wealth in enumerate(NODES):
+                c = (1 - SHARES) * 0.01 + SHARES * (wealth + 0.01)
+                new[r, k] = np.max(np.log(c) + 0.9 * linear(expected, np.minimum(wealth - c + incomes[r], 50.0)))
+        value = new
+    for place, regime in enumerate(("job", "out")):
+        np.testing.assert_allclose(solution.values[regime].levels, value[place], rtol=1e-6)
+    panel = bx.simulate(solution, 4000, {"regime": "job", "wealth": 2.0}, periods=60)
+    assert float(panel.share("job")[-1]) == pytest.approx(0.8, abs=0.03)
+    with pytest.raises(bx.ModelError, match="say how many periods"):
+        bx.simulate(solution, 10, {"regime": "job", "wealth": 2.0})
+
+
+def test_without_end_derivatives_are_implicit_and_the_solver_is_chosen():
+    model = bx.Model(
+        regimes={
+            "a": bx.Regime(reward="pay", next_regime=lambda p: {"a": 1 - p, "b": p}),
+            "b": bx.Regime(reward=0.0, next_regime=lambda p: {"b": 1 - p, "a": p}),
+        },
+        discount=0.9,
+    )
+
+    def value(p):
+        return bx.solve(model, {"p": p, "pay": 2.0})["a"].value()
+
+    known = lambda p: (2.0 * (1 - 0.9 * (1 - p))) / ((1 - 0.9 * (1 - p)) ** 2 - (0.9 * p) ** 2)  # noqa: E731
+    assert float(value(0.3)) == pytest.approx(known(0.3), rel=1e-6)
+    assert float(jax.grad(value)(0.3)) == pytest.approx(float(jax.grad(known)(0.3)), rel=1e-5)
+    assert bx.choose_solver(model)[0] == bx.solvers.ValueIteration()
+    found = bx.certify(bx.solve(model, {"p": 0.3, "pay": 2.0}), agents=500)
+    assert found.value_error < 1e-5 and abs(found.simulated["z"]) < 4

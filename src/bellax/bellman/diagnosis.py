@@ -47,7 +47,7 @@ def first_failure(
         found = _bad_end(numerics, arguments, np.asarray(own.levels[-1]))
         if found is not None and (active is None or active[-1]):
             return found
-    else:
+    elif not numerics.problem.regime:
         values = numerics.zero(arguments)
     compiled = jax.jit(solve)
     for period in periods:

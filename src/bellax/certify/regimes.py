@@ -17,6 +17,7 @@ from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import QUANTILES, plain, quantiles, short, simulated_lines
 from bellax.certify.common import LITTLE, middle, own_nodes, shown, simulated, worst
 from bellax.certify.examine import Found, Sample, examination, sample
+from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.errors import ModelError
 from bellax.numerics.programs import all_concrete, quickly
@@ -25,6 +26,8 @@ from bellax.problem.period import combinations
 from bellax.simulate import simulate
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result
+
+_PERIODS = 50  # of the simulation of an infinite horizon
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,14 @@ def certify_regimes(
     deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
     if panel is None:
         start = _start(solution, deciding) if start is None else start
+        periods = _PERIODS if periods is None and not solution.model.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     clock = solution.model.clock
-    found, largest, discount = {}, np.zeros(clock.count), 0.0
+    count = clock.count if clock.finite else 1
+    found, largest, discount = {}, np.zeros(count), 0.0
     each = max(1, points // len(deciding))
     for name, setting in deciding.items():
-        active = np.flatnonzero(solution.model.active_periods.get(name, (True,) * clock.count))
+        active = np.flatnonzero(solution.model.active_periods.get(name, (True,) * count))
         looked, seen = _look(setting, solution, each, seed, active)
         size = np.abs(seen.error)
         relative = size / np.maximum(1.0, np.abs(seen.value))
@@ -135,7 +140,7 @@ def certify_regimes(
             periods=tuple(np.asarray(looked.periods).tolist()),
             own_nodes=own_nodes(setting, arguments),
         )
-    error = float(np.sum(discount ** np.arange(clock.count) * largest))
+    error = value_error(largest, np.arange(count), discount, count if clock.finite else None)
     return RegimeCertificate(found, error, discount, solution.leaving(), simulated(panel), _started(solution, panel))
 
 

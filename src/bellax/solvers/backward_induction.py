@@ -12,14 +12,13 @@ from jax import Array
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.options import key
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError, named_options
 from bellax.model.model import Model
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, outcome, stats, tallied
 from bellax.solvers.driver import Iteration, Run
-from bellax.solvers.regimes import PreparedRegimes
+from bellax.solvers.regimes import PreparedRegimes, prepared_regimes
 
 
 @named_options
@@ -41,12 +40,10 @@ class BackwardInduction(Solver):
     def prepare_regimes(self, model: Model) -> PreparedRegimes:
         if not model.clock.finite:
             raise ModelError(
-                "a model of several regimes is solved over a finite horizon by this version; give horizon=."
+                "BackwardInduction starts from the last period, and the horizon is infinite. Use "
+                "bx.solvers.ValueIteration for several regimes without end, or solve with horizon=T."
             )
-        name = ("prepared", key(self))
-        if name not in model.programs:
-            model.programs[name] = PreparedRegimes(model, self)
-        return model.programs[name]
+        return prepared_regimes(model, self)
 
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array

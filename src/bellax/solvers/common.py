@@ -59,7 +59,7 @@ class Solver(GridSolver, abc.ABC):
         """As `prepare`, of a model with several regimes."""
         raise ModelError(
             f"{type(self).__name__} solves models of one regime, and this one has {listed(model.graphs)}. Use "
-            "bx.solvers.BackwardInduction, with a finite horizon."
+            "bx.solvers.BackwardInduction, or bx.solvers.ValueIteration where there is no end."
         )
 
     @abc.abstractmethod

@@ -1,8 +1,4 @@
-"""Backward induction over several regimes, each on a grid of its own.
-
-V_t,r(s) = max over a of E[ reward + discount * sum over r' of p(r') V_t+1,r'(s') ]. Periods in which the same regimes
-are active are of one kind; a step is compiled for each kind, and one scan runs over them all.
-"""
+"""A model of several regimes under a solver, each regime on a grid of its own."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,15 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bellax.bellman.checks import check_arguments, check_memory, sound
-from bellax.bellman.continuation import Value
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.options import GridSolver
+from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting
-from bellax.bellman.sweep import step
 from bellax.errors import ModelError
 from bellax.model import crossing
 from bellax.model.boundaries import targets
@@ -30,22 +24,22 @@ from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
 from bellax.solution.regimes import RegimeSolution, Settings
 from bellax.solution.solution import Result
-from bellax.solvers.common import outcome, stats, tallied, untallied
-from bellax.solvers.driver import Iteration, Run, drive
+from bellax.solvers.driver import Iteration, drive
 from bellax.solvers.prepared import haste
 from bellax.solvers.progress import report
+from bellax.solvers.recursions import Backward, Endless
 
 _BY_REGIME = ("grid", "quadrature")
 
 
 class PreparedRegimes:
-    """A model of several regimes under backward induction.
+    """A model of several regimes under backward induction, or under value iteration where there is no end.
 
     Which regimes may be reached from which may depend on the shapes of parameters, so that the numerics of regimes are
     made when these are known.
 
     Args:
-        model: of several regimes, over a finite horizon.
+        model: of several regimes.
         options: the solver; its dicts by name may first be keyed by regime.
     """
 
@@ -108,8 +102,17 @@ class PreparedRegimes:
                 raise ModelError(f"maximiser= names the regime {unknown[0]!r}, which does not exist.")
             maximiser = maximiser.get(name)
         decides = "slot:reward" in problem.plan.graph.slots
-        given["maximiser"] = maximiser if decides else None
+        given["maximiser"] = self._own_maximiser(maximiser, problem) if decides else None
         return replace(self.options, **given)
+
+    def _own_maximiser(self, maximiser: Any, problem: Problem) -> Any:
+        """The maximiser of a regime, without the candidates of actions that only others have."""
+        grid = getattr(maximiser, "grid", None)
+        if not grid:
+            return maximiser
+        elsewhere = {action for graph in self.model.graphs.values() for action in getattr(graph.regime, "actions", {})}
+        here = {name: spec for name, spec in grid.items() if name in problem.plan.actions or name not in elsewhere}
+        return replace(maximiser, grid=here)
 
     @property
     def settings(self) -> Settings:
@@ -132,8 +135,7 @@ class PreparedRegimes:
         def run(arguments: dict[str, Arguments], ticket: Array) -> Any:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
             sane = reduce(jnp.logical_and, [sound(own, arguments) for own in numerics.values()])
-            iteration = _Regimes(numerics, self.model.active_periods, arguments)
-            found = drive(iteration, report(ticket) if told else None)
+            found = drive(self._iteration(numerics, arguments, sane), report(ticket) if told else None)
             failed = jnp.asarray(int(Result.nonfinite), jnp.int32)
             return found._replace(code={name: jnp.where(sane, code, failed) for name, code in found.code.items()})
 
@@ -147,6 +149,11 @@ class PreparedRegimes:
         found = self.programs[name](arguments, np.asarray(0) if ticket is None else ticket)
         return RegimeSolution(arguments, found.values, found.code, found.stats, settings)
 
+    def _iteration(self, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> Iteration[Any]:
+        if self.model.clock.finite:
+            return Backward(numerics, self.model.active_periods, arguments)
+        return Endless(self.options, numerics, arguments, sane)
+
     def final(self, arguments: Any, terminal: Any) -> None:
         """Refused: what follows the last decision is said by each regime."""
         raise ModelError("terminal= is for a model of one regime; say what follows by the terminal= of each regime.")
@@ -156,6 +163,8 @@ class PreparedRegimes:
         failed = [name for name, code in solution.codes.items() if int(code) != int(Result.successful)]
         if not failed:
             return ""
+        if not self.model.clock.finite:
+            return self._unconverged(solution, failed[0])
         active = {name: self.model.active_periods.get(name, (True,) * self.model.clock.count) for name in failed}
 
         def latest(name: str) -> int:
@@ -169,61 +178,22 @@ class PreparedRegimes:
         why = first_failure(numerics, solution.arguments, solution.values, active[name])
         return why if why.startswith(numerics.plan.graph.where) else f"{numerics.plan.graph.where}{why}"
 
+    def _unconverged(self, solution: RegimeSolution, name: str) -> str:
+        if int(solution.codes[name]) == int(Result.max_steps_reached):
+            options: Any = self.options
+            return options.unconverged(False, solution.stats[name], solution.leaving())
+        numerics = solution.settings.regimes[name].numerics
+        zeros = {name: own.numerics.zero(solution.arguments) for name, own in self._deciding(solution.settings).items()}
+        return f"{numerics.plan.graph.where}{first_failure(numerics, solution.arguments, zeros)}"
+
     @staticmethod
     def _deciding(settings: Settings) -> dict[str, Setting]:
         return {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
 
 
-class _Regimes(Iteration[dict[str, Value]]):
-    """The state is V of the period after, by regime; NaN where a regime is not active."""
-
-    def __init__(
-        self, numerics: dict[str, Discretisation], active: Mapping[str, tuple[bool, ...]], arguments: Any
-    ) -> None:
-        self.numerics, self.arguments = numerics, arguments
-        self.count = self.length = next(iter(numerics.values())).problem.clock.count
-        always = (True,) * self.length
-        self.active = {name: active.get(name, always) for name in numerics}
-        kinds = [tuple(name for name in numerics if self.active[name][t]) for t in range(self.length)]
-        self.kinds = list(dict.fromkeys(kinds))
-        self.kind = np.asarray([self.kinds.index(kind) for kind in kinds], np.int32)
-
-    def init(self) -> dict[str, Value]:
-        last = {name: own.terminal(self.arguments) for name, own in self.numerics.items()}
-        return {name: value if self.active[name][-1] else _nowhere(value) for name, value in last.items()}
-
-    def step(self, state: dict[str, Value], number: Array) -> tuple[dict[str, Value], Any]:
-        branches = [lambda state, number, kind=kind: self._step(kind, state, number) for kind in self.kinds]
-        if len(branches) == 1:
-            found = branches[0](state, number)
-        else:
-            found = lax.switch(jnp.asarray(self.kind)[number], branches, state, number)
-        return found[0], found
-
-    def _step(self, kind: tuple[str, ...], state: dict[str, Value], number: Array) -> tuple[Any, Any]:
-        values, tallies = {}, {}
-        for name, own in self.numerics.items():
-            if name not in kind:
-                values[name], tallies[name] = _nowhere(state[name]), untallied(own.plan)
-                continue
-            objective, mesh = own.one_period(self.arguments, state, number)
-            found = step(own.maximiser, objective, mesh, own.memory)
-            values[name], tallies[name] = found.value, tallied(found)
-        return values, tallies
-
-    def told(self, state: dict[str, Value], number: Array) -> tuple[Any, Any]:
-        return self.count - number, jnp.nan
-
-    def result(self, state: dict[str, Value], kept: Any) -> Run:
-        before, tallies = kept
-        values = jax.tree.map(lambda each, end: jnp.concatenate([each, end[None]]), before, self.init())
-        codes, numbers = {}, {}
-        for name, own in self.numerics.items():
-            total = jnp.sum(tallies[name], axis=0)
-            codes[name] = outcome(total, jnp.ones((), bool))
-            numbers[name] = {"periods": jnp.asarray(self.length), **stats(total, own.plan)}
-        return Run(values, codes, numbers)
-
-
-def _nowhere(value: Value) -> Value:
-    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), value)
+def prepared_regimes(model: Model, solver: GridSolver) -> PreparedRegimes:
+    """A model of several regimes under a solver, made once for equal configurations and kept on the model."""
+    name = ("prepared", key(solver))
+    if name not in model.programs:
+        model.programs[name] = PreparedRegimes(model, solver)
+    return model.programs[name]

@@ -13,10 +13,12 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.sweep import step
-from bellax.errors import check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.model.model import Model
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
 from bellax.solvers.driver import Iteration
+from bellax.solvers.regimes import PreparedRegimes, prepared_regimes
 from bellax.solvers.stationary import Pace, Rest, Stationary, at_rest, check_stationary, off_the_mark
 
 
@@ -45,6 +47,14 @@ class ValueIteration(Solver):
 
     def check(self, problem: Problem) -> None:
         check_stationary(problem, "ValueIteration")
+
+    def prepare_regimes(self, model: Model) -> PreparedRegimes:
+        if model.clock.finite:
+            raise ModelError(
+                "ValueIteration looks for a stationary value, and the horizon is finite. Use "
+                "bx.solvers.BackwardInduction."
+            )
+        return prepared_regimes(model, self)
 
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array

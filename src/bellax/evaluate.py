@@ -26,7 +26,7 @@ from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import Reading, reading, undifferentiable, warn_of_reading
 from bellax.solution.solution import Solution
 from bellax.solve import check_solver, choose_solver, run, with_horizon
-from bellax.solvers.common import Solver, check_solvable
+from bellax.solvers.common import Solver, check_one_regime, check_solvable
 from bellax.solvers.prepared import Prepared
 
 _KEPT = 8
@@ -60,6 +60,7 @@ def evaluate(
         ParameterError: if the parameters do not fit model and rule.
         SolveError: if the rule gives what is not allowed, or is worth nothing finite; the message says where.
     """
+    check_one_regime(model, "evaluate")
     check_solvable(model)
     if horizon is not None:
         model = with_horizon(model, horizon)

@@ -40,7 +40,7 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 from bellax.solve import prepare
-from bellax.solvers.common import Solver, tallied
+from bellax.solvers.common import Solver, check_one_regime, tallied
 from bellax.solvers.policy_iteration import value_of
 
 
@@ -273,6 +273,7 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     Args:
         model, params, solver: as in `solve`.
     """
+    check_one_regime(model, "operators")
     prepared = prepare(model, solver)
     arguments = prepared.arguments(params)
     if all_concrete(arguments):

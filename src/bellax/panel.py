@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.reach import entries
+from bellax.errors import check_names
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.problem.problem import Problem
 
@@ -164,6 +165,7 @@ class RegimePanel(eqx.Module):
 
     def share(self, regime: str) -> Float[Array, "t"]:
         """The share of all agents who are in a regime, by period."""
+        check_names([regime], self.regimes, "share: regime")
         return jnp.mean(self.regime == self.regimes.index(regime), axis=0)
 
     def present_value(self) -> Float[Array, "n"]:

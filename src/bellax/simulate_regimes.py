@@ -58,13 +58,22 @@ def _started(
     if "regime" not in given:
         raise ParameterError(f"start lacks 'regime': the regime of each agent, one of {listed(names)}.")
     labels = np.asarray(given.pop("regime"))
+    if labels.ndim > 1 or labels.size == 0:
+        raise ParameterError(f"start: regime has shape {labels.shape}; give one label, or one an agent.")
+    if agents is not None and (isinstance(agents, bool) or not isinstance(agents, int | np.integer) or agents < 1):
+        raise ParameterError(f"agents is {agents!r}; give a whole number of at least 1.")
+    if not all_concrete(given):
+        raise ModelError("start is being traced: a simulation of several regimes is differentiated in parameters only.")
     unknown = next((str(label) for label in labels.reshape(-1) if str(label) not in names), None)
     if unknown is not None:
         raise ParameterError(
             f"start: there is no regime {unknown!r}.{nearest(unknown, names)} There are {listed(names)}."
         )
-    lengths = [len(value) for value in (labels, *map(np.asarray, given.values())) if np.ndim(value) > 0]
-    count = agents if agents is not None else next(iter(lengths), AGENTS)
+    rows = {name: len(value) for name, value in {"regime": labels, **given}.items() if _rows(settings, name, value)}
+    count = int(agents) if agents is not None else next(iter(rows.values()), AGENTS)
+    wrong = next((name for name, length in rows.items() if length != count), None)
+    if wrong is not None:
+        raise ParameterError(f"start of {wrong!r} has {rows[wrong]} rows, and there are {count} agents.")
     where = np.broadcast_to(np.asarray([names.index(str(x)) for x in labels.reshape(-1)], np.int32), (count,))
     everywhere = {state for setting in settings.values() for state in setting.plan.states}
     for state in given:
@@ -82,14 +91,19 @@ def _started(
         own = {}
         for state, value in given.items():
             if state in problem.plan.states:
-                rows = np.ndim(value) > len(view(problem.plan.states[state]).shape)
-                own[state] = np.asarray(value)[here] if rows else value
+                own[state] = np.asarray(value)[here] if _rows(settings, state, value) else value
         found, _ = starting_states(problem, own, int(here.sum()), periods)
         states[regime] = {
             state: jnp.zeros((count, *array.shape[1:]), array.dtype).at[np.flatnonzero(here)].set(array)
             for state, array in found.items()
         }
     return jnp.asarray(where), count, states
+
+
+def _rows(settings: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Whether there is one value an agent."""
+    spaces = [setting.plan.states[name] for setting in settings.values() if name in setting.plan.states]
+    return np.ndim(value) > (len(view(spaces[0]).shape) if spaces else 0)
 
 
 def _check_starts(solution: RegimeSolution, given: States, found: dict[str, Any]) -> None:

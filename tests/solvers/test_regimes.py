@@ -1,10 +1,12 @@
 """Models of several regimes against plain recursions in numpy, on common grids."""
 
 import dataclasses
+from enum import IntEnum
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import bellax as bx
@@ -229,7 +231,7 @@ def test_a_process_does_not_become_a_number_by_itself():
 )
 def test_probabilities_of_regimes_that_are_none(law, message):
     job = bx.Regime(reward=1.0, next_regime=law)
-    rest = bx.Regime(reward=0.5, active=lambda age: age < 61)
+    rest = bx.Regime(reward=0.5, active=lambda age: age < 61, next_regime=lambda: {"job": 1.0})
     model = bx.Model(regimes={"job": job, "rest": rest}, discount=0.9, horizon=bx.Ages(60, 63))
     with pytest.raises(bx.SolveError, match=message):
         bx.solve(model, {})
@@ -367,3 +369,120 @@ def test_without_end_derivatives_are_implicit_and_the_solver_is_chosen():
     assert bx.choose_solver(model)[0] == bx.solvers.ValueIteration()
     found = bx.certify(bx.solve(model, {"p": 0.3, "pay": 2.0}), agents=500)
     assert found.value_error < 1e-5 and abs(found.simulated["z"]) < 4
+
+
+# -- what was wrong in silence
+
+
+def _two(a, b, laws=None, **slots):
+    """From `a` for sure to `b`, one decision in each."""
+    a = bx.Regime(**{"reward": 0.0, "next_regime": lambda: {"b": 1.0}, **a})
+    return bx.Model(regimes={"a": a, "b": bx.Regime(**b)}, discount=0.9, horizon=2, **slots)
+
+
+class Up(IntEnum):
+    bad = 0
+    good = 1
+
+
+class Down(IntEnum):
+    good = 0
+    bad = 1
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_labels_are_those_of_the_regime_that_reads_the_table(shared):
+    fixed = {"health": bx.fixed}
+    reward = lambda pay, health: pay[health]  # noqa: E731
+    a = {"states": {"health": bx.Discrete(Up)}, "transitions": fixed, "reward": reward}
+    b = {"states": {"health": bx.Discrete(Down)}, "transitions": fixed, "reward": reward}
+    model = _two(a, {**b, "entry": {"health": {"a": lambda health: 1 - health}}})
+    pay = pd.Series({"bad": 10.0, "good": 20.0})
+    found = bx.solve(model, {"pay": pay} if shared else {"a": {"pay": pay}, "b": {"pay": pay}})
+    for regime in ("a", "b"):
+        assert float(found[regime].value(period=1, health="bad")) == 10.0
+    assert float(found["a"].value(period=0, health="good")) == pytest.approx(20 + 0.9 * 20)
+
+
+def test_mappings_have_the_shape_of_their_state():
+    b = {"states": {"x": bx.Discrete(2)}, "transitions": {"x": bx.fixed}, "reward": "x"}
+    entry = {"x": {"a": bx.Markov(lambda: jnp.array([0.2, 0.3, 0.5]))}}
+    with pytest.raises(bx.ModelError, match=r"the mapping of 'x' from 'a' to 'b' has shape \(3,\)"):
+        bx.solve(_two({}, {**b, "entry": entry}), {})
+
+
+def test_parameters_of_two_owners_are_told_apart():
+    law = {"x": bx.fixed}
+    ends = {"states": {"x": bx.Continuous(0.0, 9.0)}, "transitions": law, "reward": "x"}
+    a = bx.Regime(reward=0.0, next_regime=lambda: {"b": 0.5, "b_c": 0.5})
+    regimes = {
+        "a": a,
+        "b": bx.Regime(**ends, entry={"x": {"a": "c_z"}}),
+        "b_c": bx.Regime(**ends, entry={"x": {"a": "z"}}),
+    }
+    found = bx.solve(bx.Model(regimes=regimes, discount=0.9, horizon=2), {"c_z": 1.0, "z": 3.0})
+    assert float(found["a"].value(period=0)) == pytest.approx(1.8, rel=1e-12)
+
+
+def test_who_is_in_a_regime_that_ceases_goes_somewhere():
+    job = bx.Regime(reward=1.0, active=lambda age: age < 62)
+    model = bx.Model(regimes={"job": job, "rest": bx.Regime(reward=0.0)}, discount=0.9, horizon=bx.Ages(60, 63))
+    with pytest.raises(bx.ModelError, match="'job' is not active at age 62, and has no next_regime"):
+        bx.solve(model, {})
+    with pytest.raises(bx.ModelError, match="give a function of age"):
+        dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=lambda period: period < 2)})
+
+
+def test_a_chain_whose_categories_differ_does_not_go_on():
+    chain = {"states": {"z": bx.MarkovChain("levels", [[0.5, 0.5], [0.5, 0.5]])}, "reward": "z"}
+    levels = {"a": {"levels": [0.0, 1.0]}, "b": {"levels": [1.0, 10.0]}}
+    with pytest.raises(bx.ModelError, match="'z' has other categories in 'a' than in 'b'"):
+        bx.solve(_two(chain, chain), levels)
+
+
+def test_a_process_that_reaches_beyond_its_nodes_elsewhere_is_refused():
+    process = lambda sigma: {"states": {"z": bx.AR1(0.5, sigma)}, "reward": lambda z: jnp.exp(z)}  # noqa: E731
+    with pytest.raises(bx.ModelError, match="the nodes of 'z' reach from .* Give more nodes there"):
+        bx.solve(_two(process(1.0), process(0.5)), {})
+    far = {**process(0.01), "entry": {"z": {"a": 1.0}}}
+    with pytest.raises(bx.SolveError, match="regime 'a'"):
+        bx.solve(_two({}, far), {})
+    afresh = {"states": {"e": bx.IID(bx.shocks.Normal())}, "reward": "e", "entry": {"e": {"a": 1.0}}}
+    with pytest.raises(bx.ModelError, match="drawn afresh in every period: remove its mapping"):
+        bx.solve(_two({}, afresh), {})
+
+
+def test_a_kink_of_another_regime_has_its_candidates():
+    """Buy for 3 what is worth 6: V of `b` is the best of two lines, and saving in `a` has two peaks."""
+    wealth = {"states": {"w": bx.Continuous(0.0, 10.0)}}
+    a = {
+        **wealth,
+        "actions": {"c": bx.Continuous(0.0, "w")},
+        "transitions": {"w": lambda w, c: w - c},
+        "reward": lambda c: jnp.sqrt(c),
+    }
+    b = {
+        **wealth,
+        "actions": {"buy": bx.Discrete(2)},
+        "transitions": {"w": bx.fixed},
+        "reward": lambda w, buy: jnp.where(buy == 1, jnp.where(w >= 3, 3.0, -9.0), 0.0),
+    }
+    found = bx.solve(_two(a, b), {})
+    assert found["a"].setting.plan.rugged
+    c = np.linspace(0, 5.2, 200_001)
+    known = np.max(np.sqrt(c) + 0.9 * np.where(5.2 - c >= 3, 3.0, 0.0))
+    assert float(found["a"].value(period=0, w=5.2)) == pytest.approx(known, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("start", "agents", "message"),
+    [
+        ({"regime": ["job"] * 3}, 2, "start of 'regime' has 3 rows, and there are 2 agents"),
+        ({"regime": [["job"]]}, None, "regime has shape"),
+        ({"regime": []}, None, "regime has shape"),
+    ],
+)
+def test_starts_that_make_no_sense(start, agents, message):
+    model = _career(next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)})
+    with pytest.raises(bx.ParameterError, match=message):
+        bx.simulate(bx.solve(model, {}), agents, start)

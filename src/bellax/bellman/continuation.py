@@ -40,6 +40,9 @@ class Value(eqx.Module):
     slopes: tuple[Array, ...]
 
 
+_SLACK = 1e-9  # beyond the nodes of a process, which rounding may add
+
+
 class Way(enum.Enum):
     """How the place of tomorrow's state along a discrete axis of V is found.
 
@@ -102,7 +105,10 @@ class Continuation(eqx.Module):
                 base = base + place * self.strides[name]
                 known = fits if known is None else known & fits
             elif way is Way.between:
-                place, fractions[name] = between(self.arrivals[name].values, following[name])
+                nodes = self.arrivals[name].values
+                place, fractions[name] = between(nodes, following[name])
+                inside = (following[name] >= nodes[0] - _SLACK) & (following[name] <= nodes[-1] + _SLACK)
+                known = inside if known is None else known & inside
                 base, mixing[name] = base + place * self.strides[name], self.strides[name]
             elif way is Way.integrated:
                 base = base + point.codes[name] * self.strides[name]

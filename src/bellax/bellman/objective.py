@@ -125,7 +125,8 @@ class Objective(eqx.Module):
     def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:
         """E[V] of what a period brings; NaN where a regime is probable that does not exist tomorrow."""
         if not outcome.regimes:
-            return self.continuation(point, outcome.following, outcome.weights)
+            value = self.continuation(point, outcome.following, outcome.weights)
+            return where(self.exists[self.regime], value, jnp.nan) if self.regime in self.exists else value
         total = jnp.zeros(())
         for regime, probability in outcome.regimes.items():
             if regime == self.regime:

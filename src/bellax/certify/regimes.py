@@ -180,7 +180,9 @@ def _between(largest: np.ndarray, periods: np.ndarray, active: np.ndarray) -> np
 def _start(solution: RegimeSolution, deciding: Mapping[str, Setting]) -> dict[str, Any]:
     """The middle of the grid of the first regime in which something is decided in period 0."""
     active = solution.model.active_periods
-    name = next(name for name in deciding if active.get(name, (True,))[0])
+    name = next((name for name in deciding if active.get(name, (True,))[0]), None)
+    if name is None:
+        raise ModelError("no regime in which something is decided is active in period 0, so that nobody can start.")
     return {"regime": name, **middle(deciding[name], solution.arguments)}
 
 

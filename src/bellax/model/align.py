@@ -144,7 +144,8 @@ def aligned(what: str, value: Any, categories: Categories, error: type[BellaxErr
 def _order(what: str, labels: list[Any], name: Any, categories: Categories, error: type[BellaxError]) -> list[Any]:
     """`labels` in the order in which functions index them."""
     names = {label.name if isinstance(label, enum.Enum) else label: label for label in labels}
-    candidates = [categories[name]] if name in categories else list(categories.values())
+    named = [known for key, known in categories.items() if key == name or key.endswith(f".{name}")]
+    candidates = named or list(categories.values())
     if all(isinstance(label, str) for label in names):
         for known, _ in candidates:
             if set(known) == set(names):

@@ -9,6 +9,7 @@ from bellax.errors import ModelError, listed, nearest
 from bellax.model.align import each_period
 from bellax.model.demands import complaint, discount
 from bellax.model.graph import Graph
+from bellax.model.quantity import quantity
 from bellax.model.regime import DICTS, Regime, Slots, Terminal
 from bellax.model.spaces import PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
@@ -27,6 +28,8 @@ def check_regimes(model: Slots, regimes: Mapping[str, Any] | None) -> None:
                 if value is None:
                     raise ModelError(f"{slot}[{name!r}] is None.")
         return
+    if not isinstance(regimes, Mapping):
+        raise ModelError(f"regimes is {regimes!r}; give a dict by name.")
     for name, regime in regimes.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ModelError(f"a regime is named {name!r}; use a Python identifier.")
@@ -98,9 +101,17 @@ def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tup
     """Whether a regime is active in each period, from a function of age."""
     if not time.finite:
         raise ModelError(f"regime {name!r} is active at some ages only, and the horizon is infinite.")
+    names = quantity(active, f"active of regime {name!r}").names if callable(active) else ()
+    if len(names) != 1 or names[0] == "period":
+        raise ModelError(
+            f"active of regime {name!r} is {active!r}; give a function of age, such as lambda age: age < 65."
+        )
     found = []
     for period in range(time.count):
-        answer = active(time.age(period))
+        try:
+            answer = active(time.age(period))
+        except Exception as error:
+            raise ModelError(f"active of regime {name!r} fails at age {time.age(period):g}: {error}") from error
         if not isinstance(answer, bool | np.bool_):
             raise ModelError(
                 f"active of regime {name!r} gives {answer!r} at age {time.age(period):g}; it must be True or False."

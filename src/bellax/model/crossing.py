@@ -110,7 +110,19 @@ def _arrival(boundary: Boundary, space: Any) -> Arrival:
 
 
 def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
-    """Raises ModelError for a process that becomes a number that a law moves: which number, a mapping must say."""
+    """Raises ModelError for a process that becomes a number that a law moves, or the other way round: which number, a
+    mapping must say; and for a mapping to what is drawn afresh."""
+    if isinstance(theirs, IID) and not isinstance(boundary.law, IID):
+        raise ModelError(
+            f"the state {boundary.state!r} of {boundary.target!r} is a bx.IID, which is drawn afresh in every period: "
+            f"remove its mapping from {boundary.source!r}."
+        )
+    if boundary.carried and isinstance(ours, Continuous) and isinstance(theirs, AR1):
+        raise ModelError(
+            f"the state {boundary.state!r} is a bx.Continuous in {boundary.source!r} and a bx.AR1 in "
+            f"{boundary.target!r}. Say what it becomes: entry={{{boundary.state!r}: {{{boundary.source!r}: "
+            f"'next_{boundary.state}'}}}} on the target."
+        )
     if boundary.carried and isinstance(ours, AR1 | IID) and isinstance(theirs, Continuous):
         raise ModelError(
             f"the state {boundary.state!r} is a bx.{type(ours).__name__} in {boundary.source!r} and a bx.Continuous in "
@@ -138,7 +150,7 @@ def _renamed(law: Quantity, boundary: Boundary, known: set[str], owned: dict[str
         if name in known:
             names.append(name)
             continue
-        other = f"{OWNED}{boundary.owner}_{name}"
+        other = f"{OWNED}{len(boundary.owner)}_{boundary.owner}_{name}"  # which can be taken apart in one way only
         owned[other] = (boundary.owner, name)
         names.append(other)
     back, function = dict(zip(names, law.names, strict=True)), law.function

@@ -74,6 +74,8 @@ def _entry(
             f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime and does "
             f"not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
         )
+    if name.startswith("parameter_of_"):
+        raise ModelError(f"{graph.where}{where[0]} names {name!r}; names that begin with 'parameter_of_' are reserved.")
     if name in graphs:
         raise ModelError(
             f"{graph.where}{where[0]} names the parameter {name!r}, which is a regime. Rename one of them."
@@ -129,15 +131,25 @@ def parameters(model: Statement, given: Mapping[str, Any], clock: Clock | None =
     found: dict[str, Any] = {}
     for e in needed:
         if e.name in nested.get(e.regime, {}):
-            value = convert(model, e.name, nested[e.regime][e.name], clock)
+            value = convert(model, e.name, nested[e.regime][e.name], clock, e)
             found.setdefault(e.regime, {})[e.name] = value
         elif e.name not in shared:  # regimes may have different defaults
             own = found.setdefault(e.regime, {}) if e.regime else found
-            own[e.name] = convert(model, e.name, e.default, clock)
+            own[e.name] = convert(model, e.name, e.default, clock, e)
+        elif e.regime and (is_table(shared[e.name]) or isinstance(shared[e.name], ByAge)):
+            # labels mean what they mean in a regime: two may have the same in another order
+            value = convert(model, e.name, shared[e.name], clock, e)
+            if not _same(found.setdefault(e.name, value), value):
+                found.setdefault(e.regime, {})[e.name] = value
         elif e.name not in found:
-            found[e.name] = convert(model, e.name, shared[e.name], clock)
+            found[e.name] = convert(model, e.name, shared[e.name], clock, e)
     _check_values(model, found)
     return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    a, b = (value.values if isinstance(value, ByPeriod) else value for value in (a, b))
+    return a is b or np.array_equal(np.asarray(a), np.asarray(b))
 
 
 def lookup(found: Mapping[str, Any], regime: str) -> dict[str, Any]:
@@ -146,10 +158,10 @@ def lookup(found: Mapping[str, Any], regime: str) -> dict[str, Any]:
     return {**found, **own} if isinstance(own, Mapping) else dict(found)
 
 
-def categories(model: Statement) -> Categories:
-    """Labels and values of every discrete state and action."""
+def categories(model: Statement, regime: str = "") -> Categories:
+    """Labels and values of every discrete state and action, those of one regime first."""
     found: dict[str, Any] = {}
-    for key, graph in model.graphs.items():
+    for key, graph in sorted(model.graphs.items(), key=lambda item: item[0] != regime):
         spaces = {**graph.regime.states, **getattr(graph.regime, "actions", {})}
         for name, space in spaces.items():
             if isinstance(space, Discrete | MarkovChain) and space.labels is not None:
@@ -159,7 +171,7 @@ def categories(model: Statement) -> Categories:
     return found
 
 
-def convert(model: Statement, name: str, value: Any, clock: Clock | None = None) -> Any:
+def convert(model: Statement, name: str, value: Any, clock: Clock | None = None, entry: Entry | None = None) -> Any:
     """One value as a float array, or as one a period; tracers pass unchanged.
 
     Args:
@@ -167,11 +179,29 @@ def convert(model: Statement, name: str, value: Any, clock: Clock | None = None)
         name: of the parameter, for messages.
         value: what the user gave.
         clock: instead of the model's.
+        entry: where it is used: labels are those of its regime, before those of others.
     """
     what = f"parameter {name!r}"
     if isinstance(value, ByAge | ByPeriod):
-        return along_clock(what, value, clock or model.clock, categories(model), ParameterError)
-    return floats(what, aligned(what, value, categories(model)) if is_table(value) else value)
+        return along_clock(what, value, clock or model.clock, _categories(model, value, entry), ParameterError)
+    return floats(what, aligned(what, value, _categories(model, value, entry)) if is_table(value) else value)
+
+
+def _categories(model: Statement, value: Any, entry: Entry | None) -> Categories:
+    """Labels that a value may have. A mapping reads states of two regimes: there no label may have two places."""
+    if isinstance(value, ByPeriod):
+        return {}
+    found = categories(model, "" if entry is None else entry.regime)
+    if entry is None or not any(label.startswith("the mapping of") for label in entry.used_in):
+        return found
+    orders: dict[frozenset[str], tuple[str, ...]] = {}
+    for labels, _ in found.values():
+        if orders.setdefault(frozenset(labels), labels) != labels:
+            raise ParameterError(
+                f"parameter {entry.name!r} is used in a mapping between regimes, and the labels {listed(labels)} stand "
+                "in another order elsewhere, so that a table cannot be aligned. Give its numbers: .to_numpy()."
+            )
+    return found
 
 
 _PASSED: weakref.WeakKeyDictionary[Any, Passed] = weakref.WeakKeyDictionary()

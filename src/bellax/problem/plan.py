@@ -35,6 +35,7 @@ class Plan:
         graph: of the regime, with the nodes of every arrival in another.
         arrivals: how the states of each other regime that it may reach get their values, by regime and state.
     Attributes:
+        rugged_elsewhere: whether V of a regime that may be reached from here may have kinks.
         elsewhere: labels of the numbers of the continuous states of those of them that have a grid, by regime.
     """
 
@@ -42,6 +43,7 @@ class Plan:
         self.graph = graph
         self.arrivals = {} if arrivals is None else {target: dict(found) for target, found in arrivals.items()}
         self.elsewhere: dict[str, list[str]] = {}
+        self.rugged_elsewhere = False
         regime = graph.regime
         self.states = dict(regime.states)
         self.actions = dict(regime.actions)
@@ -74,6 +76,8 @@ class Plan:
     @cached_property
     def targets(self) -> list[str]:
         """What one period's objective is made of."""
+        if "slot:reward" not in self.graph.slots:  # a regime that ends
+            return []
         lawful = [f"next_{name}" for name in (*self.continuous, *self.discrete) if name not in self.markov]
         crossing = ["slot:next_regime"] if self.moves_on else []
         crossing += [arrival.node for found in self.arrivals.values() for arrival in found.values() if arrival.node]
@@ -90,9 +94,14 @@ class Plan:
         """Whether rewards, laws or bounds have kinks or steps in the continuous actions; yes where nobody can tell."""
         return self._kinked_in(self.controls)
 
-    @cached_property
+    @property
     def rugged(self) -> bool:
-        """Whether Q may have several local maxima in the continuous actions: kinks, discrete choices, stopping.
+        """Whether Q may have several local maxima in the continuous actions, because of what is here or elsewhere."""
+        return self.rugged_here or self.rugged_elsewhere
+
+    @cached_property
+    def rugged_here(self) -> bool:
+        """Whether it may because of kinks, discrete choices or stopping in this regime.
 
         A kink in a continuous state, of the terminal value or of any period, is one of tomorrow's V, and so of Q. What
         is convex without a kink is not seen.

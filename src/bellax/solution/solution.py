@@ -88,6 +88,8 @@ class Solution(Queried):
         return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
 
     def __str__(self) -> str:
+        if self.setting.numerics.ends:
+            return f"The regime {self.setting.problem.regime}, which ends the problem: a function of its states."
         setting, numerics, clock = self.setting, self.setting.numerics, self.setting.problem.clock
         length = f"{clock.count} periods" if clock.finite else "stationary"
         result = self.result.name if isinstance(self.result, Result) else "traced"
@@ -110,7 +112,7 @@ class Solution(Queried):
         """A sentence on the nodes whose optimal next state leaves the grid; empty where there are none."""
         clock = self.setting.problem.clock
         periods = clock.count if clock.finite else 1
-        if self.code.ndim or not concrete(self.code):
+        if self.setting.numerics.ends or self.code.ndim or not concrete(self.code):
             return ""
         count = self.own.levels.size * periods // (periods + clock.finite)
         shares = {

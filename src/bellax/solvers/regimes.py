@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 from jax import Array
 
@@ -16,12 +17,15 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
-from bellax.model import crossing
+from bellax.model import crossing, shapes, tables
 from bellax.model.boundaries import targets
 from bellax.model.model import Model
 from bellax.model.parameters import convert
+from bellax.model.quantity import ByPeriod
+from bellax.model.spaces import AR1, MarkovChain
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
+from bellax.problem.processes import chain
 from bellax.solution.regimes import RegimeSolution, Settings
 from bellax.solution.solution import Result
 from bellax.solvers.driver import Iteration, drive
@@ -58,7 +62,37 @@ class PreparedRegimes:
                 literals = {k: convert(self.model, k, v) for k, v in setting.plan.graph.literals().items()}
             by_regime[name] = {**literals, **own}
         self.programs["latest"] = settings
+        self._check_mappings(settings, by_regime)
         return by_regime
+
+    def _check_mappings(self, settings: Settings, by_regime: dict[str, Arguments]) -> None:
+        """What mappings give has the shape of their states, and chains that go on have the same categories."""
+        shaped = tuple((name, key, np.shape(_leaf(v))) for name, own in by_regime.items() for key, v in own.items())
+        if ("mappings", settings, shaped) not in self.programs:
+            for name, setting in settings.regimes.items():
+                shapes.check(setting.plan.graph, by_regime[name])
+            self.programs["mappings", settings, shaped] = True
+        if not all_concrete(by_regime):
+            return
+        for name, setting in settings.regimes.items():
+            tables.check(setting.plan.graph, by_regime[name])
+            for other, arrivals in setting.plan.arrivals.items():
+                for state in (state for state, arrival in arrivals.items() if arrival.way == "carried"):
+                    self._check_chain(settings, by_regime, state, name, other)
+
+    def _check_chain(self, settings: Settings, arguments: Any, state: str, source: str, target: str) -> None:
+        """Raises ModelError for a chain whose categories parameters give, and give otherwise in another regime."""
+        both = [settings.regimes[name] for name in (source, target)]
+        spaces = [setting.plan.states.get(state) for setting in both]
+        if not all(isinstance(space, MarkovChain) and not space.known for space in spaces):
+            return
+        environments = [setting.problem.environment(arguments, 0) for setting in both]
+        values = [chain(s.plan, state, now)[0] for s, now in zip(both, environments, strict=True)]
+        if values[0].shape != values[1].shape or not np.array_equal(values[0], values[1]):
+            raise ModelError(
+                f"the chain {state!r} has other categories in {source!r} than in {target!r}, so that it does not go on "
+                f"by itself. Give a mapping: entry={{{state!r}: {{{source!r}: f}}}} on {target!r}."
+            )
 
     def _settings(self, found: Mapping[str, Any]) -> Settings:
         graphs = self.model.graphs
@@ -75,10 +109,28 @@ class PreparedRegimes:
                 active = {key: self.model.active_periods.get(key) for key in (name, *others)}
                 # after the last decision a regime exists that did until then
                 setting.numerics.active = {k: np.append(own, own[-1]) for k, own in active.items() if own is not None}
+            following = nx.DiGraph([(name, other) for name, found in crossings.items() for other in found.targets])
+            for name, setting in regimes.items():
+                later = nx.descendants(following, name) if name in following else ()
+                setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
+                self._check_end(name, setting)
             settings = Settings(self.model, regimes)
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings
         return self.programs[key]
+
+    def _check_end(self, name: str, setting: Setting) -> None:
+        """Raises ModelError for a regime that ceases to exist and does not say what becomes of who is in it."""
+        active = self.model.active_periods.get(name)
+        if active is None or setting.plan.moves_on or setting.numerics.ends:
+            return
+        for period, (now, then) in enumerate(zip(active, active[1:], strict=False)):
+            if now and not then:
+                age = self.model.clock.age(period + 1)
+                raise ModelError(
+                    f"regime {name!r} is not active at age {age:g}, and has no next_regime: nobody could be in it "
+                    "then. Say which regime follows."
+                )
 
     def _setting(self, name: str, found: crossing.Crossing) -> Setting:
         problem = Problem(found.graph, self.model.clock, name, found.arrivals)
@@ -94,7 +146,13 @@ class PreparedRegimes:
             known = problem.plan.states if option == "grid" else problem.plan.graph.regime.shocks
             elsewhere = {key for graph in regimes.values() for key in (*graph.regime.states, *graph.regime.shocks)}
             shared = {key: value for key, value in shared.items() if key in known or key not in elsewhere}
-            given[option] = {**shared, **asked.get(name, {})}
+            own = asked.get(name, {})
+            if not isinstance(own, Mapping):
+                raise ModelError(
+                    f"{option}: {name!r} is a regime and is given {own!r}; give a dict by name, {option}={{{name!r}: "
+                    "{...}}."
+                )
+            given[option] = {**shared, **own}
         maximiser: Any = self.options.maximiser
         if isinstance(maximiser, Mapping):
             unknown = [key for key in maximiser if key not in regimes]
@@ -124,6 +182,7 @@ class PreparedRegimes:
         for setting in self._deciding(self.settings).values():
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
+        _check_ends(self.settings, arguments)
 
     def solve(
         self, arguments: dict[str, Arguments], final: None, ticket: Any = None, well: bool = False
@@ -197,3 +256,27 @@ def prepared_regimes(model: Model, solver: GridSolver) -> PreparedRegimes:
     if name not in model.programs:
         model.programs[name] = PreparedRegimes(model, solver)
     return model.programs[name]
+
+
+def _leaf(value: Any) -> Any:
+    return value.values if isinstance(value, ByPeriod) else value
+
+
+def _check_ends(settings: Settings, arguments: dict[str, Arguments]) -> None:
+    """Raises ModelError for a process whose nodes reach beyond those that it has in a regime where it goes on."""
+    for source, setting in settings.regimes.items():
+        for target, arrivals in setting.plan.arrivals.items():
+            other = settings.regimes[target]
+            if other.numerics.ends:
+                continue
+            for state in (state for state, arrival in arrivals.items() if arrival.way == "carried"):
+                if not all(isinstance(own.plan.states.get(state), AR1) for own in (setting, other)):
+                    continue
+                ours, theirs = (own.numerics.mesh(arguments, 0).processes[state].values for own in (setting, other))
+                slack = 1e-9 * float(theirs[-1] - theirs[0])
+                if float(ours[0]) < float(theirs[0]) - slack or float(ours[-1]) > float(theirs[-1]) + slack:
+                    raise ModelError(
+                        f"the nodes of {state!r} reach from {float(ours[0]):.4g} to {float(ours[-1]):.4g} in "
+                        f"{source!r}, and in {target!r}, where it goes on, from {float(theirs[0]):.4g} to "
+                        f"{float(theirs[-1]):.4g}: beyond them V is not known. Give more nodes there, grid={{{target!r}: {{{state!r}: n}}}}."
+                    )

@@ -278,5 +278,6 @@ def _check_ends(settings: Settings, arguments: dict[str, Arguments]) -> None:
                     raise ModelError(
                         f"the nodes of {state!r} reach from {float(ours[0]):.4g} to {float(ours[-1]):.4g} in "
                         f"{source!r}, and in {target!r}, where it goes on, from {float(theirs[0]):.4g} to "
-                        f"{float(theirs[-1]):.4g}: beyond them V is not known. Give more nodes there, grid={{{target!r}: {{{state!r}: n}}}}."
+                        f"{float(theirs[-1]):.4g}: beyond them V is not known. Give more nodes there, "
+                        f"grid={{{target!r}: {{{state!r}: n}}}}."
                     )

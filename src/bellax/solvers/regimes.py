@@ -22,7 +22,7 @@ from bellax.model.boundaries import targets
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
-from bellax.model.spaces import AR1, MarkovChain
+from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
@@ -270,7 +270,9 @@ def _check_ends(settings: Settings, arguments: dict[str, Arguments]) -> None:
             if other.numerics.ends:
                 continue
             for state in (state for state, arrival in arrivals.items() if arrival.way == "carried"):
-                if not all(isinstance(own.plan.states.get(state), AR1) for own in (setting, other)):
+                if not (
+                    isinstance(setting.plan.states[state], AR1 | IID) and isinstance(other.plan.states[state], AR1)
+                ):
                     continue
                 ours, theirs = (own.numerics.mesh(arguments, 0).processes[state].values for own in (setting, other))
                 slack = 1e-9 * float(theirs[-1] - theirs[0])

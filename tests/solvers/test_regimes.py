@@ -486,3 +486,12 @@ def test_starts_that_make_no_sense(start, agents, message):
     model = _career(next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)})
     with pytest.raises(bx.ParameterError, match=message):
         bx.simulate(bx.solve(model, {}), agents, start)
+
+
+def test_a_table_by_age_may_reach_the_age_after_the_last_decision():
+    worth = pd.Series({60: 1.0, 61: 2.0, 62: 50.0})
+    a = bx.Regime(reward=0.0, next_regime=lambda: {"b": 1.0})
+    model = bx.Model(regimes={"a": a, "b": bx.Terminal("k")}, discount=0.9, horizon=bx.Ages(60, 61))
+    found = bx.solve(model, {"k": bx.by_age(worth)})
+    assert float(found["a"].value(age=61)) == pytest.approx(45.0)
+    assert float(bx.solve(model, {"k": bx.by_age(worth[:2])})["a"].value(age=61)) == pytest.approx(1.8)

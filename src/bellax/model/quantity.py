@@ -63,7 +63,8 @@ def by_age(series: Any) -> ByAge:
     """Marks a pandas Series or DataFrame, indexed by age in years, as one value an age.
 
     Functions see the value of their age: a number of a Series, an array of a DataFrame or of a Series with
-    further levels, such as (age, health), whose labels are aligned with the categories.
+    further levels, such as (age, health), whose labels are aligned with the categories. A row for the age after the
+    last decision is for what is worth something then; without one the last row counts.
     """
     if not is_table(series):
         raise ModelError("by_age takes a pandas Series indexed by age; for an array by period use bx.by_period.")

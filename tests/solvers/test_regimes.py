@@ -495,3 +495,11 @@ def test_a_table_by_age_may_reach_the_age_after_the_last_decision():
     found = bx.solve(model, {"k": bx.by_age(worth)})
     assert float(found["a"].value(age=61)) == pytest.approx(45.0)
     assert float(bx.solve(model, {"k": bx.by_age(worth[:2])})["a"].value(age=61)) == pytest.approx(1.8)
+
+
+def test_names_of_regimes():
+    for name in ("period", "next_job"):
+        with pytest.raises(bx.ModelError, match="reserved"):
+            bx.Model(regimes={name: bx.Regime(reward=1.0)}, horizon=2)
+    with pytest.raises(bx.ModelError, match="regime 'jb' is unknown. Did you mean 'job'"):
+        _career(next_regime=lambda: {"rest": 1.0}).template("jb")

@@ -8,7 +8,7 @@ import numpy as np
 from bellax.errors import ModelError, listed, nearest
 from bellax.model.align import each_period
 from bellax.model.demands import complaint, discount
-from bellax.model.graph import Graph
+from bellax.model.graph import RESERVED, RESERVED_PREFIXES, Graph
 from bellax.model.quantity import quantity
 from bellax.model.regime import DICTS, Regime, Slots, Terminal
 from bellax.model.spaces import PROCESSES, Continuous, Discrete, MarkovChain
@@ -33,6 +33,10 @@ def check_regimes(model: Slots, regimes: Mapping[str, Any] | None) -> None:
     for name, regime in regimes.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ModelError(f"a regime is named {name!r}; use a Python identifier.")
+        if name in RESERVED or name.startswith(RESERVED_PREFIXES):
+            raise ModelError(
+                f"a regime is named {name!r}, which is reserved (period, age, regime, next_*, marginal_*)."
+            )
         if not isinstance(regime, Regime | Terminal):
             raise ModelError(f"regimes[{name!r}] is {regime!r}; it must be a bx.Regime or a bx.Terminal.")
     if not any(isinstance(regime, Regime) for regime in regimes.values()):

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from bellax.errors import ModelError, listed, named_options
+from bellax.errors import ModelError, check_names, listed, named_options
 from bellax.model import checks, codes, frozen, shapes, tables
 from bellax.model import parameters as _parameters
 from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mappings
@@ -131,6 +131,8 @@ class Model(Slots, Statement):
 
     def template(self, regime: str | None = None) -> Any:
         """The parameters: a pandas DataFrame of name, where it is used, default and annotation."""
+        if regime is not None:
+            check_names([regime], self.graphs, "template: regime")
         return _parameters.template(self, regime)
 
     def parameters(self, given: Mapping[str, Any], horizon: int | None = None) -> dict[str, Any]:

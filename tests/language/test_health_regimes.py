@@ -1,81 +1,12 @@
 """Three categories of health that become two at retirement, by a law whose parameter the target owns."""
 
-from enum import IntEnum
-
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 
 import bellax as bx
-
-
-class Health(IntEnum):
-    bad = 0
-    fair = 1
-    good = 2
-
-
-class Frailty(IntEnum):
-    frail = 0
-    robust = 1
-
-
-class Labor(IntEnum):
-    rest = 0
-    work = 1
-
-
-def utility(consumption, risk_aversion=2.0):
-    return consumption ** (1 - risk_aversion) / (1 - risk_aversion)
-
-
-def utility_of_workers(utility, labor, disutility):
-    return utility - disutility * (labor == Labor.work)
-
-
-def next_wealth(wealth, consumption, income, interest):
-    return (1 + interest) * (wealth - consumption) + income
-
-
-def salary(labor, health, wage, productivity):
-    return wage * productivity[health] * (labor == Labor.work)
-
-
-def collapse(next_health, robust_from):
-    """Evolve, then collapse: who arrives in at least this health is robust."""
-    return jnp.where(next_health >= robust_from, Frailty.robust, Frailty.frail)
-
-
-def working_or_not(age, health, survival, retirement_age):
-    retires = age + 1 >= retirement_age
-    alive = survival[health]
-    return {"working": alive * ~retires, "retired": alive * retires, "dead": 1 - alive}
-
-
-def retired_or_not(health, survival):
-    return {"retired": survival[health], "dead": 1 - survival[health]}
-
-
-working = bx.Regime(
-    states={"health": bx.Discrete(Health)},
-    actions={"labor": bx.Discrete(Labor)},
-    functions={"income": salary},
-    transitions={"health": bx.Markov(lambda health, labor, health_risk: health_risk[labor, health])},
-    reward=utility_of_workers,
-    next_regime=working_or_not,
-)
-retired = bx.Regime(
-    states={"health": bx.Discrete(Frailty)},
-    functions={"income": lambda pension: pension},
-    transitions={
-        "health": bx.Markov(lambda health, decline: jnp.stack([1 - (1 - decline) * health, (1 - decline) * health]))
-    },
-    reward="utility",
-    next_regime=retired_or_not,
-    entry={"health": {"working": collapse}},
-)
-dead = bx.Terminal(value=lambda wealth, bequest_weight, luxury: bequest_weight * jnp.log(wealth + luxury))
+from bellax.models.health_regimes import Frailty, Health, Labor, collapse, dead, next_wealth, retired, utility, working
+from bellax.models.health_regimes import params as PARAMS
 
 
 def model(working=working, retired=retired, dead=dead):
@@ -87,40 +18,6 @@ def model(working=working, retired=retired, dead=dead):
         transitions={"wealth": next_wealth},
         horizon=bx.Ages(25, 85),
     )
-
-
-AGES = range(25, 86)
-RISK = pd.Series(
-    {
-        (labor, today, tomorrow): probability
-        for labor in ("work", "rest")
-        for today, row in {
-            "good": (0.9, 0.08, 0.02),
-            "fair": (0.3, 0.6, 0.1),
-            "bad": (0.05, 0.25, 0.7),
-        }.items()
-        for tomorrow, probability in zip(("good", "fair", "bad"), row, strict=True)
-    }
-)
-PARAMS = {
-    "interest": 0.03,
-    "discount": 0.97,
-    "working": {
-        "wage": bx.by_age(pd.Series({age: 1 + 0.01 * (age - 25) for age in AGES})),
-        "productivity": pd.Series({"good": 1.0, "fair": 0.8, "bad": 0.5}),
-        "health_risk": RISK,
-        "survival": bx.by_age(pd.DataFrame({"good": 0.99, "fair": 0.98, "bad": 0.9}, index=AGES)),
-        "disutility": 0.3,
-        "retirement_age": 65,
-    },
-    "retired": {
-        "robust_from": 1,
-        "decline": 0.1,
-        "pension": 0.4,
-        "survival": bx.by_age(pd.DataFrame({"robust": 0.95, "frail": 0.8}, index=AGES)),
-    },
-    "dead": {"bequest_weight": 0.5, "luxury": 1.0},
-}
 
 
 def test_the_template_lists_every_parameter_under_the_regime_that_names_it(template):

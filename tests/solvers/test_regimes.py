@@ -503,3 +503,18 @@ def test_names_of_regimes():
             bx.Model(regimes={name: bx.Regime(reward=1.0)}, horizon=2)
     with pytest.raises(bx.ModelError, match="regime 'jb' is unknown. Did you mean 'job'"):
         _career(next_regime=lambda: {"rest": 1.0}).template("jb")
+
+
+def test_a_process_that_widens_with_age_is_refused_too():
+    spread = bx.by_period([0.1, 0.1, 3.0])
+    wide = {"states": {"z": bx.AR1(0.5, spread)}, "reward": "z", "next_regime": lambda: {"a": 0.5, "b": 0.5}}
+    narrow = {"states": {"z": bx.AR1(0.5, 0.1)}, "reward": "z"}
+    model = bx.Model(regimes={"a": bx.Regime(**wide), "b": bx.Regime(**narrow)}, discount=0.9, horizon=3)
+    with pytest.raises(bx.ModelError, match="the nodes of 'z' reach from"):
+        bx.solve(model, {})
+
+
+def test_a_seed_that_is_none():
+    model = _career(next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)})
+    with pytest.raises(bx.ParameterError, match="seed is -1"):
+        bx.certify(bx.solve(model, {}), seed=-1)

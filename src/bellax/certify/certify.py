@@ -61,13 +61,13 @@ def certify(
     Raises:
         ModelError: if the solution is none, failed, or is being traced.
     """
-    if isinstance(solution, RegimeSolution):
-        check_count(points, "points")
-        return certify_regimes(solution, points, seed, agents, start, periods, panel)
-    _check(solution, panel)
+    if not isinstance(solution, RegimeSolution):
+        _check(solution, panel)
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
+    if isinstance(solution, RegimeSolution):
+        return certify_regimes(solution, points, seed, agents, start, periods, panel)
     setting, arguments, values = solution.setting, solution.arguments, solution.values
     numerics, plan = setting.numerics, setting.plan
     if panel is None:

@@ -168,7 +168,7 @@ class Solution(Queried):
         Raises:
             ModelError: when it is differentiated and the maximiser only enumerates candidates.
         """
-        _ = self.pointwise
+        self._check_decides()
         period = check_period(self.setting.problem.clock, period, age, last=False)
         self._check_active(period)
         chosen = self._ask("policy", period, states)
@@ -183,7 +183,7 @@ class Solution(Queried):
         Returns:
             The broadcast shape and one axis of combinations, in the order of `combinations`.
         """
-        _ = self.pointwise
+        self._check_decides()
         period = check_period(self.setting.problem.clock, period, age, last=False)
         self._check_active(period)
         return self._ask("choices", period, states)
@@ -202,8 +202,7 @@ class Solution(Queried):
     @property
     def pointwise(self) -> Policy:
         """The policy, as simulations and certificates ask it."""
-        if self.setting.numerics.ends:
-            raise ModelError(f"the regime {self.setting.problem.regime!r} ends the problem: nothing is decided in it.")
+        self._check_decides()
         return Remaximising(arguments=self.arguments, values=self.values, numerics=self.setting.numerics)
 
     @property
@@ -252,6 +251,11 @@ class Solution(Queried):
                 "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
                 "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
+
+    def _check_decides(self) -> None:
+        """Raises ModelError for a regime in which nothing is."""
+        if self.setting.numerics.ends:
+            raise ModelError(f"the regime {self.setting.problem.regime!r} ends the problem: nothing is decided in it.")
 
     def _check_active(self, period: Any) -> None:
         """Raises ParameterError of a regime that does not exist in a period; under a transformation V is NaN there."""

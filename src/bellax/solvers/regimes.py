@@ -274,12 +274,25 @@ def _check_ends(settings: Settings, arguments: dict[str, Arguments]) -> None:
                     isinstance(setting.plan.states[state], AR1 | IID) and isinstance(other.plan.states[state], AR1)
                 ):
                     continue
-                ours, theirs = (own.numerics.mesh(arguments, 0).processes[state].values for own in (setting, other))
-                slack = 1e-9 * float(theirs[-1] - theirs[0])
-                if float(ours[0]) < float(theirs[0]) - slack or float(ours[-1]) > float(theirs[-1]) + slack:
+                ours, theirs = (_ends(own, arguments, state) for own in (setting, other))
+                slack = 1e-9 * (theirs[:, 1] - theirs[:, 0])
+                beyond = (ours[:, 0] < theirs[:, 0] - slack) | (ours[:, 1] > theirs[:, 1] + slack)
+                if beyond.any():
+                    (low, high), (first, last) = ours[beyond.argmax()], theirs[beyond.argmax()]
                     raise ModelError(
-                        f"the nodes of {state!r} reach from {float(ours[0]):.4g} to {float(ours[-1]):.4g} in "
-                        f"{source!r}, and in {target!r}, where it goes on, from {float(theirs[0]):.4g} to "
-                        f"{float(theirs[-1]):.4g}: beyond them V is not known. Give more nodes there, "
-                        f"grid={{{target!r}: {{{state!r}: n}}}}."
+                        f"the nodes of {state!r} reach from {low:.4g} to {high:.4g} in {source!r}, and in {target!r}, "
+                        f"where it goes on, from {first:.4g} to {last:.4g}: beyond them V is not known. Give more "
+                        f"nodes there, grid={{{target!r}: {{{state!r}: n}}}}."
                     )
+
+
+def _ends(setting: Setting, arguments: dict[str, Arguments], state: str) -> np.ndarray:
+    """First and last node of a process in every period, shape (t, 2); without end there is one."""
+    count = setting.problem.clock.count + 1 if setting.problem.finite else 1
+
+    def at(arguments: dict[str, Arguments], period: Array) -> Array:
+        return setting.numerics.mesh(arguments, period).processes[state].values[np.array([0, -1])]
+
+    build = lambda: jax.jit(jax.vmap(at, in_axes=(None, 0)))  # noqa: E731
+    found = setting.program(("ends", state), build)(arguments, np.arange(count, dtype=np.int32))
+    return np.asarray(found)

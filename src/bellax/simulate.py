@@ -26,8 +26,8 @@ from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
 from bellax.panel import Panel
-from bellax.problem.draws import Laws, Realised, draw_stationary
-from bellax.problem.problem import Arguments, Problem
+from bellax.problem.draws import Laws, Realised, first_states
+from bellax.problem.problem import Arguments
 from bellax.problem.processes import chain
 from bellax.problem.starts import starting_states
 from bellax.simulate_regimes import simulate_regimes
@@ -154,7 +154,7 @@ def _program(count: int) -> Callable[..., dict[str, Any]]:
         plan, clock = problem.plan, problem.clock
         at_end = clock.finite and count == clock.count
         keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
-        states = _first(problem, policy.arguments, given, keys)
+        states = first_states(problem, policy.arguments, given, keys)
 
         def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
             live = _one_period(policy, period)
@@ -186,16 +186,6 @@ def _program(count: int) -> Callable[..., dict[str, Any]]:
         return {**records, "final": last, "final_value": value, "outside": by_state, "start": begun}
 
     return run
-
-
-def _first(problem: Problem, arguments: Arguments, given: States, keys: Array) -> States:
-    """States of period 0: what was given, and draws of the processes that were not."""
-    found = dict(given)
-    for name in problem.plan.processes:
-        if name not in given:
-            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
-            found[name] = jax.vmap(before)(keys)
-    return {name: found[name] for name in problem.plan.states}
 
 
 def _one_period(policy: Policy, period: Array) -> Callable[..., Any]:

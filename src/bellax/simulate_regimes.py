@@ -21,7 +21,7 @@ from bellax.model.quantity import is_table
 from bellax.model.slots import view
 from bellax.numerics.programs import all_concrete
 from bellax.panel import Problems, RegimePanel
-from bellax.problem.draws import Laws, draw_place, draw_stationary
+from bellax.problem.draws import Laws, draw_place, first_states
 from bellax.problem.starts import AGENTS, starting_states
 from bellax.solution.query import ending, masked, undifferentiable
 from bellax.solution.regimes import RegimeSolution, Settings
@@ -150,7 +150,7 @@ def _program(settings: Settings, periods: int) -> Callable[..., dict[str, Any]]:
         begun, off = dict(idle), {}
         for name, own in given.items():
             numerics, here = regimes[name].numerics, where == names.index(name)
-            begun[name] = _pick(here, _first(numerics, solution.arguments, own, keys), idle[name])
+            begun[name] = _pick(here, first_states(numerics.problem, solution.arguments, own, keys), idle[name])
             ends = reach(numerics.mesh(solution.arguments, 0))
             beyond_ends = lambda own, plan=numerics.plan, ends=ends: outside(ends, numbers(plan, own))  # noqa: E731
             beyond = jax.vmap(beyond_ends, axis_size=agents.shape[0])(begun[name])
@@ -249,18 +249,6 @@ def _for_those(here: Array, live: Callable[..., _Lived], states: Any, keys: Arra
 
     empty = jax.eval_shape(run)
     return lax.cond(jnp.any(here), run, lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty))
-
-
-def _first(numerics: Any, arguments: Any, given: dict[str, Array], keys: Array) -> dict[str, Array]:
-    """States of period 0: what was given, and draws of the processes that were not."""
-    found = dict(given)
-    for name in numerics.plan.processes:
-        if name not in given:
-            before = lambda key, name=name: draw_stationary(  # noqa: E731
-                numerics.problem, arguments, name, jax.random.fold_in(key, 0)
-            )
-            found[name] = jax.vmap(before)(keys)
-    return {name: found[name] for name in numerics.plan.states}
 
 
 def _idle(numerics: Any, arguments: Any, count: int) -> dict[str, Array]:

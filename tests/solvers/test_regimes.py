@@ -518,3 +518,12 @@ def test_a_seed_that_is_none():
     model = _career(next_regime=lambda age: {"job": 1.0 * (age < 61), "rest": 1.0 * (age >= 61)})
     with pytest.raises(bx.ParameterError, match="seed is -1"):
         bx.certify(bx.solve(model, {}), seed=-1)
+
+
+def test_a_grid_of_what_is_no_state_is_refused():
+    job = bx.Regime(
+        states={"x": bx.Continuous(0.0, 1.0)}, shocks={"z": bx.shocks.Normal()}, transitions={"x": bx.fixed}, reward="z"
+    )
+    model = bx.Model(regimes={"job": job, "rest": bx.Regime(reward=0.0)}, discount=0.9, horizon=2)
+    with pytest.raises(bx.ModelError, match="grid: state 'z' is unknown"):
+        bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"z": 5}))

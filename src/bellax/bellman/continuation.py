@@ -40,7 +40,7 @@ class Value(eqx.Module):
     slopes: tuple[Array, ...]
 
 
-_SLACK = 1e-9  # beyond the nodes of a process, which rounding may add
+_SLACK = 1e-9  # beyond the nodes of a process, of their size, which rounding may add
 
 
 class Way(enum.Enum):
@@ -107,7 +107,8 @@ class Continuation(eqx.Module):
             elif way is Way.between:
                 nodes = self.arrivals[name].values
                 place, fractions[name] = between(nodes, following[name])
-                inside = (following[name] >= nodes[0] - _SLACK) & (following[name] <= nodes[-1] + _SLACK)
+                slack = _SLACK * jnp.max(jnp.abs(nodes))
+                inside = (following[name] >= nodes[0] - slack) & (following[name] <= nodes[-1] + slack)
                 known = inside if known is None else known & inside
                 base, mixing[name] = base + place * self.strides[name], self.strides[name]
             elif way is Way.integrated:

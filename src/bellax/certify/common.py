@@ -10,10 +10,12 @@ from jax import Array
 from bellax.bellman.setting import Setting
 from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
+from bellax.errors import ModelError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.panel import Panel, RegimePanel
 from bellax.problem.problem import Arguments
+from bellax.solution.regimes import Settings
 
 LITTLE = 20_000_000  # points times candidates up to which quick code pays
 
@@ -67,3 +69,13 @@ def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
 
     found = setting.program("middle", lambda: jax.jit(at))(arguments)
     return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}
+
+
+def middle_of_first(settings: Settings, arguments: Any) -> dict[str, Any]:
+    """The middle of the grid of the first regime in which something is decided in period 0, and which that is."""
+    active = settings.model.active_periods
+    deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
+    name = next((name for name in deciding if active.get(name, (True,))[0]), None)
+    if name is None:
+        raise ModelError("no regime in which something is decided is active in period 0, so that nobody can start.")
+    return {"regime": name, **middle(deciding[name], arguments)}

@@ -15,7 +15,7 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import QUANTILES, plain, quantiles, short, simulated_lines
-from bellax.certify.common import LITTLE, middle, own_nodes, shown, simulated, worst
+from bellax.certify.common import LITTLE, middle_of_first, own_nodes, shown, simulated, worst
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -114,7 +114,7 @@ def certify_regimes(
     settings, arguments = solution.settings, solution.arguments
     deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
     if panel is None:
-        start = _start(solution, deciding) if start is None else start
+        start = middle_of_first(settings, arguments) if start is None else start
         periods = _PERIODS if periods is None and not solution.model.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     clock = solution.model.clock
@@ -175,15 +175,6 @@ def _between(largest: np.ndarray, periods: np.ndarray, active: np.ndarray) -> np
     below = np.clip(np.searchsorted(periods, active, side="right") - 1, 0, len(periods) - 1)
     above = np.clip(np.searchsorted(periods, active), 0, len(periods) - 1)
     return np.maximum(largest[below], largest[above])
-
-
-def _start(solution: RegimeSolution, deciding: Mapping[str, Setting]) -> dict[str, Any]:
-    """The middle of the grid of the first regime in which something is decided in period 0."""
-    active = solution.model.active_periods
-    name = next((name for name in deciding if active.get(name, (True,))[0]), None)
-    if name is None:
-        raise ModelError("no regime in which something is decided is active in period 0, so that nobody can start.")
-    return {"regime": name, **middle(deciding[name], solution.arguments)}
 
 
 def _started(solution: RegimeSolution, panel: RegimePanel) -> dict[str, Any]:

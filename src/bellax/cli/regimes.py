@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import bellax as bx
-from bellax.certify.common import middle, shown
+from bellax.certify.common import middle_of_first, shown
 from bellax.cli.sources import Source
 from bellax.cli.staging import Staging
 from bellax.cli.work import Stage
@@ -21,7 +21,7 @@ def computed(
     """What was found, under the names of a report."""
     prepared = prepare(source.model, solver)
     arguments = prepared.arguments(params)
-    start = _middle(prepared.settings, arguments) if source.start is None else source.start
+    start = middle_of_first(prepared.settings, arguments) if source.start is None else source.start
     stage.enter("solving", source.model.clock.count)
     watch = time.perf_counter()
     solution = bx.solve(source.model, params, solver)
@@ -49,14 +49,6 @@ def computed(
         "certified": str(certificate),
         "seconds": seconds,
     }
-
-
-def _middle(settings: Any, arguments: Any) -> dict[str, Any]:
-    """The middle of the grid of the first regime in which something is decided in period 0."""
-    active = settings.model.active_periods
-    deciding = {name: own for name, own in settings.regimes.items() if not own.numerics.ends}
-    name = next(name for name in deciding if active.get(name, (True,))[0])
-    return {"regime": name, **middle(deciding[name], arguments)}
 
 
 def _first(solution: bx.RegimeSolution, panel: bx.RegimePanel) -> tuple[dict[str, Any], float, dict[str, Any]]:

@@ -196,6 +196,16 @@ def _drawn(plan: Plan) -> list[str]:
     return [*ordered, *(leaf for leaf in every if leaf not in ordered)]
 
 
+def first_states(problem: Problem, arguments: Arguments, given: Mapping[str, Array], keys: Array) -> dict[str, Array]:
+    """States of period 0, one row an agent: what was given, and draws of the processes that were not."""
+    found = dict(given)
+    for name in problem.plan.processes:
+        if name not in given:
+            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
+            found[name] = jax.vmap(before)(keys)
+    return {name: found[name] for name in problem.plan.states}
+
+
 def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
     """One draw of a process from its stationary distribution in period 0.
 

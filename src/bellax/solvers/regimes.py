@@ -75,10 +75,12 @@ class PreparedRegimes:
         if not all_concrete(by_regime):
             return
         for name, setting in settings.regimes.items():
-            tables.check(setting.plan.graph, by_regime[name])
+            if ("tables", settings, shaped) not in self.programs:
+                tables.check(setting.plan.graph, by_regime[name])
             for other, arrivals in setting.plan.arrivals.items():
                 for state in (state for state, arrival in arrivals.items() if arrival.way == "carried"):
                     self._check_chain(settings, by_regime, state, name, other)
+        self.programs["tables", settings, shaped] = True
 
     def _check_chain(self, settings: Settings, arguments: Any, state: str, source: str, target: str) -> None:
         """Raises ModelError for a chain whose categories parameters give, and give otherwise in another regime."""
@@ -143,8 +145,9 @@ class PreparedRegimes:
         for option in _BY_REGIME:
             asked: Mapping[str, Any] = getattr(self.options, option)
             shared = {key: value for key, value in asked.items() if key not in regimes}
-            known = problem.plan.states if option == "grid" else problem.plan.graph.regime.shocks
-            elsewhere = {key for graph in regimes.values() for key in (*graph.regime.states, *graph.regime.shocks)}
+            slot = "states" if option == "grid" else "shocks"
+            known = getattr(problem.plan.graph.regime, slot)
+            elsewhere = {key for graph in regimes.values() for key in getattr(graph.regime, slot)}
             shared = {key: value for key, value in shared.items() if key in known or key not in elsewhere}
             own = asked.get(name, {})
             if not isinstance(own, Mapping):

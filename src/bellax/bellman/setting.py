@@ -9,9 +9,8 @@ import jax
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.follow import Source, is_carried
 from bellax.bellman.options import GridSolver
-from bellax.model.crossing import OWNED
 from bellax.model.model import Model
-from bellax.model.parameters import convert
+from bellax.model.parameters import OWNED, convert
 from bellax.model.rule import Rule
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem

@@ -14,14 +14,11 @@ from bellax.model.boundaries import Boundary, mapping_quantity, resolve, source_
 from bellax.model.demands import probabilities
 from bellax.model.graph import Graph, Slot
 from bellax.model.laws import Fixed, Markov
-from bellax.model.parameters import lookup
+from bellax.model.parameters import OWNED, lookup
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.slots import view
 from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.statement import Statement
-
-OWNED = "parameter_of_"
-"""What the name of a parameter that belongs to another regime begins with in a graph."""
 
 
 class Arrival(NamedTuple):

@@ -20,6 +20,9 @@ from bellax.model.spaces import Discrete, MarkovChain
 from bellax.model.statement import Statement
 from bellax.model.time import Clock
 
+OWNED = "parameter_of_"
+"""What the name of a parameter that belongs to another regime begins with in a graph."""
+
 
 class Entry(NamedTuple):
     """One parameter of one regime."""
@@ -74,8 +77,8 @@ def _entry(
             f"{graph.where}{where[0]} names {name!r}, which is {_article(elsewhere[name])} of another regime and does "
             f"not exist here; one name has one meaning in a model. Here are {listed(_names(graph))}."
         )
-    if name.startswith("parameter_of_"):
-        raise ModelError(f"{graph.where}{where[0]} names {name!r}; names that begin with 'parameter_of_' are reserved.")
+    if name.startswith(OWNED):
+        raise ModelError(f"{graph.where}{where[0]} names {name!r}; names that begin with {OWNED!r} are reserved.")
     if name in graphs:
         raise ModelError(
             f"{graph.where}{where[0]} names the parameter {name!r}, which is a regime. Rename one of them."

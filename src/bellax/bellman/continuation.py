@@ -22,6 +22,7 @@ from bellax.model.spaces import Continuous
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolate import Interpolant
+from bellax.numerics.pieces import Pieces
 from bellax.numerics.scalar import take, where
 from bellax.problem.categories import category, close, nearest_place
 from bellax.problem.plan import Plan
@@ -34,10 +35,12 @@ class Value(eqx.Module):
         levels: V at the nodes, shape of the mesh; minus infinity where nothing is feasible or pays it.
         slopes: derivative along each line, in its coordinate, one array of that shape a line; none where the
             interpolant needs none.
+        pieces: where V is known between the nodes by itself, of an endogenous grid; None where it is interpolated.
     """
 
     levels: Array
     slopes: tuple[Array, ...]
+    pieces: Pieces | None = None
 
 
 _SLACK = 1e-9  # beyond the nodes of a process, of their size, which rounding may add

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from bellax.bellman import mesh as _mesh
 from bellax.bellman import reached
 from bellax.bellman.chunks import over_mesh
-from bellax.bellman.continuation import Value, continuation, own_ways
+from bellax.bellman.continuation import Continuation, Value, Way, continuation, interpolated, own_ways
 from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
-from bellax.bellman.mesh import Mesh, Process
+from bellax.bellman.mesh import Mesh, Point, Process
 from bellax.bellman.objective import Objective
 from bellax.bellman.options import (
     GridSolver,
@@ -26,6 +27,7 @@ from bellax.bellman.options import (
     complete_interpolant,
     complete_maximiser,
 )
+from bellax.bellman.pointwise import Ending, Function, Pointwise, located, pointwise
 from bellax.bellman.reached import Reached
 from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
@@ -95,7 +97,7 @@ class Discretisation:
         mesh = self.nodes(environment)
         tomorrow = self.mesh(arguments, period + 1) if self.problem.finite else mesh
         if not self.problem.regime:
-            return self.objective(environment, mesh.processes, value, tomorrow), mesh
+            return self.objective(environment, mesh.processes, value, tomorrow, self._later(arguments, period)), mesh
         exists = {name: jnp.asarray(active)[period + 1] for name, active in self.active.items()}
         # where a regime does not exist V is NaN, which would be in derivatives, too
         value = {
@@ -104,11 +106,16 @@ class Discretisation:
             else own
             for name, own in value.items()
         }
-        objective = self.objective(environment, mesh.processes, value[self.problem.regime], tomorrow)
+        own, later = value[self.problem.regime], self._later(arguments, period)
+        objective = self.objective(environment, mesh.processes, own, tomorrow, later)
         elsewhere = {
             name: self._reached(name, arguments, value.get(name), period + 1, objective) for name in self.others
         }
         return replace(objective, elsewhere=elsewhere, exists=exists, regime=self.problem.regime), mesh
+
+    def _later(self, arguments: Arguments, period: Any) -> dict[str, Array]:
+        """What is known without a state in the period after."""
+        return self.problem.environment(arguments, period + 1 if self.problem.finite else period)
 
     @property
     def ends(self) -> bool:
@@ -129,25 +136,64 @@ class Discretisation:
         tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
         if value is None:
             seen = {name: seen[name] for name in found}
-            ending = reached.Ending(Period(environment, other.plan), seen, rows, found)
-            return Reached(ending, tomorrow, arrivals)
-        return Reached(continuation(value, mesh, found, rows, other.interpolant), tomorrow, arrivals)
+            ending = Ending(Period(environment, other.plan))
+            return Reached(pointwise(ending, mesh, found, rows, seen), tomorrow, arrivals)
+        return Reached(other.expected(value, environment, mesh, found, rows), tomorrow, arrivals)
+
+    def expected(
+        self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]
+    ) -> Continuation | Pointwise:
+        """The expected value of V on a mesh, interpolated or as it is known between the nodes.
+
+        Args:
+            environment: of the period of V.
+            ways, rows: see `continuation`.
+        """
+        known = self.function(value, environment)
+        if known is not None:
+            return pointwise(known, mesh, ways, rows)
+        return continuation(value, mesh, ways, rows, self.interpolant)
+
+    def function(self, value: Value, environment: dict[str, Array]) -> Function | None:
+        """V as a function of states, where it is known between the nodes by itself."""
+        return self.maximiser.function(Period(environment, self.plan), value)
+
+    def stored(
+        self, value: Value, environment: dict[str, Array], mesh: Mesh
+    ) -> Callable[[Point], Float[Array, ""]]:
+        """V at states that `mesh.locate(..., remember=True)` gave, on its own mesh."""
+        known = self.function(value, environment)
+        if known is None:
+            return lambda point: interpolated(value, mesh, self.interpolant, point)
+        return lambda point: known(point.values, located(point))
 
     def recurring(self, arguments: Arguments) -> tuple[Callable[[Value], Objective], Mesh]:
         """The problem that recurs without end, given V, and its nodes, worked out once for many V."""
         environment = self.problem.environment(arguments, 0)
         mesh = self.nodes(environment)
-        return lambda value: self.objective(environment, mesh.processes, value, mesh), mesh
+        return lambda value: self.objective(environment, mesh.processes, value, mesh, environment), mesh
 
     def solved_period(self, arguments: Arguments, values: Values, period: Any) -> tuple[Objective, Mesh]:
         """As `one_period`, given V of all periods along a first axis; without end, V."""
         following = jax.tree.map(lambda leaf: leaf[period + 1], values) if self.problem.finite else values
-        return self.one_period(arguments, following, period)
+        objective, mesh = self.one_period(arguments, following, period)
+        own = values[self.problem.regime] if self.problem.regime else values
+        today = jax.tree.map(lambda leaf: leaf[period], own) if self.problem.finite else own
+        return replace(objective, solved=self.function(today, objective.period.environment)), mesh
 
     def objective(
-        self, environment: dict[str, Array], today: Mapping[str, Process], value: Value, tomorrow: Mesh
+        self,
+        environment: dict[str, Array],
+        today: Mapping[str, Process],
+        value: Value,
+        tomorrow: Mesh,
+        later: dict[str, Array],
     ) -> Objective:
-        """The one-period problem, given V on tomorrow's mesh."""
+        """The one-period problem, given V on tomorrow's mesh.
+
+        Args:
+            later: what is known without a state tomorrow.
+        """
         # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
         # distribution.
         moving = {
@@ -158,7 +204,7 @@ class Discretisation:
             name: tomorrow.processes[name].transition if moving[name].memoryless else moving[name].transition
             for name in self.plan.integrated
         }
-        following = continuation(value, tomorrow, own_ways(self.plan), rows, self.interpolant)
+        following = self.expected(value, later, tomorrow, own_ways(self.plan), rows)
         period = Period(environment, self.plan)
         return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
 
@@ -195,7 +241,7 @@ class Discretisation:
             value = lambda coordinates: period.terminal(mesh.point(node.codes, coordinates).values)  # noqa: E731
             return Value(*value_and_slopes(value, node.coordinates, self.interpolant.needs_slopes))
 
-        return over_mesh(at, mesh, 1, self.memory)
+        return replace(over_mesh(at, mesh, 1, self.memory), pieces=self.maximiser.ended(self.plan, mesh))
 
     def zero(self, arguments: Arguments) -> Value:
         """V = 0 on the mesh of a stationary model."""
@@ -203,7 +249,8 @@ class Discretisation:
 
     def _zero(self, mesh: Mesh) -> Value:
         levels = jnp.zeros(mesh.shape)
-        return Value(levels, (levels,) * len(mesh.lines) if self.interpolant.needs_slopes else ())
+        slopes = (levels,) * len(mesh.lines) if self.interpolant.needs_slopes else ()
+        return Value(levels, slopes, self.maximiser.ended(self.plan, mesh))
 
     def bytes_of_value(self, shape: tuple[int, ...], periods: int) -> int:
         """Bytes that V and its slopes take on a mesh, over all periods, and the table of the next one's look-ups."""

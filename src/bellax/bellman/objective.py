@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Continuation
 from bellax.bellman.expectation import contribution, expectation
 from bellax.bellman.mesh import Point, Process
+from bellax.bellman.pointwise import Function, Pointwise, odd
 from bellax.bellman.reached import Reached
 from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
@@ -50,16 +51,18 @@ class Objective(eqx.Module):
         elsewhere: tomorrow in each other regime that may be reached.
         exists: whether a regime is active tomorrow, of those that are not always.
         regime: today's.
+        solved: today's V, where it is known and says what is done.
     """
 
     period: Period
-    continuation: Continuation
+    continuation: Continuation | Pointwise
     processes: dict[str, Process]
     shock_nodes: dict[str, Nodes]
     absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
     elsewhere: dict[str, Reached] = eqx.field(default_factory=dict)
     exists: dict[str, Array] = eqx.field(default_factory=dict)
     regime: str = eqx.field(static=True, default="")
+    solved: Function | None = None
 
     @property
     def plan(self) -> Plan:
@@ -120,6 +123,41 @@ class Objective(eqx.Module):
         total = expectation(term, nodes, count)
         if early:
             return as_float(known["slot:reward"]) + self.period.discount(known) * total
+        return total
+
+    def future(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
+        """E[b V'], Q without the reward."""
+        known = self.period.known(point.values, actions)
+        nodes, count = self.nodes()
+        early = "slot:discount" in known
+
+        def term(node: Any) -> tuple[Array, Array]:
+            weight, outcome = self.outcome(point, actions, known, node)
+            following = self.tomorrow(point, outcome)
+            return weight, following if early else outcome.discount * following
+
+        total = expectation(term, nodes, count)
+        return self.period.discount(known) * total if early else total
+
+    def kind(self, point: Point, actions: Mapping[str, Array]) -> Array:
+        """A whole number that changes where V of some state that may follow has a kink or a jump, as far as known."""
+        known = self.period.known(point.values, actions)
+        nodes, count = self.nodes()
+
+        def at(node: Any) -> Array:
+            weight, outcome = self.outcome(point, actions, known, node)
+            return jnp.where(weight > 0, self._kind(point, outcome), 0)
+
+        return jnp.sum(jax.vmap(at)(nodes) * odd(count), dtype=jnp.uint32)
+
+    def _kind(self, point: Point, outcome: Outcome) -> Array:
+        total = jnp.zeros((), jnp.uint32)
+        if (not outcome.regimes or self.regime in outcome.regimes) and isinstance(self.continuation, Pointwise):
+            total = self.continuation.kind(point, outcome.following, outcome.weights)
+        others = [name for name in outcome.regimes if name != self.regime]
+        for regime, factor in zip(others, odd(len(others)), strict=True):
+            found = self.elsewhere[regime].kind(point, outcome, regime)
+            total = total + jnp.where(outcome.regimes[regime] > 0, found * factor, 0)
         return total
 
     def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:

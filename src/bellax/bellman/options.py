@@ -78,7 +78,7 @@ def complete_maximiser(plan: Plan, given: Maximiser | None) -> Maximiser:
     if not isinstance(given, Maximiser):
         raise ModelError(f"maximiser is {given!r}; give one of bx.maximise: Enumerate(), Golden(), Newton().")
     given.check(plan)
-    return given
+    return given.completed(plan)
 
 
 def _constrained(plan: Plan) -> bool:
@@ -87,6 +87,12 @@ def _constrained(plan: Plan) -> bool:
 
 def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interpolant:
     """The interpolant asked for, or the one that suits the maximiser."""
+    if maximiser.makes_pieces:
+        if given is not None:
+            raise ModelError(
+                f"{type(maximiser).__name__} knows V between its nodes by itself; leave interpolant={given!r} out."
+            )
+        return Linear()
     if given is None:
         smooth = maximiser.smooth if plan.controls else not plan.choices
         return Hermite() if smooth else Linear()

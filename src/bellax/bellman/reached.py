@@ -5,8 +5,6 @@ afresh. A `Terminal` is asked for its function, exactly; another regime for its 
 """
 
 from collections.abc import Mapping
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,73 +13,12 @@ from jaxtyping import Float
 
 from bellax.bellman.continuation import Continuation, Way
 from bellax.bellman.mesh import Mesh, Point, Process, between
+from bellax.bellman.pointwise import Pointwise
 from bellax.model.crossing import Arrival
 from bellax.model.spaces import MarkovChain
-from bellax.numerics import interpolate
-from bellax.numerics.scalar import take, where
-from bellax.problem.categories import category, close, nearest_place
-from bellax.problem.period import Outcome, Period
+from bellax.numerics.scalar import take
+from bellax.problem.period import Outcome
 from bellax.problem.plan import Plan
-
-
-class Ending(eqx.Module):
-    """The value of a regime that ends, at states that are partly random.
-
-    Attributes:
-        period: of the regime, tomorrow.
-        seen: what functions see of the categories and nodes of each state that has some.
-        rows: probabilities of these, as in `continuation`.
-        ways: as of a `Continuation`.
-    """
-
-    period: Period
-    seen: dict[str, Array]
-    rows: dict[str, Array]
-    ways: dict[str, Way] = eqx.field(static=True)
-
-    @property
-    def plan(self) -> Plan:
-        """Of the regime."""
-        return self.period.plan
-
-    def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
-        """E[V] at tomorrow's states; see `Continuation`."""
-        plan, known = self.period.plan, jnp.ones((), bool)
-        states = {name: _shaped(following[name], plan, name) for name in plan.continuous}
-        open_: dict[str, Array] = {}
-        for name, way in self.ways.items():
-            if way is Way.coded:
-                states[name] = take(self.seen[name], following[name])
-            elif way is Way.between:
-                states[name] = following[name]
-            elif way is Way.category:
-                states[name], fits = self._category(name, following[name])
-                known = known & fits
-            elif way is Way.dotted:
-                open_[name] = weights[name]
-            else:
-                open_[name] = _row(self.rows[name], point, name)
-        return where(known, self._average(states, open_), jnp.nan)
-
-    def _category(self, name: str, value: Array) -> tuple[Array, Array]:
-        values = self.seen[name]
-        if name in self.period.plan.discrete:
-            place, fits = category(self.period.plan.states[name], value)
-            return take(values, place), fits
-        found = take(values, nearest_place(values, value))
-        return found, jnp.all(close(value, found))
-
-    def _average(self, states: dict[str, Array], open_: dict[str, Array]) -> Float[Array, ""]:
-        if not open_:
-            return self._at(states)
-        name = next(iter(open_))
-        rest = {other: open_[other] for other in open_ if other != name}
-        values = jax.vmap(lambda value: self._average({**states, name: value}, rest))(self.seen[name])
-        return jnp.dot(interpolate.telling(open_[name]), values)
-
-    def _at(self, states: dict[str, Array]) -> Float[Array, ""]:
-        value = self.period.terminal(states)
-        return where(value == -jnp.inf, interpolate.barrier(value.dtype), value)
 
 
 class Reached(eqx.Module):
@@ -92,7 +29,7 @@ class Reached(eqx.Module):
         tomorrow: what functions see of the source's own categories and nodes tomorrow.
     """
 
-    value: Continuation | Ending
+    value: Continuation | Pointwise
     tomorrow: dict[str, Array]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
 
@@ -108,6 +45,16 @@ class Reached(eqx.Module):
             point: today's state.
             outcome: what the period brings; of scanned states, codes.
         """
+        return self.value(point, *self._arrived(outcome, target))
+
+    def kind(self, point: Point, outcome: Outcome, target: str) -> Array:
+        """A whole number that changes where V there has a kink, as far as that is known."""
+        if isinstance(self.value, Continuation):
+            return jnp.zeros((), jnp.uint32)
+        return self.value.kind(point, *self._arrived(outcome, target))
+
+    def _arrived(self, outcome: Outcome, target: str) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The states there, and the probabilities of those that are open."""
         arrived = outcome.arrivals[target]
         following, weights = dict(arrived.following), dict(arrived.weights)
         for name in (name for name, arrival in self.arrivals.items() if arrival.way == "carried"):
@@ -116,7 +63,7 @@ class Reached(eqx.Module):
             elif name in outcome.following:
                 own = outcome.following[name]
                 following[name] = take(self.tomorrow[name], own) if self.value.ways.get(name) is Way.between else own
-        return self.value(point, following, weights)
+        return following, weights
 
 
 def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[str, Way]:
@@ -170,17 +117,3 @@ def _weights(nodes: Float[Array, "m"], values: Float[Array, "n"]) -> Float[Array
     places, fractions = jax.vmap(lambda value: between(nodes, value))(values)
     below, above = jax.nn.one_hot(places, nodes.shape[0]), jax.nn.one_hot(places + 1, nodes.shape[0])
     return (1 - fractions[:, None]) * below + fractions[:, None] * above
-
-
-def _row(rows: Array, point: Point, name: str) -> Array:
-    """Today's row of a table, between two nodes a mixture; the only row where there is one."""
-    if rows.ndim == 1:
-        return rows
-    row = take(rows, point.codes[name])
-    if name not in point.fractions:
-        return row
-    return row + point.fractions[name] * (take(rows, point.codes[name] + 1) - row)
-
-
-def _shaped(value: Any, plan: Plan, name: str) -> Array:
-    return jnp.broadcast_to(jnp.asarray(value).astype(jnp.result_type(float)), plan.continuous[name].shape)

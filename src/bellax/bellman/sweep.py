@@ -4,6 +4,7 @@ Slopes are those of the envelope theorem: the derivative of Q along each line at
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -54,12 +55,16 @@ def step(maximiser: Maximiser, objective: Objective, mesh: Mesh, memory: int, op
         optima: at every node, nodes along the first axis, where they are known already.
     """
     slopes = objective.continuation.interpolant.needs_slopes
+    pieces = maximiser.pieces(objective, mesh, memory)
+    if pieces is not None:
+        today = Value(jnp.zeros(mesh.shape), (), pieces)
+        objective = replace(objective, solved=maximiser.function(objective.period, today))
 
     def at(node: Node, optimum: Optimum) -> Step:
         return step_at(maximiser, objective, mesh, node, optimum, slopes)
 
     found = over_optima(at, maximiser, objective, mesh, memory, optima)
-    return found._replace(value=mended(found.value, mesh))
+    return found._replace(value=replace(mended(found.value, mesh), pieces=pieces))
 
 
 def step_at(

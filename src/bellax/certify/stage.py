@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.chunks import over_mesh
-from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.continuation import Value
 from bellax.bellman.decided import optimum_at, or_stopped, value_and_slopes
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
@@ -77,7 +77,7 @@ def stage(
     rules = {name: _rule(shocks[name], counts[name], old) for name, old in objective.shock_nodes.items()}
     own = values[numerics.problem.regime] if numerics.problem.regime else values
     now = jax.tree.map(lambda leaf: leaf[period], own) if finite else own
-    stored = lambda point: interpolated(now, mesh, numerics.interpolant, point)  # noqa: E731
+    stored = numerics.stored(now, objective.period.environment, mesh)
     following, mesh_next = objective, mesh
     last: Callable[[Point], Array] | None = None
     if finite:
@@ -144,7 +144,8 @@ def _afresh(
 
         ended = over_mesh(at, tomorrow, 1, wide.memory)
         value = jax.tree.map(lambda a, b: jnp.where(period + 1 == wide.problem.clock.count, a, b), ended, value)
-    return wide.objective(today, mesh.processes, value, tomorrow)
+    later = wide.problem.environment(arguments, period + 1 if wide.problem.finite else period)
+    return wide.objective(today, mesh.processes, value, tomorrow, later)
 
 
 def finer(numerics: Discretisation, rules: Mapping[str, Nodes]) -> dict[str, Any]:

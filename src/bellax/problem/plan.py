@@ -7,7 +7,7 @@ time. A process that nothing sees is *integrated*: V is averaged over it at the 
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 
@@ -19,6 +19,8 @@ from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
 from bellax.numerics.kinks import kinked
 from bellax.numerics.shared import Shared
+
+T = TypeVar("T")
 
 
 class Component(NamedTuple):
@@ -58,10 +60,17 @@ class Plan:
         self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
         self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
         self._shared: dict[Callable[..., Any], Shared] = {}
+        self._made: dict[Any, Any] = {}
 
     def shared(self, function: Callable[..., Any]) -> Shared:
         """A function that is traced once for all its callers, for as long as this plan lives."""
         return self._shared.setdefault(function, Shared(function))
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What is made of this plan once, under a key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @property
     def labels(self) -> list[str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.continuation import Value, interpolated
+from bellax.bellman.continuation import Value
 from bellax.bellman.decided import decided, envelope, optimum_at, stopping
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import guarded
@@ -113,7 +113,7 @@ def ending(
     def at(states: Mapping[str, Array]) -> Array:
         if last is None or period.plan.evaluate_terminal is not None:
             return period.terminal(states)
-        found = interpolated(last, mesh, numerics.interpolant, mesh.locate(states, remember=True))
+        found = numerics.stored(last, period.environment, mesh)(mesh.locate(states, remember=True))
         return jnp.where(admitted(numerics, mesh, states), found, jnp.nan)
 
     return at

@@ -17,11 +17,13 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.pointwise import Function
 from bellax.errors import ModelError, listed
 from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
+from bellax.numerics.pieces import Pieces
 from bellax.numerics.scalar import take, where
-from bellax.problem.period import combinations
+from bellax.problem.period import Period, combinations
 from bellax.problem.plan import Plan
 
 
@@ -69,6 +71,15 @@ class Maximiser(abc.ABC):
         """Continuous actions whose optimum is a value and no share of the way between bounds."""
         return frozenset()
 
+    @property
+    def makes_pieces(self) -> bool:
+        """Whether V is known between the nodes by itself, see `pieces`."""
+        return False
+
+    def completed(self, plan: Plan) -> "Maximiser":
+        """The same with what the model says of options that were left out."""
+        return self
+
     def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
         """What the optimum may as well be, for all that is known of it: itself, and candidates beside it."""
         return u[None]
@@ -80,6 +91,26 @@ class Maximiser(abc.ABC):
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         """The best continuous actions of one combination of discrete ones."""
+
+    def function(self, period: Period, value: Value) -> Function | None:
+        """V of a period as a function of states, where this method knows it between the nodes; else it is interpolated.
+
+        Args:
+            value: as `pieces` and `ended` made it.
+        """
+        return None
+
+    def pieces(self, objective: Objective, mesh: Mesh, memory: int) -> Pieces | None:
+        """The optimum everywhere, of a method that makes arrays; None where it is found node by node.
+
+        Args:
+            memory: bytes that may be in flight.
+        """
+        return None
+
+    def ended(self, plan: Plan, mesh: Mesh) -> Pieces | None:
+        """As `pieces`, in place of what follows the last decision."""
+        return None
 
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:
         """The optima of all nodes together, nodes along the first axis; None where each node is solved by itself.

@@ -1,0 +1,187 @@
+"""Tomorrow's value where it is known pointwise, and not by a table: a function of raw states, expected over those that
+are open when the decision is made.
+
+What a regime that ends is worth is such a function, and so is what an endogenous grid finds.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from bellax.bellman.continuation import Way
+from bellax.bellman.mesh import Mesh, Point, Process, between
+from bellax.numerics import interpolate
+from bellax.numerics.grids import Line
+from bellax.numerics.interpolants import Linear
+from bellax.numerics.interpolate import Interpolant
+from bellax.numerics.scalar import take, where
+from bellax.problem.categories import category, close, nearest_place
+from bellax.problem.period import Period
+from bellax.problem.plan import Plan
+
+
+class Place(eqx.Module):
+    """Where a state lies on a discrete axis: the code, and how far on the way to the next node, None at a node."""
+
+    code: Array
+    fraction: Array | None = None
+
+
+class Function(eqx.Module):
+    """V of a period and regime, of states as functions see them.
+
+    Attributes:
+        period: of it.
+    """
+
+    period: eqx.AbstractVar[Period]
+
+    def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
+        """V at a state, and its places on the discrete axes that have some."""
+        raise NotImplementedError
+
+    def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:
+        """A whole number that changes where V has a kink or a jump, as far as that is known."""
+        return jnp.zeros((), jnp.uint32)
+
+
+class Ending(Function):
+    """The value of a regime that ends."""
+
+    period: Period
+
+    def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
+        return self.period.terminal(states)
+
+
+class Pointwise(eqx.Module):
+    """Expected value of tomorrow; see `Continuation`, whose attributes are the same.
+
+    Attributes:
+        function: V.
+        seen: what functions see of the categories and nodes of each state that has some.
+        rows: probabilities of these, as in `continuation`.
+        discrete, arrivals, ends, ways: as of a `Continuation`.
+    """
+
+    function: Function
+    seen: dict[str, Array]
+    rows: dict[str, Array]
+    discrete: dict[str, Array]
+    arrivals: dict[str, Process]
+    ends: tuple[Line, ...]
+    ways: dict[str, Way] = eqx.field(static=True)
+    interpolant: Interpolant = eqx.field(static=True, default=Linear())
+
+    @property
+    def plan(self) -> Plan:
+        """Of the regime."""
+        return self.function.period.plan
+
+    def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
+        """E[V] at tomorrow's states; see `Continuation`."""
+
+        def at(states: dict[str, Array], places: dict[str, Place]) -> Array:
+            value = self.function(states, places)
+            return where(value == -jnp.inf, interpolate.barrier(value.dtype), value)
+
+        def mean(chances: Array, values: Array) -> Array:
+            return jnp.dot(interpolate.telling(chances), values)
+
+        return self._over(point, following, weights, at, mean, jnp.nan)
+
+    def kind(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Array:
+        """A whole number that changes where V of some state that may follow has a kink or a jump."""
+
+        def mixed(chances: Array, kinds: Array) -> Array:
+            return jnp.sum(jnp.where(chances > 0, kinds * odd(kinds.shape[0]), 0), dtype=jnp.uint32)
+
+        return self._over(point, following, weights, self.function.kind, mixed, 0)
+
+    def _over(
+        self,
+        point: Point,
+        following: Mapping[str, Array],
+        weights: Mapping[str, Array],
+        at: Callable[..., Array],
+        mean: Callable[[Array, Array], Array],
+        unknown: Any,
+    ) -> Array:
+        plan, known = self.plan, jnp.ones((), bool)
+        states = {name: _shaped(following[name], plan, name) for name in plan.continuous}
+        places: dict[str, Place] = {}
+        open_: dict[str, Array] = {}
+        for name, way in self.ways.items():
+            if way is Way.coded:
+                states[name], places[name] = take(self.seen[name], following[name]), Place(following[name])
+            elif way is Way.between:
+                states[name] = following[name]
+                places[name] = Place(*between(self.seen[name], following[name]))
+            elif way is Way.category:
+                code, fits = self._category(name, following[name])
+                states[name], places[name] = take(self.seen[name], code), Place(code)
+                known = known & fits
+            else:
+                open_[name] = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)
+
+        def average(states: dict[str, Array], places: dict[str, Place], rest: list[str]) -> Array:
+            if not rest:
+                return at(states, places)
+            name, others = rest[0], rest[1:]
+            codes = jnp.arange(self.seen[name].shape[0], dtype=jnp.int32)
+            each = lambda value, code: average({**states, name: value}, {**places, name: Place(code)}, others)  # noqa: E731
+            return mean(open_[name], jax.vmap(each)(self.seen[name], codes))
+
+        return where(known, average(states, places, list(open_)), unknown)
+
+    def _category(self, name: str, value: Array) -> tuple[Array, Array]:
+        values = self.seen[name]
+        if name in self.plan.discrete:
+            return category(self.plan.states[name], value)
+        place = nearest_place(values, value)
+        return place, jnp.all(close(value, take(values, place)))
+
+
+def pointwise(
+    function: Function, mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array], seen: dict[str, Array] | None = None
+) -> Pointwise:
+    """The expected value of what is known pointwise.
+
+    Args:
+        mesh: of tomorrow.
+        ways, rows: as in `continuation`.
+        seen: what functions see of nodes, if not those of the mesh.
+    """
+    if seen is None:
+        seen = {**mesh.discrete, **{name: process.values for name, process in mesh.processes.items()}}
+        seen = {name: seen[name] for name in ways}
+    return Pointwise(function, seen, dict(rows), mesh.discrete, mesh.processes, mesh.lines, ways)
+
+
+def located(point: Point) -> dict[str, Place]:
+    """The places of a state on the discrete axes."""
+    return {name: Place(code, point.fractions.get(name)) for name, code in point.codes.items()}
+
+
+def odd(count: int) -> Array:
+    """Different odd whole numbers, so that sums of products with them tell which factor has changed."""
+    return (2 * jnp.arange(count, dtype=jnp.uint32) + 1) * jnp.uint32(2654435761)
+
+
+def _row(rows: Array, point: Point, name: str) -> Array:
+    """Today's row of a table, between two nodes a mixture; the only row where there is one."""
+    if rows.ndim == 1:
+        return rows
+    row = take(rows, point.codes[name])
+    if name not in point.fractions:
+        return row
+    return row + point.fractions[name] * (take(rows, point.codes[name] + 1) - row)
+
+
+def _shaped(value: Any, plan: Plan, name: str) -> Array:
+    return jnp.broadcast_to(jnp.asarray(value).astype(jnp.result_type(float)), plan.continuous[name].shape)

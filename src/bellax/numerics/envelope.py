@@ -1,0 +1,119 @@
+"""The upper envelope of the segments of an endogenous grid, where the problem is not concave.
+
+Where tomorrow's V has a kink, the first-order condition has several solutions: nodes in the order of savings fold back
+in resources. Segments that lead backwards are local minima and fall away; the others form runs, each a function of
+resources on an interval of its own, and V is the largest of them. Segments are kept as they are, and not laid on a
+common grid, on which the error at a jump of consumption would not shrink with the number of nodes.
+
+Between two neighbouring nodes no run begins or ends. So there the largest is one run, or one gives way to another, and
+the place is found by bisection.
+
+Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), whose envelope is on nodes.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float, Int
+
+from bellax.numerics import loops
+from bellax.numerics.pieces import Nodes, Pieces, Segments
+
+_CROSSINGS = 64  # places at which one run gives way to another, at most; beyond, halfway between two nodes
+_HALVINGS = 60
+
+
+def one_run(nodes: Nodes, found: Segments) -> Pieces:
+    """The pieces where resources rise with savings: every segment, one after the other."""
+    place = jnp.arange(found.begins.shape[0], dtype=jnp.int32)
+    # twice each, so that an envelope has the same shape
+    return _pieces(nodes, found, jnp.repeat(found.begins, 2), jnp.repeat(place, 2))
+
+
+def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Array]) -> Pieces:
+    """The pieces that are the largest.
+
+    Args:
+        value: V of segments, by their numbers, at resources.
+    """
+    begins, fits = found.begins, found.fits
+    count = begins.shape[0]
+    order = jnp.argsort(begins).astype(jnp.int32)
+    x = begins[order]
+    # segments that fit and follow each other are one run, which ends with the one after them
+    before = jnp.concatenate([jnp.zeros(1, bool), fits[:-1] & ~found.endless[:-1]])
+    run = jnp.where(fits | before, jnp.cumsum((fits & ~before).astype(jnp.int32)), 0)
+    after = jnp.concatenate([x[1:], jnp.full(1, jnp.inf)])
+    after = jnp.where(jnp.isfinite(after), after, jnp.where(jnp.isfinite(x), x + jnp.maximum(1.0, jnp.abs(x)), 0.0))
+    at = jnp.where(jnp.isfinite(x), x, 0.0)
+
+    def compare(state: tuple) -> tuple:
+        number, low, left, high, right = state
+        mine = jnp.where(run[order] == number, order, -1)
+        segment = lax.cummax(mine)
+        known = (segment >= 0) & fits[jnp.maximum(segment, 0)] & (run[jnp.maximum(segment, 0)] == number)
+        own = jnp.maximum(segment, 0)
+        here = jnp.where(known, value(own, at), -jnp.inf)
+        there = jnp.where(known, value(own, after), -jnp.inf)
+        better, best = here > low, there > high
+        return (
+            number + 1,
+            jnp.where(better, here, low),
+            jnp.where(better, own, left),
+            jnp.where(best, there, high),
+            jnp.where(best, own, right),
+        )
+
+    none, first = jnp.full(count, -jnp.inf), jnp.zeros(count, jnp.int32)
+    start = (jnp.ones((), jnp.int32), none, first, none, first)
+    runs = jnp.max(run)
+    _, _, left, _, right = loops.until(lambda state: state[0] > runs, compare, start)
+    change = _changes(at, after, left, right, value)
+    ends = jnp.stack([x, jnp.where(left != right, change, jnp.where(jnp.isfinite(x), after, x))], axis=1).reshape(-1)
+    place = jnp.stack([left, right], axis=1).reshape(-1)
+    ends = jnp.where(jnp.repeat(jnp.isfinite(x), 2), ends, jnp.inf)
+    return _pieces(nodes, found, ends, place)
+
+
+def _pieces(nodes: Nodes, found: Segments, left: Float[Array, "p"], place: Int[Array, "p"]) -> Pieces:
+    no = jnp.zeros((), bool)
+    return Pieces(left, place, _stretches(nodes, place), found.numbers, found.limit, no, no.astype(jnp.int32))
+
+
+def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable[[Array, Array], Array]) -> Array:
+    """Where the segment of the left end gives way to that of the right, between two nodes."""
+    count = low.shape[0]
+    found = jnp.nonzero(left != right, size=min(_CROSSINGS, count), fill_value=0)[0]
+    before, behind = left[found], right[found]
+
+    def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        a, b = state
+        middle = 0.5 * (a + b)
+        ahead = value(before, middle) >= value(behind, middle)
+        return jnp.where(ahead, middle, a), jnp.where(ahead, b, middle)
+
+    a, b = loops.repeat(_HALVINGS, halve, (low[found], high[found]))
+    return (0.5 * (low + high)).at[found].set(jnp.where(left[found] != right[found], b, high[found]))
+
+
+def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
+    """Numbers that go up where consumption or its slope jump from one piece to the next."""
+    savings = nodes.savings
+    near = jnp.abs(jnp.diff(savings)) <= 1e-11 * jnp.maximum(1.0, jnp.abs(savings[1:]))
+    # of a segment: whether it leads from one side of a kink to the other
+    across = jnp.concatenate([jnp.zeros(1, bool), near, jnp.zeros(1, bool)])
+    before = jnp.concatenate([place[:1], place[:-1]])
+    jumps = (place != before) & (place != before + 1)
+    first = jnp.where(jnp.any(nodes.alive), jnp.argmax(nodes.alive), savings.shape[0])
+    turns = (across[place] != across[before]) | ((before <= first) & (place > first))
+    return jnp.cumsum((jumps | turns).astype(jnp.int32))
+
+
+def folds(nodes: Nodes, found: Segments) -> Bool[Array, ""]:
+    """Whether resources fall somewhere with savings, or there is no optimum between two nodes that have one."""
+    alive = nodes.alive
+    backwards = ~found.fits[1:-1] & alive[:-1] & alive[1:]
+    begins = alive & ~jnp.concatenate([jnp.zeros(1, bool), alive[:-1]])
+    binding = jnp.any(alive) & ~alive[0] & jnp.isfinite(nodes.bound)
+    return jnp.any(backwards) | (jnp.sum(begins) > 1) | binding

@@ -1,0 +1,221 @@
+"""A consumption function and its value in pieces, as endogenous grids give them: cubics between nodes that are exact.
+
+At nodes m_0 < m_1 < ... of resources an endogenous grid knows consumption c, its slope, the value V and the marginal
+value V' = u'(c). Between two nodes c is the cubic with these slopes, and
+
+    V(m) = K + B u(q(m)),   B = (V_1 - V_0)/(u(c_1) - u(c_0)),   q the cubic from c_0 to c_1 with slope 1/B at both ends,
+
+which has V and V' right at both nodes, is exact where c is a straight line, however curved u is, and is of fourth order
+elsewhere: q is c up to the curvature of c. Where c does not rise, V is the cubic with the slopes u'(c). Below the first
+node everything above the borrowing limit is consumed, B = 1; above the last c goes on straight.
+
+Kinks of V need nodes at either side, at whatever distance; a piece from one side to the other is none.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from bellax.numerics.scalar import rounding
+
+Utility = Callable[[Array], Array]
+
+WIDTH = 10
+"""Numbers of a segment: its origin; c and three coefficients; three of q, or of V where `scale` is zero; B; K."""
+
+
+class Pieces(eqx.Module):
+    """Which segment holds where: pointwise functions of resources, or more leading axes of them.
+
+    Attributes:
+        left: where each piece begins, not decreasing, infinite where there is none, shape (..., p).
+        place: its segment, shape (..., p).
+        stretch: numbers that differ where c or its slope jump, shape (..., p).
+        segments: shape (..., n, WIDTH).
+        limit: the borrowing limit: resources beyond it can be consumed, shape (...).
+        ended: whether all this stands for what comes after the last decision, which is known otherwise.
+        fault: why there is none, see `Fault` of endogenous grids; zero where there is.
+    """
+
+    left: Float[Array, "*r p"]
+    place: Int[Array, "*r p"]
+    stretch: Int[Array, "*r p"]
+    segments: Float[Array, "*r n _"]
+    limit: Float[Array, "*r"]
+    ended: Bool[Array, ""]
+    fault: Int[Array, ""]
+
+    def row(self, place: Any) -> "Pieces":
+        """Those of one place along the leading axes."""
+        leaves = (self.left, self.place, self.stretch, self.segments, self.limit)
+        return Pieces(*(leaf[place] for leaf in leaves), self.ended, self.fault)
+
+    def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Int[Array, ""]]:
+        """The segment at these resources, and the number of its stretch; of a single function."""
+        piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)
+        return self.segments[self.place[piece]], self.stretch[piece]
+
+
+def consumption(segment: Float[Array, "_"], resources: Float[Array, ""]) -> Float[Array, ""]:
+    """c on a segment."""
+    x = resources - segment[0]
+    return segment[1] + x * (segment[2] + x * (segment[3] + x * segment[4]))
+
+
+def value(segment: Float[Array, "_"], resources: Float[Array, ""], utility: Utility) -> Float[Array, ""]:
+    """V on a segment."""
+    x = resources - segment[0]
+    inner = x * (segment[5] + x * (segment[6] + x * segment[7]))
+    plain = segment[8] == 0
+    curved = segment[8] * utility(segment[1] + jnp.where(plain, 0.0, inner))
+    return segment[9] + jnp.where(plain, inner, curved)
+
+
+class Nodes(eqx.Module):
+    """What is known at the nodes of savings a, in their order.
+
+    Attributes:
+        savings, consumption, slope, value, marginal: a, c, dc/dm, V and V' = u'(c), shape (n,).
+        limit: the borrowing limit.
+        bound: V beyond today's utility where savings are at the limit.
+        floor: what is consumed at least.
+    """
+
+    savings: Float[Array, "n"]
+    consumption: Float[Array, "n"]
+    slope: Float[Array, "n"]
+    value: Float[Array, "n"]
+    marginal: Float[Array, "n"]
+    limit: Float[Array, ""]
+    bound: Float[Array, ""]
+    floor: Float[Array, ""]
+
+    @property
+    def resources(self) -> Float[Array, "n"]:
+        """m = a + c."""
+        return self.savings + self.consumption
+
+    @property
+    def alive(self) -> Array:
+        """Where there is an optimum between the bounds: a marginal value that consumption can have."""
+        possible = jnp.isfinite(self.consumption) & (self.consumption >= self.floor)
+        return (self.marginal > 0) & possible & jnp.isfinite(self.value)
+
+
+class Segments(NamedTuple):
+    """Segments of nodes: one up to the first that is alive, one between each two, one beyond the last.
+
+    Attributes:
+        numbers: shape (n + 1, WIDTH).
+        begins: where each begins; infinite of those that are none.
+        fits: whether it leads to resources that are not below.
+        endless: whether it leads to no other node.
+        limit: resources that nobody may have less of.
+    """
+
+    numbers: Float[Array, "k _"]
+    begins: Float[Array, "k"]
+    fits: Bool[Array, "k"]
+    endless: Bool[Array, "k"]
+    limit: Float[Array, ""]
+
+
+def segments(nodes: Nodes, utility: Utility) -> Segments:
+    """The segments of nodes.
+
+    Where savings at the borrowing limit are worth something, everything beyond is consumed up to the first node. Where
+    they are worth minus infinity, and the node after them is not, the limit is approached and never reached. Where that
+    is so at more nodes, savings of the first other node are the limit.
+    """
+    alive, m, none = nodes.alive, nodes.resources, jnp.zeros(1, bool)
+    first = jnp.where(jnp.any(alive), jnp.argmax(alive), m.shape[0])
+    start, limit = _start(nodes, first, utility)
+    dead = jnp.arange(m.shape[0]) < first
+    onward = jnp.concatenate([alive[1:], none])
+    rising = jnp.concatenate([m[1:] >= m[:-1] - _slack(m[1:]), none])
+    inner = jnp.where(onward[:, None], _between(nodes, utility), _beyond(nodes, utility))
+    # what is consumed below the first node that is alive is the segment before it, whatever its number
+    inner = jnp.where(dead[:, None], start[None], inner)
+    fits = dead | (alive & (rising | ~onward))
+    # the limit binds although savings at it are worth something: up to no node
+    binds = jnp.isfinite(nodes.bound) & ~alive[0]
+    endless = (alive & ~onward) | (dead & binds & (onward | (first == m.shape[0])))
+    return Segments(
+        jnp.concatenate([start[None], inner]),
+        jnp.concatenate([limit[None], jnp.where(dead, limit, jnp.where(alive, m, jnp.inf))]),
+        jnp.concatenate([~none, fits]),
+        jnp.concatenate([none, endless]),
+        limit,
+    )
+
+
+def _slack(m: Array) -> Array:
+    """What rounding may take from resources."""
+    return rounding(m.dtype) * jnp.maximum(1.0, jnp.abs(jnp.where(jnp.isfinite(m), m, 0.0)))
+
+
+def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float[Array, "_"], Float[Array, ""]]:
+    """The segment below the first node that is alive: c is a straight line to the limit; and the limit."""
+    m = nodes.resources
+    at = jnp.minimum(first, m.shape[0] - 1)
+    reached = jnp.isfinite(nodes.bound)
+    # nodes beyond the limit that are worth minus infinity, too
+    hopeless = (nodes.value == -jnp.inf) & (nodes.savings > nodes.limit + _slack(nodes.limit))
+    limit = jnp.where(reached | ~jnp.any(hopeless), nodes.limit, nodes.savings[jnp.argmin(nodes.value == -jnp.inf)])
+    some = (first < m.shape[0]) & ~(reached & (first > 0))
+    c = jnp.where(some, nodes.consumption[at], 1.0)
+    origin = jnp.where(some, m[at], limit + 1.0)
+    slope = c / jnp.where(origin > limit, origin - limit, 1.0)
+    level = jnp.where(some, nodes.value[at] - utility(c) / slope, nodes.bound)
+    none = jnp.zeros_like(c)
+    return jnp.stack([origin, c, slope, none, none, slope, none, none, 1 / slope, level]), limit
+
+
+def _beyond(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:
+    """Segments beyond nodes: c goes on straight."""
+    slope = jnp.where(nodes.alive, nodes.slope, 1.0)
+    rises = slope > 1e-9
+    steep = jnp.where(rises, slope, 1.0)
+    c, none = jnp.where(nodes.alive, nodes.consumption, 1.0), jnp.zeros_like(slope)
+    level = jnp.where(rises, nodes.value - utility(c) / steep, nodes.value)
+    onward = jnp.where(rises, steep, nodes.marginal)
+    scale = jnp.where(rises, 1 / steep, 0.0)
+    return jnp.stack([nodes.resources, c, slope, none, none, onward, none, none, scale, level], axis=-1)
+
+
+def _between(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:
+    """Segments from each node to the next one; of the last one nothing that is used."""
+    usable = nodes.alive & jnp.roll(nodes.alive, -1)
+
+    def ends(x: Array) -> tuple[Array, Array]:
+        return jnp.where(usable, x, 1.0), jnp.where(usable, jnp.roll(x, -1), 1.0)
+
+    (m0, m1), (c0, c1), (v0, v1) = ends(nodes.resources), ends(nodes.consumption), ends(nodes.value)
+    (s0, s1), (d0, d1), (a0, a1) = ends(nodes.slope), ends(nodes.marginal), ends(nodes.savings)
+    wide = m1 - m0 > _slack(m1)
+    h = jnp.where(wide, m1 - m0, 1.0)
+    secant = jnp.where(wide, (c1 - c0) / h, 1.0)
+    u0, u1 = utility(c0), utility(c1)
+    # both sides of a kink: the optimum stays there while resources grow
+    stays = jnp.abs(a1 - a0) <= 1e-9 * (m1 - m0)
+    most = 3 * jnp.maximum(secant, 0.0)
+    s0, s1 = (jnp.where(stays, secant, jnp.clip(s, 0.0, most)) for s in (s0, s1))
+    rises = wide & (c1 - c0 > 1e-5 * jnp.abs(c1)) & (u1 > u0) & (v1 > v0)
+    scale = jnp.where(rises, (v1 - v0) / jnp.where(rises, u1 - u0, 1.0), 0.0)
+    slope = 1 / jnp.where(rises, scale, 1.0)
+    rises = rises & (slope < 3 * secant)
+    scale = jnp.where(rises, scale, 0.0)
+    step = jnp.where(wide, (v1 - v0) / h, d0)
+    q1, q2, q3 = _cubic(jnp.where(rises, slope, d0), jnp.where(rises, slope, d1), jnp.where(rises, secant, step), h)
+    c_1, c_2, c_3 = _cubic(s0, s1, secant, h)
+    level = jnp.where(rises, v1 - scale * u1, v0)
+    return jnp.stack([m0, c0, c_1, c_2, c_3, q1, q2, q3, scale, level], axis=-1)
+
+
+def _cubic(left: Array, right: Array, secant: Array, h: Array) -> tuple[Array, Array, Array]:
+    """Coefficients of the cubic through zero with these slopes at both ends."""
+    return left, (3 * secant - 2 * left - right) / h, (left + right - 2 * secant) / h**2

@@ -40,7 +40,8 @@ def first_failure(
     def solve(arguments: Arguments, values: Values, period: Any) -> tuple[Any, Any]:
         objective, mesh = numerics.solved_period(arguments, values, period)
         found = step(numerics.maximiser, objective, mesh, numerics.memory)
-        return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0
+        fault = 0 if found.value.pieces is None else found.value.pieces.fault
+        return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0, jnp.asarray(fault)
 
     if finite:
         own = values[numerics.problem.regime] if numerics.problem.regime else values
@@ -51,8 +52,10 @@ def first_failure(
         values = numerics.zero(arguments)
     compiled = jax.jit(solve)
     for period in periods:
-        levels, feasible = (np.asarray(x) for x in compiled(arguments, values, jnp.asarray(period)))
+        levels, feasible, fault = (np.asarray(x) for x in compiled(arguments, values, jnp.asarray(period)))
         when = f" in period {period}" if finite else ""
+        if fault:
+            return numerics.maximiser.fault(numerics.plan, int(fault), when)
         for bad, why in ((np.isnan(levels) | (levels == np.inf), _not_a_number), (~feasible, _infeasible)):
             if bad.any():
                 place = np.unravel_index(int(bad.argmax()), bad.shape)

@@ -18,6 +18,7 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
+from bellax.numerics.linear import ByPieces
 from bellax.problem.plan import Plan
 
 _MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
@@ -92,7 +93,7 @@ def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interp
             raise ModelError(
                 f"{type(maximiser).__name__} knows V between its nodes by itself; leave interpolant={given!r} out."
             )
-        return Linear()
+        return ByPieces()
     if given is None:
         smooth = maximiser.smooth if plan.controls else not plan.choices
         return Hermite() if smooth else Linear()

@@ -99,14 +99,16 @@ def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable
 
 def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
     """Numbers that go up where consumption or its slope jump from one piece to the next."""
-    savings = nodes.savings
+    savings, alive = nodes.savings, nodes.alive
     near = jnp.abs(jnp.diff(savings)) <= 1e-11 * jnp.maximum(1.0, jnp.abs(savings[1:]))
+    near = near & alive[1:] & alive[:-1]
     # of a segment: whether it leads from one side of a kink to the other
     across = jnp.concatenate([jnp.zeros(1, bool), near, jnp.zeros(1, bool)])
     before = jnp.concatenate([place[:1], place[:-1]])
     jumps = (place != before) & (place != before + 1)
-    first = jnp.where(jnp.any(nodes.alive), jnp.argmax(nodes.alive), savings.shape[0])
-    turns = (across[place] != across[before]) | ((before <= first) & (place > first))
+    first = jnp.where(jnp.any(alive), jnp.argmax(alive), savings.shape[0])
+    binds = jnp.isfinite(nodes.bound)  # else the limit is approached along a line without a kink
+    turns = (across[place] != across[before]) | ((before <= first) & (place > first) & binds)
     return jnp.cumsum((jumps | turns).astype(jnp.int32))
 
 

@@ -129,3 +129,22 @@ def _led(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
     slope = near + jnp.where(is_barrier(values[..., deep]), 0.0, bend)
     slope = jnp.where(is_barrier(before) | is_barrier(last), 0.0, slope)
     return last + slope * jnp.abs(coordinates[-1] - coordinates[-2])
+
+
+@final
+@dataclass(frozen=True)
+class ByPieces(Interpolant):
+    """What an endogenous grid needs none for: V is known between the nodes, which are where a solve looks at it."""
+
+    def tables(
+        self, levels: Array, slopes: Sequence[Array], lines: Sequence[Line], rough: bool
+    ) -> tuple[Array, tuple[Line, ...]]:
+        return levels, tuple(lines)
+
+    def look_up(
+        self, table: Float[Array, "n ..."], base: Int[Array, ""], cells: Sequence[Cell], steps: Sequence[int]
+    ) -> Float[Array, "..."]:
+        return multilinear(table, base, cells, steps, "linear")
+
+    def default_nodes(self, dimensions: int, kinked: bool, finite: bool) -> int:
+        return 40

@@ -70,7 +70,8 @@ class Backward(Iteration[dict[str, Value]]):
 
 
 def _nowhere(value: Value) -> Value:
-    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), value)
+    nan = lambda leaf: jnp.full_like(leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
+    return jax.tree.map(nan, value)
 
 
 class _State(NamedTuple):

@@ -39,8 +39,9 @@ from bellax.problem.plan import Plan
 _NODES = 200
 _CLUSTER = 6.0  # log of how much denser nodes are at the borrowing limit than at the end
 _FEW = 8  # outcomes of the shocks up to which kinks of tomorrow's V are looked for one by one
-_HALVINGS = 60
-_KINKS = 32
+_HALVINGS = 54
+_KINKS = 128
+_AT_ONCE = 16  # kinks that are looked for together
 _NEAR = 1e-6  # of all savings
 
 
@@ -151,6 +152,26 @@ class _Endogenous(Maximiser):
         nothing = jnp.zeros((), jnp.int32)
         return Pieces(left, whole, whole, numbers, jnp.zeros(lead), jnp.ones((), bool), nothing)
 
+    def fault(self, plan: Plan, code: int, when: str) -> str:
+        found, name = self.structure(plan), type(self).__name__
+        serves = "bx.maximise.Newton() or Enumerate() serve."
+        own, savings, state = repr(found.action), repr(found.savings), repr(found.state)
+        words = {
+            Fault.nonfinite: f"what follows from some {savings} is no number{when}, or has no derivative: a law of "
+            "motion, a probability, a discount, or V of tomorrow gives NaN there.",
+            Fault.floor: f"the lower bound of {own} binds{when}, where an endogenous grid knows no optimum. Lower it, "
+            f"if it only keeps consumption positive; else {serves}",
+            Fault.folded: f"the problem is not concave{when}: resources fall somewhere while {savings} rise. Use "
+            "bx.maximise.DCEGM(), which takes the upper envelope.",
+            Fault.falling: f"{state} of tomorrow falls somewhere while {savings} rise{when}: there the first-order "
+            f"condition says nothing. {serves}",
+            Fault.limit: f"the bounds of {own} move with {state}, or with what is drawn afresh, otherwise than "
+            f"resources do{when}: savings are to have the same limit at every {state}. {serves}",
+            Fault.savings: f"{savings} is not what is left of resources after {own}{when}: it is to fall one for one "
+            f"with {own}. {serves}",
+        }
+        return f"{plan.graph.where}{name}: {words[Fault(code)]}"
+
     # -- the grid -------------------------------------------------------------------------------------------------
 
     def _unit(self, found: Structure) -> np.ndarray | grids.Given:
@@ -180,12 +201,12 @@ class _Endogenous(Maximiser):
         """Nodes of savings, those at the limit and at kinks included."""
         unit = self._unit(found)
         own = len(unit.nodes) if isinstance(unit, grids.Given) else len(unit)
-        return own + 1 + 4 * self.most_kinks(mesh)
+        return own + 1 + 2 * self.most_kinks(mesh)
 
     def most_kinks(self, mesh: Mesh) -> int:
-        """How many kinks of tomorrow's V are looked for, twice."""
+        """How many kinks of tomorrow's V may become nodes."""
         if self.kinks is not None:
-            return self.kinks
+            return -(-self.kinks // _AT_ONCE) * _AT_ONCE
         plan = mesh.plan
         outcomes = math.prod(mesh.discrete_axes[n] for n in (*plan.scanned, *plan.integrated, *plan.dotted))
         return _KINKS if outcomes <= _FEW and not plan.shocks else 0
@@ -221,8 +242,8 @@ class EGM(_Endogenous):
             continuous state and the action; by default the one that is so.
         grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit, or `bx.grids.Given`.
         kinks: how many kinks of tomorrow's V, such as where the borrowing limit begins to bind, become nodes of savings
-            from both sides, in each of two passes; by default 32 where no more than eight outcomes follow a decision
-            and there is no shock, else none.
+            from both sides; by default 128 at most where no more than eight outcomes follow a decision and there is no
+            shock, else none.
     Raises:
         ModelError: if the model has not that structure, says which condition fails, and which method serves.
     Assumes: u strictly concave in the action, and tomorrow's resources not falling in savings; where resources do not
@@ -295,6 +316,23 @@ class _Future(NamedTuple):
     value: Array
     first: Array
     second: Array
+
+
+class _Search(NamedTuple):
+    """The search for kinks between neighbouring nodes.
+
+    Attributes:
+        low: up to where each interval was searched, and of what kind V is there.
+        open: whether there is another kink in it.
+        found: both sides of the kinks that were found.
+        passes: how many times several were looked for at once.
+    """
+
+    low: Array
+    kind: Array
+    open: Array
+    found: Array
+    passes: Array
 
 
 class _Step:
@@ -422,11 +460,8 @@ class _Step:
         def kind(savings: Array, row: Array) -> Array:
             return fixed.kind(jax.tree.map(lax.stop_gradient, self._point(row)), self._actions(savings, row))
 
-        kinds = self._over(kind, common)
-
-        def halved(row: Array, low: Array, high: Array) -> tuple[Array, Array]:
-            """The kink that is nearest to `low`, of those that one sees from there."""
-            before = kind(low, row)
+        def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
+            """Both sides of the first kink beyond `low`, where V is of the kind `before`."""
 
             def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
                 a, b = state
@@ -437,19 +472,31 @@ class _Step:
             return loops.repeat(_HALVINGS, halve, (low, high))
 
         def of_row(row: Array, limit: Array, kinds: Array) -> Array:
-            changes = (kinds[1:] != kinds[:-1]) & (common[1:] > limit)
-            place = jnp.nonzero(changes, size=most, fill_value=-1)[0]
-            there = place >= 0
-            low, high = jnp.maximum(common[place], limit), common[place + 1]
-            both = jax.vmap(lambda low, high: halved(row, low, high))
-            before, after = both(low, high)
-            again = there & (jax.vmap(lambda a: kind(a, row))(after) != kinds[place + 1])
-            second, third = both(after, high)
-            found = [jnp.where(there, side, limit) for side in (before, after)]
-            found += [jnp.where(again, side, limit) for side in (second, third)]
-            return jnp.concatenate(found)
+            low, high = jnp.maximum(common[:-1], limit), common[1:]
+            first = jnp.where(common[:-1] < limit, kind(limit, row), kinds[:-1])
 
-        return jax.vmap(of_row)(self.rows, limit, kinds)
+            def search(state: _Search) -> _Search:
+                place = jnp.nonzero(state.open, size=_AT_ONCE, fill_value=-1)[0]
+                there, sides = place >= 0, jax.vmap(lambda *ends: halved(row, *ends))
+                before, after = sides(state.low[place], high[place], state.kind[place])
+                new = jax.vmap(lambda a: kind(a, row))(after)
+                found = jnp.where(there, jnp.stack([before, after]), limit)
+                to = jnp.where(there, place, high.shape[0])  # out of bounds, and dropped
+                return _Search(
+                    state.low.at[to].set(after, mode="drop"),
+                    state.kind.at[to].set(new, mode="drop"),
+                    state.open.at[to].set(new != kinds[place + 1], mode="drop"),
+                    lax.dynamic_update_slice(state.found, found, (jnp.zeros((), jnp.int32), state.passes * _AT_ONCE)),
+                    state.passes + 1,
+                )
+
+            start = _Search(
+                low, first, (first != kinds[1:]) & (high > limit), jnp.full((2, most), limit), jnp.zeros((), jnp.int32)
+            )
+            done = lambda state: ~jnp.any(state.open) | (state.passes * _AT_ONCE >= most)  # noqa: E731
+            return loops.until(done, search, start).found.reshape(-1)
+
+        return jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 

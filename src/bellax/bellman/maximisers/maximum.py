@@ -108,6 +108,15 @@ class Maximiser(abc.ABC):
         """
         return None
 
+    def fault(self, plan: Plan, code: int, when: str) -> str:
+        """What is wrong with `pieces` that are none, in words.
+
+        Args:
+            code: as the pieces have it.
+            when: it was, such as ` in period 3`.
+        """
+        raise NotImplementedError
+
     def ended(self, plan: Plan, mesh: Mesh) -> Pieces | None:
         """As `pieces`, in place of what follows the last decision."""
         return None

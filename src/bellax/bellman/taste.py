@@ -23,6 +23,7 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.maximisers.maximum import first_maximum, largest
+from bellax.problem.period import Period, taste_groups
 
 
 class Smoothed(NamedTuple):
@@ -35,6 +36,22 @@ class Smoothed(NamedTuple):
 
     value: Float[Array, ""]
     probabilities: Float[Array, "k"]
+
+
+def chosen(period: Period, values: Float[Array, "k"]) -> Smoothed:
+    """The expected maximum, and what is chosen, in a period with taste shocks; see `smoothed`."""
+    return smoothed(values, period.taste_scale(), taste_groups(period.plan))
+
+
+def expected(period: Period, values: Float[Array, "k"], probabilities: Float[Array, "k"]) -> Float[Array, ""]:
+    """What choosing with given probabilities is worth: sum P Q - s sum P log P.
+
+    The mean of the shock of k where k is chosen is -s log P_k; `smoothed` has the probabilities for which it is the
+    largest. It is linear in the values.
+    """
+    ever = probabilities != 0
+    logs = jnp.log(jnp.where(ever, probabilities, 1.0))
+    return jnp.sum(jnp.where(ever, probabilities * (values - period.taste_scale() * logs), 0.0))
 
 
 def smoothed(values: Float[Array, "k"], scale: Float[Array, ""], groups: tuple[int, ...]) -> Smoothed:

@@ -96,6 +96,11 @@ def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Pre
 
 def _following_policy(model: Model, solver: Solver, policy: Policy) -> Prepared:
     other, plan = policy.numerics.problem, Plan(model.graph)
+    if other.plan.taste_shocks is not None:
+        raise ModelError(
+            "rule: the policy is one under taste shocks, which does not always do the same in one state. Give a rule "
+            "as functions of names; what the policy itself does is worth solution.value(...)."
+        )
     for what, ours, theirs in (("state", plan.states, other.plan.states), ("action", plan.actions, other.plan.actions)):
         check_names(theirs, ours, f"rule: {what} of the policy")
         check_names(ours, theirs, f"rule: a policy that does not know the {what}")

@@ -97,7 +97,7 @@ class ExtremeValue:
     goes to the maximum, which it is at zero.
 
     Args:
-        scale: scale of the shocks in utils, a Quantity, not negative; their standard deviation is pi / sqrt(6) times it.
+        scale: scale of the shocks in utils, a Quantity, not negative; their standard deviation is pi / sqrt(6) of it.
         over: names of the discrete actions that they touch; over the others the best is taken, as without shocks.
     Source: McFadden (1973); Rust (1987).
     """

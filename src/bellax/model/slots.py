@@ -116,9 +116,11 @@ def _preferences(regime: Slots, where: str) -> Iterable[Slot]:
             q = quantity(value, f"{where}{key} of {type(regime.preferences).__name__}", LOCAL.get(key, ()))
             yield Slot(f"preference:{key}", "preference", q, None if q.local else ())
     shocks = regime.taste_shocks
-    if shocks is not None and not isinstance(shocks, ExtremeValue):
+    if not isinstance(shocks, ExtremeValue | None):
         raise ModelError(f"{where}taste_shocks is {shocks!r}; give bx.ExtremeValue(scale, over=('action',)).")
-    for key, value in shocks.quantities().items() if shocks is not None else ():
+    if shocks is None:
+        return
+    for key, value in shocks.quantities().items():
         q = quantity(value, f"{where}{key} of {type(shocks).__name__}")
         yield Slot(f"taste:{key}", "preference", q, (), demands=alone(shocks.demands(), key))
 

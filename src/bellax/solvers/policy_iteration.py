@@ -150,8 +150,8 @@ class _Improvements(Stationary[_State]):
         def evaluate() -> Value:
             return evaluated(numerics, self.fixed, frozen, found.value, inside, self.solver.evaluation_steps)[0]
 
-        # an optimal policy has been evaluated; probabilities are optimal only in the limit, and a last Newton step squares
-        # what is left, which a discount near one would make a large error
+        # an optimal policy has been evaluated; probabilities are optimal only in the limit, and a last step of Newton's
+        # squares what is left, which a discount near one would make a large error
         over = stalled if numerics.plan.taste_shocks is not None else self.converged(improved) | stalled
         value = lax.cond(over, lambda: found.value, evaluate)
         return improved._replace(value=value), None

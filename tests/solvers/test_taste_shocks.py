@@ -10,7 +10,7 @@ import pytest
 
 import bellax as bx
 
-# -- a finite process: four states, two actions with shocks, two without, some of which are not allowed -----------------
+# -- a finite process: four states, two actions with shocks, two without, some of which are not allowed ----------------
 
 RNG = np.random.default_rng(3)
 REWARD = RNG.normal(size=(4, 2, 2))
@@ -241,7 +241,7 @@ def test_a_simulation_refuses_derivatives_that_would_leave_the_choices_out():
         jax.grad(mean)(2.0)
 
 
-# -- misuse -------------------------------------------------------------------------------------------------------------
+# -- misuse -----------------------------------------------------------------------------------------------------------
 
 WRONG = {
     "a state": ("s", "taste shocks over 's', which is no discrete action"),

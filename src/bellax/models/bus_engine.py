@@ -66,9 +66,8 @@ SEEN = {"mileage": np.arange(0, MILEAGES, 3), "replaced": np.isin(np.arange(0, M
 
 
 def reference(given: dict[str, Any], mileage: Any) -> dict[str, Any]:
-    """Value of the nested fixed point, and what is more probable."""
-    exact, at = _exact(given), np.asarray(mileage, int)
-    return {"value": exact.value[at], "engine": exact.probabilities[at].argmax(axis=-1)}
+    """Value of the nested fixed point."""
+    return {"value": _exact(given).value[np.asarray(mileage, int)]}
 
 
 def log_likelihood(costs: dict[str, Any]) -> jax.Array:

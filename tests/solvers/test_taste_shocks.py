@@ -198,6 +198,41 @@ def test_retirement_of_five_periods():
         solution.choice_probabilities(0, wealth=10.0)
 
 
+def test_regimes_have_shocks_of_their_own_or_share_them():
+    """Two regimes without any state: V_r = s_r log sum over a of exp((r_a + b (p_a V_w + q_a V_o)) / s_r)."""
+    pay, leave = {"work": (1.0, 0.4), "other": (0.2, 0.1)}, {"work": (0.3, 0.0), "other": (0.0, 0.6)}
+
+    def model(scales, shared=None):
+        def regime(name, other):
+            table, away = jnp.asarray(pay[name]), jnp.asarray(leave[name])
+            return bx.Regime(
+                actions={"a": bx.Discrete(2)},
+                reward=lambda a: table[a],
+                next_regime=lambda a: {name: 1 - away[a], other: away[a]},
+                taste_shocks=bx.ExtremeValue(scales[name], over=("a",)) if name in scales else None,
+            )
+
+        regimes = {"work": regime("work", "other"), "other": regime("other", "work")}
+        regimes["idle"] = bx.Regime(reward=0.0)  # has no such action, and so no shock
+        return bx.Model(regimes=regimes, horizon=3, taste_shocks=shared, discount=0.9)
+
+    def by_hand(scales):
+        value = {"work": 0.0, "other": 0.0}
+        for _ in range(3):
+            mixed = {
+                r: np.array(pay[r]) + 0.9 * ((1 - np.array(leave[r])) * value[r] + np.array(leave[r]) * value[o])
+                for r, o in (("work", "other"), ("other", "work"))
+            }
+            value = {r: scales[r] * np.log(np.exp(q / scales[r]).sum()) for r, q in mixed.items()}
+        return value
+
+    for scales, shared in (({"work": 0.3, "other": 0.7}, None), ({"work": 0.3}, bx.ExtremeValue(0.7, over=("a",)))):
+        found = bx.solve(model(scales, shared), {})
+        for regime, value in by_hand({"work": 0.3, "other": 0.7}).items():
+            assert float(found[regime].value(0)) == pytest.approx(value, rel=1e-13)
+        assert float(found["idle"].value(0)) == 0.0
+
+
 SAVER = bx.Model(
     states={"a": bx.Continuous(0.1, 20.0, scale=bx.scales.log)},
     actions={"c": bx.Continuous(1e-3, "a"), "job": bx.Discrete(2)},

@@ -52,7 +52,8 @@ def evaluate(
         params: parameters of the model and of the rule, by name.
         rule: for every action, and for `stop` in a stopping problem, a function of names: states, parameters, period
             and age, functions of the model, other actions; or a number, or the name of a parameter. Or a policy: a
-            `Solution`, or what its `tabulate()` returns, of a model with the same states and actions.
+            `Solution`, or what its `tabulate()` returns, of a model with the same states and actions. It does not see
+            taste shocks, whose mean is zero; a policy under taste shocks is no rule.
         solver: on which grid V is kept, and how it is found; nothing is maximised, so it takes no `maximiser`.
         horizon, terminal, throw, progress: as in `solve`.
     Raises:

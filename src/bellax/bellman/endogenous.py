@@ -18,7 +18,8 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.maximisers.maximum import check_constraints
-from bellax.bellman.pointwise import Function, Place
+from bellax.bellman.pointwise import Function, Place, odd
+from bellax.bellman.taste import chosen
 from bellax.errors import ModelError, check_names, listed
 from bellax.model.graph import Graph
 from bellax.model.spaces import IID
@@ -215,11 +216,15 @@ class Endogenous(Function):
     structure: Structure = eqx.field(static=True)
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
-        value = self.period.terminal(states)
-        return where(self.pieces.ended, value, jnp.max(self.answers(states, places).value))
+        values = self.answers(states, places).value
+        best = jnp.max(values) if self.structure.plan.taste_shocks is None else chosen(self.period, values).value
+        return where(self.pieces.ended, self.period.terminal(states), best)
 
     def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:
         found = self.answers(states, places)
+        if self.structure.plan.taste_shocks is not None:  # V sees all of them
+            kind = jnp.sum(found.kind * odd(found.kind.shape[0]), dtype=jnp.uint32)
+            return jnp.where(self.pieces.ended, 0, kind).astype(jnp.uint32)
         best = jnp.argmax(found.value)
         return jnp.where(self.pieces.ended, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(jnp.uint32)
 

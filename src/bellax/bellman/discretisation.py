@@ -101,7 +101,7 @@ class Discretisation:
         exists = {name: jnp.asarray(active)[period + 1] for name, active in self.active.items()}
         # where a regime does not exist V is NaN, which would be in derivatives, too
         value = {
-            name: jax.tree.map(lambda leaf, there=exists[name]: jnp.where(there, leaf, jnp.zeros_like(leaf)), own)
+            name: jax.tree.map(lambda leaf, there=exists[name]: jnp.where(there, leaf, 0.0), own)
             if name in exists
             else own
             for name, own in value.items()

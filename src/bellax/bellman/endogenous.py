@@ -9,7 +9,7 @@ without a search.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,12 +18,15 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.maximisers.maximum import check_constraints
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Objective
 from bellax.bellman.pointwise import Function, Place, odd
 from bellax.bellman.taste import chosen
 from bellax.errors import ModelError, check_names, listed
 from bellax.model.graph import Graph
 from bellax.model.spaces import IID
 from bellax.numerics import loops, pieces
+from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.pieces import Pieces
 from bellax.numerics.scalar import where
 from bellax.problem.period import Period, as_float, combinations
@@ -218,15 +221,15 @@ class Endogenous(Function):
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         values = self.answers(states, places).value
         best = jnp.max(values) if self.structure.plan.taste_shocks is None else chosen(self.period, values).value
-        return where(self.pieces.ended, self.period.terminal(states), best)
+        return where(self.pieces.ended > 0, self.period.terminal(states), best)
 
     def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:
         found = self.answers(states, places)
         if self.structure.plan.taste_shocks is not None:  # V sees all of them
             kind = jnp.sum(found.kind * odd(found.kind.shape[0]), dtype=jnp.uint32)
-            return jnp.where(self.pieces.ended, 0, kind).astype(jnp.uint32)
+            return jnp.where(self.pieces.ended > 0, 0, kind).astype(jnp.uint32)
         best = jnp.argmax(found.value)
-        return jnp.where(self.pieces.ended, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(jnp.uint32)
+        return jnp.where(self.pieces.ended > 0, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(jnp.uint32)
 
     def answers(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Answers:
         """What is known at a state; between two nodes of a process a mixture of what is known at both."""
@@ -252,11 +255,13 @@ class Endogenous(Function):
         resources = structure.resources(period, states, choices)
         lower, _ = period.bounds(structure.action, states, choices)
         row = self.pieces.row(place)
-        segment, stretch = row.find(jax.lax.stop_gradient(resources))
-        action = pieces.consumption(segment, resources)
+        enough = resources - row.limit >= lower
+        held = where(enough, resources, row.limit + lower + 1.0)  # no logarithm of less than nothing is differentiated
+        segment, stretch = row.find(jax.lax.stop_gradient(held))
+        action = pieces.consumption(segment, held)
         utility = structure.utility(period, states, choices)
-        allowed = (resources - row.limit >= lower) & period.feasible(states, {**choices, structure.action: action})
-        value = worth(resources, segment, utility)
+        allowed = enough & period.feasible(states, {**choices, structure.action: action})
+        value = worth(held, segment, utility)
         return Answers(where(allowed, value, -jnp.inf), action, jnp.asarray(stretch, jnp.uint32))
 
 
@@ -278,6 +283,58 @@ def _worth_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if moved is not None:
         change = change + utility.marginal(pieces.consumption(segment, resources)) * moved
     return value, change
+
+
+# -- what follows from savings ----------------------------------------------------------------------------------------
+
+
+class Future(NamedTuple):
+    """W and its first two derivatives."""
+
+    value: Float[Array, ""]
+    first: Float[Array, ""]
+    second: Float[Array, ""]
+
+    @property
+    def sound(self) -> Bool[Array, ""]:
+        """Whether all of them are numbers."""
+        return jnp.isfinite(self.value) & jnp.isfinite(self.first) & jnp.isfinite(self.second)
+
+
+@eqx.filter_custom_jvp
+def future(
+    savings: Float[Array, ""], spare: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str
+) -> Future:
+    """W of savings, all else given; with derivatives that are zero where W is no number.
+
+    Args:
+        spare: savings of which it is one.
+        objective: in whose graph savings are given.
+        actions: all others.
+        name: of savings.
+    """
+    return _derivatives(savings, objective, point, actions, name)
+
+
+def _derivatives(savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str) -> Future:
+    one = jnp.ones_like(savings)
+
+    def first(a: Array) -> tuple[Array, Array]:
+        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}), (a,), (one,))
+
+    (value, slope), (_, second) = jax.jvp(first, (savings,), (one,))
+    return Future(value, slope, second)
+
+
+@future.def_jvp
+def _future_jvp(primals: tuple, tangents: tuple) -> tuple[Future, Future]:
+    savings, spare, *rest = primals
+    found = future(*primals)
+    sound = found.sound & ~is_barrier(found.value)
+    held = where(sound, savings, spare)
+    _, moved = eqx.filter_jvp(_derivatives, (held, *rest), (tangents[0], *tangents[2:]))
+    zero = jnp.zeros_like(found.value)
+    return found, Future(*(zero if t is None else where(sound, t, 0.0) for t in moved))
 
 
 # -- the inverse of marginal utility --------------------------------------------------------------------------------

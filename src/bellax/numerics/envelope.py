@@ -77,8 +77,9 @@ def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Arra
 
 
 def _pieces(nodes: Nodes, found: Segments, left: Float[Array, "p"], place: Int[Array, "p"]) -> Pieces:
-    no = jnp.zeros((), bool)
-    return Pieces(left, place, _stretches(nodes, place), found.numbers, found.limit, no, no.astype(jnp.int32))
+    none, kind = jnp.zeros((), left.dtype), left.dtype
+    stretch = _stretches(nodes, place)
+    return Pieces(left, place.astype(kind), stretch.astype(kind), found.numbers, found.limit, none, none)
 
 
 def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable[[Array, Array], Array]) -> Array:

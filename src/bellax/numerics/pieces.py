@@ -33,31 +33,31 @@ class Pieces(eqx.Module):
 
     Attributes:
         left: where each piece begins, not decreasing, infinite where there is none, shape (..., p).
-        place: its segment, shape (..., p).
+        place: the number of its segment, shape (..., p); floats, as all numbers here, so that V is a pytree of floats.
         stretch: numbers that differ where c or its slope jump, shape (..., p).
         segments: shape (..., n, WIDTH).
         limit: the borrowing limit: resources beyond it can be consumed, shape (...).
-        ended: whether all this stands for what comes after the last decision, which is known otherwise.
+        ended: one where all this stands for what comes after the last decision, which is known otherwise; else zero.
         fault: why there is none, see `Fault` of endogenous grids; zero where there is.
     """
 
     left: Float[Array, "*r p"]
-    place: Int[Array, "*r p"]
-    stretch: Int[Array, "*r p"]
+    place: Float[Array, "*r p"]
+    stretch: Float[Array, "*r p"]
     segments: Float[Array, "*r n _"]
     limit: Float[Array, "*r"]
-    ended: Bool[Array, ""]
-    fault: Int[Array, ""]
+    ended: Float[Array, ""]
+    fault: Float[Array, ""]
 
     def row(self, place: Any) -> "Pieces":
         """Those of one place along the leading axes."""
         leaves = (self.left, self.place, self.stretch, self.segments, self.limit)
         return Pieces(*(leaf[place] for leaf in leaves), self.ended, self.fault)
 
-    def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Int[Array, ""]]:
+    def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Float[Array, ""]]:
         """The segment at these resources, and the number of its stretch; of a single function."""
         piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)
-        return self.segments[self.place[piece]], self.stretch[piece]
+        return self.segments[self.place[piece].astype(jnp.int32)], self.stretch[piece]
 
 
 def consumption(segment: Float[Array, "_"], resources: Float[Array, ""]) -> Float[Array, ""]:

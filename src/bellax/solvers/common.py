@@ -171,7 +171,4 @@ def outcome(tally: Array, converged: Array, diverges: Array | bool = False) -> A
 
 def blanked(value: Any, code: Array) -> Any:
     """V, or NaN everywhere after a failure: under a transformation nothing raises, and nothing wrong is returned."""
-    def blank(leaf: Any) -> Any:
-        return leaf * unless_failed(code) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(blank, value)
+    return jax.tree.map(lambda leaf: leaf * unless_failed(code), value)

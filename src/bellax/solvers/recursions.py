@@ -70,8 +70,7 @@ class Backward(Iteration[dict[str, Value]]):
 
 
 def _nowhere(value: Value) -> Value:
-    nan = lambda leaf: jnp.full_like(leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf  # noqa: E731
-    return jax.tree.map(nan, value)
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), value)
 
 
 class _State(NamedTuple):

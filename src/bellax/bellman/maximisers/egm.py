@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.chunks import in_chunks
 from bellax.bellman.continuation import Value
-from bellax.bellman.endogenous import Endogenous, Structure, Utility, inverse, structure
+from bellax.bellman.endogenous import Endogenous, Future, Structure, Utility, future, inverse, structure
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum, best_combination
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
@@ -148,9 +148,7 @@ class _Endogenous(Maximiser):
         count = self.count(found, mesh)
         numbers = jnp.broadcast_to(jnp.asarray([0.0, 1, 1, 0, 0, 1, 0, 0, 1, 0]), (*lead, count + 1, WIDTH))
         left = jnp.zeros((*lead, 2 * count + 2))
-        whole = jnp.zeros(left.shape, jnp.int32)
-        nothing = jnp.zeros((), jnp.int32)
-        return Pieces(left, whole, whole, numbers, jnp.zeros(lead), jnp.ones((), bool), nothing)
+        return Pieces(left, left, left, numbers, jnp.zeros(lead), jnp.ones(()), jnp.zeros(()))
 
     def fault(self, plan: Plan, code: int, when: str) -> str:
         found, name = self.structure(plan), type(self).__name__
@@ -310,14 +308,6 @@ class _Ends(NamedTuple):
     fault: Array
 
 
-class _Future(NamedTuple):
-    """W and its first two derivatives."""
-
-    value: Array
-    first: Array
-    second: Array
-
-
 class _Search(NamedTuple):
     """The search for kinks between neighbouring nodes.
 
@@ -353,15 +343,17 @@ class _Step:
     def pieces(self) -> Pieces:
         ends = jax.vmap(self._ends)(self.rows)
         common = lax.stop_gradient(self.method.common(self.found, jnp.min(ends.limit), jnp.max(ends.top)))
-        inside, kinks = self._over(self._future, common), self._kinks(common, ends)
+        after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
+        inside, kinks = self._over(after, common), self._kinks(common, ends)
         own = jnp.concatenate([ends.limit[:, None], kinks], axis=1)
-        beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: self._future(a, row))(savings))(self.rows, own)
-        nodes = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))(self.rows, ends, common, inside, own, beside)
+        beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
+        found = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))(self.rows, ends, common, inside, own, beside)
+        nodes, unknown = found
         found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
         pieces = self._joined(nodes, found)
-        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common))
+        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown))
         fine = fault == int(Fault.none)
-        numbers = jnp.where(fine, found.numbers, jnp.nan)
+        numbers = jnp.where(fine, found.numbers, jnp.nan)  # also of derivatives
         shaped = lambda leaf: leaf.reshape(*self.shape, *leaf.shape[1:])  # noqa: E731
         return Pieces(
             shaped(pieces.left),
@@ -369,8 +361,8 @@ class _Step:
             shaped(pieces.stretch),
             shaped(numbers),
             shaped(found.limit),
-            jnp.zeros((), bool),
-            fault.astype(jnp.int32),
+            jnp.zeros(()),
+            fault.astype(numbers.dtype),
         )
 
     def _joined(self, nodes: Nodes, found: Segments) -> Pieces:
@@ -414,38 +406,38 @@ class _Step:
         fault = jnp.where(low[3] & high[3], fault, int(Fault.savings))
         return _Ends(low[2], high[0] - low[1], low[1], fault)
 
-    def _future(self, savings: Array, row: Array) -> _Future:
-        one = jnp.ones_like(savings)
-
-        def first(a: Array) -> tuple[Array, Array]:
-            return jax.jvp(lambda a: self.cut.future(self._point(row), self._actions(a, row)), (a,), (one,))
-
-        (value, slope), (_, second) = jax.jvp(first, (savings,), (one,))
-        return _Future(value, slope, second)
+    def _future(self, savings: Array, row: Array, spare: Array) -> Future:
+        actions = {**self._choices(row), self.found.action: jnp.ones(())}
+        return future(savings, spare, self.cut, self._point(row), actions, self.found.savings)
 
     def _actions(self, savings: Array, row: Array) -> dict[str, Array]:
         return {**self._choices(row), self.found.action: jnp.ones(()), self.found.savings: savings}
 
     def _nodes(
-        self, row: Array, ends: _Ends, common: Array, inside: _Future, own: Array, beside: _Future
-    ) -> Nodes:
-        """The nodes of a row, in the order of savings: those that rows have in common, and its own."""
+        self, row: Array, ends: _Ends, common: Array, inside: Future, own: Array, beside: Future
+    ) -> tuple[Nodes, Bool[Array, ""]]:
+        """The nodes of a row, in the order of savings: those that rows have in common, and its own; and whether what
+        follows is no number somewhere.
+        """
         low = common <= ends.limit  # as often as it takes the limit itself
-        at_limit = _Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
+        at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
         savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
-        value, first, second = (jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True))
+        after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))
         order = jnp.argsort(lax.stop_gradient(savings))
-        savings, value, first, second = savings[order], value[order], first[order], second[order]
-        value = where(is_barrier(value), -jnp.inf, value)
+        savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
+        value = where(is_barrier(after.value), -jnp.inf, after.value)
+        sound = after.sound & (value > -jnp.inf)
+        marginal, second = where(sound, after.first, -1.0), where(sound, after.second, -1.0)
         utility = self._utility(row)
         floor = jnp.minimum(ends.floor, 0.0)
-        c = jax.vmap(lambda marginal: inverse(marginal, utility, floor))(first)
+        c = jax.vmap(lambda marginal: inverse(marginal, utility, floor))(marginal)
         known = jnp.isfinite(c)
         held = where(known, c, floor + 1.0)
         rate = second / jax.vmap(utility.curvature)(held)
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
         level = where(known, utility(held), 0.0) + value
-        return Nodes(savings, c, slope, level, first, ends.limit, value[0], ends.floor)
+        unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
+        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 
@@ -500,13 +492,13 @@ class _Step:
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 
-    def _fault(self, nodes: Nodes, found: Segments, ends: _Ends, common: Array) -> Int[Array, ""]:
-        finite = jnp.isfinite(nodes.value) | (nodes.value == -jnp.inf) | ~(nodes.marginal > 0)
-        unknown = jnp.any(jnp.isnan(nodes.bound)) | jnp.any(~finite & jnp.isfinite(nodes.marginal))
+    def _fault(
+        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Bool[Array, "r"]
+    ) -> Int[Array, ""]:
         # next to the limit, where nobody is, the floor may bind
         inside = nodes.savings - ends.limit[:, None] > _NEAR * (ends.top - ends.limit)[:, None]
         below = jnp.any(inside & (nodes.consumption < ends.floor[:, None]))
-        faults = [(unknown, Fault.nonfinite), (below, Fault.floor), (self.method.wrong(nodes, found), Fault.folded)]
+        faults = [(jnp.any(unknown), Fault.nonfinite), (below, Fault.floor), (self.method.wrong(nodes, found), Fault.folded)]
         faults += [(self._falls(common, ends), Fault.falling)]
         code = jnp.zeros((), jnp.int32)
         for there, fault in faults:

@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import lu_factor, lu_solve
 from jax.scipy.sparse.linalg import gmres
 
+from bellax.numerics import loops
 from bellax.numerics.scalar import rounding
 
 DENSE = 1200
@@ -91,11 +92,17 @@ def _inverses(matrix: Callable[[Array], Array], like: Array) -> tuple[Callable[[
 
 def _corrected(quick: Callable[[Array], Array], solve: _Solve, matrix: Callable[[Array], Array], right: Array) -> Array:
     """What is quickly found, improved once; where it does not solve the system, what `solve` finds."""
-    first = quick(right)
-    found = first + quick(right - matrix(first))
-    off = jnp.linalg.norm(matrix(found) - right)
-    good = off <= rounding(right.dtype) * (jnp.linalg.norm(right) + jnp.linalg.norm(found))
-    return lax.cond(good, lambda: found, lambda: solve(matrix, right))
+
+    def better(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        found = state[0] + quick(state[1])
+        return found, right - matrix(found)
+
+    found, left = loops.repeat(2, better, (jnp.zeros_like(right), right))
+    size = jnp.linalg.norm(right) + jnp.linalg.norm(found)
+    good = jnp.linalg.norm(left) <= rounding(right.dtype) * size
+    # a loop and no branch: of a batch, both sides of a branch are worked out
+    fallen = lambda _: (solve(matrix, right), jnp.ones((), bool))  # noqa: E731
+    return loops.until(lambda state: state[1], fallen, (found, good))[0]
 
 
 def solve_once(matrix: Callable[[Array], Array], right: Array) -> Array:

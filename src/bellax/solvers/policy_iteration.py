@@ -7,12 +7,14 @@ The slopes are total derivatives along the frozen policy, with its own slope fro
 envelope slopes of a policy that is not yet optimal would feed back.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
@@ -255,7 +257,7 @@ def _trials(start: Value, mesh: Mesh) -> Value:
     line."""
     zeros, dimensions = jax.tree.map(jnp.zeros_like, start.slopes), len(mesh.lines)
     categories = start.levels.shape[: start.levels.ndim - dimensions]
-    numbers = _without_structure(0, jnp.zeros((*categories, *(1,) * dimensions)))
+    numbers = _without_structure(0, (*categories, *(1,) * dimensions))
     tried = [start, Value(jnp.ones_like(start.levels), zeros)]
     tried.append(Value(jnp.broadcast_to(numbers, start.levels.shape), zeros))
     for k, line in enumerate(mesh.lines if start.slopes else ()):
@@ -265,10 +267,10 @@ def _trials(start: Value, mesh: Mesh) -> Value:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tried)
 
 
-def _without_structure(k: int, like: Array) -> Array:
+def _without_structure(k: int, shape: tuple[int, ...]) -> Array:
     """Numbers that know of no pattern, between -.5 and .5."""
-    places = jnp.arange(1, like.size + 1, dtype=like.dtype).reshape(like.shape)
-    return places * _IRRATIONAL[k % 3] % 1.0 - 0.5
+    places = np.arange(1, math.prod(shape) + 1).reshape(shape)
+    return jnp.asarray(places * _IRRATIONAL[k % 3] % 1.0 - 0.5, jnp.result_type(float))
 
 
 def _contracts(seen: Value) -> Bool[Array, ""]:
@@ -284,9 +286,7 @@ def _contracts(seen: Value) -> Bool[Array, ""]:
     if not seen.slopes:
         return constants < 1
     largest = [jnp.max(jnp.abs(slope[3:]).reshape(len(seen.slopes), -1), axis=1) for slope in seen.slopes]
-    power = jnp.stack(largest)
-    for _ in range(_DOUBLINGS):
-        power = jnp.matmul(power, power, precision="highest")
+    power = loops.repeat(_DOUBLINGS, lambda x: jnp.matmul(x, x, precision="highest"), jnp.stack(largest))
     return (constants < 1) & jnp.all(jnp.sum(power, axis=1) < 1)
 
 
@@ -313,7 +313,7 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
         seen: L of `_trials`.
     """
     steps = tuple(line.step for line in mesh.lines)
-    slopes = tuple(_without_structure(k + 1, slope) / steps[k] for k, slope in enumerate(start.slopes))
+    slopes = tuple(_without_structure(k + 1, slope.shape) / steps[k] for k, slope in enumerate(start.slopes))
     lines = tuple(range(start.levels.ndim - len(mesh.lines), start.levels.ndim))
     apart = _kept_apart(seen, lines)
 
@@ -334,7 +334,7 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
         return known | (state.steps >= _POWERS) | (state.logarithm < _GONE) | ~(state.logarithm < -_GONE)
 
     zero, least = jnp.zeros(()), jnp.asarray(-jnp.inf)
-    vector = Value(_without_structure(0, start.levels), slopes)
+    vector = Value(_without_structure(0, start.levels.shape), slopes)
     last = loops.until(done, more, _Growth(vector, zero, least, least, jnp.zeros((), jnp.int32)))
     return known | (last.logarithm < _GONE) | ((last.steps >= _POWERS) & (last.after < last.before))
 

@@ -62,8 +62,8 @@ class Stationary(Iteration[State]):
         return state.steps, state.change
 
     def result(self, state: State, kept: None) -> Run:
-        step, evaluation = (partial(function, self.numerics) for function in (bellman, following))
-        value = implicit(step, evaluation, self.arguments, state.value)
+        step, nearby = (partial(function, self.numerics) for function in (bellman, following))
+        value = implicit(step, None if self.numerics.plan.kinked else nearby, self.arguments, state.value)
         code = outcome(state.tally, self.converged(state), state.pace.diverges)
         numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, self.numerics.plan)}
         return Run(value, code, numbers)
@@ -79,7 +79,7 @@ def following(numerics: Discretisation, arguments: Arguments, value: Value) -> C
     """The derivative in V of following the best policy, which does not move with V.
 
     At the fixed point it is that of the Bellman operator: by the envelope theorem for levels, and for slopes because a
-    Hessian is symmetric: what V moves u by, times Q_uy, is what it adds to Q_u, times the drift du/dy.
+    Hessian is symmetric: what V moves u by, times Q_uy, is what it adds to Q_u, times the drift du/dy. Not at a kink.
     """
     problem, mesh = numerics.recurring(arguments)
     found, frozen = improve(numerics.maximiser, problem(value), mesh, numerics.memory)

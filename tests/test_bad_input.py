@@ -456,7 +456,9 @@ def test_models_that_this_version_does_not_solve():
     refused(bx.ModelError, "BackwardInduction starts from the last period", endless)
     refused(bx.ModelError, "preferences .*expected utility", model(preferences=bx.EpsteinZin(2.0, 0.5)))
     taste = model(actions={"work": bx.Discrete(2)}, taste_shocks=bx.ExtremeValue(0.1, over=("work",)))
-    refused(bx.ModelError, "taste shocks.*without taste shocks", taste)
+    refused(
+        bx.ModelError, "taste shocks and `stop`, and does not say whether stopping has one", replace(taste, stop=0.0)
+    )
     diffusion = bx.DiffusionModel(
         states={"k": bx.Continuous(0.2, 5.0)},
         actions={"i": bx.Continuous()},

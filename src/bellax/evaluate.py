@@ -52,7 +52,8 @@ def evaluate(
         params: parameters of the model and of the rule, by name.
         rule: for every action, and for `stop` in a stopping problem, a function of names: states, parameters, period
             and age, functions of the model, other actions; or a number, or the name of a parameter. Or a policy: a
-            `Solution`, or what its `tabulate()` returns, of a model with the same states and actions.
+            `Solution`, or what its `tabulate()` returns, of a model with the same states and actions. It does not see
+            taste shocks, whose mean is zero; a policy under taste shocks is no rule.
         solver: on which grid V is kept, and how it is found; nothing is maximised, so it takes no `maximiser`.
         horizon, terminal, throw, progress: as in `solve`.
     Raises:
@@ -96,6 +97,11 @@ def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Pre
 
 def _following_policy(model: Model, solver: Solver, policy: Policy) -> Prepared:
     other, plan = policy.numerics.problem, Plan(model.graph)
+    if other.plan.taste_shocks is not None:
+        raise ModelError(
+            "rule: the policy is one under taste shocks, which does not always do the same in one state. Give a rule "
+            "as functions of names; what the policy itself does is worth solution.value(...)."
+        )
     for what, ours, theirs in (("state", plan.states, other.plan.states), ("action", plan.actions, other.plan.actions)):
         check_names(theirs, ours, f"rule: {what} of the policy")
         check_names(ours, theirs, f"rule: a policy that does not know the {what}")

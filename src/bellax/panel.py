@@ -36,7 +36,8 @@ class Panel(eqx.Module):
     Attributes:
         states: by name, shape (agents, periods, ...), as functions of the model see them.
         actions: by name, likewise; in a stopping problem `stop` is true in the period in which an agent stops.
-        reward: realised, shape (agents, periods); the payoff where an agent stops.
+        reward: realised, shape (agents, periods); the payoff where an agent stops. The taste shock of what is chosen is
+            in it, so that present values average to V.
         discount: realised, shape (agents, periods); zero where an agent stops.
         value: V at the visited state, shape (agents, periods).
         active: whether the agent is there, shape (agents, periods).

@@ -3,7 +3,8 @@
 Nothing is rounded to a grid: shocks are drawn, an AR1 moves by its continuous law, and the policy is asked at the
 states that agents reach. Agent n draws the same numbers whatever the number of agents, periods and parameters, and each
 shock and process its own, by its name, so that differences between parameters and between variants of a model are free
-of noise. Derivatives of a simulated moment exist where the policy's do, but not
+of noise. Under taste shocks each agent draws one for every combination of the discrete actions that they are over, and
+takes what is best with them. Derivatives of a simulated moment exist where the policy's do, but not
 with respect to probabilities by which a category is drawn: a path keeps what it drew.
 """
 
@@ -195,14 +196,14 @@ def _one_period(policy: Policy, period: Array) -> Callable[..., Any]:
     mesh = numerics.mesh(policy.arguments, period)
 
     def live(states: States, active: Array, key: Array) -> Any:
-        chosen = rule(states)
-        actions = chosen.actions
+        chosen, own = rule(states), jax.random.fold_in(key, period + 1)
+        actions, taste = chosen.drawn(laws.tastes(own))
         if not policy.smooth and plan.controls:
             actions = actions | {n: undifferentiable(actions[n], policy.arguments) for n in plan.controls}
-        found = laws.advance(states, actions, jax.random.fold_in(key, period + 1))
+        found = laws.advance(states, actions, own)
         found = _hidden(numerics, found, admitted(numerics, mesh, states))
         stays = active & ~chosen.stop
-        reward = jnp.where(chosen.stop, chosen.value, found.reward)
+        reward = jnp.where(chosen.stop, chosen.value, found.reward + taste)
         discount = jnp.where(chosen.stop, 0.0, found.discount)
         seen = {"states": states, "actions": actions, "reward": reward, "discount": discount, "value": chosen.value}
         record = jax.tree.map(lambda leaf: masked(active, leaf), seen) | {"active": active}

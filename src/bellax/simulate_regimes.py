@@ -210,14 +210,13 @@ def _one_period(
     laws = Laws(numerics.problem, arguments, period, others)
 
     def live(states: dict[str, Array], key: Array) -> _Lived:
-        chosen = rule(states)
-        actions = chosen.actions
+        chosen, own = rule(states), jax.random.fold_in(key, period + 1)
+        actions, taste = chosen.drawn(laws.tastes(own))
         if not policy.smooth and plan.controls:
             actions = actions | {n: undifferentiable(actions[n], arguments) for n in plan.controls}
-        own = jax.random.fold_in(key, period + 1)
         found = laws.advance(states, actions, own)
         where = jnp.asarray(names.index(name), jnp.int32)
-        reward = found.reward
+        reward = found.reward + taste
         if found.regimes:
             chances = jnp.stack(list(found.regimes.values()))
             places = np.asarray([names.index(target) for target in found.regimes], np.int32)

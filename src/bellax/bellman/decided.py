@@ -1,19 +1,27 @@
-"""What is decided at one state, and what it is worth; V is differentiated by the envelope theorem."""
+"""What is decided at one state, and what it is worth; V is differentiated by the envelope theorem.
+
+Under taste shocks V is the log-sum of what every combination of discrete actions is worth, each with its own best
+continuous actions; `Optimum.decision` is then the most probable one.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float
 
 from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.taste import chosen
 from bellax.numerics.interpolate import is_barrier
-from bellax.numerics.scalar import where
+from bellax.numerics.scalar import take, where
+
+T = TypeVar("T")
 
 
 def unchosen(objective: Objective, point: Point) -> Optimum:
@@ -36,16 +44,61 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
     if not maximiser.smooth:
         return optimum
     combination, u = optimum.decision
-    return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
+    if objective.plan.taste_shocks is None:
+        return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
+    every = combinations_of(optimum)
+    shares = jax.vmap(lambda one: moving(one.u, objective, point, one.combination))(every)
+    return optimum._replace(decision=Decision(combination, take(shares, combination)), shares=shares)
 
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
-    if optimum.value is None:
+    if optimum.value is None:  # a rule that does not see taste shocks gets their mean, which is zero
         value = guarded(objective, point, optimum.decision)
+    elif objective.plan.taste_shocks is not None:
+        value = chosen(objective.period, worth(objective, point, optimum)).value
     else:
         value = envelope(optimum.value, objective, point, optimum.decision)
     return or_stopped(value, objective, point, optimum)
+
+
+def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, "k"]:
+    """Q of every combination of discrete actions that was sought, each with its own best continuous actions."""
+    known = lambda value, one: envelope(value, objective, point, one)  # noqa: E731
+    return jax.vmap(known)(optimum.choice_values, combinations_of(optimum))
+
+
+def combinations_of(optimum: Optimum) -> Decision:
+    """The decision of every combination that was sought, along the first axis."""
+    return Decision(jnp.arange(optimum.shares.shape[0], dtype=jnp.int32), optimum.shares)
+
+
+def followed(objective: Objective, point: Point, optimum: Optimum) -> tuple[Decision, Float[Array, "c"]]:
+    """The decisions that may be taken, along a first axis, and the probability of each: one without taste shocks."""
+    if optimum.value is None or objective.plan.taste_shocks is None:
+        return jax.tree.map(lambda leaf: leaf[None], optimum.decision), jnp.ones(1)
+    return combinations_of(optimum), chosen(objective.period, worth(objective, point, optimum)).probabilities
+
+
+def each(function: Callable[[Decision], T], decisions: Decision) -> T:
+    """`function` of every decision along the first axis; of a single one it costs no more than that."""
+    if decisions.combination.shape[0] == 1:
+        only = function(jax.tree.map(lambda leaf: leaf[0], decisions))
+        return jax.tree.map(lambda leaf: leaf[None], only)
+    return jax.vmap(function)(decisions)
+
+
+def averaged(function: Callable[[Decision], T], objective: Objective, point: Point, optimum: Optimum) -> T:
+    """What `function` says of the decision that is taken, on average over taste shocks where there are any."""
+    if optimum.value is None or objective.plan.taste_shocks is None:
+        return function(optimum.decision)
+    decisions, probabilities = followed(objective, point, optimum)
+
+    def mean(leaf: Array) -> Array:
+        weights = probabilities.reshape(-1, *(1,) * (leaf.ndim - 1))
+        return jnp.sum(jnp.where(weights != 0, weights * leaf, 0.0), axis=0)
+
+    return jax.tree.map(mean, jax.vmap(function)(decisions))
 
 
 def or_stopped(value: Array, objective: Objective, point: Point, optimum: Optimum) -> Array:

@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
-from bellax.bellman.decided import decided, optimum_at, stopping, unchosen, value_and_slopes
+from bellax.bellman.decided import averaged, decided, optimum_at, stopping, unchosen, value_and_slopes
 from bellax.bellman.leaving import SIDES, leaving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, dotted_size
 from bellax.bellman.mesh import Mesh
@@ -89,10 +89,11 @@ def step_at(
     feasible = optimum.feasible | stop
     faults = [~feasible, jnp.isnan(level) | (level == jnp.inf) | diverged(level), (level == -jnp.inf) & feasible]
     # counted, and not differentiated
-    still, here, decision = jax.tree.map(
-        lax.stop_gradient, (objective, mesh.point(node.codes, node.coordinates), optimum.decision)
+    still, here, counted = jax.tree.map(
+        lax.stop_gradient, (objective, mesh.point(node.codes, node.coordinates), optimum)
     )
-    left = jnp.where(optimum.feasible & ~stop, leaving(still, here, decision, maximiser).reshape(-1), 0.0)
+    off = averaged(lambda decision: leaving(still, here, decision, maximiser).reshape(-1), still, here, counted)
+    left = jnp.where(optimum.feasible & ~stop, off, 0.0)
     tally = jnp.concatenate([jnp.stack([optimum.evaluations, *(f.astype(level.dtype) for f in faults)]), left])
     return Step(Value(level, steep), optimum.decision, stop, tally)
 

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from bellax.bellman.chunks import over_batch
+from bellax.bellman.decided import averaged
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum, cells, dotted_size
 from bellax.bellman.mesh import Point
@@ -164,7 +165,7 @@ def _reached(asked: Stage, point: Point, decision: Decision) -> Point:
 
 def _look(asked: Stage, point: Point, optimum: Optimum, shift: Array) -> Found:
     found = residual(asked, point, optimum, shift)
-    left = escape(asked, point, optimum.decision)
+    left = averaged(lambda decision: escape(asked, point, decision), asked.objective, point, optimum)
     left = jax.tree.map(lambda leaf: jnp.where(found.stop, 0.0, leaf), left)
     return Found(point.values, found.error, found.missed, found.value, found.stop, left, None)
 

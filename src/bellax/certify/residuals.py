@@ -14,8 +14,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from bellax.bellman.decided import each, followed
 from bellax.bellman.maximisers.maximum import Optimum, guarded
 from bellax.bellman.mesh import Point
+from bellax.bellman.taste import chosen, expected
 from bellax.certify.scan import best
 from bellax.certify.stage import Stage
 from bellax.numerics.interpolate import is_barrier
@@ -26,7 +28,7 @@ class Residual(NamedTuple):
 
     Attributes:
         error: T V - V; NaN where one of them is infinite and the other is not.
-        missed: by how much T V is larger than the value of the action that is taken: what the solver's maximiser
+        missed: by how much T V is larger than the value of what is done: what the solver's maximiser
             missed, which is in the error, or what a rule loses, which is not, since V is the value of the rule.
         value: V between its nodes.
         stop: whether it is stopped.
@@ -48,9 +50,12 @@ def residual(asked: Stage, point: Point, optimum: Optimum, shift: Float[Array, "
         optimum: what the solver's maximiser found.
         shift: by which the scan is moved here.
     """
-    plan = asked.numerics.plan
-    own = guarded(asked.judge, point, optimum.decision)
-    value = best(asked.judge, point, optimum.decision, own, shift)
+    plan, period = asked.numerics.plan, asked.judge.period
+    decisions, probabilities = followed(asked.judge, point, optimum)
+    each_own = each(lambda one: guarded(asked.judge, point, one), decisions)
+    every = best(asked.judge, point, decisions, each_own, shift)
+    value = jnp.max(every) if plan.taste_shocks is None else chosen(period, every).value
+    own = each_own[0] if each_own.shape[0] == 1 else expected(period, each_own, probabilities)
     own = jnp.where(is_barrier(own), -jnp.inf, own)
     missed = jnp.where(optimum.feasible & jnp.isfinite(own), value - own, 0.0)
     value = jnp.where(~is_barrier(value), value, -jnp.inf)

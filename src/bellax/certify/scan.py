@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from bellax.bellman.decided import each
 from bellax.bellman.maximisers.maximum import first_maximum, guarded
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -38,26 +39,24 @@ def evaluations(plan: Plan) -> int:
 
 
 def best(
-    objective: Objective, point: Point, start: Decision, own: Float[Array, ""], shift: Float[Array, ""]
-) -> Float[Array, ""]:
-    """The largest Q at a point over all actions and discrete alternatives, no smaller than that of `start`.
+    objective: Objective, point: Point, starts: Decision, own: Float[Array, "c"], shift: Float[Array, ""]
+) -> Float[Array, "k"]:
+    """The largest Q at a point of every combination of discrete actions, no smaller than those of `starts`.
 
     Args:
-        own: Q of `start`, as `guarded` has it.
+        starts: decisions that are known, along the first axis: one, or one of every combination.
+        own: Q of them, as `guarded` has it.
         shift: in [0, 1), by which candidates are moved, as a share of their distance.
     """
+    codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
+    known = own if own.shape == codes.shape else jnp.where(codes == starts.combination[0], own[0], -jnp.inf)
     if not objective.plan.coordinates:
-        codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
-        q = jax.vmap(lambda k: guarded(objective, point, Decision(k, start.u)))(codes)
-        return jnp.maximum(own, jnp.max(q))
-    shares = objective.shares(point, start)
+        q = jax.vmap(lambda k: guarded(objective, point, Decision(k, starts.u[0])))(codes)
+        return jnp.maximum(known, q)
+    shares = each(lambda one: objective.shares(point, one), starts)
+    shares = jnp.broadcast_to(shares, (codes.shape[0], shares.shape[1]))
     plain = replace(objective, absolute=frozenset())
-
-    def alternative(combination: Int[Array, ""]) -> Array:
-        mine = combination == start.combination
-        return _zoomed(plain, point, combination, shares, jnp.where(mine, own, -jnp.inf), shift)
-
-    return jnp.max(jax.vmap(alternative)(jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)))
+    return jax.vmap(lambda k, u, q: _zoomed(plain, point, k, u, q, shift))(codes, shares, known)
 
 
 def _zoomed(

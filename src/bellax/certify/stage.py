@@ -14,12 +14,13 @@ from jaxtyping import Float
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.decided import optimum_at, or_stopped, value_and_slopes
+from bellax.bellman.decided import combinations_of, optimum_at, or_stopped, value_and_slopes
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.bellman.sweep import step
+from bellax.bellman.taste import chosen
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical, Jump
 from bellax.model.spaces import IID
@@ -87,8 +88,7 @@ def stage(
         last = lambda point: jnp.where(period + 1 == numerics.problem.clock.count, final(point.values), jnp.nan)  # noqa: E731
 
     def value_next(point: Point, optimum: Any) -> Array:
-        # chosen already: a constraint must not judge rounding
-        value = or_stopped(following.judged(point, optimum.decision)[0], following, point, optimum)
+        value = or_stopped(_going_on(following, point, optimum), following, point, optimum)
         if last is None:
             return value
         return jnp.where(period + 1 == numerics.problem.clock.count, last(point), value)
@@ -98,6 +98,15 @@ def stage(
     if wide is not None:
         judge = replace(_afresh(wide, arguments, period, following, mesh, last), shock_nodes=rules)
     return Stage(numerics, objective, following, fine, judge, mesh, mesh_next, stored, value_next)
+
+
+def _going_on(objective: Objective, point: Point, optimum: Optimum) -> Array:
+    """V of the decision that is taken at a point, without stopping. It is chosen already: a constraint must not judge
+    rounding."""
+    if optimum.value is None or objective.plan.taste_shocks is None:
+        return objective.judged(point, optimum.decision)[0]
+    q = jax.vmap(lambda one: objective.judged(point, one)[0])(combinations_of(optimum))
+    return chosen(objective.period, jnp.where(optimum.choice_values > -jnp.inf, q, -jnp.inf)).value
 
 
 def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation | None:

@@ -71,10 +71,10 @@ def check_regime(graph: Graph, time: Clock) -> None:
                 f"{slot.quantity.label} reads {clock[0]!r} and the horizon is infinite: the value is the same in every "
                 "period. Give a finite horizon, or a parameter by period to a solve with horizon=."
             )
-    for name in regime.taste_shocks.over if regime.taste_shocks else ():
+    for name in regime.taste_shocks.over if regime.taste_shocks is not None else ():
         if not isinstance(regime.actions.get(name), Discrete):
             raise ModelError(
-                f"{where}taste shocks over {name!r}, which is no discrete action.{nearest(name, regime.actions)}"
+                f"{where}taste shocks over {name!r}, which is no discrete action.{nearest(str(name), regime.actions)}"
             )
 
 

@@ -3,11 +3,15 @@
 They are part of the model: a solver that cannot honour one refuses it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bellax.errors import ModelError, named_options
+from bellax.model.demands import Demand
 from bellax.model.quantity import QuantityLike
 
 
@@ -88,9 +92,13 @@ class Recursive:
 class ExtremeValue:
     """Additive taste shocks of mean zero, extreme value type I, one for each combination of discrete actions.
 
+    They are seen with the state, before the decision, and V is the mean over them: V = scale log sum exp(Q / scale), of
+    the best Q for each combination of the actions `over`. There is no Euler constant in it. As the scale goes to zero V
+    goes to the maximum, which it is at zero.
+
     Args:
-        scale: scale of the shocks in utils, a Quantity.
-        over: names of the discrete actions that they touch.
+        scale: scale of the shocks in utils, a Quantity, not negative; their standard deviation is pi / sqrt(6) of it.
+        over: names of the discrete actions that they touch; over the others the best is taken, as without shocks.
     Source: McFadden (1973); Rust (1987).
     """
 
@@ -103,6 +111,16 @@ class ExtremeValue:
 
     def quantities(self) -> Mapping[str, QuantityLike]:
         return {"scale": self.scale}
+
+    def demands(self) -> tuple[Demand, ...]:
+        """What the scale must be."""
+        return (
+            Demand(
+                ("scale",),
+                lambda value: ((value >= 0) & (value < math.inf)).all(),
+                lambda value: f"is {np.min(value):g}; it must be a finite number, and not negative.",
+            ),
+        )
 
 
 LOCAL = {"aggregator": ("reward", "discount", "certainty"), "certainty_equivalent": ("values", "weights")}

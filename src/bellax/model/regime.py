@@ -35,7 +35,7 @@ class Slots:
         stop: payoff of stopping, a Quantity in states; V is then the larger of it and of going on.
         terminal: value in the period after the last decision, a Quantity in states; zero where absent.
         preferences: expected utility where absent.
-        taste_shocks: `bx.ExtremeValue` over discrete actions.
+        taste_shocks: `bx.ExtremeValue` over discrete actions; shared ones are of the regimes that have these actions.
         next_regime: a function that gives the probability of each regime tomorrow, as a dict.
         active: a function of age that says when the regime exists.
         entry: how a state gets its value on arrival here, by state, then by source regime.
@@ -100,7 +100,9 @@ def merge_all(shared: Slots, regimes: Mapping[str, Regime | Terminal]) -> dict[s
         merged[name] = replace(regime, **_useful_laws(regime, regimes[name], states))
     elsewhere = kinds(merged.values())
     for name, regime in merged.items():
-        merged[name] = replace(regime, functions=_useful_functions(regime, regimes[name], elsewhere))
+        functions = _useful_functions(regime, regimes[name], elsewhere)
+        shocks = _useful_shocks(regime, regimes[name], elsewhere)
+        merged[name] = replace(regime, functions=functions, taste_shocks=shocks)
     return {
         name: _ending(name, regime, shared, merged) if isinstance(regime, Terminal) else merged[name]
         for name, regime in regimes.items()
@@ -165,6 +167,15 @@ def _useful_functions(
             return functions
         for name in useless:
             del functions[name]
+
+
+def _useful_shocks(merged: Slots, own: Regime | Terminal, elsewhere: Mapping[str, str]) -> ExtremeValue | None:
+    """Taste shocks, unless they are shared ones over an action that other regimes have and this one has not."""
+    shocks = merged.taste_shocks
+    if not isinstance(shocks, ExtremeValue) or getattr(own, "taste_shocks", None) is not None:
+        return shocks
+    absent = [name for name in shocks.over if name not in merged.actions and elsewhere.get(name) == "action"]
+    return None if absent else shocks
 
 
 def _ending(name: str, terminal: Terminal, shared: Slots, regimes: Mapping[str, Slots]) -> Slots:

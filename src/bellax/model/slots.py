@@ -12,7 +12,7 @@ from bellax.model.demands import alone, probabilities
 from bellax.model.distribution import Distribution, tidy_table
 from bellax.model.graph import CLOCK, RESERVED, RESERVED_PREFIXES, Graph, Slot
 from bellax.model.laws import Fixed, Markov
-from bellax.model.preferences import LOCAL
+from bellax.model.preferences import LOCAL, ExtremeValue
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import Slots
 from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
@@ -106,10 +106,23 @@ def _collect(regime: Slots, where: str) -> Iterable[Slot]:
             yield Slot(f"slot:{name}", scope, quantity(getattr(regime, name), f"{where}{name}"), ())
     if regime.next_regime is not None:
         yield Slot("slot:next_regime", "law", quantity(regime.next_regime, f"{where}next_regime"))
-    for owner in (regime.preferences, regime.taste_shocks):
-        for key, value in (owner.quantities() if owner is not None else {}).items():
-            q = quantity(value, f"{where}{key} of {type(owner).__name__}", LOCAL.get(key, ()))
+    yield from _preferences(regime, where)
+
+
+def _preferences(regime: Slots, where: str) -> Iterable[Slot]:
+    """The parameters of preferences, and of taste shocks."""
+    if regime.preferences is not None:
+        for key, value in regime.preferences.quantities().items():
+            q = quantity(value, f"{where}{key} of {type(regime.preferences).__name__}", LOCAL.get(key, ()))
             yield Slot(f"preference:{key}", "preference", q, None if q.local else ())
+    shocks = regime.taste_shocks
+    if not isinstance(shocks, ExtremeValue | None):
+        raise ModelError(f"{where}taste_shocks is {shocks!r}; give bx.ExtremeValue(scale, over=('action',)).")
+    if shocks is None:
+        return
+    for key, value in shocks.quantities().items():
+        q = quantity(value, f"{where}{key} of {type(shocks).__name__}")
+        yield Slot(f"taste:{key}", "preference", q, (), demands=alone(shocks.demands(), key))
 
 
 def state(statement: Any, name: str, space: Any, where: str, scope: str) -> Iterable[Slot]:

@@ -6,6 +6,7 @@ kinks placed exactly, policy iteration by linear solves. They are slow, accurate
 against published numbers, against another of them, or both.
 """
 
+from bellax.models._references.bus_engine import bus_engine
 from bellax.models._references.differences import regime_switching_put_by_differences
 from bellax.models._references.discrete import discrete_dp, mccall, puterman_621, rust_replacement
 from bellax.models._references.european import black_scholes_put, merton_series
@@ -23,6 +24,7 @@ __all__ = [
     "bermudan_put",
     "black_scholes_put",
     "brock_mirman",
+    "bus_engine",
     "carroll_deaton_egm",
     "crr_tree",
     "discrete_dp",

@@ -78,6 +78,8 @@ def groups(problem: Problem, slack: float = 0.0) -> list[Group]:
         found.append(_group(plan, "discount", ["slot:discount"], discount(problem.finite)))
     for name in plan.processes:
         found.append(_group(plan, f"state {name!r}", plan.process_nodes(name), plan.states[name].demands(slack)))
+    if plan.taste_shocks is not None:
+        found.append(_group(plan, "taste shocks", ["taste:scale"], plan.taste_shocks.demands()))
     return [*found, *(shock(plan, name) for name in plan.shocks if not plan.moves(name))]
 
 
@@ -144,9 +146,9 @@ def _open(plan: Plan, group: Group) -> Group:
 
 
 def _name(node: str) -> str:
-    """`sd` of `shock:z.sd`, `lower` of `lower:wealth`, `discount` of `slot:discount`."""
+    """`sd` of `shock:z.sd`, `lower` of `lower:wealth`, `discount` of `slot:discount`, `scale` of `taste:scale`."""
     kind, _, rest = node.partition(":")
-    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot") else kind
+    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot", "taste") else kind
 
 
 def _nodes(found: Iterable[Group]) -> list[str]:

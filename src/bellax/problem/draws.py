@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import networkx as nx
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -24,7 +25,7 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics import markov
 from bellax.problem.categories import as_seen, category, close, nearest_place
-from bellax.problem.period import Outcome, Period, as_float
+from bellax.problem.period import Outcome, Period, as_float, taste_groups
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain, parameters
@@ -104,6 +105,18 @@ class Laws:
         good = functools.reduce(jnp.logical_and, fine, jnp.ones((), bool))
         reward = jnp.where(good, found.reward, jnp.nan)
         return Realised(reward, found.discount, following, found.regimes, arrived)
+
+    def tastes(self, key: Array) -> Float[Array, "k"]:
+        """The taste shock of every combination of discrete actions, of mean zero; zeros where there are none.
+
+        Args:
+            key: of this agent and period.
+        """
+        groups = np.asarray(taste_groups(self.plan))
+        if self.plan.taste_shocks is None:
+            return jnp.zeros(groups.shape)
+        drawn = jax.random.gumbel(_own(key, "taste shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
+        return self.today.taste_scale() * drawn[groups]
 
     def _arrive(
         self, target: str, found: Outcome, known: Mapping[str, Array], key: Array

@@ -144,6 +144,12 @@ class Period(eqx.Module):
             return jnp.zeros(())
         return as_float(self.plan.evaluate_terminal(**self.environment, **states)["slot:terminal"])
 
+    def taste_scale(self) -> Float[Array, ""]:
+        """The scale of taste shocks; zero where there are none."""
+        if self.plan.taste_shocks is None:
+            return jnp.zeros(())
+        return as_float(self.plan.graph.compose(["taste:scale"])(**self.environment)["taste:scale"])
+
     # -- what it brings -------------------------------------------------------------------------------------------
 
     def known(self, states: Values, actions: Values) -> dict[str, Array]:
@@ -216,6 +222,17 @@ def combinations(plan: Plan) -> np.ndarray:
     ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
     rows = list(itertools.product(*ranges))
     return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
+
+
+def taste_groups(plan: Plan) -> tuple[int, ...]:
+    """Of every combination of discrete actions, which of the taste shocks it has: its place among their combinations.
+
+    All have one without taste shocks.
+    """
+    over = () if plan.taste_shocks is None else plan.taste_shocks.over
+    columns = [place for place, name in enumerate(plan.choices) if name in over]
+    found: dict[tuple[int, ...], int] = {}
+    return tuple(found.setdefault(tuple(row[columns].tolist()), len(found)) for row in combinations(plan))
 
 
 def by_action(plan: Plan, numbers: Float[Array, "m"]) -> dict[str, Array]:

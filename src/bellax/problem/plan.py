@@ -35,6 +35,7 @@ class Plan:
         graph: of the regime, with the nodes of every arrival in another.
         arrivals: how the states of each other regime that it may reach get their values, by regime and state.
     Attributes:
+        taste_shocks: those of the regime, or None.
         rugged_elsewhere: whether V of a regime that may be reached from here may have kinks.
         elsewhere: labels of the numbers of the continuous states of those of them that have a grid, by regime.
     """
@@ -57,6 +58,7 @@ class Plan:
         }
         self.coordinates = [Component(name, k) for name, space in self.controls.items() for k in range(space.size)]
         self.choices = {name: space for name, space in self.actions.items() if isinstance(space, Discrete)}
+        self.taste_shocks = regime.taste_shocks
         self._shared: dict[Callable[..., Any], Shared] = {}
 
     def shared(self, function: Callable[..., Any]) -> Shared:

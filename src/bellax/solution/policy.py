@@ -10,21 +10,52 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.maximum import first_maximum
 from bellax.bellman.setting import Setting
+from bellax.model.distribution import drawn_by
+from bellax.numerics.scalar import take
 from bellax.problem.problem import Arguments
 
 
 class Chosen(NamedTuple):
-    """The answer at one state: value, actions by name, whether to stop, and the value of every discrete combination."""
+    """The answer at one state.
+
+    Attributes:
+        value: V.
+        actions: by name; under taste shocks those of the most probable combination of the discrete ones.
+        stop: whether to stop.
+        choice_values: of every discrete combination, shape (k,).
+        probabilities: with which each is chosen, shape (k,): one and zeros without taste shocks.
+        alternatives: under taste shocks the actions of every combination, by name, shape (k, ...); None where one thing
+            is done whatever they are.
+    """
 
     value: Array
     actions: dict[str, Array]
     stop: Array
     choice_values: Array
+    probabilities: Array
+    alternatives: dict[str, Array] | None = None
+
+    def drawn(self, shocks: Float[Array, "k"]) -> tuple[dict[str, Array], Array]:
+        """The actions that taste shocks make the best, and the shock of their combination.
+
+        Args:
+            shocks: of every combination.
+        """
+        if self.alternatives is None:
+            return self.actions, jnp.zeros(())
+        best = first_maximum(drawn_by(self.choice_values) + shocks)
+        # where there is no answer, there is none with shocks
+        known = jnp.isfinite(self.value)
+        taken = {n: jnp.where(known, take(own, best), self.actions[n]) for n, own in self.alternatives.items()}
+        return taken, take(shocks, best)
 
 
 class Policy(eqx.Module):

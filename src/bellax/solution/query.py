@@ -10,12 +10,13 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.continuation import Value, interpolated
-from bellax.bellman.decided import decided, envelope, optimum_at, stopping
+from bellax.bellman.decided import combinations_of, decided, optimum_at, stopping, worth
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import guarded
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import Reach, admitted, entries, first_outside, numbers, outside, reach, warn_once
+from bellax.bellman.taste import chosen
 from bellax.errors import ModelError
 from bellax.model.time import Clock
 from bellax.numerics.interpolate import is_barrier
@@ -62,13 +63,16 @@ def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: 
     point = today.locate(states)
     optimum = optimum_at(numerics.maximiser, objective, point)
     actions, _ = objective.actions(point, optimum.decision)
+    codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
+    probabilities = (codes == optimum.decision.combination).astype(jnp.result_type(float))
+    alternatives = None
     if optimum.value is None:  # nothing was sought: of each combination, with the continuous actions that are given
-        codes, u = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32), optimum.decision.u
-        values = jax.vmap(lambda k: guarded(objective, point, Decision(k, u)))(codes)
+        values = jax.vmap(lambda k: guarded(objective, point, Decision(k, optimum.decision.u)))(codes)
     else:
-        codes = jnp.arange(optimum.choice_values.shape[0], dtype=jnp.int32)
-        worth = jax.vmap(lambda value, u, k: envelope(value, objective, point, Decision(k, u)))
-        values = worth(optimum.choice_values, optimum.shares, codes)
+        values = worth(objective, point, optimum)
+        if objective.plan.taste_shocks is not None:
+            probabilities = chosen(objective.period, values).probabilities
+            alternatives = jax.vmap(lambda one: objective.actions(point, one)[0])(combinations_of(optimum))
     values = jnp.where(is_barrier(values), -jnp.inf, values)
     known = today.holds(states) & admitted(numerics, today, states)
     value = jnp.where(known, decided(objective, point, optimum), jnp.nan)
@@ -76,7 +80,8 @@ def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: 
     # no action is the answer where none is allowed, or none is known to be best
     shown = ~jnp.isnan(value) & (optimum.feasible | stop)
     actions = {name: masked(shown, action) for name, action in actions.items()}
-    return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan))
+    probabilities = jnp.where(stop, 0.0, jnp.where(shown, probabilities, jnp.nan))
+    return Chosen(value, actions, stop, jnp.where(known, values, jnp.nan), probabilities, alternatives)
 
 
 def masked(shown: Array, leaf: Array) -> Array:

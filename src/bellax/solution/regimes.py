@@ -112,6 +112,14 @@ class RegimeSolution(eqx.Module):
         """Of one regime: `solution["retired"].choice_values(...)`."""
         self._which("choice_values")
 
+    def choice_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].choice_probabilities(...)`."""
+        self._which("choice_probabilities")
+
+    def action_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].action_probabilities(...)`."""
+        self._which("action_probabilities")
+
     def tabulate(self) -> NoReturn:
         """Of one regime: `solution["retired"].tabulate()`."""
         self._which("tabulate")

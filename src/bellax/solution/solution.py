@@ -160,7 +160,8 @@ class Solution(Queried):
 
     def policy(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
         """The optimal actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping
-        problem. Where there is none to give, a number is NaN, a category -1, and `stop` false: no action is allowed,
+        problem. Under taste shocks they are those of the most probable combination of discrete actions: the best on
+        average. Where there is none to give, a number is NaN, a category -1, and `stop` false: no action is allowed,
         V is NaN, or a period that is traced has no decision.
 
         Args:
@@ -188,9 +189,34 @@ class Solution(Queried):
         self._check_active(period)
         return self._ask("choices", period, states)
 
+    def choice_probabilities(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
+        """The probability with which every combination of discrete actions is chosen, over the taste shocks.
+
+        Over actions that no shock is over only the best is chosen. Without taste shocks, and of a rule, which does not
+        see them, one combination has it all. NaN where `policy` has no answer, and zero where it stops.
+
+        Returns:
+            The broadcast shape and one axis of combinations, in the order of `combinations`.
+        """
+        self._check_decides()
+        period = check_period(self.setting.problem.clock, period, age, last=False)
+        self._check_active(period)
+        return self._ask("probabilities", period, states)
+
+    def action_probabilities(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
+        """As `choice_probabilities`, by discrete action: the probability of each of its categories, along a last axis
+        in their order."""
+        joint = self.choice_probabilities(period, age=age, **states)
+        table, found = combinations(self.setting.plan), {}
+        for place, (name, space) in enumerate(self.setting.plan.choices.items()):
+            belongs = table[:, place][:, None] == np.arange(len(space.values))
+            found[name] = jnp.matmul(joint, jnp.asarray(belongs, joint.dtype), precision="highest")
+        return found
+
     @property
     def combinations(self) -> list[dict[str, str]]:
-        """Labels of the discrete actions of every combination, in the order of `choice_values`."""
+        """Labels of the discrete actions of every combination, in the order of `choice_values` and
+        `choice_probabilities`."""
         names = list(self.setting.plan.choices.items())
         return [
             {name: space.labels[code] for (name, space), code in zip(names, row, strict=True)}
@@ -338,7 +364,8 @@ def _answers(numerics: Discretisation) -> Program:
         def at(states: dict[str, Array]) -> dict[str, Any]:
             chosen = choose(numerics, objective, today, states)
             stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
-            answers = {"value": chosen.value, "policy": chosen.actions | stop, "choices": chosen.choice_values}
+            answers = {"value": chosen.value, "policy": chosen.actions | stop}
+            answers |= {"choices": chosen.choice_values, "probabilities": chosen.probabilities}
             return answers | asked_outside(numerics, today, states)
 
         answers = over_batch(at, states, cells(numerics.maximiser, plan), numerics.memory)

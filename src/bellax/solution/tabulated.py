@@ -1,7 +1,8 @@
 """A policy kept at the nodes of a grid and interpolated between them.
 
 Continuous actions are interpolated as shares u of their bounds, given the discrete combination; the combination is the
-one of highest interpolated value. A discrete action is never interpolated as an index.
+one of highest interpolated value, or under taste shocks one that is drawn by these values. A discrete action is never
+interpolated as an index.
 """
 
 import math
@@ -22,6 +23,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import admitted, first_outside, reach, warn_once
 from bellax.bellman.setting import Setting
+from bellax.bellman.taste import chosen
 from bellax.errors import ModelError
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear
@@ -150,14 +152,24 @@ def _interpolated(
 ) -> Chosen:
     point = mesh.locate(states, remember=True)
     going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
-    combination = first_maximum(going)
-    between = objective.shares(point, Decision(combination, _look_up(mesh, u, point)[combination]))
+    combination, between = first_maximum(going), _look_up(mesh, u, point)
     plain = replace(objective, absolute=frozenset())
-    actions, allowed = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
+
+    def acting(one: Decision) -> tuple[dict[str, Array], Array]:
+        shares = jnp.clip(objective.shares(point, one), 0.0, 1.0)
+        actions, allowed = plain.actions(point, Decision(one.combination, shares))
+        return actions, allowed & objective.period.feasible(point.values, actions)
+
+    actions, allowed = acting(Decision(combination, between[combination]))
     known = mesh.holds(states) & admitted
     going = jnp.where(known, jnp.where(is_barrier(going), -jnp.inf, going), jnp.nan)
-    worth, stop = going[combination], jnp.zeros((), bool)
-    allowed = allowed & objective.period.feasible(point.values, actions)
+    worth, stop, alternatives = going[combination], jnp.zeros((), bool), None
+    codes = jnp.arange(going.shape[0], dtype=combination.dtype)
+    probabilities = (codes == combination).astype(going.dtype)
+    if objective.plan.taste_shocks is not None:
+        alternatives, each_allowed = jax.vmap(acting)(Decision(codes, between))
+        worth, probabilities = chosen(objective.period, going)
+        allowed = jnp.all(each_allowed | (probabilities == 0))
     # what an action is worth that is interpolated and not allowed, nobody knows
     value = jnp.where(allowed | (worth == -jnp.inf), worth, jnp.nan)
     if objective.plan.evaluate_stop is not None:
@@ -166,7 +178,8 @@ def _interpolated(
         value = jnp.where(stop | jnp.isnan(now), now, value)
     shown = (allowed & (worth > -jnp.inf)) | stop
     actions = {name: masked(shown, action) for name, action in actions.items()}
-    return Chosen(value, actions, stop, going)
+    probabilities = jnp.where(stop, 0.0, jnp.where(shown, probabilities, jnp.nan))
+    return Chosen(value, actions, stop, going, probabilities, alternatives)
 
 
 def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:

@@ -118,12 +118,18 @@ def check_solvable(model: Any) -> None:
     if not isinstance(model, Model):
         raise ModelError(f"solve takes a bx.Model, not {model!r}.")
     for graph in model.graphs.values():
-        for what in ("preferences", "taste_shocks"):
-            if getattr(graph.regime, what) is not None:
-                raise ModelError(
-                    f"{graph.where}the model has {what.replace('_', ' ')} {getattr(graph.regime, what)!r}, which can "
-                    "be stated; the solvers of this version take expected utility without taste shocks."
-                )
+        regime = graph.regime
+        if regime.preferences is not None:
+            raise ModelError(
+                f"{graph.where}the model has preferences {regime.preferences!r}, which can be stated; the solvers of "
+                "this version take expected utility."
+            )
+        if regime.taste_shocks is not None and regime.stop is not None:
+            raise ModelError(
+                f"{graph.where}the model has taste shocks and `stop`, and does not say whether stopping has one. State "
+                "stopping as a category of a discrete action that the shocks are over, and what follows as a regime or "
+                "a category of a state."
+            )
     if not model.clock.finite:
         for node, slot in ((n, s) for graph in model.graphs.values() for n, s in graph.slots.items()):
             named = {"period", "age"} & set(slot.quantity.names)

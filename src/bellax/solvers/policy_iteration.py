@@ -4,7 +4,8 @@ Evaluation solves V = r + b P V for the policy at hand. V and its slopes at the 
 in X, which `jax.linearize` gives with everything that does not depend on V computed once: cells, weights, rewards. It
 is solved exactly, or approached by a number of steps X <- c + L X (modified policy iteration, Puterman & Shin 1978).
 The slopes are total derivatives along the frozen policy, with its own slope from the implicit function theorem;
-envelope slopes of a policy that is not yet optimal would feed back.
+envelope slopes of a policy that is not yet optimal would feed back. Under taste shocks a policy is the probabilities of
+what is chosen, and the same evaluation is a step of Newton's method on V = T V.
 """
 
 import math
@@ -30,6 +31,7 @@ from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.scalar import rounding
+from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
 from bellax.solvers.driver import Iteration
@@ -97,15 +99,23 @@ class _State(NamedTuple):
     tally: Array
     pace: Pace
     rest: Rest
-    policy: tuple[Decision, Array]
+    policy: "_Policy"
     same: Array
 
 
-def _same(new: tuple[Decision, Array], old: tuple[Decision, Array]) -> Array:
+class _Policy(NamedTuple):
+    """What is done at the nodes; see `Frozen`."""
+
+    decision: Decision
+    probabilities: Array
+    stop: Array
+
+
+def _same(new: _Policy, old: _Policy) -> Array:
     """Whether two policies at the nodes are one."""
-    (decision, stop), (before, stopped) = new, old
-    moved = jnp.any(~(jnp.abs(decision.u - before.u) <= _UNMOVED))
-    return jnp.all(decision.combination == before.combination) & jnp.all(stop == stopped) & ~moved
+    alike = lambda a, b: jnp.all(jnp.abs(a - b) <= _UNMOVED)  # noqa: E731
+    same = jnp.all(new.decision.combination == old.decision.combination) & jnp.all(new.stop == old.stop)
+    return same & alike(new.decision.u, old.decision.u) & alike(new.probabilities, old.probabilities)
 
 
 class _Improvements(Stationary[_State]):
@@ -115,9 +125,11 @@ class _Improvements(Stationary[_State]):
             first = self.plane.first(first)
         none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         tally = untallied(self.numerics.plan)
-        pace, shape = off_the_mark(self._patience), self.mesh.shape
-        unknown = jnp.full((*shape, len(self.numerics.plan.coordinates)), jnp.nan)
-        policy = (Decision(jnp.zeros(shape, jnp.int32), unknown), jnp.zeros(shape, bool))
+        pace, shape, plan = off_the_mark(self._patience), self.mesh.shape, self.numerics.plan
+        many = (*shape, 1 if self.numerics.follows or plan.taste_shocks is None else len(combinations(plan)))
+        unknown = jnp.full((*many, len(plan.coordinates)), jnp.nan)
+        decision = Decision(jnp.zeros(many, jnp.int32), unknown)
+        policy = _Policy(decision, jnp.full(many, jnp.nan), jnp.zeros(shape, bool))
         return _State(first, first.levels, jnp.asarray(jnp.inf), none, no, tally, pace, at_rest(), policy, no)
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
@@ -132,7 +144,7 @@ class _Improvements(Stationary[_State]):
         circles = pace.lost if self._partial else (state.steps >= _PATIENCE) & (change > 0.9 * state.change)
         stalled = state.stalled | circles
         pace = jax.tree.map(lambda kept, anew: jnp.where(stalled & ~state.stalled, anew, kept), pace, off_the_mark())
-        policy = (frozen.decision, frozen.stop)
+        policy = _Policy(frozen.decision, frozen.probabilities, frozen.stop)
         same = (state.steps > 0) & _same(policy, state.policy)
         total = latest(state.tally, tally)
         improved = _State(found.value, first, change, steps, stalled, total, pace, rest, policy, same)
@@ -141,7 +153,10 @@ class _Improvements(Stationary[_State]):
         def evaluate() -> Value:
             return evaluated(numerics, self.fixed, frozen, found.value, inside, self.solver.evaluation_steps)[0]
 
-        value = lax.cond(self.converged(improved) | stalled, lambda: found.value, evaluate)
+        # an optimal policy has been evaluated; probabilities are optimal only in the limit, and a last step of Newton's
+        # squares what is left, which a discount near one would make a large error
+        over = stalled if numerics.plan.taste_shocks is not None else self.converged(improved) | stalled
+        value = lax.cond(over, lambda: found.value, evaluate)
         return improved._replace(value=value), None
 
     @property

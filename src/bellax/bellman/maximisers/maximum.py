@@ -39,7 +39,7 @@ class Optimum(NamedTuple):
     Attributes:
         value: Q of the decision; minus infinity where nothing is feasible; None where it was not evaluated, because
             there is nothing to choose: then `choice_values` and `shares` are not known either.
-        decision: the combination and u.
+        decision: the combination and u; under taste shocks the most probable one.
         choice_values: Q of the best continuous actions of every combination, shape (k,).
         shares: the best continuous actions of every combination, shape (k, m).
         feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.

@@ -267,13 +267,12 @@ def test_derivatives_with_a_continuous_action_against_differences():
 
 
 def test_a_simulation_refuses_derivatives_that_would_leave_the_choices_out():
-    solution = bx.solve(replace(SAVER, horizon=2), SAVES, bx.solvers.BackwardInduction(grid={"a": 8}))
-
-    def mean(wealth):
-        return bx.simulate(solution, agents=4, start={"a": wealth}).states["a"][:, 1].mean()
+    def mean(discount):
+        solution = bx.solve(finite(2), {**PARAMS, "discount": discount})
+        return bx.simulate(solution, agents=4, start={"s": 1}).reward.mean()
 
     with pytest.raises(bx.ModelError, match="drawn with probabilities that move with what is differentiated"):
-        jax.grad(mean)(2.0)
+        jax.grad(mean)(0.9)
 
 
 # -- misuse -----------------------------------------------------------------------------------------------------------

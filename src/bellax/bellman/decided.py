@@ -46,8 +46,8 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
     combination, u = optimum.decision
     if objective.plan.taste_shocks is None:
         return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
-    each = combinations_of(optimum)
-    shares = jax.vmap(lambda one: moving(one.u, objective, point, one.combination))(each)
+    every = combinations_of(optimum)
+    shares = jax.vmap(lambda one: moving(one.u, objective, point, one.combination))(every)
     return optimum._replace(decision=Decision(combination, take(shares, combination)), shares=shares)
 
 

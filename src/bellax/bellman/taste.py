@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximisers.maximum import first_maximum, largest
+from bellax.bellman.maximisers.maximum import highest
 from bellax.problem.period import Period, taste_groups
 
 
@@ -72,15 +72,15 @@ def smoothed(values: Float[Array, "k"], scale: Float[Array, ""], groups: tuple[i
 def _smoothed(values: Array, scale: Array, groups: tuple[int, ...]) -> tuple[Array, Array]:
     order, back = _layout(groups)
     laid = values[order]
-    best, places = jax.vmap(largest)(laid), jax.vmap(first_maximum)(laid)
+    best, places = jax.vmap(highest)(laid)
     inner = places[:, None] == jnp.arange(order.shape[1], dtype=places.dtype)[None, :]
-    top = largest(best)
+    top, winner = highest(best)
     known = scale > 0
     # equal ones first: what is infinite has no difference from itself
     distance = jnp.where(best == top, 0.0, jnp.where(best == -jnp.inf, -jnp.inf, (best - top) / _safe(scale)))
     exponentials = jnp.exp(distance)
     total = jnp.sum(exponentials)
-    first = (jnp.arange(best.shape[0], dtype=places.dtype) == first_maximum(best)).astype(best.dtype)
+    first = (jnp.arange(best.shape[0], dtype=places.dtype) == winner).astype(best.dtype)
     shares = jnp.where(known & (top > -jnp.inf), exponentials / total, first)
     value = jnp.where(known & (top > -jnp.inf), top + scale * jnp.log(total), top)
     sound = (scale >= 0) & ~jnp.isnan(top)

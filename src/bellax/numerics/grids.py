@@ -182,21 +182,6 @@ def _by_rate(order: int, y: Array, first: Array, last: Array, below: Array, abov
     return where(most & bends, -2 * outwards, 0.0) if order == 2 else jnp.zeros_like(y)
 
 
-class Cut(eqx.Module):
-    """Where distances off the grid end: what lies beyond counts as that far; two operations in planes of candidates.
-
-    Attributes:
-        least, most: coordinates; infinite where nothing is cut.
-    """
-
-    least: Float[Array, ""]
-    most: Float[Array, ""]
-
-    def __call__(self, y: Float[Array, ""]) -> Float[Array, ""]:
-        """The coordinate that stands for y."""
-        return jnp.clip(y, self.least, self.most)
-
-
 class Line(eqx.Module):
     """The nodes of one line.
 
@@ -215,7 +200,7 @@ class Line(eqx.Module):
     origin: Float[Array, ""]
     step: Float[Array, ""]
     given: Float[Array, "n"] | None = None
-    bend: Bend | Cut | None = None
+    bend: Bend | None = None
     fall: Float[Array, ""] | None = None
 
     @property
@@ -231,26 +216,33 @@ class Line(eqx.Module):
         return self.scale.inverse(self.coordinates)
 
     def padded(self) -> "Line":
-        """The line with a node more at each end, as far from it as its neighbour."""
+        """The line with more nodes at each end, at the distances of `beyond`."""
+        low, high = self.beyond
         if self.given is None:
-            return replace(self, count=self.count + 2, origin=self.origin - self.step)
-        first, last = 2 * self.given[:1] - self.given[1:2], 2 * self.given[-1:] - self.given[-2:-1]
-        nodes = jnp.concatenate([first, self.given, last])
-        return replace(self, count=self.count + 2, origin=nodes[0], given=nodes)
+            return replace(self, count=self.count + 2 * len(low), origin=self.origin - len(low) * self.step)
+        nodes = jnp.concatenate([self.given[0] - low[::-1], self.given, self.given[-1] + high])
+        return replace(self, count=len(nodes), origin=nodes[0], given=nodes)
+
+    @property
+    def beyond(self) -> tuple[Float[Array, "p"], Float[Array, "p"]]:
+        """Distances of padding nodes from the first and from the last node: the last but one is a twentieth of the line
+        away, or the next node of a uniform one, and the last another cell."""
+        if self.given is None:
+            found = self.step * jnp.arange(1, (self.tenth + 1) // 2 + 2, dtype=self.origin.dtype)
+            return found, found
+        twice = jnp.arange(1, 3, dtype=self.origin.dtype)
+        low, high = self.twentieths
+        return low * twice, high * twice
+
+    @property
+    def twentieths(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """How far a twentieth of the line is, at its first and at its last node."""
+        y = self.coordinates
+        return 0.5 * (y[self.tenth] - y[0]), 0.5 * (y[-1] - y[-1 - self.tenth])
 
     def bent(self, below: Float[Array, ""], above: Float[Array, ""]) -> "Line":
         """The line with distances off the grid shortened at these rates."""
         return replace(self, bend=Bend(self.coordinates[0], self.coordinates[-1], below, above))
-
-    def cut(self, below: Array, above: Array) -> "Line":
-        """The line with distances off the grid that end at a twentieth of it, on the sides where that is asked.
-
-        A tenth is too far: with ten candidates of saving in sixty periods V is still off by 2.
-        """
-        y = self.coordinates
-        least = jnp.where(below, y[0] - 0.5 * (y[self.tenth] - y[0]), -jnp.inf)
-        most = jnp.where(above, y[-1] + 0.5 * (y[-1] - y[-1 - self.tenth]), jnp.inf)
-        return replace(self, bend=Cut(least, most))
 
     @property
     def tenth(self) -> int:

@@ -7,11 +7,11 @@ from typing import final
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.errors import named_options
 from bellax.numerics.grids import Cell, Line
-from bellax.numerics.interpolate import Interpolant, along, barrier, check_extrapolation, is_barrier, rates
+from bellax.numerics.interpolate import Interpolant, barrier, check_extrapolation, is_barrier, rates
 from bellax.numerics.scalar import take, where
 
 _NODES = {1: 500, 2: 60, 3: 25}
@@ -44,14 +44,11 @@ class Linear(Interpolant):
     ) -> tuple[Array, tuple[Line, ...]]:
         if self.extrapolation != "bent":
             return levels, tuple(lines)
-        wider = []
-        for k, line in enumerate(lines):
-            axis = k - len(lines)
-            below, above = rates(levels, None, line, axis)
-            wider.append(line.cut(below > 0, above > 0).padded())
-            extend = partial(padded, reach=line.tenth)
-            levels = along(axis, extend, levels, coordinates=line.coordinates)
-        return levels, tuple(wider)
+        ends = [rates(levels, None, line, k - len(lines)) for k, line in enumerate(lines)]
+        for k, (line, (below, above)) in enumerate(zip(lines, ends, strict=True)):
+            extend = partial(padded, line=line, below=below > 0, above=above > 0)
+            levels = jnp.moveaxis(extend(jnp.moveaxis(levels, k - len(lines), -1)), -1, k - len(lines))
+        return levels, tuple(line.padded() for line in lines)
 
     def look_up(
         self, table: Float[Array, "n ..."], base: Int[Array, ""], cells: Sequence[Cell], steps: Sequence[int]
@@ -100,24 +97,29 @@ def _clipped(t: Float[Array, ""]) -> Float[Array, ""]:
     return where(t < 0, 0.0, where(t > 1, 1.0, t))
 
 
-def padded(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
-    """Values with one more at each end of the last axis, where the trend of the last tenth of the line leads.
+def padded(values: Array, line: Line, below: Bool[Array, ""], above: Bool[Array, ""]) -> Array:
+    """Values with more at each end of the last axis, where the trend of the last tenth of the line leads.
 
-    The trend is the secant over a tenth, and where V is concave there that of the next tenth, off the grid.
+    The trend is the secant over a tenth, and where V is concave there that of the next tenth, off the grid. It may end
+    at a twentieth: a tenth is too far, as with ten candidates of saving in sixty periods V is still off by 2. The last
+    cell, with which extrapolation goes on, is level then, so that a look-up is none the wiser.
 
     Args:
         values: shape (..., n).
-        coordinates: shape (n,).
-        reach: how many cells a tenth is.
+        line: of n nodes.
+        below, above: whether it ends.
     Returns:
-        Shape (..., n + 2); the new nodes are as far from the ends as their neighbours.
+        Shape (..., n + 2 p), on `line.padded()`.
     """
-    low = _led(values[..., ::-1], coordinates[::-1], reach)[..., None]
-    return jnp.concatenate([low, values, _led(values, coordinates, reach)[..., None]], axis=-1)
+    coordinates = line.coordinates
+    (low, high), (least, most) = line.beyond, line.twentieths
+    first = _led(values[..., ::-1], coordinates[::-1], line.tenth, jnp.where(below, jnp.minimum(low, least), low))
+    last = _led(values, coordinates, line.tenth, jnp.where(above, jnp.minimum(high, most), high))
+    return jnp.concatenate([first[..., ::-1], values, last], axis=-1)
 
 
-def _led(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
-    """The value one cell beyond the last node."""
+def _led(values: Array, coordinates: Float[Array, "n"], reach: int, distances: Float[Array, "p"]) -> Array:
+    """The values at distances beyond the last node."""
     count = values.shape[-1]
     inner, deep = max(0, count - 1 - reach), max(0, count - 1 - 2 * reach)
     last, before = values[..., -1], values[..., inner]
@@ -128,7 +130,7 @@ def _led(values: Array, coordinates: Float[Array, "n"], reach: int) -> Array:
         bend = jnp.minimum(near - far, 0.0)
     slope = near + jnp.where(is_barrier(values[..., deep]), 0.0, bend)
     slope = jnp.where(is_barrier(before) | is_barrier(last), 0.0, slope)
-    return last + slope * jnp.abs(coordinates[-1] - coordinates[-2])
+    return last[..., None] + slope[..., None] * distances
 
 
 @final

@@ -115,7 +115,7 @@ class Laws:
         groups = np.asarray(taste_groups(self.plan))
         if self.plan.taste_shocks is None:
             return jnp.zeros(groups.shape)
-        drawn = jax.random.gumbel(_own(key, "taste_shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
+        drawn = jax.random.gumbel(_own(key, "taste shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
         return self.today.taste_scale() * drawn[groups]
 
     def _arrive(

@@ -8,12 +8,14 @@ envelope slopes of a policy that is not yet optimal would feed back. Under taste
 what is chosen, and the same evaluation is a step of Newton's method on V = T V.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float
@@ -28,6 +30,7 @@ from bellax.errors import check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
+from bellax.numerics.scalar import rounding
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
@@ -210,7 +213,7 @@ def evaluated(
     found = _followed(constant, linear, start, jnp.mean(seen.levels[1], where=~lost), steps)
     # A policy on the way may lead where V is minus infinity, or be worth nothing finite at all. What the Bellman
     # step gave stands there, so that V is never worse than that of plain value iteration.
-    stable = _stable(linear, start, mesh, inside & _contracts(seen))
+    stable = _stable(linear, start, mesh, inside & _contracts(seen), seen)
     good = stable & jnp.isfinite(found.levels) & ~is_barrier(found.levels) & ~lost
     pick = lambda new, old: jnp.where(good, new, old)  # noqa: E731
     value = Value(pick(found.levels, improved.levels), jax.tree.map(pick, found.slopes, improved.slopes))
@@ -265,14 +268,24 @@ def _held(value: Value, where: Array, level: float) -> Value:
 
 
 def _trials(start: Value, mesh: Mesh) -> Value:
-    """What L is tried on, along a first axis: V itself, one, and the coordinate of each line."""
-    zeros = jax.tree.map(jnp.zeros_like, start.slopes)
+    """What L is tried on, along a first axis: V itself, one, a number for each category, and the coordinate of each
+    line."""
+    zeros, dimensions = jax.tree.map(jnp.zeros_like, start.slopes), len(mesh.lines)
+    categories = start.levels.shape[: start.levels.ndim - dimensions]
+    numbers = _without_structure(0, (*categories, *(1,) * dimensions))
     tried = [start, Value(jnp.ones_like(start.levels), zeros)]
+    tried.append(Value(jnp.broadcast_to(numbers, start.levels.shape), zeros))
     for k, line in enumerate(mesh.lines if start.slopes else ()):
-        shape = [line.count if axis == k - len(mesh.lines) else 1 for axis in range(-start.levels.ndim, 0)]
+        shape = [line.count if axis == k - dimensions else 1 for axis in range(-start.levels.ndim, 0)]
         levels = jnp.broadcast_to(line.coordinates.reshape(shape), start.levels.shape)
         tried.append(Value(levels, tuple(jnp.full_like(levels, float(j == k)) for j in range(len(zeros)))))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tried)
+
+
+def _without_structure(k: int, shape: tuple[int, ...]) -> Array:
+    """Numbers that know of no pattern, between -.5 and .5."""
+    places = np.arange(1, math.prod(shape) + 1).reshape(shape)
+    return jnp.asarray(places * _IRRATIONAL[k % 3] % 1.0 - 0.5, jnp.result_type(float))
 
 
 def _contracts(seen: Value) -> Bool[Array, ""]:
@@ -287,10 +300,8 @@ def _contracts(seen: Value) -> Bool[Array, ""]:
     constants = jnp.max(jnp.abs(seen.levels[1]), initial=0.0)
     if not seen.slopes:
         return constants < 1
-    largest = [jnp.max(jnp.abs(slope[2:]).reshape(len(seen.slopes), -1), axis=1) for slope in seen.slopes]
-    power = jnp.stack(largest)
-    for _ in range(_DOUBLINGS):
-        power = jnp.matmul(power, power, precision="highest")
+    largest = [jnp.max(jnp.abs(slope[3:]).reshape(len(seen.slopes), -1), axis=1) for slope in seen.slopes]
+    power = loops.repeat(_DOUBLINGS, lambda x: jnp.matmul(x, x, precision="highest"), jnp.stack(largest))
     return (constants < 1) & jnp.all(jnp.sum(power, axis=1) < 1)
 
 
@@ -302,26 +313,29 @@ class _Growth(NamedTuple):
     steps: Array
 
 
-def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: Array) -> Bool[Array, ""]:
+def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: Array, seen: Value) -> Bool[Array, ""]:
     """Whether the spectral radius of L, on levels and slopes, is below one.
 
     If it is not, V = c + L V has a solution that is not the value of the policy: paths leave the grid for where V is
     extrapolated, faster than their rewards are discounted. A vector without structure grows by the radius in the end;
     over a season it may rise and fall meanwhile, so that its largest sizes in two stretches of steps are compared.
 
+    Where what depends on categories alone stays so, L shrinks it as it does constants, and what is left is the radius
+    of L on what differs along the lines, which is often next to nothing.
+
     Args:
         known: whether that is known already, so that nothing is tried.
+        seen: L of `_trials`.
     """
     steps = tuple(line.step for line in mesh.lines)
-    places = jnp.arange(start.levels.size, dtype=start.levels.dtype).reshape(start.levels.shape)
-
-    def mixed(k: int) -> Array:
-        return places * _IRRATIONAL[k % 3] % 1.0 - 0.5
-
-    slopes = tuple(mixed(k + 1) / steps[k] for k in range(len(start.slopes)))
+    slopes = tuple(_without_structure(k + 1, slope.shape) / steps[k] for k, slope in enumerate(start.slopes))
+    lines = tuple(range(start.levels.ndim - len(mesh.lines), start.levels.ndim))
+    apart = _kept_apart(seen, lines)
 
     def more(state: _Growth) -> _Growth:
         vector = linear(state.vector)
+        alone = jnp.where(apart, jnp.mean(vector.levels, axis=lines, keepdims=True), 0.0)
+        vector = Value(vector.levels - alone, vector.slopes)
         sizes = [jnp.max(jnp.abs(s)) * step for s, step in zip(vector.slopes, steps, strict=False)]
         size = jnp.max(jnp.stack([jnp.max(jnp.abs(vector.levels)), *sizes]))
         scaled = jax.tree.map(lambda leaf: leaf / jnp.where(size > 0, size, 1.0), vector)
@@ -334,10 +348,26 @@ def _stable(linear: Callable[[Value], Value], start: Value, mesh: Mesh, known: A
     def done(state: _Growth) -> Array:
         return known | (state.steps >= _POWERS) | (state.logarithm < _GONE) | ~(state.logarithm < -_GONE)
 
-    zero = jnp.zeros(())
-    least = jnp.asarray(-jnp.inf)
-    last = loops.until(done, more, _Growth(Value(mixed(0), slopes), zero, least, least, jnp.zeros((), jnp.int32)))
+    zero, least = jnp.zeros(()), jnp.asarray(-jnp.inf)
+    vector = Value(_without_structure(0, start.levels.shape), slopes)
+    last = loops.until(done, more, _Growth(vector, zero, least, least, jnp.zeros((), jnp.int32)))
     return known | (last.logarithm < _GONE) | ((last.steps >= _POWERS) & (last.after < last.before))
+
+
+def _kept_apart(seen: Value, lines: tuple[int, ...]) -> Bool[Array, ""]:
+    """Whether L keeps what depends on categories alone so, and shrinks it.
+
+    Args:
+        seen: L of `_trials`.
+        lines: the axes of V that are lines.
+    """
+    of_categories = seen.levels[2]
+    size = jnp.max(jnp.abs(of_categories))
+    along = jnp.max(of_categories, axis=lines) - jnp.min(of_categories, axis=lines)
+    flat = jnp.all(along <= rounding(size.dtype) * size) & (jnp.max(jnp.abs(seen.levels[1]), initial=0.0) < 1)
+    for slope in seen.slopes:
+        flat = flat & jnp.all(slope[2] == 0)
+    return flat
 
 
 def _levelled(before: Value, after: Value, discount: Float[Array, ""]) -> Value:

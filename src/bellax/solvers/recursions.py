@@ -128,7 +128,7 @@ class Endless(Iteration[_State]):
 
     def result(self, state: _State, kept: None) -> Run:
         numerics = self.numerics
-        values = implicit(lambda a, v: _stepped(numerics, a, v, 0)[0], self.arguments, state.values)
+        values = implicit(lambda a, v: _stepped(numerics, a, v, 0)[0], None, self.arguments, state.values)
         converged = self.converged(state)
         codes = {name: outcome(tally, converged, state.pace.diverges) for name, tally in state.tallies.items()}
         numbers = {

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -10,6 +11,7 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.frozen import follow, improve
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError
@@ -60,7 +62,8 @@ class Stationary(Iteration[State]):
         return state.steps, state.change
 
     def result(self, state: State, kept: None) -> Run:
-        value = implicit(lambda a, v: bellman(self.numerics, a, v), self.arguments, state.value)
+        step, nearby = (partial(function, self.numerics) for function in (bellman, following))
+        value = implicit(step, None if self.numerics.plan.kinked else nearby, self.arguments, state.value)
         code = outcome(state.tally, self.converged(state), state.pace.diverges)
         numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, self.numerics.plan)}
         return Run(value, code, numbers)
@@ -70,6 +73,19 @@ def bellman(numerics: Discretisation, arguments: Arguments, value: Value) -> Val
     """One step of the stationary Bellman operator."""
     problem, mesh = numerics.recurring(arguments)
     return step(numerics.maximiser, problem(value), mesh, numerics.memory).value
+
+
+def following(numerics: Discretisation, arguments: Arguments, value: Value) -> Callable[[Value], Value]:
+    """The derivative in V of following the best policy, which does not move with V.
+
+    At the fixed point it is that of the Bellman operator: by the envelope theorem for levels, and for slopes because a
+    Hessian is symmetric: what V moves u by, times Q_uy, is what it adds to Q_u, times the drift du/dy. Not at a kink.
+    """
+    problem, mesh = numerics.recurring(arguments)
+    found, frozen = improve(numerics.maximiser, problem(value), mesh, numerics.memory)
+    lost = found.value.levels == -jnp.inf
+    _, moved = jax.linearize(lambda v: follow(frozen, problem(v), mesh, numerics.memory), value)
+    return lambda x: jax.tree.map(lambda leaf: jnp.where(lost, 0.0, leaf), moved(x))
 
 
 class Change(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Int
 
-from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded, largest
+from bellax.bellman.maximisers.maximum import Best, first_maximum, guarded, highest
 from bellax.bellman.mesh import Point, row_major
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_names
@@ -54,12 +54,12 @@ def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes:
     """The best of the product of candidates: one plane, the last action inside."""
     plane = _plane(objective, point, combination, nodes)
     shape = tuple(node.shape[0] for node in nodes)
-    place = first_maximum(plane)
+    value, place = highest(plane)
     numbers = [
         take(node, _digit(place, step, node.shape[0])) for node, step in zip(nodes, row_major(shape), strict=True)
     ]
     u = jnp.stack(numbers) if nodes else jnp.zeros(0)
-    return Best(largest(plane), u, jnp.asarray(float(math.prod(shape))))
+    return Best(value, u, jnp.asarray(float(math.prod(shape))))
 
 
 def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes: Array, count: int) -> Best:
@@ -72,7 +72,7 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
     plane = lax.optimization_barrier(_plane(objective, point, combination, [nodes]))
     wide = jnp.pad(plane, 1, constant_values=-jnp.inf)
     local = (plane >= wide[:-2]) & (plane >= wide[2:])
-    top, place = largest(plane), first_maximum(plane)
+    top, place = highest(plane)
     found, heights = [(top, take(nodes, place))], where(local, plane, -jnp.inf)
     for _ in range(count - 1):
         heights = where(jnp.arange(nodes.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)

@@ -198,8 +198,7 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
 
 def best_combination(found: Best) -> Optimum:
     """The optimum over combinations, which are the first axis."""
-    place = first_maximum(found.value)
-    value = largest(found.value)  # NaN where one of them is: then none is known to be best
+    value, place = highest(found.value)  # NaN where one of them is: then none is known to be best
     return Optimum(
         value=value,
         decision=Decision(place, take(found.u, place)),
@@ -210,13 +209,9 @@ def best_combination(found: Best) -> Optimum:
     )
 
 
-def largest(values: Float[Array, "n"]) -> Float[Array, ""]:
-    """The maximum, NaN where one of the values is: the maximum of XLA may pass over it where it is vectorised."""
-    return jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, jnp.max(values))
-
-
-def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:
-    """The place of the maximum, the first of equals; ten times faster than `argmax` on the CPU."""
+def highest(values: Float[Array, "n"]) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """The maximum, NaN where one of the values is, and its place, the first of equals; ten times faster than `argmax`
+    on the CPU."""
     # XLA may compute the values once for each reduction, and round them differently: then none equals the maximum, and
     # the first that is close is taken. (A barrier would keep one copy, for a tenth of a cheap Bellman step.)
     count = values.shape[0]
@@ -225,7 +220,14 @@ def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:
     eps, size = float(jnp.finfo(values.dtype).eps), jnp.maximum(1.0, jnp.abs(top))
     close = jnp.where(values >= top - eps**0.5 * size, places + 2 * count, 3 * count)
     close = jnp.where(values >= top - 1024 * eps * size, places + count, close)
-    return jnp.min(jnp.where(values == top, places, close)) % count
+    # the maximum of XLA may pass over what is no number where it is vectorised: the second pass finds it
+    first = jnp.min(jnp.where(jnp.isnan(values), -1, jnp.where(values == top, places, close)))
+    return jnp.where(first < 0, jnp.nan, top), jnp.maximum(first, 0) % count
+
+
+def first_maximum(values: Float[Array, "n"]) -> Int[Array, ""]:
+    """The place of the maximum alone."""
+    return highest(values)[1]
 
 
 def guarded(objective: Objective, point: Point, decision: Decision) -> Array:

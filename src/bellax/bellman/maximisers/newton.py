@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.implicit import derivatives
 from bellax.bellman.maximisers.candidates import candidates, peaks, scan
-from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, first_maximum, largest
+from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, highest
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
@@ -82,8 +82,8 @@ class Newton(Maximiser):
             return self._improve(objective, point, combination, scan(objective, point, combination, nodes), widths)
         starts = peaks(objective, point, combination, nodes[0], _PEAKS)
         found = jax.vmap(lambda start: self._improve(objective, point, combination, start, widths))(starts)
-        best = first_maximum(found.value)
-        return Best(largest(found.value), take(found.u, best), jnp.sum(found.evaluations))
+        value, best = highest(found.value)
+        return Best(value, take(found.u, best), jnp.sum(found.evaluations))
 
     def improve(
         self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float

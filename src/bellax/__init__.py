@@ -19,7 +19,7 @@ from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
 from bellax.model.constraints import nonnegative
 from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint
-from bellax.model.laws import Markov, fixed
+from bellax.model.laws import Markov, ergodic, fixed
 from bellax.model.model import Model
 from bellax.model.preferences import EpsteinZin, ExtremeValue, QuasiHyperbolic, Recursive, RiskSensitive
 from bellax.model.quantity import by_age, by_period
@@ -42,8 +42,9 @@ __all__ = [
     "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive",
     "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Result", "RiskSensitive",
     "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "cache", "certify",
-    "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative",
-    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
+    "choose_solver", "compile", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
+    "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

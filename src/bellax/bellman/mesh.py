@@ -15,10 +15,12 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError
+from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
 from bellax.numerics import grids, markov
 from bellax.numerics.grids import Line
+from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import as_float
@@ -153,6 +155,36 @@ def between(nodes: Float[Array, "n"], value: Float[Array, ""]) -> tuple[Int[Arra
     return found, jnp.where(spread, fraction, 0.5 * (1 - count % 2))
 
 
+def shares(nodes: Float[Array, "n"], values: Float[Array, "q"]) -> Float[Array, "q n"]:
+    """The shares of nodes in what lies between them, one row for each value; beyond the ends these."""
+    places, fractions = jax.vmap(lambda value: between(nodes, value))(values)
+    below, above = jax.nn.one_hot(places, nodes.shape[0]), jax.nn.one_hot(places + 1, nodes.shape[0])
+    return (1 - fractions[:, None]) * below + fractions[:, None] * above
+
+
+_STRAY = 0.01  # of the length of a chain: how far beyond its nodes a distribution may lie, on average
+
+
+def strays(
+    nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """How far a distribution lies beyond the nodes of a process, on average, and whether that is too far."""
+    off = jnp.dot(weights, jnp.maximum(jnp.maximum(nodes[0] - values, values - nodes[-1]), 0.0))
+    slack = 1e-9 * jnp.max(jnp.abs(nodes))
+    return off, ~(off <= _STRAY * (nodes[-1] - nodes[0]) + slack)
+
+
+def landed(nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]) -> Float[Array, "n"]:
+    """Probabilities of the nodes of a process that a distribution enters; NaN where it lies beyond them."""
+    return jnp.where(~strays(nodes, values, weights)[1], weights @ shares(nodes, values), jnp.nan)
+
+
+def realised(distribution: Distribution, rule: Nodes, given: Mapping[str, Array]) -> tuple[Array, Float[Array, "q"]]:
+    """The values of a distribution at standard nodes, and their weights."""
+    values = jax.vmap(lambda node: distribution.realise(node, **given))(rule.nodes)
+    return values, jax.vmap(lambda node, weight: distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
+
+
 def row_major(shape: tuple[int, ...]) -> list[int]:
     """Distance of neighbours along each axis of a flat array, the last axis fastest."""
     return [math.prod(shape[k + 1 :]) for k in range(len(shape))]
@@ -230,8 +262,7 @@ def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Ar
 
 def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:
     rule = space.distribution.rule(spec, {key: value.shape for key, value in given.items()})
-    values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
-    weights = jax.vmap(lambda node, weight: space.distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
+    values, weights = realised(space.distribution, rule, given)
     if values.ndim > 1 or isinstance(space.distribution, Categorical):
         return Process(values, weights, False)
     order = jnp.argsort(values)  # those of a Jump, or with a negative spread, do not increase by themselves

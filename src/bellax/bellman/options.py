@@ -154,16 +154,17 @@ def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
 
 
 def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
-    """Raises ModelError for the quadrature of an unknown shock, or what is no rule."""
+    """Raises ModelError for the quadrature of what is neither a shock nor enters by a distribution, or no rule."""
     for name in given:
         if isinstance(plan.states.get(name), IID):
             raise ModelError(f"quadrature: {name!r} is a state; the number of its nodes is grid={{{name!r}: n}}.")
-    check_names(given, plan.graph.regime.shocks, "quadrature: shock")
+    drawn = {**plan.graph.regime.shocks, **plan.drawn}
+    check_names(given, drawn, "quadrature: shock")
     for name, spec in given.items():
         if grids.is_count(spec) and spec < 1:
             raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")
         rules.as_rule(spec, rules.GaussHermite(1))
-        _check_nodes(f"quadrature: shock {name!r}", spec, plan.graph.regime.shocks[name])
+        _check_nodes(f"quadrature: shock {name!r}", spec, drawn[name])
 
 
 def _check_nodes(what: str, spec: Any, distribution: Distribution) -> None:

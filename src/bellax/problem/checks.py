@@ -78,7 +78,13 @@ def groups(problem: Problem, slack: float = 0.0) -> list[Group]:
         found.append(_group(plan, "discount", ["slot:discount"], discount(problem.finite)))
     for name in plan.processes:
         found.append(_group(plan, f"state {name!r}", plan.process_nodes(name), plan.states[name].demands(slack)))
-    return [*found, *(shock(plan, name) for name in plan.shocks if not plan.moves(name))]
+    found += [shock(plan, name) for name in plan.shocks if not plan.moves(name)]
+    for target, arrivals in plan.arrivals.items():
+        for name, arrival in arrivals.items():
+            if arrival.distribution is not None and not plan.varies(arrival):
+                label = f"the mapping of {name!r} to {target!r}"
+                found.append(_group(plan, label, arrival.nodes, arrival.distribution.demands()))
+    return found
 
 
 def shock(plan: Plan, name: str) -> Group:
@@ -146,7 +152,7 @@ def _open(plan: Plan, group: Group) -> Group:
 def _name(node: str) -> str:
     """`sd` of `shock:z.sd`, `lower` of `lower:wealth`, `discount` of `slot:discount`."""
     kind, _, rest = node.partition(":")
-    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot") else kind
+    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot", "entry") else kind
 
 
 def _nodes(found: Iterable[Group]) -> list[str]:

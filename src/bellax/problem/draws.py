@@ -130,6 +130,11 @@ class Laws:
                 fine = fine & fits
             elif arrival.way == "carried":
                 states[name] = known[f"next_{name}" if f"next_{name}" in known else name]
+            elif arrival.distribution is not None:
+                states[name], sound = _drawn_from(arrival.distribution, own, found.arrivals[target].drawn[name])
+                fine = fine & sound
+            elif arrival.way == "ergodic":
+                states[name] = _stationary(plan, name, environment, own)
             else:
                 given = parameters(plan, plan.process_nodes(name), environment)
                 states[name], sound = _drawn_from(space.distribution, own, given)
@@ -212,9 +217,12 @@ def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Arra
     Args:
         key: of one agent, for what is drawn before period 0.
     """
-    key = _own(key, name)
-    plan, space = problem.plan, problem.plan.states[name]
-    environment = problem.environment(arguments, 0)
+    return _stationary(problem.plan, name, problem.environment(arguments, 0), _own(key, name))
+
+
+def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Array) -> Array:
+    """One draw of a process from the stationary distribution of its law in a period."""
+    space = plan.states[name]
     if isinstance(space, MarkovChain):
         values, transition = chain(plan, name, environment)
         return values[_CATEGORY.draw(key, probabilities=markov.stationary(transition))]

@@ -149,8 +149,8 @@ def between(nodes: Float[Array, "n"], value: Float[Array, ""]) -> tuple[Int[Arra
     code = jnp.clip(below, 0, count - 2)
     low, high = take(nodes, code), take(nodes, code + 1)
     # without a spread all nodes are one value: the middle, which does not move with the spread
-    spread = high > low
-    fraction = jnp.clip((value - low) / jnp.where(spread, high - low, 1.0), 0.0, 1.0)
+    spread, apart = nodes[-1] > nodes[0], high > low
+    fraction = jnp.where(apart, jnp.clip((value - low) / jnp.where(apart, high - low, 1.0), 0.0, 1.0), 0.0)
     found = jnp.where(spread, code, (count - 1) // 2).astype(jnp.int32)
     return found, jnp.where(spread, fraction, 0.5 * (1 - count % 2))
 

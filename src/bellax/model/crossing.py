@@ -185,8 +185,11 @@ def _slots(
     if boundary.owner != boundary.source:
         mapped = {key: _renamed(law, boundary, known, owned) for key, law in mapped.items()}
     if found.distribution is not None:
-        shape = found.distribution.parameter_shape
-        return [Slot(f"{found.node}.{key}", "law", law, shape(key), True) for key, law in mapped.items()]
+        given = found.distribution
+        return [
+            Slot(f"{found.node}.{key}", "law", law, given.parameter_shape(key), given.broadcasts(key))
+            for key, law in mapped.items()
+        ]
     (law,) = mapped.values()
     if found.way == "chances":
         return [Slot(found.node, "law", law, (space.size,), demands=probabilities("probabilities"))]

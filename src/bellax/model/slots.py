@@ -64,8 +64,7 @@ def distribution(node: str, scope: str, dist: Distribution, label: str, where: s
     for key, value in dist.parameters().items():
         shape = dist.parameter_shape(key)
         q = quantity(value, f"{where}{key} of {label}")
-        # a covariance is a matrix or it is nothing; the rest may be one number for all
-        yield Slot(f"{node}.{key}", scope, q, shape, key != "covariance", alone(dist.demands(), key))
+        yield Slot(f"{node}.{key}", scope, q, shape, dist.broadcasts(key), alone(dist.demands(), key))
 
 
 def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[Slot]:

@@ -237,27 +237,21 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
         return Process(*chain(plan, name, environment), False)
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
-        spec = grid.get(name, grids.Rouwenhorst(7))
-        if moments(name)[0] in environment:
-            centre, spread = (environment[leaf] for leaf in moments(name))
-            return Process(*_between_dates(spec, given, centre, spread), True)
-        if isinstance(spec, grids.Tauchen):
-            values, transition = markov.tauchen(spec.count, **given, width=spec.width)
-        else:
-            values, transition = markov.rouwenhorst(spec.count, **given)
-        return Process(values, transition, True)
+        return Process(*_autoregression(name, grid.get(name, grids.Rouwenhorst(7)), given, environment), True)
     assert isinstance(space, IID)
     return _independent(space, given, grid.get(name))
 
 
-def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Array) -> tuple[Array, Array]:
+def _autoregression(
+    name: str, spec: Any, given: dict[str, Array], environment: Mapping[str, Array]
+) -> tuple[Array, Array]:
     """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
-    correlation = markov.correlation(given["rho"], given["sigma"], spread)
-    if isinstance(spec, grids.Tauchen):
-        units, transition = markov.standard_tauchen(spec.count, correlation, spec.width)
-        return centre + spec.width * spread * units, transition
-    units, transition = markov.standard_rouwenhorst(spec.count, correlation)
-    return centre + math.sqrt(spec.count - 1) * spread * units, transition
+    if moments(name)[0] not in environment:
+        units, transition = spec.chain(given["rho"])
+        return given["mean"] + spec.span * given["sigma"] / markov.shrink(given["rho"]) * units, transition
+    centre, spread = (environment[leaf] for leaf in moments(name))
+    units, transition = spec.chain(markov.correlation(given["rho"], given["sigma"], spread))
+    return centre + spec.span * spread * units, transition
 
 
 def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:

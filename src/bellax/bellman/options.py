@@ -17,6 +17,7 @@ from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID
 from bellax.numerics import grids, rules
+from bellax.numerics.chains import CHAINS
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
 from bellax.problem.plan import Plan
 
@@ -131,9 +132,10 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
 def _chain(name: str, spec: Any) -> Any:
     spec = 7 if spec is None else spec
     count: Any = int(spec) if grids.is_count(spec) else getattr(spec, "count", None)
-    if not (grids.is_count(spec) or isinstance(spec, grids.Rouwenhorst | grids.Tauchen)):
+    if not (grids.is_count(spec) or isinstance(spec, CHAINS)):
         raise ModelError(
-            f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen."
+            f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst, grids.Tauchen or "
+            "grids.FarmerToda."
         )
     if count < 2:
         raise ModelError(f"the grid of the AR1 state {name!r} has {count} node; give at least 2.")

@@ -114,6 +114,7 @@ def test_simulated_agents_enter_by_the_distribution_itself(solved):
     regime = np.asarray(panel.regime)[:, 1]
     moments = {
         "fixed": (0.05, 0.15),
+        "started": ((bx.AR1(0.5, 0.1, start=0.0), bx.ergodic), "its distribution moves with time"),
         "moving": (0.2, 0.15),
         "still": (MEAN, SPREAD),
         "paid": (0.05, 0.15),
@@ -225,9 +226,10 @@ REFUSED = {
         r"has shape \(3,\); it must have shape \(2,\)",
     ),
     "drawn afresh": ((bx.IID(bx.shocks.Normal()), bx.ergodic), "drawn afresh in every period: remove its mapping"),
+    "started": ((bx.AR1(0.5, 0.1, start=0.0), bx.ergodic), "its distribution moves with time"),
     "moving": (
         (bx.AR1(0.5, lambda period: 0.1 + 0.1 * period), bx.ergodic),
-        "by bx.ergodic, and its law moves with time, so that it has no stationary distribution",
+        "by bx.ergodic, and its distribution moves with time, so that there is no stationary one",
     ),
 }
 

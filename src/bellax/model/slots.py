@@ -74,8 +74,8 @@ def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[S
         yield from distribution(f"process:{name}", "process", space.distribution, label, where)
         return
     if isinstance(space, AR1):
-        for key in ("rho", "sigma", "mean"):
-            q = quantity(getattr(space, key), f"{where}{key} of {label}")
+        for key, value in space.parameters().items():
+            q = quantity(value, f"{where}{key} of {label}")
             yield Slot(f"process:{name}.{key}", "process", q, (), demands=alone(space.demands(), key))
         return
     key = "transition" if space.intensity is None else "intensity"

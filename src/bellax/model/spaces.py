@@ -7,7 +7,7 @@ business.
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from bellax.errors import ModelError, check_not_negative, named_options
 from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
 from bellax.model.distribution import Distribution, as_shape
 from bellax.model.quantity import ByAge, ByPeriod, QuantityLike, is_literal, read
+from bellax.model.shocks import Normal
 from bellax.numerics import scales
 from bellax.numerics.scalar import numeric, rounding
 
@@ -172,28 +173,50 @@ class AR1:
     """z' = mean + rho (z - mean) + sigma e with e standard normal, seen before the decision.
 
     Parameters that move with time (`bx.by_period`, `bx.by_age`, functions of `period` or `age`) are today's: those of
-    period t move z from t to t + 1. Period 0 is drawn from the stationary distribution of its own parameters.
+    period t move z from t to t + 1. Period 0 is drawn from the stationary distribution of its own parameters, or from
+    `start`: then z spreads with age.
 
     Args:
-        rho: autocorrelation, a Quantity; |rho| < 1, in period 0 where it moves with time: later ones may be one.
+        rho: autocorrelation, a Quantity; |rho| < 1. Where it moves with time, later ones than that of period 0 may be
+            one, and with a `start` all of them.
         sigma: standard deviation of the innovation, a Quantity.
         mean: unconditional mean, a Quantity.
+        start: of a finite horizon, what z is in period 0: a Quantity, or `bx.shocks.Normal(mean, sd)`.
     """
 
     rho: QuantityLike
     sigma: QuantityLike
     mean: QuantityLike = 0.0
+    start: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.start, Distribution) and not (isinstance(self.start, Normal) and self.start.shape == ()):
+            raise ModelError(
+                f"AR1: start is {self.start!r}; give the value of period 0, or bx.shocks.Normal(mean, sd)."
+            )
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        """The Quantities that it takes, by name; of a start the mean and the standard deviation."""
+        own = {"rho": self.rho, "sigma": self.sigma, "mean": self.mean}
+        if self.start is None:
+            return own
+        if isinstance(self.start, Normal):
+            return {**own, "start": self.start.mean, "start_sd": self.start.sd}
+        return {**own, "start": self.start, "start_sd": 0.0}
 
     def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
         """What the values of its parameters must be, in each `period`; `slack` is for rows of probabilities."""
+        number = Demand(("rho",), lambda rho: abs(rho) < np.inf, lambda rho: f"is {rho:g}; it must be a number.")
+        if self.start is not None:
+            return (number, not_negative("sigma"), not_negative("start_sd"))
         return (
-            Demand(("rho",), lambda rho: abs(rho) < np.inf, lambda rho: f"is {rho:g}; it must be a number."),
+            number,
             Demand(
                 ("rho", "period"),
                 lambda rho, period: (abs(rho) < 1) | (period > 0),
                 lambda rho, period: (
                     f"has rho = {rho:g}; a chain needs |rho| < 1. It starts from its stationary distribution; where "
-                    "rho moves with time, later ones may be one."
+                    "rho moves with time, later ones may be one, and all with start=."
                 ),
             ),
             not_negative("sigma"),

@@ -14,10 +14,10 @@ near one, but its conditional distributions look normal with few values already.
 equally spaced values and those probabilities that are nearest to the conditional density and have its moments
 (entropy.py).
 
-Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, so does the distribution of
-z: `moments` follows it from the stationary one of period 0. Both chains then have the same values in units of each
-period's standard deviation, and the transition from one period to the next is that of the stationary chain whose rho
-is the correlation of the two (Fella, Gallipoli and Pan 2019).
+Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, or where z does not start from
+its stationary distribution, that of z moves with time: `moments` follows it from period 0. All chains then have the
+same values in units of each period's standard deviation, and the transition from one period to the next is that of the
+stationary chain whose rho is the correlation of the two (Fella, Gallipoli and Pan 2019).
 
 The number of values is static. Chains are differentiable in rho, sigma and mean: the transition depends on
 rho alone, the values are affine in mean and sigma.
@@ -157,18 +157,22 @@ def _intervals(units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Arr
 
 
 def moments(
-    rho: Float[Array, "t"], sigma: Float[Array, "t"], mean: Float[Array, "t"]
+    rho: Float[Array, "t"],
+    sigma: Float[Array, "t"],
+    mean: Float[Array, "t"],
+    start: tuple[Float[Array, ""], Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, "t+1"], Float[Array, "t+1"]]:
     """Mean and standard deviation of the process in each period, by the law of z' = mean_t + rho_t (z - mean_t) + ...
 
     Args:
         rho, sigma, mean: what moves the process from period t to t + 1.
+        start: mean and standard deviation in period 0; those that are stationary under its own parameters by default.
     Returns:
-        Mean and standard deviation in periods 0 to t: those of period 0 are stationary under its own parameters.
-    Assumes: |rho_0| < 1; later ones may be one, or beyond.
+        Mean and standard deviation in periods 0 to t.
+    Assumes: |rho_0| < 1 without a start; later ones may be one, or beyond.
     Source: Fella, Gallipoli and Pan (2019), Review of Economic Dynamics 34, 183-201, who date a shock by its arrival.
     """
-    first = mean[0], sigma[0] / shrink(rho[0])
+    first = (mean[0], sigma[0] / shrink(rho[0])) if start is None else start
 
     def move(now: tuple[Array, Array], law: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Any]:
         centre, spread = now

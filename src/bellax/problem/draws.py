@@ -206,18 +206,23 @@ def first_states(problem: Problem, arguments: Arguments, given: Mapping[str, Arr
     found = dict(given)
     for name in problem.plan.processes:
         if name not in given:
-            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
+            before = lambda key, name=name: draw_first(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
             found[name] = jax.vmap(before)(keys)
     return {name: found[name] for name in problem.plan.states}
 
 
-def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
-    """One draw of a process from its stationary distribution in period 0.
+def draw_first(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
+    """One draw of a process in period 0, from its start or else its stationary distribution.
 
     Args:
         key: of one agent, for what is drawn before period 0.
     """
-    return _stationary(problem.plan, name, problem.environment(arguments, 0), _own(key, name))
+    plan, environment, key = problem.plan, problem.environment(arguments, 0), _own(key, name)
+    space = plan.states[name]
+    if isinstance(space, AR1) and space.start is not None:
+        given = parameters(plan, plan.process_nodes(name), environment)
+        return given["start"] + given["start_sd"] * jax.random.normal(key)
+    return _stationary(plan, name, environment, key)
 
 
 def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Array) -> Array:

@@ -16,7 +16,7 @@ from bellax.bellman.mesh import strays
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError
 from bellax.model.demands import broken, one_stationary
-from bellax.model.spaces import MarkovChain
+from bellax.model.spaces import AR1, MarkovChain
 from bellax.problem.problem import Arguments
 from bellax.problem.processes import chain
 
@@ -27,10 +27,12 @@ def check_laws(regimes: Regimes, arguments: dict[str, Arguments]) -> None:
     """Raises ModelError for a process without a stationary distribution, which holds under a transformation, too."""
     for source, target, state in _entries(regimes, "ergodic"):
         problem = regimes[target].problem
-        if problem.finite and problem.timed(problem.plan.process_nodes(state), arguments):
+        space, nodes = problem.plan.states[state], problem.plan.process_nodes(state)
+        started = isinstance(space, AR1) and space.start is not None
+        if started or (problem.finite and problem.timed(nodes, arguments)):
             raise ModelError(
-                f"the state {state!r} enters {target!r} from {source!r} by bx.ergodic, and its law moves with time, so "
-                "that it has no stationary distribution. Give a distribution, such as bx.shocks.Normal(mean, sd)."
+                f"the state {state!r} enters {target!r} from {source!r} by bx.ergodic, and its distribution moves with "
+                "time, so that there is no stationary one. Give one of bx.shocks, such as bx.shocks.Normal(mean, sd)."
             )
 
 

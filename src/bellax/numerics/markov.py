@@ -14,7 +14,7 @@ near one, but its conditional distributions look normal with few values already.
 equally spaced values and those probabilities that are nearest to the conditional density and have its moments
 (entropy.py).
 
-Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, or where z does not start from
+Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, or z does not start from
 its stationary distribution, that of z moves with time: `moments` follows it from period 0. All chains then have the
 same values in units of each period's standard deviation, and the transition from one period to the next is that of the
 stationary chain whose rho is the correlation of the two (Fella, Gallipoli and Pan 2019).

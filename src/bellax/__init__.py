@@ -24,7 +24,7 @@ from bellax.model.model import Model
 from bellax.model.preferences import EpsteinZin, ExtremeValue, QuasiHyperbolic, Recursive, RiskSensitive
 from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
-from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
 from bellax.numerics import grids, interpolants, scales
 from bellax.numerics import rules as quadrature
@@ -41,7 +41,7 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model",
     "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive",
     "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Result", "RiskSensitive",
-    "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "cache", "certify",
+    "Solution", "SolveError", "StateConstraint", "Terminal", "VAR", "by_age", "by_period", "cache", "certify",
     "choose_solver", "compile", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
     "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
     "solvers",

@@ -98,7 +98,8 @@ class Continuation(eqx.Module):
             weights: probabilities of the categories of dotted states, and of the values of drawn ones, by name.
         """
         base, known = jnp.zeros((), jnp.int32), None
-        fractions, mixing = {}, {}
+        fractions: dict[str, Array] = {}
+        mixing: dict[str, int] = {}
         for name, way in self.ways.items():
             if way is Way.coded:
                 base = base + following[name] * self.strides[name]
@@ -119,7 +120,8 @@ class Continuation(eqx.Module):
             elif way is Way.integrated:
                 base = base + point.codes[name] * self.strides[name]
                 if name in point.fractions:
-                    fractions[name], mixing[name] = point.fractions[name], self.strides[name]
+                    sides = self.arrivals[name].sides(name, self.strides[name], point.fractions[name])
+                    mixing, fractions = mixing | sides[0], fractions | sides[1]
         numbers = [jnp.ravel(_as_numbers(following[name], space)) for name, space in self.plan.continuous.items()]
         joined = jnp.concatenate(numbers) if self.lines else ()
         cells = [line.locate(joined[k]) for k, line in enumerate(self.lines)]
@@ -221,7 +223,12 @@ def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
     base = jnp.zeros((), jnp.int32)
     for name, stride in strides.items():
         base = base + point.codes[name] * stride
-    return mixed(lambda place: find(place, cells, steps), base, strides, point.fractions)
+    mixing: dict[str, int] = {}
+    fractions: dict[str, Array] = {}
+    for name, fraction in point.fractions.items():
+        sides = mesh.processes[name].sides(name, strides[name], fraction)
+        mixing, fractions = mixing | sides[0], fractions | sides[1]
+    return mixed(lambda place: find(place, cells, steps), base, mixing, fractions)
 
 
 def _table(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[Array, tuple[Line, ...]]:

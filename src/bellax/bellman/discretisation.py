@@ -174,7 +174,7 @@ class Discretisation:
         # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
         # distribution.
         moving = {
-            name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
+            name: replace(new, transition=(new if new.memoryless else today[name]).transition)
             for name, new in tomorrow.processes.items()
         }
         rows = {

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from bellax.errors import ModelError
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
-from bellax.numerics import grids, markov
+from bellax.model.spaces import AR1, IID, VAR, Discrete, MarkovChain
+from bellax.numerics import grids, markov, vector
 from bellax.numerics.grids import Line
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
@@ -29,6 +29,34 @@ from bellax.problem.problem import moments
 from bellax.problem.processes import chain, parameters
 
 
+class Frame(eqx.Module):
+    """The coordinates in which the nodes of a vector process are a tensor.
+
+    Attributes:
+        mean: where the coordinates are zero.
+        factor: by which they become what functions see, lower triangular.
+        lines: nodes of each coordinate, increasing.
+    """
+
+    mean: Float[Array, "n"]
+    factor: Float[Array, "n n"]
+    lines: tuple[Float[Array, "_"], ...]
+
+    @property
+    def steps(self) -> list[int]:
+        """Distance of neighbours along each coordinate in the list of nodes."""
+        return row_major(tuple(line.shape[0] for line in self.lines))
+
+    def place(self, value: Float[Array, "n"]) -> tuple[Int[Array, ""], Float[Array, "n"]]:
+        """The lowest of the nodes around a value, and how far it lies on the way to the next along each coordinate."""
+        x = jax.scipy.linalg.solve_triangular(self.factor, value - self.mean, lower=True)
+        found = [between(line, x[k]) for k, line in enumerate(self.lines)]
+        code = jnp.zeros((), jnp.int32)
+        for (below, _), step in zip(found, self.steps, strict=True):
+            code = code + below * step
+        return code, jnp.stack([fraction for _, fraction in found])
+
+
 class Process(eqx.Module):
     """A process on its nodes.
 
@@ -36,11 +64,22 @@ class Process(eqx.Module):
         values: what functions see, shape (n, ...).
         transition: rows today, columns tomorrow's nodes, shape (n, n); for IID states one row of probabilities, (n,).
         continuous: whether a value between two nodes makes sense; nodes then increase.
+        frame: of a vector between whose nodes values make sense, too.
     """
 
     values: Array
     transition: Float[Array, "..."]
     continuous: bool = eqx.field(static=True)
+    frame: Frame | None = None
+
+    def sides(self, name: str, stride: int, fraction: Array) -> tuple[dict[str, int], dict[str, Array]]:
+        """The directions in which a value lies between nodes: by name the distance of neighbours in a table whose
+        entries for this process are `stride` apart, and how far on the way to the next it lies."""
+        if self.frame is None:
+            return {name: stride}, {name: fraction}
+        names = [f"{name}[{k}]" for k in range(len(self.frame.lines))]
+        strides = {part: stride * step for part, step in zip(names, self.frame.steps, strict=True)}
+        return strides, {part: fraction[k] for k, part in enumerate(names)}
 
     @property
     def count(self) -> int:
@@ -58,12 +97,13 @@ class Point(eqx.Module):
     Attributes:
         values: by state.
         codes: by process and discrete state, the category, or the node below the value.
-        fractions: by process, how far the value lies on the way to the next node; absent at a node.
+        fractions: by process, how far the value lies on the way to the next node, of a vector along each coordinate of
+            its `Frame`; absent at a node.
     """
 
     values: dict[str, Array]
     codes: dict[str, Int[Array, ""]]
-    fractions: dict[str, Float[Array, ""]]
+    fractions: dict[str, Float[Array, "..."]]
 
 
 class Mesh(eqx.Module):
@@ -118,6 +158,8 @@ class Mesh(eqx.Module):
         for name, process in self.processes.items():
             if process.memoryless and not remember:
                 codes[name] = jnp.zeros((), jnp.int32)
+            elif process.frame is not None:
+                codes[name], fractions[name] = process.frame.place(values[name])
             elif process.continuous and process.count > 1:
                 codes[name], fractions[name] = between(process.values, values[name])
             else:
@@ -238,6 +280,8 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
         return Process(*_autoregression(name, grid.get(name, grids.Rouwenhorst(7)), given, environment), True)
+    if isinstance(space, VAR):
+        return _vector(space, grid.get(name, (grids.FarmerToda(5),) * space.shape[0]), given)
     assert isinstance(space, IID)
     return _independent(space, given, grid.get(name))
 
@@ -252,6 +296,13 @@ def _autoregression(
     centre, spread = (environment[leaf] for leaf in moments(name))
     units, transition = spec.chain(markov.correlation(given["rho"], given["sigma"], spread))
     return centre + spec.span * spread * units, transition
+
+
+def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...], given: dict[str, Array]) -> Process:
+    mean = jnp.broadcast_to(given["mean"], space.shape)
+    options = ([getattr(spec, what) for spec in specs] for what in ("count", "span", "moments"))
+    found = vector.farmer_toda(given["rho"], given["covariance"], mean, *options)
+    return Process(found.values, found.transition, False, Frame(mean, found.factor, found.lines))
 
 
 def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:

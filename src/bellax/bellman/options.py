@@ -15,7 +15,7 @@ from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID
+from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics import grids, rules
 from bellax.numerics.chains import CHAINS
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
@@ -108,7 +108,8 @@ def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interp
 
 def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant, finite: bool) -> dict[str, Any]:
     """Specifications of every state that has nodes of its own."""
-    gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, AR1 | IID)]
+    processes = AR1 | VAR | IID
+    gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, processes)]
     fixed = [name for name in plan.states if name not in gridded]
     for name in given:
         if name in fixed:
@@ -121,6 +122,8 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         space, spec = plan.states[name], given.get(name)
         if isinstance(space, AR1):
             complete[name] = _chain(name, spec)
+        elif isinstance(space, VAR):
+            complete[name] = _tensor(name, spec, space)
         elif isinstance(space, IID):
             _check_nodes(f"grid: the IID state {name!r}", spec, space.distribution)
             complete[name] = spec
@@ -145,6 +148,26 @@ def _chain(name: str, spec: Any) -> Any:
             f"{count**2:.2g} probabilities. Give at most {_MOST_CHAIN_NODES}: 7 to 30 are usual."
         )
     return grids.Rouwenhorst(count) if grids.is_count(spec) else spec
+
+
+def _tensor(name: str, spec: Any, space: VAR) -> tuple[grids.FarmerToda, ...]:
+    """The chain along each component of a VAR."""
+    (size,) = space.shape
+    spec = {1: 9, 2: 7, 3: 5}.get(size, 3) if spec is None else spec
+    parts = tuple(spec) if isinstance(spec, tuple | list) else (spec,) * size
+    parts = tuple(grids.FarmerToda(int(part)) if grids.is_count(part) else part for part in parts)
+    if len(parts) != size or not all(isinstance(part, grids.FarmerToda) and part.count >= 2 for part in parts):
+        raise ModelError(
+            f"the grid of the VAR state {name!r} is {spec!r}; give a count of at least 2, grids.FarmerToda, or {size} "
+            "of them."
+        )
+    nodes = math.prod(part.count for part in parts)
+    if nodes > _MOST_CHAIN_NODES:
+        raise ModelError(
+            f"the grid of the VAR state {name!r} has {nodes} nodes; its chain would be a table of {nodes**2:.2g} "
+            f"probabilities. Give at most {_MOST_CHAIN_NODES} in all."
+        )
+    return parts
 
 
 def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:

@@ -20,7 +20,7 @@ from bellax.model.parameters import OWNED, lookup
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.shocks import Categorical
 from bellax.model.slots import view
-from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, PROCESSES, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.statement import Statement
 
 
@@ -70,6 +70,12 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
         targets: the regimes that it may reach.
     """
     graph, known = model.graphs[source], source_names(model.graphs[source])
+    for state, space in graph.regime.states.items():
+        if isinstance(space, VAR):
+            raise ModelError(
+                f"the state {state!r} of regime {source!r} is a bx.VAR, which this version solves in models of one "
+                "regime only. Make its numbers AR1 states, or a MarkovChain."
+            )
     slots = list(graph.slots.values())
     arrivals: dict[str, dict[str, Arrival]] = {}
     owned: dict[str, tuple[str, str]] = {}

@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bellax.errors import ModelError, check_not_negative, named_options
+from bellax.errors import ModelError, check_count, check_not_negative, named_options
 from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
 from bellax.model.distribution import Distribution, as_shape
 from bellax.model.quantity import ByAge, ByPeriod, QuantityLike, is_literal, read
 from bellax.model.shocks import Normal
 from bellax.numerics import scales
+from bellax.numerics.covariance import factor, semidefinite
 from bellax.numerics.scalar import numeric, rounding
 
 
@@ -225,6 +226,76 @@ class AR1:
 
 @named_options
 @dataclass(frozen=True, eq=False)
+class VAR:
+    """z' = mean + rho (z - mean) + e with e ~ N(0, covariance), seen before the decision; functions see shape (n,).
+
+    Its parameters do not move with time, and it is drawn from its stationary distribution in period 0.
+
+    Args:
+        rho: a Quantity, shape (n, n); its eigenvalues are inside the unit circle.
+        covariance: of the innovations, a Quantity, shape (n, n), positive definite.
+        mean: unconditional mean, a Quantity, shape (n,) or a number.
+        size: n; read off `rho` or `covariance` where one of them is a literal.
+    """
+
+    rho: QuantityLike
+    covariance: QuantityLike
+    mean: QuantityLike = 0.0
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, given in (("rho", self.rho), ("covariance", self.covariance)):
+            if not is_literal(given) or isinstance(given, ByPeriod | ByAge):
+                continue
+            shape = np.shape(given)
+            if len(shape) != 2 or shape[0] != shape[1] or self.size not in (None, shape[0]):
+                raise ModelError(f"VAR: {name} has shape {shape}; it must be (n, n), with one n for all.")
+            object.__setattr__(self, "size", int(shape[0]))
+        if self.size is None:
+            raise ModelError("VAR needs size= where both rho and covariance are names or functions.")
+        check_count(self.size, "VAR: size")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one value."""
+        assert self.size is not None
+        return (self.size,)
+
+    def parameters(self) -> Mapping[str, QuantityLike]:
+        """The Quantities that it takes, by name."""
+        return {"rho": self.rho, "covariance": self.covariance, "mean": self.mean}
+
+    def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
+        """What the values of its parameters must be; `slack` is for rows of probabilities."""
+        return (
+            Demand(
+                ("rho",),
+                _vanishes,
+                lambda rho: (
+                    f"has an eigenvalue of size {np.abs(np.linalg.eigvals(rho)).max():.6g}; all must be below one, or "
+                    "there is no stationary distribution."
+                ),
+            ),
+            Demand(
+                ("covariance",),
+                lambda covariance: semidefinite(covariance) & (factor(covariance).diagonal() > 0).all(),
+                lambda covariance: (
+                    f"is {covariance.tolist()}; it must be symmetric and positive definite. Of numbers that are "
+                    "functions of others only the others are states."
+                ),
+            ),
+        )
+
+
+def _vanishes(matrix: Any) -> Any:
+    """Whether the powers of a matrix go to zero."""
+    for _ in range(24):
+        matrix = matrix @ matrix
+    return (abs(matrix) < 1.0).all()
+
+
+@named_options
+@dataclass(frozen=True, eq=False)
 class IID:
     """A state drawn afresh every period, seen before the decision.
 
@@ -295,11 +366,11 @@ def agree(a: Any, b: Any) -> bool:
 def _shape(space: Any) -> tuple[int, ...]:
     if isinstance(space, IID):
         return space.distribution.shape
-    return space.shape if isinstance(space, Continuous) else ()
+    return space.shape if isinstance(space, Continuous | VAR) else ()
 
 
-StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | IID
-PROCESSES = (MarkovChain, AR1, IID)
+StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | VAR | IID
+PROCESSES = (MarkovChain, AR1, VAR, IID)
 
 
 def _is_function(value: Any) -> bool:

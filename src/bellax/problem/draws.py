@@ -21,8 +21,10 @@ from jaxtyping import Bool, Float
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, MarkovChain
+from bellax.model.spaces import AR1, IID, VAR, MarkovChain
 from bellax.numerics import markov
+from bellax.numerics.covariance import factor
+from bellax.numerics.vector import stationary_covariance
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import Outcome, Period, as_float
 from bellax.problem.plan import Plan
@@ -158,6 +160,10 @@ class Laws:
             given = parameters(plan, plan.process_nodes(name), self.today.environment)
             centre = given["mean"] + given["rho"] * (states[name] - given["mean"])
             return centre + given["sigma"] * jax.random.normal(key), fine
+        if isinstance(space, VAR):
+            given = parameters(plan, plan.process_nodes(name), self.today.environment)
+            centre = given["mean"] + given["rho"] @ (states[name] - given["mean"])
+            return _normal(key, centre, given["covariance"]), fine
         if isinstance(space, IID):
             return _drawn_from(space.distribution, key, parameters(plan, plan.process_nodes(name), self.tomorrow))
         probabilities = self.today.probabilities(name, plan.graph.compose([f"probabilities:{name}"])(**known))
@@ -182,6 +188,10 @@ def _fitted(plan: Plan, name: str, value: Array, environment: Mapping[str, Array
 def _drawn_from(distribution: Distribution, key: Array, given: Mapping[str, Array]) -> tuple[Array, Bool[Array, ""]]:
     """A draw, and whether the parameters are those of a distribution."""
     return distribution.draw(key, **given), fulfilled(distribution.demands(), given)
+
+
+def _normal(key: Array, mean: Float[Array, "n"], covariance: Float[Array, "n n"]) -> Float[Array, "n"]:
+    return mean + factor(covariance) @ jax.random.normal(key, mean.shape)
 
 
 def draw_place(key: Array, name: str, probabilities: Float[Array, "n"]) -> Array:
@@ -232,6 +242,9 @@ def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Ar
         values, transition = chain(plan, name, environment)
         return values[_CATEGORY.draw(key, probabilities=markov.stationary(transition))]
     given = parameters(plan, plan.process_nodes(name), environment)
+    if isinstance(space, VAR):
+        spread = stationary_covariance(given["rho"], given["covariance"])
+        return _normal(key, jnp.broadcast_to(given["mean"], space.shape), 0.5 * (spread + spread.T))
     if isinstance(space, AR1):
         spread = given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
         return given["mean"] + spread * jax.random.normal(key)

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bellax.errors import ModelError
 from bellax.model.crossing import Arrival
 from bellax.model.graph import Graph
 from bellax.model.quantity import ByPeriod
-from bellax.model.spaces import AR1
+from bellax.model.spaces import AR1, VAR
 from bellax.model.time import Clock
 from bellax.numerics import markov
 from bellax.numerics.scalar import whole
@@ -70,6 +71,11 @@ class Problem:
         now = self._leaves(arguments, period)
         for name in self.plan.processes:
             space = self.plan.states[name]
+            if isinstance(space, VAR) and self.timed(self.plan.process_nodes(name), arguments):
+                raise ModelError(
+                    f"the law of the state {name!r}, a bx.VAR, moves with time, which this version solves of a "
+                    "bx.AR1 only."
+                )
             if not isinstance(space, AR1):
                 continue
             if space.start is not None or self.timed(self.plan.process_nodes(name), arguments):

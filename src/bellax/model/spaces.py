@@ -290,7 +290,7 @@ class VAR:
 def _vanishes(matrix: Any) -> Any:
     """Whether the powers of a matrix go to zero."""
     for _ in range(24):
-        matrix = matrix @ matrix
+        matrix = (matrix @ matrix).clip(-1e15, 1e15)  # in single precision, too, its square is a number
     return (abs(matrix) < 1.0).all()
 
 

@@ -93,6 +93,7 @@ def test_a_policy_between_nodes_and_a_table_of_it():
     z = np.random.default_rng(1).normal(MEAN, 0.1, (40, 2))
     np.testing.assert_array_equal(solution.policy(period=1, z=z)["work"], z[:, 0] > 0.3)
     np.testing.assert_allclose(solution.value(period=1, z=z), np.maximum(z[:, 0], 0.3), rtol=1e-12)
+    np.testing.assert_array_equal(solution.tabulate().policy(period=1, z=z)["work"], z[:, 0] > 0.3)
 
 
 def test_derivatives_pass_through_the_chain():

@@ -174,6 +174,7 @@ def _not_a_number(numerics: Discretisation, objective: Objective, mesh: Mesh, no
     return (
         f"the value is not finite at {where}, and every function of the model is at the actions that were tried. Is a "
         "later value infinite, or a function no number at an action in between?"
+        + (" Does a mapping lead beyond the nodes of a process in another regime?" if numerics.plan.arrivals else "")
     )
 
 

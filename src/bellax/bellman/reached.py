@@ -1,7 +1,8 @@
 """Tomorrow in another regime: where its states come from, and what V is there.
 
-Of each state of the target the `Arrival` says whether it is the source's own next state, what a mapping gives, or drawn
-afresh. A `Terminal` is asked for its function, exactly; another regime for its table.
+Of each state of the target the `Arrival` says whether it is the source's own next state, what a mapping gives, or
+drawn. A distribution that is the same in every state becomes probabilities of the target's nodes before any look-up. A
+`Terminal` is asked for its function, exactly; another regime for its table.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,12 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.continuation import Continuation, Way
-from bellax.bellman.mesh import Mesh, Point, Process, between
+from bellax.bellman.mesh import Mesh, Point, Process, landed, realised, shares
 from bellax.model.crossing import Arrival
+from bellax.model.demands import fulfilled, one_stationary
 from bellax.model.spaces import MarkovChain
-from bellax.numerics import interpolate
+from bellax.numerics import interpolate, markov
+from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
 from bellax.problem.categories import category, close, nearest_place
 from bellax.problem.period import Outcome, Period
@@ -48,7 +51,7 @@ class Ending(eqx.Module):
         """E[V] at tomorrow's states; see `Continuation`."""
         plan, known = self.period.plan, jnp.ones((), bool)
         states = {name: _shaped(following[name], plan, name) for name in plan.continuous}
-        open_: dict[str, Array] = {}
+        open_: dict[str, tuple[Array, Array]] = {}
         for name, way in self.ways.items():
             if way is Way.coded:
                 states[name] = take(self.seen[name], following[name])
@@ -58,9 +61,11 @@ class Ending(eqx.Module):
                 states[name], fits = self._category(name, following[name])
                 known = known & fits
             elif way is Way.dotted:
-                open_[name] = weights[name]
+                open_[name] = weights[name], self.seen[name]
+            elif way is Way.drawn:
+                open_[name] = weights[name], following[name]
             else:
-                open_[name] = _row(self.rows[name], point, name)
+                open_[name] = _row(self.rows[name], point, name), self.seen[name]
         return where(known, self._average(states, open_), jnp.nan)
 
     def _category(self, name: str, value: Array) -> tuple[Array, Array]:
@@ -71,13 +76,13 @@ class Ending(eqx.Module):
         found = take(values, nearest_place(values, value))
         return found, jnp.all(close(value, found))
 
-    def _average(self, states: dict[str, Array], open_: dict[str, Array]) -> Float[Array, ""]:
+    def _average(self, states: dict[str, Array], open_: dict[str, tuple[Array, Array]]) -> Float[Array, ""]:
+        """E[V] over states that are left open: of each the probabilities, and of what."""
         if not open_:
             return self._at(states)
-        name = next(iter(open_))
-        rest = {other: open_[other] for other in open_ if other != name}
-        values = jax.vmap(lambda value: self._average({**states, name: value}, rest))(self.seen[name])
-        return jnp.dot(interpolate.telling(open_[name]), values)
+        (name, (chances, seen)), *rest = open_.items()
+        values = jax.vmap(lambda value: self._average({**states, name: value}, dict(rest)))(seen)
+        return jnp.dot(interpolate.telling(chances), values)
 
     def _at(self, states: dict[str, Array]) -> Float[Array, ""]:
         value = self.period.terminal(states)
@@ -90,10 +95,12 @@ class Reached(eqx.Module):
     Attributes:
         value: expected V at tomorrow's states.
         tomorrow: what functions see of the source's own categories and nodes tomorrow.
+        rules: standard nodes of the distributions by which states enter, by state.
     """
 
     value: Continuation | Ending
     tomorrow: dict[str, Array]
+    rules: dict[str, Nodes]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
 
     @property
@@ -116,6 +123,12 @@ class Reached(eqx.Module):
             elif name in outcome.following:
                 own = outcome.following[name]
                 following[name] = take(self.tomorrow[name], own) if self.value.ways.get(name) is Way.between else own
+        for name in (name for name, way in self.value.ways.items() if way is Way.drawn):
+            distribution, given = self.arrivals[name].distribution, arrived.drawn[name]
+            assert distribution is not None
+            following[name], chances = realised(distribution, self.rules[name], given)
+            # with the state, so that no check before the solve saw them
+            weights[name] = jnp.where(fulfilled(distribution.demands(), given), chances, jnp.nan)
         return self.value(point, following, weights)
 
 
@@ -130,7 +143,9 @@ def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[st
             found[name] = Way.dotted
         elif way == "given":
             found[name] = by_value
-        elif way == "afresh":
+        elif way == "drawn" and source.varies(arrivals[name]):
+            found[name] = Way.drawn
+        elif way in ("afresh", "drawn", "ergodic"):
             found[name] = Way.averaged
         elif name in source.scanned:
             found[name] = Way.coded if chain else Way.between
@@ -142,34 +157,45 @@ def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[st
 
 
 def rows(
-    found: Mapping[str, Way], moving: Mapping[str, Process], mesh: Mesh, exact: bool
+    found: Mapping[str, Way],
+    moving: Mapping[str, Process],
+    drawn: Mapping[str, tuple[Array, Array]],
+    mesh: Mesh,
+    exact: bool,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Probabilities of what is averaged at the nodes, and what functions see there, by state of the target.
 
     Args:
         found: the ways.
         moving: the source's processes from today to tomorrow.
+        drawn: the values of distributions that are the same in every state, and their weights.
         mesh: the target's, tomorrow.
         exact: whether V is known everywhere, and not only at the target's nodes.
     """
     probabilities, seen = {}, {**mesh.discrete, **{name: process.values for name, process in mesh.processes.items()}}
     for name, way in found.items():
-        if way is Way.averaged:
-            probabilities[name] = mesh.processes[name].transition
+        if way is Way.averaged and name in drawn:
+            values, weights = drawn[name]
+            if exact:
+                seen[name], probabilities[name] = values, weights
+            else:
+                probabilities[name] = landed(mesh.processes[name].values, values, weights)
+        elif way is Way.averaged:
+            process = mesh.processes[name]
+            probabilities[name] = process.transition if process.memoryless else ergodic(process.transition)
         elif way is Way.integrated:
             process = moving[name]
             if exact or not process.continuous:
                 seen[name], probabilities[name] = process.values, process.transition
             else:
-                probabilities[name] = process.transition @ _weights(mesh.processes[name].values, process.values)
+                probabilities[name] = process.transition @ shares(mesh.processes[name].values, process.values)
     return probabilities, seen
 
 
-def _weights(nodes: Float[Array, "m"], values: Float[Array, "n"]) -> Float[Array, "n m"]:
-    """The shares of nodes in what lies between them, one row for each value."""
-    places, fractions = jax.vmap(lambda value: between(nodes, value))(values)
-    below, above = jax.nn.one_hot(places, nodes.shape[0]), jax.nn.one_hot(places + 1, nodes.shape[0])
-    return (1 - fractions[:, None]) * below + fractions[:, None] * above
+def ergodic(transition: Float[Array, "n n"]) -> Float[Array, "n"]:
+    """The stationary distribution of a chain; NaN where it has several."""
+    one = fulfilled(one_stationary("transition"), {"transition": transition})
+    return jnp.where(one, markov.stationary(transition), jnp.nan)
 
 
 def _row(rows: Array, point: Point, name: str) -> Array:

@@ -167,7 +167,7 @@ def test_every_option_survives_as_text():
         grid={
             "a": (bx.grids.Given([0.0, 0.1, 2.5], scale=bx.scales.power(3.0)), bx.grids.Regular(5)),
             "z": bx.grids.Tauchen(9, 2.5),
-            "y": 7,
+            "y": bx.grids.FarmerToda(9, moments=4),
             "x": bx.grids.Scaled(11, bx.scales.octave),
         },
         quadrature={"e": bx.quadrature.Equispaced(31), "u": bx.quadrature.GaussLegendre(4), "v": 3},

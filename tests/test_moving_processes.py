@@ -71,16 +71,17 @@ def test_the_value_of_a_life_is_that_of_a_recursion_on_the_same_nodes(solved):
         np.testing.assert_allclose(solved.value(period=t, z=nodes(t)), value, rtol=1e-12)
 
 
-def test_a_reward_that_sees_tomorrow():
+@pytest.mark.parametrize("spec", [bx.grids.Rouwenhorst(COUNT), bx.grids.FarmerToda(COUNT)])
+def test_a_reward_that_sees_tomorrow(spec):
     """V = E sum of b^t z_{t+1}^2 is quadratic, so that a chain with the conditional moments of the law is exact."""
     model = worker(reward=lambda next_z: next_z**2, actions={})
-    solution = bx.solve(model, GIVEN, bx.solvers.BackwardInduction(grid={"z": COUNT}))
+    solution = bx.solve(model, GIVEN, bx.solvers.BackwardInduction(grid={"z": spec}))
     z, total, variance = nodes(0), 0.0, 0.0
     for t in range(PERIODS):
         z = (1 - RHO[t]) * MEAN[t] + RHO[t] * z
         variance = RHO[t] ** 2 * variance + SIGMA[t] ** 2
         total = total + DISCOUNT**t * (z**2 + variance)
-    np.testing.assert_allclose(solution.value(period=0, z=nodes(0)), total, rtol=1e-12)
+    np.testing.assert_allclose(solution.value(period=0, z=nodes(0)), total, rtol=1e-11)
 
 
 def test_simulated_moments_are_those_of_the_law(solved):
@@ -101,7 +102,7 @@ def test_the_derivative_through_a_moving_chain(solved):
     assert float(jax.grad(value)(1.0)) == pytest.approx(float(difference), rel=1e-6)
 
 
-@pytest.mark.parametrize("spec", [bx.grids.Rouwenhorst(5), bx.grids.Tauchen(5, 2.5)])
+@pytest.mark.parametrize("spec", [bx.grids.Rouwenhorst(5), bx.grids.Tauchen(5, 2.5), bx.grids.FarmerToda(5)])
 def test_a_law_that_says_the_same_in_every_period_is_the_stationary_one(spec):
     solver = bx.solvers.BackwardInduction(grid={"z": spec})
     still = bx.solve(worker(), {"rho": 0.8, "sigma": 0.2, "mean": 0.1}, solver)
@@ -146,3 +147,66 @@ def test_what_a_moving_law_may_not_be():
         bx.solve(worker(states={"z": law}), {})
     outcome = jax.jit(lambda rho: bx.solve(worker(), GIVEN | {"rho": bx.by_period(rho)}).value(period=0, z=0.1))
     assert jnp.isnan(outcome(jnp.array([1.0, 0.9, 0.9, 0.9, 0.9])))
+
+
+# -- where z starts
+
+
+STARTS = {"known": (0.3, 0.3, 0.0), "spread": (bx.shocks.Normal(0.3, "spread"), 0.3, 0.25)}
+
+
+def started(start, **changes):
+    """A random walk, whose mean does not matter, from a start."""
+    return worker(states={"z": bx.AR1(1.0, "sigma", 7.0, start=start)}, **changes)
+
+
+@pytest.fixture(scope="module", params=STARTS)
+def begun(request):
+    start, mean, sd = STARTS[request.param]
+    params = {"sigma": bx.by_period(SIGMA)} | ({"spread": sd} if sd else {})
+    return bx.solve(started(start), params, bx.solvers.BackwardInduction(grid={"z": COUNT})), mean, sd
+
+
+def test_a_process_that_starts_spreads_with_age(begun):
+    """var_t = var_0 + sum of sigma^2 on nodes and in the simulation, and V by the recursion on these nodes.
+
+    Fella, Gallipoli and Pan (2019): the sides of Rouwenhorst's coins are kept with (1 + rho s_t / s_{t+1}) / 2.
+    """
+    solution, mean, sd = begun
+    spread = np.sqrt(sd**2 + np.concatenate([[0.0], np.cumsum(SIGMA**2)]))
+    value = np.zeros(COUNT)
+    for t in range(PERIODS - 1, -1, -1):
+        z = mean + np.sqrt(COUNT - 1) * spread[t] * np.linspace(-1, 1, COUNT)
+        keep = 0.5 * (1 + spread[t] / spread[t + 1])
+        flips = np.array([[keep, 1 - keep], [1 - keep, keep]])
+        value = np.maximum(np.exp(z), 1.3) + DISCOUNT * rouwenhorst(flips) @ value
+        np.testing.assert_allclose(solution.value(period=t, z=z), value, rtol=1e-12)
+    panel = bx.simulate(solution, agents=20_000, seed=5)
+    simulated = np.asarray(panel.states["z"])
+    assert (sd > 0) == (len(np.unique(simulated[:, 0])) > 1)
+    np.testing.assert_allclose(simulated.mean(axis=0), mean, atol=0.015)
+    np.testing.assert_allclose(simulated.std(axis=0), spread[:-1], rtol=0.02, atol=1e-9)
+    assert abs(bx.certify(solution, points=60, agents=1000).simulated["z"]) < 4
+
+
+def rouwenhorst(flips):
+    """Convolutions of the rows of coins that keep their side and of those that do not."""
+    rows = []
+    for heads in range(COUNT):
+        row = np.ones(1)
+        for coin in range(COUNT - 1):
+            row = np.convolve(row, flips[1] if coin < heads else flips[0])
+        rows.append(row)
+    return np.array(rows)
+
+
+def test_what_a_start_may_not_be():
+    with pytest.raises(bx.ModelError, match="start is Uniform.*give the value of period 0"):
+        bx.AR1(0.9, 0.1, start=bx.shocks.Uniform())
+    with pytest.raises(bx.ModelError, match="'z' has a start and the horizon is infinite"):
+        started(0.0, horizon=np.inf)
+    with pytest.raises(bx.ModelError, match="start_sd of state 'z' is -1; it must not be negative"):
+        started(bx.shocks.Normal(0.0, -1.0))
+    solution = bx.solve(started(0.0), {"sigma": 0.1})
+    with pytest.raises(bx.ParameterError, match="'z' is 0.5, outside its nodes from 0 to 0"):
+        bx.simulate(solution, agents=10, start={"z": 0.5})

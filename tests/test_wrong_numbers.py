@@ -24,6 +24,8 @@ OPTIONS = {
     "a width that is no number": (lambda: bx.grids.Tauchen(9, width=np.nan), "grids.Tauchen: width is nan"),
     "an infinite width": (lambda: bx.grids.Tauchen(9, width=np.inf), "grids.Tauchen: width is inf"),
     "half a node": (lambda: bx.grids.Tauchen(2.5), "grids.Tauchen: count is 2.5; give a whole number"),
+    "three moments": (lambda: bx.grids.FarmerToda(9, moments=3), "grids.FarmerToda: moments is 3; give 2 or 4"),
+    "a narrow grid": (lambda: bx.grids.FarmerToda(9, width=0.5), "grids.FarmerToda: width is 0.5; nodes within one"),
     "True nodes": (lambda: bx.grids.Rouwenhorst(True), "grids.Rouwenhorst: count is True"),
     "nodes in words": (lambda: bx.grids.Scaled("9"), "grids.Scaled: count is '9'"),
     "no nodes": (lambda: bx.grids.Regular(0), "grids.Regular: count is 0"),

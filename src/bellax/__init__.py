@@ -19,12 +19,12 @@ from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
 from bellax.model.constraints import nonnegative
 from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint
-from bellax.model.laws import Markov, fixed
+from bellax.model.laws import Markov, ergodic, fixed
 from bellax.model.model import Model
 from bellax.model.preferences import EpsteinZin, ExtremeValue, QuasiHyperbolic, Recursive, RiskSensitive
 from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
-from bellax.model.spaces import AR1, IID, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
 from bellax.numerics import grids, interpolants, scales
 from bellax.numerics import rules as quadrature
@@ -41,9 +41,10 @@ __all__ = [
     "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model",
     "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive",
     "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Result", "RiskSensitive",
-    "Solution", "SolveError", "StateConstraint", "Terminal", "by_age", "by_period", "cache", "certify",
-    "choose_solver", "compile", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative",
-    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers",
+    "Solution", "SolveError", "StateConstraint", "Terminal", "VAR", "by_age", "by_period", "cache", "certify",
+    "choose_solver", "compile", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
+    "solvers",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

@@ -104,7 +104,7 @@ class Panel(eqx.Module):
         columns: dict[str, Any] = {_own("agent", spaces): agents, "period": periods}
         clock = self.problem.clock
         if clock.aged:
-            columns["age"] = clock.first + clock.years * periods
+            columns["age"] = clock.age(periods)
         everything = {**self.states, **self.actions}
         for name in (*spaces, *(name for name in everything if name not in spaces)):
             columns |= _columns(name, np.asarray(everything[name])[active], spaces.get(name))
@@ -188,7 +188,7 @@ class RegimePanel(eqx.Module):
             agents, periods = np.nonzero(here)
             columns: dict[str, Any] = {_own("agent", spaces): agents, "period": periods}
             if problem.clock.aged:
-                columns["age"] = problem.clock.first + problem.clock.years * periods
+                columns["age"] = problem.clock.age(periods)
             columns["regime"] = np.full(len(agents), name, object)
             own = {**self.states[name], **self.actions[name]}
             for key in (*spaces, *(key for key in own if key not in spaces)):

@@ -55,6 +55,15 @@ CASES = {
             ({"intensity": 8.0}, "intensity .*is 8: more than largest=6 jumps have the probability 0.69"),
         ],
     ),
+    "mixture": (
+        lambda q: bx.shocks.Mixture(q("weights"), (bx.shocks.Normal(0.0, q("sd_0")), bx.shocks.Normal(1.0, q("sd_1")))),
+        {"weights": [0.25, 0.75], "sd_0": 1.0, "sd_1": 0.0},
+        [
+            *(({"weights": value}, f"weights .*{message}") for value, message in PROBABILITIES),
+            ({"sd_0": -1.0}, f"sd_0 .*is -1; {NEGATIVE}"),
+            ({"sd_1": -1.0}, f"sd_1 .*is -1; {NEGATIVE}"),
+        ],
+    ),
     "chain": (
         lambda q: bx.MarkovChain(q("values"), q("transition")),
         {"values": [1.0, 2.0], "transition": EVEN},
@@ -81,6 +90,23 @@ CASES = {
             ({"rho": np.inf}, "rho .*is inf; it must be a number"),
             ({"rho": -1.0}, r"'e' has rho = -1; a chain needs \|rho\| < 1"),
             ({"sigma": -1.0}, f"sigma .*is -1; {NEGATIVE}"),
+        ],
+    ),
+    "AR1 from a start": (
+        lambda q: bx.AR1(q("rho"), q("sigma"), start=bx.shocks.Normal(0.0, q("start_sd"))),
+        {"rho": 1.0, "sigma": 0.1, "start_sd": 0.0},
+        [
+            ({"rho": np.inf}, "rho .*is inf; it must be a number"),
+            ({"sigma": -1.0}, f"sigma .*is -1; {NEGATIVE}"),
+            ({"start_sd": -1.0}, f"start_sd .*is -1; {NEGATIVE}"),
+        ],
+    ),
+    "VAR": (
+        lambda q: bx.VAR(q("rho"), q("covariance"), size=2),
+        {"rho": [[0.5, 0.4], [0.0, 0.9]], "covariance": [[1.0, 0.5], [0.5, 1.0]]},
+        [
+            ({"rho": [[0.5, 0.4], [0.0, 1.25]]}, "rho .*has an eigenvalue of size 1.25; all must be below one"),
+            ({"covariance": [[1.0, 1.0], [1.0, 1.0]]}, "covariance .*it must be symmetric and positive definite"),
         ],
     ),
     "IID": (lambda q: bx.IID(bx.shocks.Uniform(q("lower"), q("upper"))), HALF, [CROSSED]),

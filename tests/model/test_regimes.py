@@ -38,8 +38,8 @@ REGIMES = {
         {"a": bx.Regime(entry={"cakes": {"b": 0.0}}), "b": bx.Regime()},
         "regime 'a' has no state 'cakes'. Did you mean 'cake'",
     ),
-    "entry without sources": (
-        lambda: {"a": bx.Regime(entry={"cake": 0.0}), "b": bx.Regime()},
+    "exit without targets": (
+        lambda: {"a": bx.Regime(exit={"cake": 0.0}), "b": bx.Regime()},
         "must be a dict by regime",
     ),
     "active never": ({"a": bx.Regime(active=lambda age: age > 10)}, "active at no age from 0 to 9"),

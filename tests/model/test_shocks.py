@@ -38,6 +38,21 @@ FAMILIES = {
         np.array([0.1, 0.2]),
         COVARIANCE + np.outer([0.1, 0.2], [0.1, 0.2]),
     ),
+    # sum of p m, and of p (m^2 + s^2): a uniform on [-1, 3] has the second moment 1 + 16/12
+    "mixture": (
+        bx.shocks.Mixture("weights", (bx.shocks.Normal(), bx.shocks.Normal(), bx.shocks.Uniform())),
+        {
+            "weights": [0.7, 0.1, 0.2],
+            "mean_0": 0.1,
+            "sd_0": 0.2,
+            "mean_1": -2.0,
+            "sd_1": 0.0,
+            "lower_2": -1.0,
+            "upper_2": 3.0,
+        },
+        0.07 - 0.2 + 0.2,
+        0.7 * 0.05 + 0.1 * 4.0 + 0.2 * (1.0 + 16 / 12),
+    ),
 }
 
 
@@ -116,6 +131,8 @@ def test_no_jumps_where_the_intensity_is_zero():
         ("categorical", "values", [0.2, 0.5, 0.3]),
         ("jump", "intensity", -0.1),  # d/dl of l m
         ("jump", "mean", 1.2),
+        ("mixture", "weights", [0.1, -2.0, 1.0]),
+        ("mixture", "mean_0", 0.7),
     ],
 )
 def test_the_mean_is_differentiable_in_every_parameter(name, parameter, derivative):
@@ -165,6 +182,9 @@ def test_an_integer_shock_indexes():
         (lambda: bx.shocks.Normal().rule("many", {}), "neither a number of nodes nor a rule"),
         (lambda: bx.shocks.Normal().rule(0, {}), "count is 0"),
         (lambda: bx.IID(0.3), "takes a distribution"),
+        (lambda: bx.shocks.Mixture([], ()), "no components"),
+        (lambda: bx.shocks.Mixture([1.0], (bx.shocks.Jump(0.1),)), "Jump.* is no component"),
+        (lambda: bx.shocks.Mixture([0.5, 0.5], (bx.shocks.Normal(), bx.shocks.Normal(shape=2))), "give one shape"),
     ],
 )
 def test_impossible_distributions(make, message, untyped):
@@ -188,6 +208,9 @@ def test_impossible_distributions(make, message, untyped):
             "is indefinite: its least eigenvalue is -1",
         ),
         (bx.shocks.MultivariateNormal(covariance=[[1.0, 0.5], [0.2, 1.0]]), "not symmetric"),
+        (bx.shocks.Mixture([0.5, 0.6], [bx.shocks.Normal()] * 2), "weights of shock 'z' sums to 1.1"),
+        (bx.shocks.Mixture([1.0], [bx.shocks.Normal()] * 2), r"weights of shock 'z' has shape \(1,\)"),
+        (bx.shocks.Mixture([0.5, 0.5], [bx.shocks.Normal(sd=-1.0)] * 2), "sd_0 of shock 'z' is -1"),
     ],
 )
 def test_impossible_literals_are_refused_at_construction(shock, message):
@@ -198,3 +221,24 @@ def test_impossible_literals_are_refused_at_construction(shock, message):
             transitions={"x": lambda x, z: x},
             reward="x",
         )
+
+
+def test_a_state_that_is_a_mixture():
+    """A bad year of one wage, and else a normal one, seen before the decision to work: V against its own sum."""
+    wage = bx.shocks.Mixture([0.1, 0.9], (bx.shocks.Normal(-3.0, 0.0), bx.shocks.Normal("m", 0.5)))
+    model = bx.Model(
+        states={"z": bx.IID(wage)},
+        actions={"work": bx.Discrete(2)},
+        reward=lambda work, z: jnp.where(work == 1, jnp.exp(z), 0.2),
+        discount=0.9,
+        horizon=2,
+    )
+    solution = bx.solve(model, {"m": 0.1}, bx.solvers.BackwardInduction(grid={"z": 5}))
+    x, weights = np.polynomial.hermite_e.hermegauss(5)
+    normal = np.sum(weights / weights.sum() * np.maximum(np.exp(0.1 + 0.5 * x), 0.2))
+    expected = 0.1 * 0.2 + 0.9 * normal
+    assert float(solution.value(period=0, z=0.0)) == pytest.approx(1.0 + 0.9 * expected, rel=1e-13)
+    panel = bx.simulate(solution, agents=20_000, seed=2)
+    z = np.asarray(panel.states["z"])
+    assert abs(np.mean(z == -3.0) - 0.1) < 0.01 and abs(z[z > -3.0].std() - 0.5) < 0.01
+    assert "z" in str(bx.certify(solution, points=40, agents=200))

@@ -55,6 +55,51 @@ def test_rouwenhorst_has_the_conditional_moments_of_the_process_everywhere(count
     np.testing.assert_allclose(transition @ values**2 - mean**2, 0.04, rtol=1e-9)
 
 
+def farmer_toda(count, rho, sigma, moments=2, width=None):
+    """The chain of an AR1 with mean zero."""
+    units, transition = markov.standard_farmer_toda(count, rho, moments, width)
+    unit = np.sqrt(count - 1) if width is None else width
+    return unit * sigma / jnp.sqrt(1 - rho**2) * units, transition
+
+
+@pytest.mark.parametrize(("count", "width"), [(2, None), (9, None), (41, None), (9, 4.0)])
+@pytest.mark.parametrize("rho", [-0.7, 0.0, 0.3, 0.95, 0.999])
+def test_farmer_toda_has_the_conditional_moments_of_the_process_where_it_can(count, width, rho):
+    """The mean everywhere; the variance where that of the two nodes around the mean is less, and else this one."""
+    values, transition = (np.asarray(x) for x in farmer_toda(count, rho, 0.2, width=width))
+    np.testing.assert_allclose(transition.sum(axis=1), 1.0, rtol=1e-14)
+    assert np.all(transition >= 0)
+    mean = transition @ values
+    np.testing.assert_allclose(mean, rho * values, atol=1e-12)
+    below = np.clip(np.searchsorted(values, rho * values, side="right") - 1, 0, count - 2)
+    least = (rho * values - values[below]) * (values[below + 1] - rho * values)
+    assert width is not None or np.all(least <= 0.04 * (1 + 1e-9))
+    np.testing.assert_allclose(transition @ values**2 - mean**2, np.maximum(least, 0.04), rtol=1e-10)
+
+
+def test_farmer_toda_of_four_moments():
+    """The kurtosis of a normal where the nodes can have it, as in the middle of a fine grid; two moments elsewhere."""
+    values, transition = (np.asarray(x) for x in farmer_toda(15, 0.9, 0.2, moments=4))
+    centred = values[None, :] - 0.9 * values[:, None]
+    two, three, four = ((transition * centred**k).sum(axis=1) / 0.2**k for k in (2, 3, 4))
+    np.testing.assert_allclose(two, 1.0, rtol=1e-10)
+    np.testing.assert_allclose(three[2:-2], 0.0, atol=1e-9)
+    np.testing.assert_allclose(four[2:-2], 3.0, rtol=1e-9)
+
+
+def test_farmer_toda_is_nearer_to_the_process_than_tauchen():
+    """rho .95 and 9 values: errors of the unconditional deviation and of the autocorrelation."""
+    exact = 0.1 / np.sqrt(1 - 0.95**2), 0.95
+    ours, theirs = ([float(x) for x in moments(f(9, 0.95, 0.1))[1:]] for f in (farmer_toda, markov.tauchen))
+    np.testing.assert_allclose(ours, exact, rtol=1e-9)
+    assert abs(theirs[0] / exact[0] - 1) > 0.1 and abs(theirs[1] / exact[1] - 1) > 1e-3
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_farmer_toda_is_differentiable(number):
+    check_grads(lambda rho: farmer_toda(5, rho, 0.2, number)[1], (0.6,), order=1, modes=("fwd", "rev"), eps=1e-5)
+
+
 @pytest.mark.parametrize("count", [2, 7, 60])
 @pytest.mark.parametrize("rho", [-0.7, 0.0, 0.3, 0.999])
 def test_rouwenhorst_has_the_unconditional_moments_of_the_process(count, rho):

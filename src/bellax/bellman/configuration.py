@@ -17,10 +17,10 @@ from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.options import GridSolver
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
-from bellax.numerics import grids, interpolants, rules, scales
+from bellax.numerics import chains, grids, interpolants, rules, scales
 
 _GROUPS: dict[str, tuple[type, ...]] = {
-    "grids": (grids.Scaled, grids.Regular, grids.Given, grids.Rouwenhorst, grids.Tauchen),
+    "grids": (grids.Scaled, grids.Regular, grids.Given, *chains.CHAINS),
     "interpolants": (interpolants.Linear, interpolants.Hermite),
     "maximise": (Enumerate, Golden, Newton),
     "outside": (Extrapolate, Nan),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, between, row_major
+from bellax.bellman.mesh import Mesh, Point, Process, between, landed, row_major
 from bellax.errors import ModelError
 from bellax.model.spaces import Continuous
 from bellax.numerics import interpolate
@@ -54,6 +54,7 @@ class Way(enum.Enum):
         category: a law gives what functions see of it, which must be one of the categories.
         between: a law gives a number, which may lie between two nodes.
         dotted: the probabilities of its categories weigh their values.
+        drawn: a distribution gives numbers and their probabilities, which weigh the values between two nodes.
         integrated: V is averaged over it at the nodes, by the row of today's node of the process.
         averaged: V is averaged over it at the nodes, in one way for every state.
     """
@@ -62,6 +63,7 @@ class Way(enum.Enum):
     category = enum.auto()
     between = enum.auto()
     dotted = enum.auto()
+    drawn = enum.auto()
     integrated = enum.auto()
     averaged = enum.auto()
 
@@ -96,10 +98,11 @@ class Continuation(eqx.Module):
         Args:
             point: today's state.
             following: tomorrow's values of states, and the codes of those that are `coded`.
-            weights: probabilities of the categories of dotted states, by name.
+            weights: probabilities of the categories of dotted states, and of the values of drawn ones, by name.
         """
         base, known = jnp.zeros((), jnp.int32), None
-        fractions, mixing = {}, {}
+        fractions: dict[str, Array] = {}
+        mixing: dict[str, int] = {}
         for name, way in self.ways.items():
             if way is Way.coded:
                 base = base + following[name] * self.strides[name]
@@ -114,14 +117,18 @@ class Continuation(eqx.Module):
                 inside = (following[name] >= nodes[0] - slack) & (following[name] <= nodes[-1] + slack)
                 known = inside if known is None else known & inside
                 base, mixing[name] = base + place * self.strides[name], self.strides[name]
+            elif way is Way.drawn:
+                chances = landed(self.arrivals[name].values, following[name], weights[name])
+                weights = {**weights, name: chances}
             elif way is Way.integrated:
                 base = base + point.codes[name] * self.strides[name]
                 if name in point.fractions:
-                    fractions[name], mixing[name] = point.fractions[name], self.strides[name]
+                    sides = self.arrivals[name].sides(name, self.strides[name], point.fractions[name])
+                    mixing, fractions = mixing | sides[0], fractions | sides[1]
         numbers = [jnp.ravel(_as_numbers(following[name], space)) for name, space in self.plan.continuous.items()]
         joined = jnp.concatenate(numbers) if self.lines else ()
         cells = [line.locate(joined[k]) for k, line in enumerate(self.lines)]
-        dotted = [name for name, way in self.ways.items() if way is Way.dotted]
+        dotted = [name for name, way in self.ways.items() if way in (Way.dotted, Way.drawn)]
         found = mixed(lambda place: self._average(place, cells, weights, dotted), base, mixing, fractions)
         return found if known is None else where(known, found, jnp.nan)
 
@@ -219,7 +226,12 @@ def over_cells(mesh: Mesh, point: Point, find: Callable[..., Array]) -> Array:
     base = jnp.zeros((), jnp.int32)
     for name, stride in strides.items():
         base = base + point.codes[name] * stride
-    return mixed(lambda place: find(place, cells, steps), base, strides, point.fractions)
+    mixing: dict[str, int] = {}
+    fractions: dict[str, Array] = {}
+    for name, fraction in point.fractions.items():
+        sides = mesh.processes[name].sides(name, strides[name], fraction)
+        mixing, fractions = mixing | sides[0], fractions | sides[1]
+    return mixed(lambda place: find(place, cells, steps), base, mixing, fractions)
 
 
 def _table(value: Value, mesh: Mesh, interpolant: Interpolant) -> tuple[Array, tuple[Line, ...]]:

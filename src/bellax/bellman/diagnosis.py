@@ -37,7 +37,7 @@ def first_failure(
     periods = range(numerics.problem.clock.count - 1, -1, -1) if finite else [0]
     periods = [period for period in periods if active is None or active[period]]
 
-    def solve(arguments: Arguments, values: Values, period: Any) -> tuple[Any, Any]:
+    def solve(arguments: Arguments, values: Values, period: Any) -> tuple[Any, Any, Any]:
         objective, mesh = numerics.solved_period(arguments, values, period)
         found = step(numerics.maximiser, objective, mesh, numerics.memory)
         fault = 0 if found.value.pieces is None else found.value.pieces.fault
@@ -177,6 +177,7 @@ def _not_a_number(numerics: Discretisation, objective: Objective, mesh: Mesh, no
     return (
         f"the value is not finite at {where}, and every function of the model is at the actions that were tried. Is a "
         "later value infinite, or a function no number at an action in between?"
+        + (" Does a mapping lead beyond the nodes of a process in another regime?" if numerics.plan.arrivals else "")
     )
 
 

@@ -18,7 +18,7 @@ from bellax.bellman.continuation import Continuation, Value, Way, continuation, 
 from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
-from bellax.bellman.mesh import Mesh, Point, Process
+from bellax.bellman.mesh import Mesh, Point, Process, realised
 from bellax.bellman.objective import Objective
 from bellax.bellman.options import (
     GridSolver,
@@ -29,11 +29,14 @@ from bellax.bellman.options import (
 )
 from bellax.bellman.pointwise import Ending, Function, Pointwise, located, pointwise
 from bellax.bellman.reached import Reached
+from bellax.model.crossing import Arrival
+from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
 from bellax.problem.period import Period
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
+from bellax.problem.processes import parameters
 
 Values = Any
 """V, or by regime where there are several: a `Value`, or a dict of them."""
@@ -130,15 +133,16 @@ class Discretisation:
         environment = other.problem.environment(arguments, period)
         found = reached.ways(self.plan, other.plan, arrivals)
         mesh = other.nodes(environment)
-        rows, seen = reached.rows(found, objective.processes, mesh, exact=value is None)
+        drawn, rules = self.drawn(arrivals, found, objective.period.environment)
+        rows, seen = reached.rows(found, objective.processes, drawn, mesh, exact=value is None)
         here = objective.continuation
         tomorrow = {**here.discrete, **{name: process.values for name, process in here.arrivals.items()}}
         tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
         if value is None:
             seen = {name: seen[name] for name in found}
             ending = Ending(Period(environment, other.plan))
-            return Reached(pointwise(ending, mesh, found, rows, seen), tomorrow, arrivals)
-        return Reached(other.expected(value, environment, mesh, found, rows), tomorrow, arrivals)
+            return Reached(pointwise(ending, mesh, found, rows, seen), tomorrow, rules, arrivals)
+        return Reached(other.expected(value, environment, mesh, found, rows), tomorrow, rules, arrivals)
 
     def expected(
         self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]
@@ -158,14 +162,31 @@ class Discretisation:
         """V as a function of states, where it is known between the nodes by itself."""
         return self.maximiser.function(Period(environment, self.plan), value)
 
-    def stored(
-        self, value: Value, environment: dict[str, Array], mesh: Mesh
-    ) -> Callable[[Point], Float[Array, ""]]:
+    def stored(self, value: Value, environment: dict[str, Array], mesh: Mesh) -> Callable[[Point], Float[Array, ""]]:
         """V at states that `mesh.locate(..., remember=True)` gave, on its own mesh."""
         known = self.function(value, environment)
         if known is None:
             return lambda point: interpolated(value, mesh, self.interpolant, point)
         return lambda point: known(point.values, located(point))
+
+    def drawn(
+        self, arrivals: Mapping[str, Arrival], ways: Mapping[str, Way], environment: dict[str, Array]
+    ) -> tuple[dict[str, tuple[Array, Array]], dict[str, Nodes]]:
+        """Of states that enter by a distribution: values and weights, of one that is the same in every state, and the
+        standard nodes, of the others."""
+        fixed, rules = {}, {}
+        for name, arrival in arrivals.items():
+            if arrival.distribution is None:
+                continue
+            sizes = self._sizes(arrival.distribution, arrival.nodes, environment)
+            with jax.ensure_compile_time_eval():
+                rule = arrival.distribution.rule(self.quadrature.get(name), sizes)
+            if ways[name] is Way.drawn:
+                rules[name] = rule
+            else:
+                given = parameters(self.plan, arrival.nodes, environment)
+                fixed[name] = realised(arrival.distribution, rule, given)
+        return fixed, rules
 
     def recurring(self, arguments: Arguments) -> tuple[Callable[[Value], Objective], Mesh]:
         """The problem that recurs without end, given V, and its nodes, worked out once for many V."""
@@ -197,7 +218,7 @@ class Discretisation:
         # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
         # distribution.
         moving = {
-            name: Process(new.values, (new if new.memoryless else today[name]).transition, new.continuous)
+            name: replace(new, transition=(new if new.memoryless else today[name]).transition)
             for name, new in tomorrow.processes.items()
         }
         rows = {
@@ -214,19 +235,19 @@ class Discretisation:
 
     def _shock_nodes(self, environment: dict[str, Array]) -> dict[str, Nodes]:
         plan = self.plan
-        sizes = {name: self._sizes(name, environment) for name in plan.shocks}
         shocks = plan.graph.regime.shocks
+        sizes = {name: self._sizes(shocks[name], plan.shock_nodes(name), environment) for name in plan.shocks}
         with jax.ensure_compile_time_eval():  # standard nodes are numbers, not computations of the program
             return {name: shocks[name].rule(self.quadrature.get(name), sizes[name]) for name in plan.shocks}
 
-    def _sizes(self, shock: str, environment: dict[str, Array]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters of a shock whose number of nodes depends on them."""
-        plan = self.plan
-        graph = plan.graph
-        if not isinstance(graph.regime.shocks[shock], Categorical):
+    def _sizes(
+        self, distribution: Distribution, nodes: list[str], environment: dict[str, Array]
+    ) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters of a distribution whose number of nodes depends on them."""
+        graph = self.plan.graph
+        if not isinstance(distribution, Categorical):
             return {}
-        nodes = plan.shock_nodes(shock)
-        leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "next")}
+        leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "shock", "next")}
         dummies = {name: jnp.zeros(graph.seen[name].shape, graph.seen[name].dtype) for name in leaves}
         found = lambda: graph.compose(nodes)(**environment, **dummies)  # noqa: E731
         shapes = jax.eval_shape(lambda: {node: jnp.asarray(value) for node, value in found().items()})

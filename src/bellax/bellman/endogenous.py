@@ -7,9 +7,9 @@ actions. Then V depends on the continuous state through m alone, and u'(c) = W'(
 without a search.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from bellax.bellman.objective import Objective
 from bellax.bellman.pointwise import Function, Place, odd
 from bellax.bellman.taste import chosen
 from bellax.errors import ModelError, check_names, listed
+from bellax.model.autoregressions import VAR
 from bellax.model.graph import Graph
 from bellax.model.spaces import IID
 from bellax.numerics import loops, pieces
@@ -110,25 +111,23 @@ def structure(plan: Plan, what: str, action: str | None, resources: str | None, 
     act, state = next(iter(plan.controls)), next(iter(plan.continuous))
     names = [n for n, slot in plan.graph.slots.items() if slot.scope == "function"]
     check_names([] if savings is None else [savings], names, f"{what}: function post_decision=")
-    found, why = None, ""
-    for name in [savings] if savings is not None else names:
-        cut, why = _cut(plan, act, state, name) if _saves(plan, act, state, name) else (None, why)
-        if cut is not None:
-            found = name
-            break
-    if savings is not None and not _saves(plan, act, state, savings):
+    asked = [name for name in ([savings] if savings is not None else names) if _saves(plan, act, state, name)]
+    cuts = [(name, *_cut(plan, act, state, name)) for name in asked]
+    fitting = [(name, cut) for name, cut, _ in cuts if cut is not None]
+    if savings is not None and not asked:
         raise ModelError(
             f"{what}: post_decision={savings!r} does not see both the action {act!r} and the state {state!r}; it is to "
             f"be what is left of resources: functions={{{savings!r}: lambda {state}, {act}: {state} - {act}}}."
         )
-    if found is None:
-        why = why or "there is no function of the model that sees both"
+    if not fitting:
+        why = cuts[0][2] if cuts else "there is no function of the model that sees both"
         raise ModelError(
-            f"{what}: tomorrow is to see the action {act!r} and the state {state!r} through one function alone, such as "
+            f"{what}: tomorrow is to see the action {act!r} and the state {state!r} through one function alone, like "
             f"functions={{'savings': lambda {state}, {act}: {state} - {act}}}; {why}. Write laws in terms of it, or "
             "use bx.maximise.Newton()."
         )
-    known = [n for n in plan.graph.slots if n in names] + list(plan.states)
+    found, cut = fitting[0]
+    known = [*names, *plan.states]
     check_names([] if resources is None else [resources], known, f"{what}: resources")
     axes = tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n))
     return Structure(plan, cut, act, state, found, axes)
@@ -146,6 +145,9 @@ def _check_kind(plan: Plan, what: str) -> None:
     if plan.evaluate_stop is not None:
         raise ModelError(f"{what} does not honour stop=; state it as a discrete action, or use bx.maximise.Newton().")
     check_constraints(plan, what)
+    vector = [name for name in plan.processes if isinstance(plan.states[name], VAR)]
+    if vector:
+        raise ModelError(f"{what} does not take the VAR {vector[0]!r}, a process of several numbers. {newton}.")
     state = next(iter(plan.continuous))
     if plan.graph.is_random("slot:reward"):
         raise ModelError(f"{what} needs a reward that is known with the decision, and it sees a shock. {newton}.")
@@ -229,7 +231,9 @@ class Endogenous(Function):
             kind = jnp.sum(found.kind * odd(found.kind.shape[0]), dtype=jnp.uint32)
             return jnp.where(self.pieces.ended > 0, 0, kind).astype(jnp.uint32)
         best = jnp.argmax(found.value)
-        return jnp.where(self.pieces.ended > 0, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(jnp.uint32)
+        return jnp.where(self.pieces.ended > 0, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(
+            jnp.uint32
+        )
 
     def answers(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Answers:
         """What is known at a state; between two nodes of a process a mixture of what is known at both."""

@@ -15,16 +15,46 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.errors import ModelError
+from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, Discrete, MarkovChain
-from bellax.numerics import grids, markov
+from bellax.model.spaces import AR1, IID, VAR, Discrete, MarkovChain
+from bellax.numerics import grids, markov, vector
 from bellax.numerics.grids import Line
+from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import moments
 from bellax.problem.processes import chain, parameters
+
+
+class Frame(eqx.Module):
+    """The coordinates in which the nodes of a vector process are a tensor.
+
+    Attributes:
+        mean: where the coordinates are zero.
+        factor: by which they become what functions see, lower triangular.
+        lines: nodes of each coordinate, increasing.
+    """
+
+    mean: Float[Array, "n"]
+    factor: Float[Array, "n n"]
+    lines: tuple[Float[Array, "_"], ...]
+
+    @property
+    def steps(self) -> list[int]:
+        """Distance of neighbours along each coordinate in the list of nodes."""
+        return row_major(tuple(line.shape[0] for line in self.lines))
+
+    def place(self, value: Float[Array, "n"]) -> tuple[Int[Array, ""], Float[Array, "n"]]:
+        """The lowest of the nodes around a value, and how far it lies on the way to the next along each coordinate."""
+        x = jax.scipy.linalg.solve_triangular(self.factor, value - self.mean, lower=True)
+        found = [between(line, x[k]) for k, line in enumerate(self.lines)]
+        code = jnp.zeros((), jnp.int32)
+        for (below, _), step in zip(found, self.steps, strict=True):
+            code = code + below * step
+        return code, jnp.stack([fraction for _, fraction in found])
 
 
 class Process(eqx.Module):
@@ -34,11 +64,22 @@ class Process(eqx.Module):
         values: what functions see, shape (n, ...).
         transition: rows today, columns tomorrow's nodes, shape (n, n); for IID states one row of probabilities, (n,).
         continuous: whether a value between two nodes makes sense; nodes then increase.
+        frame: of a vector between whose nodes values make sense, too.
     """
 
     values: Array
     transition: Float[Array, "..."]
     continuous: bool = eqx.field(static=True)
+    frame: Frame | None = None
+
+    def sides(self, name: str, stride: int, fraction: Array) -> tuple[dict[str, int], dict[str, Array]]:
+        """The directions in which a value lies between nodes: by name the distance of neighbours in a table whose
+        entries for this process are `stride` apart, and how far on the way to the next it lies."""
+        if self.frame is None:
+            return {name: stride}, {name: fraction}
+        names = [f"{name}[{k}]" for k in range(len(self.frame.lines))]
+        strides = {part: stride * step for part, step in zip(names, self.frame.steps, strict=True)}
+        return strides, {part: fraction[k] for k, part in enumerate(names)}
 
     @property
     def count(self) -> int:
@@ -56,12 +97,13 @@ class Point(eqx.Module):
     Attributes:
         values: by state.
         codes: by process and discrete state, the category, or the node below the value.
-        fractions: by process, how far the value lies on the way to the next node; absent at a node.
+        fractions: by process, how far the value lies on the way to the next node, of a vector along each coordinate of
+            its `Frame`; absent at a node.
     """
 
     values: dict[str, Array]
     codes: dict[str, Int[Array, ""]]
-    fractions: dict[str, Float[Array, ""]]
+    fractions: dict[str, Float[Array, "..."]]
 
 
 class Mesh(eqx.Module):
@@ -116,6 +158,8 @@ class Mesh(eqx.Module):
         for name, process in self.processes.items():
             if process.memoryless and not remember:
                 codes[name] = jnp.zeros((), jnp.int32)
+            elif process.frame is not None:
+                codes[name], fractions[name] = process.frame.place(values[name])
             elif process.continuous and process.count > 1:
                 codes[name], fractions[name] = between(process.values, values[name])
             else:
@@ -147,10 +191,40 @@ def between(nodes: Float[Array, "n"], value: Float[Array, ""]) -> tuple[Int[Arra
     code = jnp.clip(below, 0, count - 2)
     low, high = take(nodes, code), take(nodes, code + 1)
     # without a spread all nodes are one value: the middle, which does not move with the spread
-    spread = high > low
-    fraction = jnp.clip((value - low) / jnp.where(spread, high - low, 1.0), 0.0, 1.0)
+    spread, apart = nodes[-1] > nodes[0], high > low
+    fraction = jnp.where(apart, jnp.clip((value - low) / jnp.where(apart, high - low, 1.0), 0.0, 1.0), 0.0)
     found = jnp.where(spread, code, (count - 1) // 2).astype(jnp.int32)
     return found, jnp.where(spread, fraction, 0.5 * (1 - count % 2))
+
+
+def shares(nodes: Float[Array, "n"], values: Float[Array, "q"]) -> Float[Array, "q n"]:
+    """The shares of nodes in what lies between them, one row for each value; beyond the ends these."""
+    places, fractions = jax.vmap(lambda value: between(nodes, value))(values)
+    below, above = jax.nn.one_hot(places, nodes.shape[0]), jax.nn.one_hot(places + 1, nodes.shape[0])
+    return (1 - fractions[:, None]) * below + fractions[:, None] * above
+
+
+_STRAY = 0.01  # of the length of a chain: how far beyond its nodes a distribution may lie, on average
+
+
+def strays(
+    nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """How far a distribution lies beyond the nodes of a process, on average, and whether that is too far."""
+    off = jnp.dot(weights, jnp.maximum(jnp.maximum(nodes[0] - values, values - nodes[-1]), 0.0))
+    slack = 1e-9 * jnp.max(jnp.abs(nodes))
+    return off, ~(off <= _STRAY * (nodes[-1] - nodes[0]) + slack)
+
+
+def landed(nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]) -> Float[Array, "n"]:
+    """Probabilities of the nodes of a process that a distribution enters; NaN where it lies beyond them."""
+    return jnp.where(~strays(nodes, values, weights)[1], weights @ shares(nodes, values), jnp.nan)
+
+
+def realised(distribution: Distribution, rule: Nodes, given: Mapping[str, Array]) -> tuple[Array, Float[Array, "q"]]:
+    """The values of a distribution at standard nodes, and their weights."""
+    values = jax.vmap(lambda node: distribution.realise(node, **given))(rule.nodes)
+    return values, jax.vmap(lambda node, weight: distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
 
 
 def row_major(shape: tuple[int, ...]) -> list[int]:
@@ -205,33 +279,35 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
         return Process(*chain(plan, name, environment), False)
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
-        spec = grid.get(name, grids.Rouwenhorst(7))
-        if moments(name)[0] in environment:
-            centre, spread = (environment[leaf] for leaf in moments(name))
-            return Process(*_between_dates(spec, given, centre, spread), True)
-        if isinstance(spec, grids.Tauchen):
-            values, transition = markov.tauchen(spec.count, **given, width=spec.width)
-        else:
-            values, transition = markov.rouwenhorst(spec.count, **given)
-        return Process(values, transition, True)
+        return Process(*_autoregression(name, grid.get(name, grids.Rouwenhorst(7)), given, environment), True)
+    if isinstance(space, VAR):
+        return _vector(space, grid.get(name, (grids.FarmerToda(5),) * space.shape[0]), given)
     assert isinstance(space, IID)
     return _independent(space, given, grid.get(name))
 
 
-def _between_dates(spec: Any, given: dict[str, Array], centre: Array, spread: Array) -> tuple[Array, Array]:
+def _autoregression(
+    name: str, spec: Any, given: dict[str, Array], environment: Mapping[str, Array]
+) -> tuple[Array, Array]:
     """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
-    correlation = markov.correlation(given["rho"], given["sigma"], spread)
-    if isinstance(spec, grids.Tauchen):
-        units, transition = markov.standard_tauchen(spec.count, correlation, spec.width)
-        return centre + spec.width * spread * units, transition
-    units, transition = markov.standard_rouwenhorst(spec.count, correlation)
-    return centre + math.sqrt(spec.count - 1) * spread * units, transition
+    if moments(name)[0] not in environment:
+        units, transition = spec.chain(given["rho"])
+        return given["mean"] + spec.span * given["sigma"] / markov.shrink(given["rho"]) * units, transition
+    centre, spread = (environment[leaf] for leaf in moments(name))
+    units, transition = spec.chain(markov.correlation(given["rho"], given["sigma"], spread))
+    return centre + spec.span * spread * units, transition
+
+
+def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...], given: dict[str, Array]) -> Process:
+    mean = jnp.broadcast_to(given["mean"], space.shape)
+    options = ([getattr(spec, what) for spec in specs] for what in ("count", "span", "moments"))
+    found = vector.farmer_toda(given["rho"], given["covariance"], mean, *options)
+    return Process(found.values, found.transition, False, Frame(mean, found.factor, found.lines))
 
 
 def _independent(space: IID, given: dict[str, Array], spec: Any) -> Process:
     rule = space.distribution.rule(spec, {key: value.shape for key, value in given.items()})
-    values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
-    weights = jax.vmap(lambda node, weight: space.distribution.weight(node, weight, **given))(rule.nodes, rule.weights)
+    values, weights = realised(space.distribution, rule, given)
     if values.ndim > 1 or isinstance(space.distribution, Categorical):
         return Process(values, weights, False)
     order = jnp.argsort(values)  # those of a Jump, or with a negative spread, do not increase by themselves

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.continuation import Continuation
+from bellax.bellman.continuation import Continuation, mixed
 from bellax.bellman.expectation import contribution, expectation
 from bellax.bellman.mesh import Point, Process
 from bellax.bellman.pointwise import Function, Pointwise, odd
@@ -221,15 +221,14 @@ class Objective(eqx.Module):
         return arrivals[name].values if name in arrivals else self.continuation.discrete[name]
 
     def row(self, name: str, point: Point) -> Float[Array, "n"]:
-        """Probabilities of a process's nodes tomorrow, given today's value, between nodes a mixture of two rows."""
+        """Probabilities of a process's nodes tomorrow, given today's value, between nodes a mixture of rows."""
         process = self.processes[name]
         if process.memoryless:
             return self.continuation.arrivals[name].transition
-        row = take(process.transition, point.codes[name])
-        if name in point.fractions:
-            above = take(process.transition, point.codes[name] + 1)
-            row = row + point.fractions[name] * (above - row)
-        return row
+        rows = lambda place: take(process.transition, place)  # noqa: E731
+        if name not in point.fractions:
+            return rows(point.codes[name])
+        return mixed(rows, point.codes[name], *process.sides(name, 1, point.fractions[name]))
 
     def nodes(self) -> tuple[dict[str, Array], int]:
         """The product of all scanned nodes, along the first axis, and their number."""

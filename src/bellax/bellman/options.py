@@ -15,8 +15,9 @@ from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID
+from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics import grids, rules
+from bellax.numerics.chains import CHAINS
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
 from bellax.numerics.linear import ByPieces
 from bellax.problem.plan import Plan
@@ -114,7 +115,8 @@ def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interp
 
 def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant, finite: bool) -> dict[str, Any]:
     """Specifications of every state that has nodes of its own."""
-    gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, AR1 | IID)]
+    processes = AR1 | VAR | IID
+    gridded = [name for name, space in plan.states.items() if name in plan.continuous or isinstance(space, processes)]
     fixed = [name for name in plan.states if name not in gridded]
     for name in given:
         if name in fixed:
@@ -127,6 +129,8 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         space, spec = plan.states[name], given.get(name)
         if isinstance(space, AR1):
             complete[name] = _chain(name, spec)
+        elif isinstance(space, VAR):
+            complete[name] = _tensor(name, spec, space)
         elif isinstance(space, IID):
             _check_nodes(f"grid: the IID state {name!r}", spec, space.distribution)
             complete[name] = spec
@@ -138,9 +142,10 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
 def _chain(name: str, spec: Any) -> Any:
     spec = 7 if spec is None else spec
     count: Any = int(spec) if grids.is_count(spec) else getattr(spec, "count", None)
-    if not (grids.is_count(spec) or isinstance(spec, grids.Rouwenhorst | grids.Tauchen)):
+    if not (grids.is_count(spec) or isinstance(spec, CHAINS)):
         raise ModelError(
-            f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst or grids.Tauchen."
+            f"the grid of the AR1 state {name!r} is {spec!r}; give a count, grids.Rouwenhorst, grids.Tauchen or "
+            "grids.FarmerToda."
         )
     if count < 2:
         raise ModelError(f"the grid of the AR1 state {name!r} has {count} node; give at least 2.")
@@ -152,6 +157,26 @@ def _chain(name: str, spec: Any) -> Any:
     return grids.Rouwenhorst(count) if grids.is_count(spec) else spec
 
 
+def _tensor(name: str, spec: Any, space: VAR) -> tuple[grids.FarmerToda, ...]:
+    """The chain along each component of a VAR."""
+    (size,) = space.shape
+    spec = {1: 9, 2: 7, 3: 5}.get(size, 3) if spec is None else spec
+    parts = tuple(spec) if isinstance(spec, tuple | list) else (spec,) * size
+    parts = tuple(grids.FarmerToda(int(part)) if grids.is_count(part) else part for part in parts)
+    if len(parts) != size or not all(isinstance(part, grids.FarmerToda) and part.count >= 2 for part in parts):
+        raise ModelError(
+            f"the grid of the VAR state {name!r} is {spec!r}; give a count of at least 2, grids.FarmerToda, or {size} "
+            "of them."
+        )
+    nodes = math.prod(part.count for part in parts)
+    if nodes > _MOST_CHAIN_NODES:
+        raise ModelError(
+            f"the grid of the VAR state {name!r} has {nodes} nodes; its chain would be a table of {nodes**2:.2g} "
+            f"probabilities. Give at most {_MOST_CHAIN_NODES} in all."
+        )
+    return parts
+
+
 def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
     if isinstance(spec, tuple | list):
         if len(spec) != size:
@@ -161,16 +186,17 @@ def _lines(name: str, spec: Any, size: int, interpolant: Interpolant) -> Any:
 
 
 def check_quadrature(plan: Plan, given: Mapping[str, Any]) -> None:
-    """Raises ModelError for the quadrature of an unknown shock, or what is no rule."""
+    """Raises ModelError for the quadrature of what is neither a shock nor enters by a distribution, or no rule."""
     for name in given:
         if isinstance(plan.states.get(name), IID):
             raise ModelError(f"quadrature: {name!r} is a state; the number of its nodes is grid={{{name!r}: n}}.")
-    check_names(given, plan.graph.regime.shocks, "quadrature: shock")
+    drawn = {**plan.graph.regime.shocks, **plan.drawn}
+    check_names(given, drawn, "quadrature: shock")
     for name, spec in given.items():
         if grids.is_count(spec) and spec < 1:
             raise ModelError(f"quadrature of shock {name!r} has {spec} nodes; give at least 1.")
         rules.as_rule(spec, rules.GaussHermite(1))
-        _check_nodes(f"quadrature: shock {name!r}", spec, plan.graph.regime.shocks[name])
+        _check_nodes(f"quadrature: shock {name!r}", spec, drawn[name])
 
 
 def _check_nodes(what: str, spec: Any, distribution: Distribution) -> None:

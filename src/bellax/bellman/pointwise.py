@@ -115,27 +115,32 @@ class Pointwise(eqx.Module):
         plan, known = self.plan, jnp.ones((), bool)
         states = {name: _shaped(following[name], plan, name) for name in plan.continuous}
         places: dict[str, Place] = {}
-        open_: dict[str, Array] = {}
+        open_: dict[str, tuple[Array, Array, Place]] = {}
         for name, way in self.ways.items():
+            nodes = self.seen[name]
             if way is Way.coded:
-                states[name], places[name] = take(self.seen[name], following[name]), Place(following[name])
+                states[name], places[name] = take(nodes, following[name]), Place(following[name])
             elif way is Way.between:
                 states[name] = following[name]
-                places[name] = Place(*between(self.seen[name], following[name]))
+                places[name] = Place(*between(nodes, following[name]))
             elif way is Way.category:
                 code, fits = self._category(name, following[name])
-                states[name], places[name] = take(self.seen[name], code), Place(code)
+                states[name], places[name] = take(nodes, code), Place(code)
                 known = known & fits
+            elif way is Way.drawn:
+                codes, fractions = jax.vmap(lambda value, nodes=nodes: between(nodes, value))(following[name])
+                open_[name] = weights[name], following[name], Place(codes, fractions)
             else:
-                open_[name] = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)
+                chances = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)
+                open_[name] = chances, nodes, Place(jnp.arange(nodes.shape[0], dtype=jnp.int32))
 
         def average(states: dict[str, Array], places: dict[str, Place], rest: list[str]) -> Array:
             if not rest:
                 return at(states, places)
             name, others = rest[0], rest[1:]
-            codes = jnp.arange(self.seen[name].shape[0], dtype=jnp.int32)
-            each = lambda value, code: average({**states, name: value}, {**places, name: Place(code)}, others)  # noqa: E731
-            return mean(open_[name], jax.vmap(each)(self.seen[name], codes))
+            chances, values, along = open_[name]
+            each = lambda value, place: average({**states, name: value}, {**places, name: place}, others)  # noqa: E731
+            return mean(chances, jax.vmap(each)(values, along))
 
         return where(known, average(states, places, list(open_)), unknown)
 

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.outside import Nan
 from bellax.errors import OutsideWarning
-from bellax.model.spaces import AR1
+from bellax.model.spaces import AR1, VAR
 from bellax.numerics.grids import Line
 from bellax.problem.plan import Component, Plan
 
@@ -42,15 +42,20 @@ class Reach(NamedTuple):
 
 
 def entries(plan: Plan) -> dict[str, Component]:
-    """The numbers of a state that have ends, by label: those of the continuous states, and AR1 processes."""
+    """The numbers of a state that have ends, by label: those of the continuous states, and AR1 and VAR processes."""
     lines = dict(zip(plan.labels, plan.lines, strict=True))
-    return lines | {n: Component(n, 0) for n in plan.processes if isinstance(plan.states[n], AR1)}
+    scalars = {n: Component(n, 0) for n in plan.processes if isinstance(plan.states[n], AR1)}
+    vectors = {n: space for n, space in plan.states.items() if isinstance(space, VAR)}
+    return lines | scalars | {f"{n}[{k}]": Component(n, k) for n, own in vectors.items() for k in range(own.shape[0])}
 
 
 def reach(mesh: Mesh) -> Reach:
     """The ends of a mesh."""
-    names = list(entries(mesh.plan))[len(mesh.lines) :]
-    return ends_of(mesh.lines, [mesh.processes[name].values for name in names])
+    parts = list(entries(mesh.plan).values())[len(mesh.lines) :]
+    chains = [mesh.processes[name].values.reshape(-1, mesh.processes[name].values[0].size)[:, k] for name, k in parts]
+    # the nodes of a vector are a box in other coordinates
+    vector = [isinstance(mesh.plan.states[name], VAR) for name, _ in parts]
+    return ends_of(mesh.lines, [jnp.sort(c) if mixed else c for c, mixed in zip(chains, vector, strict=True)])
 
 
 def ends_of(lines: Sequence[Line], chains: Sequence[Float[Array, "_"]] = ()) -> Reach:

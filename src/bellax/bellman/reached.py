@@ -1,21 +1,25 @@
 """Tomorrow in another regime: where its states come from, and what V is there.
 
-Of each state of the target the `Arrival` says whether it is the source's own next state, what a mapping gives, or drawn
-afresh. A `Terminal` is asked for its function, exactly; another regime for its table.
+Of each state of the target the `Arrival` says whether it is the source's own next state, what a mapping gives, or
+drawn. A distribution that is the same in every state becomes probabilities of the target's nodes before any look-up. A
+`Terminal` is asked for its function, exactly; another regime for its table.
 """
 
 from collections.abc import Mapping
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.continuation import Continuation, Way
-from bellax.bellman.mesh import Mesh, Point, Process, between
+from bellax.bellman.mesh import Mesh, Point, Process, landed, realised, shares
 from bellax.bellman.pointwise import Pointwise
 from bellax.model.crossing import Arrival
+from bellax.model.demands import fulfilled, one_stationary
 from bellax.model.spaces import MarkovChain
+from bellax.numerics import markov
+from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
 from bellax.problem.period import Outcome
 from bellax.problem.plan import Plan
@@ -27,10 +31,12 @@ class Reached(eqx.Module):
     Attributes:
         value: expected V at tomorrow's states.
         tomorrow: what functions see of the source's own categories and nodes tomorrow.
+        rules: standard nodes of the distributions by which states enter, by state.
     """
 
     value: Continuation | Pointwise
     tomorrow: dict[str, Array]
+    rules: dict[str, Nodes]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
 
     @property
@@ -63,6 +69,12 @@ class Reached(eqx.Module):
             elif name in outcome.following:
                 own = outcome.following[name]
                 following[name] = take(self.tomorrow[name], own) if self.value.ways.get(name) is Way.between else own
+        for name in (name for name, way in self.value.ways.items() if way is Way.drawn):
+            distribution, given = self.arrivals[name].distribution, arrived.drawn[name]
+            assert distribution is not None
+            following[name], chances = realised(distribution, self.rules[name], given)
+            # with the state, so that no check before the solve saw them
+            weights[name] = jnp.where(fulfilled(distribution.demands(), given), chances, jnp.nan)
         return following, weights
 
 
@@ -77,7 +89,9 @@ def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[st
             found[name] = Way.dotted
         elif way == "given":
             found[name] = by_value
-        elif way == "afresh":
+        elif way == "drawn" and source.varies(arrivals[name]):
+            found[name] = Way.drawn
+        elif way in ("afresh", "drawn", "ergodic"):
             found[name] = Way.averaged
         elif name in source.scanned:
             found[name] = Way.coded if chain else Way.between
@@ -89,31 +103,42 @@ def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[st
 
 
 def rows(
-    found: Mapping[str, Way], moving: Mapping[str, Process], mesh: Mesh, exact: bool
+    found: Mapping[str, Way],
+    moving: Mapping[str, Process],
+    drawn: Mapping[str, tuple[Array, Array]],
+    mesh: Mesh,
+    exact: bool,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Probabilities of what is averaged at the nodes, and what functions see there, by state of the target.
 
     Args:
         found: the ways.
         moving: the source's processes from today to tomorrow.
+        drawn: the values of distributions that are the same in every state, and their weights.
         mesh: the target's, tomorrow.
         exact: whether V is known everywhere, and not only at the target's nodes.
     """
     probabilities, seen = {}, {**mesh.discrete, **{name: process.values for name, process in mesh.processes.items()}}
     for name, way in found.items():
-        if way is Way.averaged:
-            probabilities[name] = mesh.processes[name].transition
+        if way is Way.averaged and name in drawn:
+            values, weights = drawn[name]
+            if exact:
+                seen[name], probabilities[name] = values, weights
+            else:
+                probabilities[name] = landed(mesh.processes[name].values, values, weights)
+        elif way is Way.averaged:
+            process = mesh.processes[name]
+            probabilities[name] = process.transition if process.memoryless else ergodic(process.transition)
         elif way is Way.integrated:
             process = moving[name]
             if exact or not process.continuous:
                 seen[name], probabilities[name] = process.values, process.transition
             else:
-                probabilities[name] = process.transition @ _weights(mesh.processes[name].values, process.values)
+                probabilities[name] = process.transition @ shares(mesh.processes[name].values, process.values)
     return probabilities, seen
 
 
-def _weights(nodes: Float[Array, "m"], values: Float[Array, "n"]) -> Float[Array, "n m"]:
-    """The shares of nodes in what lies between them, one row for each value."""
-    places, fractions = jax.vmap(lambda value: between(nodes, value))(values)
-    below, above = jax.nn.one_hot(places, nodes.shape[0]), jax.nn.one_hot(places + 1, nodes.shape[0])
-    return (1 - fractions[:, None]) * below + fractions[:, None] * above
+def ergodic(transition: Float[Array, "n n"]) -> Float[Array, "n"]:
+    """The stationary distribution of a chain; NaN where it has several."""
+    one = fulfilled(one_stationary("transition"), {"transition": transition})
+    return jnp.where(one, markov.stationary(transition), jnp.nan)

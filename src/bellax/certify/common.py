@@ -12,7 +12,7 @@ from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
 from bellax.errors import ModelError
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID
+from bellax.model.spaces import AR1, IID, VAR
 from bellax.panel import Panel, RegimePanel
 from bellax.problem.problem import Arguments
 from bellax.solution.regimes import Settings
@@ -37,7 +37,7 @@ def worst(setting: Setting, periods: np.ndarray, found: Found, relative: np.ndar
 
 def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
     """The processes with a law of their own that keep the nodes of the solver, an approximation of it."""
-    kept = AR1 if more_nodes(setting.numerics, arguments) is not None else AR1 | IID
+    kept = AR1 | VAR if more_nodes(setting.numerics, arguments) is not None else AR1 | VAR | IID
     states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
     return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
 
@@ -59,7 +59,7 @@ def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
 
 
 def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
-    """The middle of the grid; AR1 and IID states are drawn."""
+    """The middle of the grid; AR1, VAR and IID states are drawn."""
 
     def at(arguments: Arguments) -> dict[str, Array]:
         mesh = setting.numerics.mesh(arguments, 0)
@@ -68,7 +68,7 @@ def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
         return mesh.point(codes, jnp.stack(middle) if middle else jnp.zeros(0)).values
 
     found = setting.program("middle", lambda: jax.jit(at))(arguments)
-    return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | IID)}
+    return {name: value for name, value in found.items() if not isinstance(setting.plan.states[name], AR1 | VAR | IID)}
 
 
 def middle_of_first(settings: Settings, arguments: Any) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class RegimeErrors:
 
     Attributes:
         residuals, missed, worst, undefined, points, periods: as of a `Certificate`.
-        own_nodes: AR1 and IID states, which keep the nodes of the solver.
+        own_nodes: AR1 and IID states, and those that enter another regime by a distribution, which keep the nodes of
+            the solver.
     """
 
     residuals: Mapping[str, float]
@@ -138,7 +139,7 @@ def certify_regimes(
             undefined=float(np.mean(~np.isfinite(relative))),
             points=relative.size,
             periods=tuple(np.asarray(looked.periods).tolist()),
-            own_nodes=own_nodes(setting, arguments),
+            own_nodes=own_nodes(setting, arguments) + _entering(setting),
         )
     error = value_error(largest, np.arange(count), discount, count if clock.finite else None)
     return RegimeCertificate(found, error, discount, solution.leaving(), simulated(panel), _started(solution, panel))
@@ -168,6 +169,12 @@ def _look(
     each = cells(numerics.maximiser, plan) + evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     return looked, jax.tree.map(np.asarray, run(solution.arguments, solution.values, looked))
+
+
+def _entering(setting: Setting) -> tuple[str, ...]:
+    """States that enter other regimes by a distribution, such as `retired.z`."""
+    entering = setting.plan.arrivals.items()
+    return tuple(f"{t}.{n}" for t, found in entering for n, own in found.items() if own.way in ("drawn", "ergodic"))
 
 
 def _between(largest: np.ndarray, periods: np.ndarray, active: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from bellax.bellman.objective import Objective
 from bellax.bellman.sweep import step
 from bellax.bellman.taste import chosen
 from bellax.model.distribution import Distribution
-from bellax.model.shocks import Categorical, Jump
+from bellax.model.shocks import Categorical
 from bellax.model.spaces import IID
 from bellax.numerics.rules import RULES, Nodes
 from bellax.problem.categories import category
@@ -125,8 +125,7 @@ def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation
 
     wide, own = copy.copy(numerics), counts(numerics)
     wide.grid = numerics.grid | {
-        name: _more(distribution, numerics.grid.get(name), own[name], max(1, math.prod(distribution.shape)), times=4)
-        for name, distribution in drawn.items()
+        name: _more(distribution, numerics.grid.get(name), own[name], times=4) for name, distribution in drawn.items()
     }
     return wide if math.prod(counts(wide).values()) <= MOST_DRAWN else None
 
@@ -168,17 +167,14 @@ def _count(numerics: Discretisation, name: str, nodes: Nodes) -> Any:
     distribution, given = numerics.plan.graph.regime.shocks[name], numerics.quadrature.get(name)
     if isinstance(distribution, Categorical):
         return None
-    return _more(distribution, given, nodes.weights.shape[0], nodes.nodes.shape[1])
+    return _more(distribution, given, nodes.weights.shape[0])
 
 
-def _more(distribution: Distribution, given: Any, nodes: int, dimensions: int, times: int = 2) -> Any:
+def _more(distribution: Distribution, given: Any, nodes: int, times: int = 2) -> Any:
     """So many times the nodes a dimension, and three more: four times where a choice may make a kink."""
     if isinstance(given, RULES):
         return replace(given, count=times * given.count + 3)
-    count = round(nodes ** (1 / dimensions))
-    if isinstance(distribution, Jump):
-        count = (nodes - 1) // distribution.largest
-    return times * count + 3
+    return times * distribution.each_dimension(nodes) + 3
 
 
 def _nodes(numerics: Discretisation, name: str, spec: Any, nodes: Nodes) -> int:

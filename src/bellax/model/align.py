@@ -99,7 +99,7 @@ def along_clock(
 def _along_ages(what: str, table: Any, clock: Clock, categories: Categories, error: type[BellaxError]) -> np.ndarray:
     index = table.index
     given = np.unique(index.get_level_values(0).to_numpy(dtype=float))
-    ages = clock.first + clock.years * np.arange(clock.count + 1)
+    ages = clock.age(np.arange(clock.count + 1))
     if np.abs(given - ages[-1]).min() > 1e-9:
         ages = ages[:-1]  # the age after the last decision may be left out
     nearest_given = np.asarray([given[np.argmin(np.abs(given - age))] for age in ages])

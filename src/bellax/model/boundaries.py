@@ -5,6 +5,9 @@ drawn afresh in every period, its distribution in the target; then, only where t
 source's law (of which `bx.fixed` is the identity), and where the source has no such state, the target's. Else
 ModelError.
 
+A process that the source lacks enters by a law, too, or by a distribution: one of `bx.shocks`, whose parameters are
+mappings, or `bx.ergodic`, its own stationary one.
+
 Inside a mapping, states, actions and functions are the source's, and next_<state> is what the source's own
 law gives; parameters are those of the regime that owns it.
 """
@@ -15,8 +18,9 @@ from typing import Any
 
 from bellax.errors import ModelError, listed, nearest
 from bellax.model import shapes
+from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph
-from bellax.model.laws import Fixed, Markov
+from bellax.model.laws import Ergodic, Fixed, Markov
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import kinds
 from bellax.model.spaces import IID, PROCESSES, agree
@@ -31,7 +35,8 @@ class Boundary:
         source: the regime that is left.
         target: the regime that is reached.
         state: a state of the target.
-        law: a Quantity as the user gave it, `bx.Markov`, `bx.fixed`, or the space of a process.
+        law: a Quantity as the user gave it, `bx.Markov`, `bx.fixed`, a distribution, `bx.ergodic`, or the space of a
+            process.
         owner: the regime whose parameters the law sees.
         why: the rule that chose it.
         carried: whether that is the source's own law, so that the value is the source's own next state.
@@ -104,7 +109,7 @@ def resolve(model: Statement, source: str, target: str, state: str) -> Boundary:
             f"{source!r} has no {state!r}; the law of {target!r} holds",
         )
     else:
-        raise ModelError(_no_law(source, target, state, ours is None))
+        raise ModelError(_no_law(source, target, state, ours is None, isinstance(theirs, PROCESSES)))
     boundary = Boundary(source, target, state, law, owner, why, carried)
     _check_reads(model, boundary)
     return boundary
@@ -124,12 +129,17 @@ def mappings(graph: Graph, regime: str) -> list[tuple[str, str, str, Any]]:
     ]
 
 
-def mapping_quantity(state: str, source: str, target: str, law: Any) -> Quantity | None:
-    """A mapping in the common form; None for `bx.fixed` and for a process, which name nothing."""
-    if isinstance(law, (Fixed, *PROCESSES)):
-        return None
-    law = law.probabilities if isinstance(law, Markov) else law
-    return quantity(law, f"the mapping of {state!r} from {source!r} to {target!r}")
+def mapping_quantities(state: str, source: str, target: str, law: Any) -> dict[str, Quantity]:
+    """A mapping in the common form: one Quantity under no name, or those of a distribution by parameter.
+
+    None of `bx.fixed`, `bx.ergodic` and a process, which name nothing.
+    """
+    label = f"the mapping of {state!r} from {source!r} to {target!r}"
+    if isinstance(law, (Fixed, Ergodic, *PROCESSES)):
+        return {}
+    if isinstance(law, Distribution):
+        return {key: quantity(value, f"{label} ({key})") for key, value in law.parameters().items()}
+    return {"": quantity(law.probabilities if isinstance(law, Markov) else law, label)}
 
 
 def source_names(source: Graph) -> set[str]:
@@ -137,21 +147,22 @@ def source_names(source: Graph) -> set[str]:
     return {*source.kinds, *source.slots} | {f"next_{state}" for state in source.regime.states}
 
 
-def _no_law(source: str, target: str, state: str, absent: bool) -> str:
+def _no_law(source: str, target: str, state: str, absent: bool, process: bool) -> str:
     cause = f"{source!r} has no such state" if absent else "its categories differ and no mapping is given"
+    drawn = " In place of f a process takes a distribution of bx.shocks, or bx.ergodic." if process else ""
     return (
         f"the state {state!r} has no value on the way from {source!r} to {target!r}: {cause}. Give one on the target, "
         f"Regime(entry={{{state!r}: {{{source!r}: f}}}}), or on the source, "
-        f"Regime(exit={{{state!r}: {{{target!r}: f}}}})."
+        f"Regime(exit={{{state!r}: {{{target!r}: f}}}}).{drawn}"
     )
 
 
 def _check_reads(model: Statement, boundary: Boundary) -> None:
-    q = mapping_quantity(boundary.state, boundary.source, boundary.target, boundary.law)
+    mapped = mapping_quantities(boundary.state, boundary.source, boundary.target, boundary.law)
     known = source_names(model.graphs[boundary.source])
-    needs = q.names if q is not None else ()
+    needs = [name for q in mapped.values() for name in q.names]
     if isinstance(boundary.law, Fixed):
-        needs = (boundary.state,)
+        needs = [boundary.state]
     somewhere = kinds(graph.regime for graph in model.graphs.values())
     for name in needs:
         if name in known or (name not in somewhere and not name.startswith("next_")):

@@ -11,7 +11,7 @@ from bellax.model.demands import complaint, discount
 from bellax.model.graph import RESERVED, RESERVED_PREFIXES, Graph
 from bellax.model.quantity import quantity
 from bellax.model.regime import DICTS, Regime, Slots, Terminal
-from bellax.model.spaces import PROCESSES, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, PROCESSES, Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
 
 
@@ -53,7 +53,7 @@ def check_regime(graph: Graph, time: Clock) -> None:
             f"{where}reward is missing: a Quantity of states, actions, shocks, next_<state> and parameters."
         )
     for name, space in regime.states.items():
-        _check_state(name, space, regime, where)
+        _check_state(name, space, regime, where, time.finite)
     if regime.stop is not None and "stop" in {
         *regime.actions,
         *regime.states,
@@ -78,7 +78,7 @@ def check_regime(graph: Graph, time: Clock) -> None:
             )
 
 
-def _check_state(name: str, space: Any, regime: Regime, where: str) -> None:
+def _check_state(name: str, space: Any, regime: Regime, where: str, finite: bool) -> None:
     if not isinstance(space, PROCESSES) and name not in regime.transitions:
         raise ModelError(
             f"{where}state {name!r} has no law. Give transitions={{{name!r}: ...}}: a function of names, "
@@ -87,6 +87,10 @@ def _check_state(name: str, space: Any, regime: Regime, where: str) -> None:
     if isinstance(space, Continuous) and not space.bounded:
         raise ModelError(
             f"{where}state {name!r} has an infinite bound; say where grids live: Continuous(lower, upper)."
+        )
+    if isinstance(space, AR1) and space.start is not None and not finite:
+        raise ModelError(
+            f"{where}state {name!r} has a start and the horizon is infinite: there is no first period. Remove start=."
         )
     if isinstance(space, MarkovChain) and space.transition is None:
         raise ModelError(f"{where}state {name!r} has intensities, which are for continuous time; give transition=.")

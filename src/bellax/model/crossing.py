@@ -2,7 +2,8 @@
 
 What a boundary asks of a law of its own becomes a node in the graph of the *source*, since its states, actions and
 functions are the source's: `arrival:<target>.<state>`, or `chances:<target>.<state>` where it gives probabilities. A
-parameter that belongs to the target is a leaf there, under a name that says whose it is.
+parameter that belongs to the target is a leaf there, under a name that says whose it is. Of a distribution by which a
+process enters each parameter is such a node, `entry:<target>.<state>.<parameter>`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,14 +11,16 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bellax.errors import ModelError
-from bellax.model.boundaries import Boundary, mapping_quantity, resolve, source_names
+from bellax.model.boundaries import Boundary, mapping_quantities, resolve, source_names
 from bellax.model.demands import probabilities
+from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph, Slot
-from bellax.model.laws import Fixed, Markov
+from bellax.model.laws import Ergodic, Fixed, Markov
 from bellax.model.parameters import OWNED, lookup
 from bellax.model.quantity import Quantity, quantity
+from bellax.model.shocks import Categorical
 from bellax.model.slots import view
-from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, PROCESSES, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.statement import Statement
 
 
@@ -26,12 +29,22 @@ class Arrival(NamedTuple):
 
     Attributes:
         way: `carried` where it is the source's own next state; `given` where a node says it; `chances` where a node
-            gives the probability of each category; `afresh` where it is drawn from its distribution.
-        node: of the source's graph; none for what is carried or drawn.
+            gives the probability of each category; `afresh` where it is drawn from its distribution in the target;
+            `drawn` where it is drawn from one of the boundary; `ergodic` where from the stationary one of its process.
+        node: of the source's graph, or what the names of several begin with; none where nothing is asked there.
+        distribution: of what is drawn.
     """
 
     way: str
     node: str = ""
+    distribution: Distribution | None = None
+
+    @property
+    def nodes(self) -> list[str]:
+        """Of the source's graph."""
+        if self.distribution is None:
+            return [self.node] if self.node else []
+        return [f"{self.node}.{key}" for key in self.distribution.parameters()]
 
 
 class Crossing(NamedTuple):
@@ -57,6 +70,12 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
         targets: the regimes that it may reach.
     """
     graph, known = model.graphs[source], source_names(model.graphs[source])
+    for state, space in graph.regime.states.items():
+        if isinstance(space, VAR):
+            raise ModelError(
+                f"the state {state!r} of regime {source!r} is a bx.VAR, which this version solves in models of one "
+                "regime only. Make its numbers AR1 states, or a MarkovChain."
+            )
     slots = list(graph.slots.values())
     arrivals: dict[str, dict[str, Arrival]] = {}
     owned: dict[str, tuple[str, str]] = {}
@@ -68,8 +87,7 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
             boundary = resolve(model, source, target, state)
             _check_carried(boundary, graph.regime.states.get(state), space)
             arrivals[target][state] = found = _arrival(boundary, space)
-            if found.node:
-                slots.append(_slot(boundary, found, space, known, owned))
+            slots += _slots(boundary, found, space, known, owned)
     whole = Graph(slots, graph.kinds, graph.seen, graph.regime, graph.where, graph.clock)
     return Crossing(whole, tuple(targets), arrivals, tuple((name, *where) for name, where in owned.items()))
 
@@ -91,6 +109,8 @@ def _arrival(boundary: Boundary, space: Any) -> Arrival:
             f"the state {boundary.state!r} of {boundary.target!r} enters from {boundary.source!r} by a "
             f"bx.{type(boundary.law).__name__}; give a function of names, or bx.Markov(...) for probabilities."
         )
+    if isinstance(boundary.law, Distribution | Ergodic):
+        return _drawn(boundary, space)
     if isinstance(boundary.law, Markov):
         if boundary.law.over:
             raise ModelError(
@@ -104,6 +124,36 @@ def _arrival(boundary: Boundary, space: Any) -> Arrival:
             )
         return Arrival("chances", f"chances:{boundary.target}.{boundary.state}")
     return Arrival("given", f"arrival:{boundary.target}.{boundary.state}")
+
+
+def _drawn(boundary: Boundary, space: Any) -> Arrival:
+    """By a distribution, or by the stationary one of the process."""
+    what = f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r} is"
+    if not isinstance(space, AR1 | MarkovChain | Discrete) or (
+        isinstance(boundary.law, Ergodic) and isinstance(space, Discrete)
+    ):
+        raise ModelError(
+            f"{what} {'bx.ergodic' if isinstance(boundary.law, Ergodic) else 'a distribution'}, and the state is a "
+            f"bx.{type(space).__name__}; that is for processes. Declare a shock in {boundary.source!r} and name it in "
+            "the mapping."
+        )
+    if isinstance(boundary.law, Ergodic):
+        return Arrival("ergodic")
+    law, label = boundary.law, f"{boundary.target}.{boundary.state}"
+    coded = isinstance(law, Categorical) and law.values is None
+    if isinstance(space, AR1) and law.shape == () and not coded:
+        return Arrival("drawn", f"entry:{label}", law)
+    if not isinstance(space, AR1) and coded:
+        return Arrival("chances", f"chances:{label}")
+    kind = type(law).__name__
+    raise ModelError(
+        f"{what} shocks.{kind}, and the state is a bx.{type(space).__name__}. "
+        + (
+            "Give a distribution of single numbers, such as bx.shocks.Normal(mean, sd)."
+            if isinstance(space, AR1)
+            else "Give probabilities in the order of its categories: bx.shocks.Categorical(probabilities=...)."
+        )
+    )
 
 
 def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
@@ -128,16 +178,28 @@ def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
         )
 
 
-def _slot(boundary: Boundary, found: Arrival, space: Any, known: set[str], owned: dict[str, tuple[str, str]]) -> Slot:
+def _slots(
+    boundary: Boundary, found: Arrival, space: Any, known: set[str], owned: dict[str, tuple[str, str]]
+) -> list[Slot]:
+    """The nodes of one arrival."""
+    if not found.nodes:
+        return []
     label = f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r}"
-    law = mapping_quantity(boundary.state, boundary.source, boundary.target, boundary.law)
-    if isinstance(boundary.law, Fixed) or law is None:
-        law = quantity(boundary.state, label)
+    mapped = mapping_quantities(boundary.state, boundary.source, boundary.target, boundary.law)
+    if isinstance(boundary.law, Fixed):
+        mapped = {"": quantity(boundary.state, label)}
     if boundary.owner != boundary.source:
-        law = _renamed(law, boundary, known, owned)
+        mapped = {key: _renamed(law, boundary, known, owned) for key, law in mapped.items()}
+    if found.distribution is not None:
+        given = found.distribution
+        return [
+            Slot(f"{found.node}.{key}", "law", law, given.parameter_shape(key), given.broadcasts(key))
+            for key, law in mapped.items()
+        ]
+    (law,) = mapped.values()
     if found.way == "chances":
-        return Slot(found.node, "law", law, (space.size,), demands=probabilities("probabilities"))
-    return Slot(found.node, "law", law, view(space).shape)
+        return [Slot(found.node, "law", law, (space.size,), demands=probabilities("probabilities"))]
+    return [Slot(found.node, "law", law, view(space).shape)]
 
 
 def _renamed(law: Quantity, boundary: Boundary, known: set[str], owned: dict[str, tuple[str, str]]) -> Quantity:

@@ -111,6 +111,27 @@ def discount(finite: bool) -> tuple[Demand, ...]:
     return (not_negative("discount"), *(() if finite else (below_one,)))
 
 
+def one_stationary(name: str) -> tuple[Demand, ...]:
+    """A transition, shape (n, n), has one stationary distribution: some state is reached from every other."""
+
+    def reached(transition: Any) -> Any:
+        reach = (transition > 0) | np.eye(len(transition), dtype=bool)
+        for _ in range(max(1, math.ceil(math.log2(len(transition))))):
+            reach = (reach[:, :, None] & reach[None, :, :]).any(axis=1)
+        return reach
+
+    return (
+        Demand(
+            (name,),
+            lambda transition: reached(transition).all(axis=0).any(),
+            lambda transition: (
+                "has several stationary distributions: which one depends on where the chain starts. Give the "
+                "probabilities of its categories, bx.shocks.Categorical(probabilities=...)."
+            ),
+        ),
+    )
+
+
 def probabilities(name: str, tolerance: float = 1e-8, advice: str = "") -> tuple[Demand, ...]:
     """An array, shape (..., n), is probabilities along its last axis.
 

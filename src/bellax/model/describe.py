@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bellax.model.boundaries import resolve, targets
-from bellax.model.laws import Fixed, Markov
+from bellax.model.distribution import Distribution
+from bellax.model.laws import Ergodic, Fixed, Markov
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.spaces import PROCESSES
 from bellax.model.statement import Statement
@@ -62,6 +63,11 @@ def _kind(space: Any) -> str:
 def _law(law: Any, state: str) -> str:
     if isinstance(law, Fixed):
         return "stays"
+    if isinstance(law, Ergodic):
+        return "its stationary distribution"
+    if isinstance(law, Distribution):
+        given = ", ".join(f"{name} {_said(quantity(value, name))}" for name, value in law.parameters().items())
+        return f"drawn from {type(law).__name__}({given})"
     if isinstance(law, PROCESSES):
         return f"its own law, {type(law).__name__}"
     if isinstance(law, Markov):

@@ -1,16 +1,17 @@
 """What a distribution is to a solver and a simulation."""
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bellax.errors import ModelError
 from bellax.model.demands import Demand
@@ -70,6 +71,13 @@ class Distribution(abc.ABC):
         """What the values of the parameters must be; the names are those of the parameters."""
         return ()
 
+    mixes: ClassVar[bool] = True
+    """Whether it may be part of a `Mixture`: its nodes are those of a rule in as many dimensions as it has numbers."""
+
+    def each_dimension(self, count: int) -> int:
+        """How many nodes there are along each dimension of a rule of `count` nodes."""
+        return round(count ** (1 / max(1, math.prod(self.shape))))
+
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
         """Shape and type of what functions see."""
@@ -78,6 +86,10 @@ class Distribution(abc.ABC):
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         """The shape to which a parameter's value must broadcast; None where it is free."""
         return self.shape
+
+    def broadcasts(self, name: str) -> bool:
+        """Whether one number will do for an array as the value of a parameter."""
+        return True
 
 
 @jax.custom_jvp
@@ -97,6 +109,16 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
             "simulated path does not show how they matter: differentiate solution.value(...), or take differences."
         )
     return drawn_by(*primals), tangents[0]
+
+
+def draw_place(key: Array, probabilities: Float[Array, "n"]) -> Int[Array, ""]:
+    """The place of what is drawn with given probabilities."""
+    probabilities = without_rounding(drawn_by(probabilities))
+    # by inverse distribution function: jax.random.choice would need a static size of its own
+    drawn = jax.random.uniform(key) * jnp.sum(probabilities)
+    index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
+    last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
+    return jnp.minimum(index, last.astype(index.dtype))
 
 
 def without_rounding(probabilities: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,4 +1,5 @@
-"""How a state moves where a plain function of names does not say it: probabilities, and not at all."""
+"""How a state gets its value where a plain function of names does not say it: by probabilities, from nothing but its
+process, and not at all."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -35,3 +36,13 @@ class Fixed:
 
 
 fixed: Final = Fixed()
+
+
+class Ergodic:
+    """The value of a process where nothing is known of its past: a draw from its stationary distribution."""
+
+    def __repr__(self) -> str:
+        return "bx.ergodic"
+
+
+ergodic: Final = Ergodic()

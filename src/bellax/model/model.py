@@ -17,7 +17,7 @@ import jax
 from bellax.errors import ModelError, check_names, listed, named_options
 from bellax.model import checks, codes, frozen, shapes, tables
 from bellax.model import parameters as _parameters
-from bellax.model.boundaries import Boundary, boundaries, mapping_quantity, mappings
+from bellax.model.boundaries import Boundary, boundaries, mapping_quantities, mappings
 from bellax.model.describe import describe
 from bellax.model.graph import Graph
 from bellax.model.regime import Regime, Slots, Terminal, merge_all
@@ -61,8 +61,8 @@ class Model(Slots, Statement):
     def _check_codes(self) -> None:
         owned = [mapping for name, graph in self.graphs.items() for mapping in mappings(graph, name)]
         for name, graph in self.graphs.items():
-            laws = [mapping_quantity(*mapping) for mapping in owned if mapping[1] == name]
-            codes.check(graph, shapes.environment(graph, None, name), [law for law in laws if law is not None])
+            laws = [q for mapping in owned if mapping[1] == name for q in mapping_quantities(*mapping).values()]
+            codes.check(graph, shapes.environment(graph, None, name), laws)
 
     @cached_property
     def clock(self) -> Clock:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bellax.errors import ModelError, ParameterError, listed, nearest
 from bellax.model.align import Categories, Passed, aligned, along_clock, floats
-from bellax.model.boundaries import mapping_quantity, mappings, source_names
+from bellax.model.boundaries import mapping_quantities, mappings, source_names
 from bellax.model.graph import Graph
 from bellax.model.quantity import ByAge, ByPeriod, Quantity, is_table
 from bellax.model.regime import kinds
@@ -52,14 +52,15 @@ def entries(model: Statement) -> list[Entry]:
 
 def _uses(model: Statement, regime: str, graph: Graph) -> dict[str, list[Quantity]]:
     used = {name: [slot.quantity for slot in slots] for name, slots in graph.parameter_names().items()}
-    for state, source, target, law in mappings(graph, regime):
-        q = mapping_quantity(state, source, target, law)
-        known = source_names(model.graphs[source]) | source_names(graph)
-        if q is None:
-            continue
-        for name in q.names:
-            if name not in known and not name.startswith("next_"):
-                used.setdefault(name, []).append(q)
+    owned = mappings(graph, regime)
+    for state, source, target, law in owned:
+        # a law for every source reads what those have that reach here
+        sources = [other for name, other, _, given in owned if name == state and given is law]
+        known = source_names(graph).union(*(source_names(model.graphs[other]) for other in sources))
+        for q in mapping_quantities(state, source, target, law).values():
+            for name in q.names:
+                if name not in known and not name.startswith("next_"):
+                    used.setdefault(name, []).append(q)
     return used
 
 

@@ -38,7 +38,8 @@ class Slots:
         taste_shocks: `bx.ExtremeValue` over discrete actions; shared ones are of the regimes that have these actions.
         next_regime: a function that gives the probability of each regime tomorrow, as a dict.
         active: a function of age that says when the regime exists.
-        entry: how a state gets its value on arrival here, by state, then by source regime.
+        entry: how a state gets its value on arrival here, by state: a law, or a dict of laws by source regime. A
+            process may enter by a distribution of `bx.shocks`, or by `bx.ergodic`, its stationary one.
         exit: how a state gets its value on leaving, by state, then by target regime.
     """
 
@@ -81,12 +82,12 @@ class Terminal:
     Args:
         value: a Quantity; zero by default. It may name the shared functions of the model, and parameters.
         states: spaces of the states that it reads; by default those of the other regimes.
-        entry: how a state gets its value on arrival, by state, then by source regime.
+        entry: how a state gets its value on arrival, by state: a law, or a dict of laws by source regime.
     """
 
     value: QuantityLike = 0.0
     states: Mapping[str, StateSpace] = field(default_factory=dict)
-    entry: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 DICTS = tuple(slot.name for slot in fields(Slots) if slot.default_factory is dict)
@@ -103,10 +104,17 @@ def merge_all(shared: Slots, regimes: Mapping[str, Regime | Terminal]) -> dict[s
         functions = _useful_functions(regime, regimes[name], elsewhere)
         shocks = _useful_shocks(regime, regimes[name], elsewhere)
         merged[name] = replace(regime, functions=functions, taste_shocks=shocks)
-    return {
+    every = {
         name: _ending(name, regime, shared, merged) if isinstance(regime, Terminal) else merged[name]
         for name, regime in regimes.items()
     }
+    return {name: replace(slots, entry=_by_source(name, slots.entry, merged)) for name, slots in every.items()}
+
+
+def _by_source(name: str, entry: Mapping[str, Any], deciding: Iterable[str]) -> dict[str, Any]:
+    """Laws of arrival by state and source: one that is given for every source is that of each."""
+    others = [other for other in deciding if other != name]
+    return {state: law if isinstance(law, Mapping) else dict.fromkeys(others, law) for state, law in entry.items()}
 
 
 def kinds(regimes: Iterable[Slots]) -> dict[str, str]:

@@ -21,13 +21,14 @@ from jaxtyping import Float
 
 from bellax.errors import ModelError, check_count, named_options
 from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
-from bellax.model.distribution import Distribution, drawn_by, without_rounding
+from bellax.model.distribution import Distribution, draw_place, drawn_by, without_rounding
+from bellax.model.mixture import Mixture
 from bellax.model.quantity import QuantityLike, is_literal, read
 from bellax.numerics import rules
 from bellax.numerics.covariance import factor, semidefinite, symmetric
 from bellax.numerics.scalar import whole
 
-__all__ = ["Categorical", "Jump", "Lognormal", "MultivariateNormal", "Normal", "Uniform"]
+__all__ = ["Categorical", "Jump", "Lognormal", "Mixture", "MultivariateNormal", "Normal", "Uniform"]
 
 
 def _normal_rule(given: Any, shape: tuple[int, ...], default: int) -> rules.Nodes:
@@ -141,6 +142,9 @@ class MultivariateNormal(Distribution):
     def parameter_shape(self, name: str) -> tuple[int, ...] | None:
         return (*self.shape, *self.shape) if name == "covariance" else self.shape
 
+    def broadcasts(self, name: str) -> bool:
+        return name != "covariance"  # which is a matrix or it is nothing
+
 
 def _no_covariance(covariance: np.ndarray) -> str:
     if not symmetric(covariance):
@@ -198,6 +202,7 @@ class Categorical(Distribution):
     values: QuantityLike = None
     probabilities: QuantityLike = None
     shape: Any = ()
+    mixes = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,12 +254,7 @@ class Categorical(Distribution):
         if probabilities is None:
             assert values is not None
             probabilities = jnp.full((values.shape[0],), 1.0 / values.shape[0])
-        probabilities = without_rounding(drawn_by(probabilities))
-        # by inverse distribution function: jax.random.choice would need a static size of its own
-        drawn = jax.random.uniform(key) * jnp.sum(probabilities)
-        index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
-        last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
-        index = jnp.minimum(index, last.astype(index.dtype))
+        index = draw_place(key, probabilities)
         return index.astype(whole()) if values is None else values[index]
 
     @property
@@ -297,6 +297,7 @@ class Jump(Distribution):
     sd: QuantityLike = 1.0
     largest: int = 6
     shape: Any = ()
+    mixes = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -331,6 +332,9 @@ class Jump(Distribution):
         count_key, size_key = jax.random.split(key)
         count = jax.random.poisson(count_key, drawn_by(intensity)).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
+
+    def each_dimension(self, count: int) -> int:
+        return (count - 1) // self.largest
 
     def demands(self) -> tuple[Demand, ...]:
         return (not_negative("intensity"), not_negative("sd"), _counted(self.largest))

@@ -15,7 +15,7 @@ from bellax.model.laws import Fixed, Markov
 from bellax.model.preferences import LOCAL, ExtremeValue
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.regime import Slots
-from bellax.model.spaces import AR1, IID, PROCESSES, Continuous, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, PROCESSES, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.scalar import seen_type, whole
 
@@ -47,7 +47,7 @@ def view(space: Any) -> jax.ShapeDtypeStruct:
     """Shape and type of what functions see of a state or an action."""
     if isinstance(space, IID):
         return space.distribution.seen
-    shape = space.shape if isinstance(space, Continuous) else ()
+    shape = space.shape if isinstance(space, Continuous | VAR) else ()
     values = space.values if isinstance(space, Discrete | MarkovChain) else None
     return jax.ShapeDtypeStruct(shape, jnp.result_type(float) if values is None else seen_type(values))
 
@@ -64,19 +64,24 @@ def distribution(node: str, scope: str, dist: Distribution, label: str, where: s
     for key, value in dist.parameters().items():
         shape = dist.parameter_shape(key)
         q = quantity(value, f"{where}{key} of {label}")
-        # a covariance is a matrix or it is nothing; the rest may be one number for all
-        yield Slot(f"{node}.{key}", scope, q, shape, key != "covariance", alone(dist.demands(), key))
+        yield Slot(f"{node}.{key}", scope, q, shape, dist.broadcasts(key), alone(dist.demands(), key))
 
 
-def process(name: str, space: MarkovChain | AR1 | IID, where: str) -> Iterable[Slot]:
+def process(name: str, space: MarkovChain | AR1 | VAR | IID, where: str) -> Iterable[Slot]:
     """The parameters of a process."""
     label = f"state {name!r}"
     if isinstance(space, IID):
         yield from distribution(f"process:{name}", "process", space.distribution, label, where)
         return
+    if isinstance(space, VAR):
+        for key, value in space.parameters().items():
+            q, count = quantity(value, f"{where}{key} of {label}"), 1 if key == "mean" else 2
+            demands = alone(space.demands(), key)
+            yield Slot(f"process:{name}.{key}", "process", q, space.shape * count, count == 1, demands)
+        return
     if isinstance(space, AR1):
-        for key in ("rho", "sigma", "mean"):
-            q = quantity(getattr(space, key), f"{where}{key} of {label}")
+        for key, value in space.parameters().items():
+            q = quantity(value, f"{where}{key} of {label}")
             yield Slot(f"process:{name}.{key}", "process", q, (), demands=alone(space.demands(), key))
         return
     key = "transition" if space.intensity is None else "intensity"

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bellax.errors import ModelError, check_not_negative, named_options
-from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
+from bellax.model.autoregressions import AR1, VAR
+from bellax.model.demands import Demand, broken, ordered, probabilities
 from bellax.model.distribution import Distribution, as_shape
 from bellax.model.quantity import ByAge, ByPeriod, QuantityLike, is_literal, read
 from bellax.numerics import scales
@@ -168,40 +169,6 @@ class MarkovChain:
 
 @named_options
 @dataclass(frozen=True, eq=False)
-class AR1:
-    """z' = mean + rho (z - mean) + sigma e with e standard normal, seen before the decision.
-
-    Parameters that move with time (`bx.by_period`, `bx.by_age`, functions of `period` or `age`) are today's: those of
-    period t move z from t to t + 1. Period 0 is drawn from the stationary distribution of its own parameters.
-
-    Args:
-        rho: autocorrelation, a Quantity; |rho| < 1, in period 0 where it moves with time: later ones may be one.
-        sigma: standard deviation of the innovation, a Quantity.
-        mean: unconditional mean, a Quantity.
-    """
-
-    rho: QuantityLike
-    sigma: QuantityLike
-    mean: QuantityLike = 0.0
-
-    def demands(self, slack: float = 0.0) -> tuple[Demand, ...]:
-        """What the values of its parameters must be, in each `period`; `slack` is for rows of probabilities."""
-        return (
-            Demand(("rho",), lambda rho: abs(rho) < np.inf, lambda rho: f"is {rho:g}; it must be a number."),
-            Demand(
-                ("rho", "period"),
-                lambda rho, period: (abs(rho) < 1) | (period > 0),
-                lambda rho, period: (
-                    f"has rho = {rho:g}; a chain needs |rho| < 1. It starts from its stationary distribution; where "
-                    "rho moves with time, later ones may be one."
-                ),
-            ),
-            not_negative("sigma"),
-        )
-
-
-@named_options
-@dataclass(frozen=True, eq=False)
 class IID:
     """A state drawn afresh every period, seen before the decision.
 
@@ -272,11 +239,11 @@ def agree(a: Any, b: Any) -> bool:
 def _shape(space: Any) -> tuple[int, ...]:
     if isinstance(space, IID):
         return space.distribution.shape
-    return space.shape if isinstance(space, Continuous) else ()
+    return space.shape if isinstance(space, Continuous | VAR) else ()
 
 
-StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | IID
-PROCESSES = (MarkovChain, AR1, IID)
+StateSpace: TypeAlias = Continuous | Discrete | MarkovChain | AR1 | VAR | IID
+PROCESSES = (MarkovChain, AR1, VAR, IID)
 
 
 def _is_function(value: Any) -> bool:

@@ -11,13 +11,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from bellax.errors import ModelError
 from bellax.numerics.programs import concrete
 
 _NEAR = 1e-6  # of a period: an age that is so close is that of the period, also in single precision
-_STEPS = {"Y": 1.0, "Q": 0.25, "M": 1 / 12}
+_PER_YEAR = {"Y": 1, "Q": 4, "M": 12}
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,15 @@ class Ages:
     @property
     def years(self) -> float:
         """Length of a period, in years."""
+        count, per_year = self.fraction
+        return count / per_year
+
+    @property
+    def fraction(self) -> tuple[int, int]:
+        """Length of a period, as a count of years, quarters or months, and how many of them make a year."""
         match = re.fullmatch(r"(\d+)([YQM])", self.step)
         assert match is not None
-        return int(match[1]) * _STEPS[match[2]]
+        return int(match[1]), _PER_YEAR[match[2]]
 
     @property
     def periods(self) -> int:
@@ -68,14 +73,20 @@ class Clock:
     Attributes:
         periods: number of decisions, or infinity.
         first: age of period 0 (the period itself where the model has no ages).
-        years: length of a period in years (1 where the model has no ages).
+        step: length of a period, as a count of what `per_year` make a year (1 and 1 where the model has no ages).
         aged: whether the model has ages.
     """
 
     periods: int | float
     first: int | float = 0.0
-    years: int | float = 1.0
+    step: int = 1
+    per_year: int = 1
     aged: bool = False
+
+    @property
+    def years(self) -> float:
+        """Length of a period in years."""
+        return self.step / self.per_year
 
     @property
     def finite(self) -> bool:
@@ -87,9 +98,9 @@ class Clock:
         assert self.finite
         return int(self.periods)
 
-    def age(self, period: Array | int) -> Any:
-        """Age at `period`, in years."""
-        return self.first + period * self.years
+    def age(self, period: Any) -> Any:
+        """Age at `period`, in years: a birthday is a whole number, also where a step is none of years."""
+        return self.first + period * self.step / self.per_year
 
     def period(self, age: Any) -> Any:
         """The period of `age`; where it falls between two or outside ModelError, and -1 of an age that is traced."""
@@ -107,7 +118,7 @@ class Clock:
 def clock(horizon: Any) -> Clock:
     """The clock of a horizon: an integer, `math.inf` or `Ages`."""
     if isinstance(horizon, Ages):
-        return Clock(horizon.periods, horizon.first, horizon.years, aged=True)
+        return Clock(horizon.periods, horizon.first, *horizon.fraction, aged=True)
     if horizon == math.inf:
         return Clock(math.inf)
     if isinstance(horizon, bool) or not isinstance(horizon, int):

@@ -16,11 +16,12 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float, Int
 
-from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, named_options
 from bellax.numerics import scales
+from bellax.numerics.chains import FarmerToda, Rouwenhorst, Tauchen
 from bellax.numerics.scalar import numeric, take, where
 
-__all__ = ["Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
+__all__ = ["FarmerToda", "Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
 
 
 @named_options
@@ -73,30 +74,6 @@ class Given:
             raise ModelError("grids.Given takes at least two increasing nodes in one dimension, all finite.")
         object.__setattr__(self, "nodes", tuple(array.tolist()))
         object.__setattr__(self, "scale", scale)
-
-
-@named_options
-@dataclass(frozen=True)
-class Rouwenhorst:
-    """The chain of Rouwenhorst (1995) for an AR1 state: exact first and second moments, also near a unit root."""
-
-    count: int
-
-    def __post_init__(self) -> None:
-        check_count(self.count, "grids.Rouwenhorst: count")
-
-
-@named_options
-@dataclass(frozen=True)
-class Tauchen:
-    """The chain of Tauchen (1986) for an AR1 state, on +- width unconditional standard deviations."""
-
-    count: int
-    width: int | float = 3.0
-
-    def __post_init__(self) -> None:
-        check_count(self.count, "grids.Tauchen: count")
-        check_positive(self.width, "grids.Tauchen: width", "3")
 
 
 class Cell(NamedTuple):

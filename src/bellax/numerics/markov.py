@@ -10,12 +10,14 @@ Rouwenhorst's chain counts the heads among n - 1 independent coins, each of whic
 probability (1 + rho) / 2. Its stationary distribution is binomial, its mean, variance and autocorrelation are
 those of the process for every n and rho (Kopecky and Suen 2010): the one to take for persistent processes.
 Tauchen's chain moves to the nearest of equally spaced values. Its moments converge in n, slowly where rho is
-near one, but its conditional distributions look normal with few values already.
+near one, but its conditional distributions look normal with few values already. The chain of Farmer and Toda has
+equally spaced values and those probabilities that are nearest to the conditional density and have its moments
+(entropy.py).
 
-Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, so does the distribution of
-z: `moments` follows it from the stationary one of period 0. Both chains then have the same values in units of each
-period's standard deviation, and the transition from one period to the next is that of the stationary chain whose rho
-is the correlation of the two (Fella, Gallipoli and Pan 2019).
+Where rho, sigma and mean move with time, z' = (1 - rho_t) mean_t + rho_t z + sigma_t eps, or z does not start from
+its stationary distribution, that of z moves with time: `moments` follows it from period 0. All chains then have the
+same values in units of each period's standard deviation, and the transition from one period to the next is that of the
+stationary chain whose rho is the correlation of the two (Fella, Gallipoli and Pan 2019).
 
 The number of values is static. Chains are differentiable in rho, sigma and mean: the transition depends on
 rho alone, the values are affine in mean and sigma.
@@ -31,6 +33,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from bellax.errors import ModelError
+from bellax.numerics.entropy import matched
 
 Scalar = float | int | Float[ArrayLike, ""]
 Chain = tuple[Float[Array, "s"], Float[Array, "s s"]]
@@ -57,7 +60,7 @@ def rouwenhorst(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0) -> C
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
     units, transition = standard_rouwenhorst(count, rho)
-    return mean + np.sqrt(count - 1.0).item() * sigma / _shrink(rho) * units, transition
+    return mean + np.sqrt(count - 1.0).item() * sigma / shrink(rho) * units, transition
 
 
 def standard_rouwenhorst(count: int, correlation: Scalar) -> Chain:
@@ -103,7 +106,7 @@ def tauchen(count: int, rho: Scalar, sigma: Scalar, mean: Scalar = 0.0, width: i
     """
     rho, sigma, mean = _floats(rho, sigma, mean)
     units, transition = standard_tauchen(count, rho, width)
-    return mean + width * sigma / _shrink(rho) * units, transition
+    return mean + width * sigma / shrink(rho) * units, transition
 
 
 def standard_tauchen(count: int, correlation: Scalar, width: int | float = 3.0) -> Chain:
@@ -116,12 +119,35 @@ def standard_tauchen(count: int, correlation: Scalar, width: int | float = 3.0) 
     return units, _intervals(units, correlation, jnp.asarray(width, float))
 
 
+def standard_farmer_toda(count: int, correlation: Scalar, moments: int = 2, width: int | float | None = None) -> Chain:
+    """The chain of Farmer and Toda between two periods of given correlation, its values from -1 to 1.
+
+    Its conditional means are those of the process, and so are its conditional variances wherever the values can have
+    them: at sqrt(n - 1) standard deviations everywhere, where Rouwenhorst's chain has them, too.
+
+    Args:
+        count: the number of values n.
+        moments: conditional moments to meet, 2 or 4; in rows that cannot have four, two.
+        width: what a unit is, in standard deviations of the period; by default sqrt(n - 1).
+    Source: Farmer and Toda (2017), Quantitative Economics 8, 651-683, on their even-spaced grid.
+    """
+    (correlation,) = _floats(correlation)
+    units = _units("farmer_toda", count)
+    width = np.sqrt(count - 1.0).item() if width is None else width
+    return units, _tilted_rows(units * width, correlation, moments)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _tilted_rows(nodes: Float[Array, "s"], rho: Float[Array, ""], moments: int) -> Float[Array, "s s"]:
+    return jax.vmap(lambda mean: matched(nodes, mean, shrink(rho), moments))(rho * nodes)
+
+
 @jax.jit
 def _intervals(units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Array, ""]) -> Float[Array, "s s"]:
     """Probabilities of the intervals around each unit, row i given unit i today."""
     expected = rho * units[:, None]
     edges = 0.5 * (units[1:] + units[:-1])[None, :]
-    edges = width * (edges - expected) / _shrink(rho)
+    edges = width * (edges - expected) / shrink(rho)
     below = jnp.pad(ndtr(edges), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
     above = jnp.pad(ndtr(-edges), ((0, 0), (1, 1)), constant_values=(1.0, 0.0))
     # Differences in the tail where the function is small: no probability is lost to cancellation against one.
@@ -131,18 +157,22 @@ def _intervals(units: Float[Array, "s"], rho: Float[Array, ""], width: Float[Arr
 
 
 def moments(
-    rho: Float[Array, "t"], sigma: Float[Array, "t"], mean: Float[Array, "t"]
+    rho: Float[Array, "t"],
+    sigma: Float[Array, "t"],
+    mean: Float[Array, "t"],
+    start: tuple[Float[Array, ""], Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, "t+1"], Float[Array, "t+1"]]:
     """Mean and standard deviation of the process in each period, by the law of z' = mean_t + rho_t (z - mean_t) + ...
 
     Args:
         rho, sigma, mean: what moves the process from period t to t + 1.
+        start: mean and standard deviation in period 0; those that are stationary under its own parameters by default.
     Returns:
-        Mean and standard deviation in periods 0 to t: those of period 0 are stationary under its own parameters.
-    Assumes: |rho_0| < 1; later ones may be one, or beyond.
+        Mean and standard deviation in periods 0 to t.
+    Assumes: |rho_0| < 1 without a start; later ones may be one, or beyond.
     Source: Fella, Gallipoli and Pan (2019), Review of Economic Dynamics 34, 183-201, who date a shock by its arrival.
     """
-    first = mean[0], sigma[0] / _shrink(rho[0])
+    first = (mean[0], sigma[0] / shrink(rho[0])) if start is None else start
 
     def move(now: tuple[Array, Array], law: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Any]:
         centre, spread = now
@@ -206,6 +236,6 @@ def _units(name: str, count: int) -> Float[Array, "s"]:
     return jnp.asarray(np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1), float)
 
 
-def _shrink(rho: Float[Array, ""]) -> Float[Array, ""]:
+def shrink(rho: Float[Array, ""]) -> Float[Array, ""]:
     """Conditional over unconditional standard deviation, sqrt(1 - rho^2), without cancellation near one."""
     return jnp.sqrt((1.0 - rho) * (1.0 + rho))

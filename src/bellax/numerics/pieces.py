@@ -3,7 +3,7 @@
 At nodes m_0 < m_1 < ... of resources an endogenous grid knows consumption c, its slope, the value V and the marginal
 value V' = u'(c). Between two nodes c is the cubic with these slopes, and
 
-    V(m) = K + B u(q(m)),   B = (V_1 - V_0)/(u(c_1) - u(c_0)),   q the cubic from c_0 to c_1 with slope 1/B at both ends,
+    V(m) = K + B u(q(m)),  B = (V_1 - V_0)/(u(c_1) - u(c_0)),  q the cubic from c_0 to c_1 with slope 1/B at both ends,
 
 which has V and V' right at both nodes, is exact where c is a straight line, however curved u is, and is of fourth order
 elsewhere: q is c up to the curvature of c. Where c does not rise, V is the cubic with the slopes u'(c). Below the first
@@ -25,7 +25,7 @@ from bellax.numerics.scalar import rounding
 Utility = Callable[[Array], Array]
 
 WIDTH = 10
-"""Numbers of a segment: its origin; c and three coefficients; three of q, or of V where `scale` is zero; B; K."""
+"""Numbers of a segment: its origin; c and three coefficients; three of q, or of V where B is zero; B; K."""
 
 
 class Pieces(eqx.Module):
@@ -51,8 +51,8 @@ class Pieces(eqx.Module):
 
     def row(self, place: Any) -> "Pieces":
         """Those of one place along the leading axes."""
-        leaves = (self.left, self.place, self.stretch, self.segments, self.limit)
-        return Pieces(*(leaf[place] for leaf in leaves), self.ended, self.fault)
+        left, number, stretch = self.left[place], self.place[place], self.stretch[place]
+        return Pieces(left, number, stretch, self.segments[place], self.limit[place], self.ended, self.fault)
 
     def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Float[Array, ""]]:
         """The segment at these resources, and the number of its stretch; of a single function."""

@@ -80,7 +80,13 @@ def groups(problem: Problem, slack: float = 0.0) -> list[Group]:
         found.append(_group(plan, f"state {name!r}", plan.process_nodes(name), plan.states[name].demands(slack)))
     if plan.taste_shocks is not None:
         found.append(_group(plan, "taste shocks", ["taste:scale"], plan.taste_shocks.demands()))
-    return [*found, *(shock(plan, name) for name in plan.shocks if not plan.moves(name))]
+    found += [shock(plan, name) for name in plan.shocks if not plan.moves(name)]
+    for target, arrivals in plan.arrivals.items():
+        for name, arrival in arrivals.items():
+            if arrival.distribution is not None and not plan.varies(arrival):
+                label = f"the mapping of {name!r} to {target!r}"
+                found.append(_group(plan, label, arrival.nodes, arrival.distribution.demands()))
+    return found
 
 
 def shock(plan: Plan, name: str) -> Group:
@@ -148,7 +154,7 @@ def _open(plan: Plan, group: Group) -> Group:
 def _name(node: str) -> str:
     """`sd` of `shock:z.sd`, `lower` of `lower:wealth`, `discount` of `slot:discount`, `scale` of `taste:scale`."""
     kind, _, rest = node.partition(":")
-    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot", "taste") else kind
+    return rest.rpartition(".")[2] if kind in ("shock", "process", "slot", "entry", "taste") else kind
 
 
 def _nodes(found: Iterable[Group]) -> list[str]:

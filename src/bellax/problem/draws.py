@@ -22,8 +22,10 @@ from jaxtyping import Bool, Float
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, MarkovChain
+from bellax.model.spaces import AR1, IID, VAR, MarkovChain
 from bellax.numerics import markov
+from bellax.numerics.covariance import factor
+from bellax.numerics.vector import stationary_covariance
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import Outcome, Period, as_float, taste_groups
 from bellax.problem.plan import Plan
@@ -143,6 +145,11 @@ class Laws:
                 fine = fine & fits
             elif arrival.way == "carried":
                 states[name] = known[f"next_{name}" if f"next_{name}" in known else name]
+            elif arrival.distribution is not None:
+                states[name], sound = _drawn_from(arrival.distribution, own, found.arrivals[target].drawn[name])
+                fine = fine & sound
+            elif arrival.way == "ergodic":
+                states[name] = _stationary(plan, name, environment, own)
             else:
                 given = parameters(plan, plan.process_nodes(name), environment)
                 states[name], sound = _drawn_from(space.distribution, own, given)
@@ -166,6 +173,10 @@ class Laws:
             given = parameters(plan, plan.process_nodes(name), self.today.environment)
             centre = given["mean"] + given["rho"] * (states[name] - given["mean"])
             return centre + given["sigma"] * jax.random.normal(key), fine
+        if isinstance(space, VAR):
+            given = parameters(plan, plan.process_nodes(name), self.today.environment)
+            centre = given["mean"] + given["rho"] @ (states[name] - given["mean"])
+            return _normal(key, centre, given["covariance"]), fine
         if isinstance(space, IID):
             return _drawn_from(space.distribution, key, parameters(plan, plan.process_nodes(name), self.tomorrow))
         probabilities = self.today.probabilities(name, plan.graph.compose([f"probabilities:{name}"])(**known))
@@ -192,6 +203,10 @@ def _drawn_from(distribution: Distribution, key: Array, given: Mapping[str, Arra
     return distribution.draw(key, **given), fulfilled(distribution.demands(), given)
 
 
+def _normal(key: Array, mean: Float[Array, "n"], covariance: Float[Array, "n n"]) -> Float[Array, "n"]:
+    return mean + factor(covariance) @ jax.random.normal(key, mean.shape)
+
+
 def draw_place(key: Array, name: str, probabilities: Float[Array, "n"]) -> Array:
     """The place of a category that is drawn, by the name of what is drawn."""
     return _CATEGORY.draw(_own(key, name), probabilities=probabilities)
@@ -214,24 +229,35 @@ def first_states(problem: Problem, arguments: Arguments, given: Mapping[str, Arr
     found = dict(given)
     for name in problem.plan.processes:
         if name not in given:
-            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
+            before = lambda key, name=name: draw_first(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
             found[name] = jax.vmap(before)(keys)
     return {name: found[name] for name in problem.plan.states}
 
 
-def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
-    """One draw of a process from its stationary distribution in period 0.
+def draw_first(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
+    """One draw of a process in period 0, from its start or else its stationary distribution.
 
     Args:
         key: of one agent, for what is drawn before period 0.
     """
-    key = _own(key, name)
-    plan, space = problem.plan, problem.plan.states[name]
-    environment = problem.environment(arguments, 0)
+    plan, environment, key = problem.plan, problem.environment(arguments, 0), _own(key, name)
+    space = plan.states[name]
+    if isinstance(space, AR1) and space.start is not None:
+        given = parameters(plan, plan.process_nodes(name), environment)
+        return given["start"] + given["start_sd"] * jax.random.normal(key)
+    return _stationary(plan, name, environment, key)
+
+
+def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Array) -> Array:
+    """One draw of a process from the stationary distribution of its law in a period."""
+    space = plan.states[name]
     if isinstance(space, MarkovChain):
         values, transition = chain(plan, name, environment)
         return values[_CATEGORY.draw(key, probabilities=markov.stationary(transition))]
     given = parameters(plan, plan.process_nodes(name), environment)
+    if isinstance(space, VAR):
+        spread = stationary_covariance(given["rho"], given["covariance"])
+        return _normal(key, jnp.broadcast_to(given["mean"], space.shape), 0.5 * (spread + spread.T))
     if isinstance(space, AR1):
         spread = given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
         return given["mean"] + spread * jax.random.normal(key)

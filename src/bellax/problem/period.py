@@ -50,10 +50,12 @@ class Outcome(NamedTuple):
 
 
 class Arrived(NamedTuple):
-    """States of another regime that a mapping gives: values, and probabilities of categories, by name."""
+    """States of another regime that a mapping gives: values, probabilities of categories, and parameters of
+    distributions, by name."""
 
     following: dict[str, Array]
     weights: dict[str, Array]
+    drawn: dict[str, dict[str, Array]]
 
 
 class Period(eqx.Module):
@@ -185,7 +187,7 @@ class Period(eqx.Module):
 
     def _arrived(self, target: str, values: Values) -> Arrived:
         """What the mappings to another regime give."""
-        following, weights = {}, {}
+        following, weights, drawn = {}, {}, {}
         for state, arrival in self.plan.arrivals[target].items():
             if arrival.way == "given":
                 following[state] = jnp.asarray(values[arrival.node])
@@ -193,7 +195,9 @@ class Period(eqx.Module):
                 given = as_float(values[arrival.node])
                 fine = fulfilled(probabilities(state), {state: given})
                 weights[state] = where(jnp.broadcast_to(fine, given.shape), without_rounding(given), jnp.nan)
-        return Arrived(following, weights)
+            elif arrival.way == "drawn":
+                drawn[state] = {node.rpartition(".")[2]: as_float(values[node]) for node in arrival.nodes}
+        return Arrived(following, weights, drawn)
 
     def discount(self, values: Values) -> Float[Array, ""]:
         """The discount among the values of functions; NaN where it is negative and no check before the solve saw it."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from bellax.model import shapes
 from bellax.model.constraints import Nonnegative
 from bellax.model.crossing import Arrival
+from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph
 from bellax.model.laws import Markov
 from bellax.model.spaces import PROCESSES, Continuous, Discrete
@@ -91,7 +92,7 @@ class Plan:
             return []
         lawful = [f"next_{name}" for name in (*self.continuous, *self.discrete) if name not in self.markov]
         crossing = ["slot:next_regime"] if self.moves_on else []
-        crossing += [arrival.node for found in self.arrivals.values() for arrival in found.values() if arrival.node]
+        crossing += [node for found in self.arrivals.values() for arrival in found.values() for node in arrival.nodes]
         markov = [f"probabilities:{name}" for name in self.markov]
         return ["slot:reward", "slot:discount", *lawful, *markov, *crossing]
 
@@ -150,6 +151,17 @@ class Plan:
     def moves(self, shock: str) -> bool:
         """Whether a parameter of a shock differs from state to state, so that no check before a solve can see it."""
         return any(self.graph.leaves(node, "state", "action", "next") for node in self.shock_nodes(shock))
+
+    @property
+    def drawn(self) -> dict[str, Distribution]:
+        """The distributions by which states enter other regimes, by state."""
+        every = [item for found in self.arrivals.values() for item in found.items()]
+        return {name: arrival.distribution for name, arrival in every if arrival.distribution is not None}
+
+    def varies(self, arrival: Arrival) -> bool:
+        """Whether what says how a state of another regime gets its value differs from state to state."""
+        kinds = ("state", "action", "shock", "next")
+        return any(self.graph.leaves(node, *kinds) for node in arrival.nodes)
 
     def process_nodes(self, process: str) -> list[str]:
         """The nodes of the graph that are parameters of a process."""

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bellax.errors import ModelError
 from bellax.model.crossing import Arrival
 from bellax.model.graph import Graph
 from bellax.model.quantity import ByPeriod
-from bellax.model.spaces import AR1
+from bellax.model.spaces import AR1, VAR
 from bellax.model.time import Clock
 from bellax.numerics import markov
 from bellax.numerics.scalar import whole
@@ -66,10 +67,18 @@ class Problem:
 
     def environment(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         """What is known without a state: this period's parameters, literals and clock, and the mean and the standard
-        deviation of each AR1 whose law moves with time."""
+        deviation of each AR1 whose distribution moves with time."""
         now = self._leaves(arguments, period)
         for name in self.plan.processes:
-            if isinstance(self.plan.states[name], AR1) and self.timed(self.plan.process_nodes(name), arguments):
+            space = self.plan.states[name]
+            if isinstance(space, VAR) and self.timed(self.plan.process_nodes(name), arguments):
+                raise ModelError(
+                    f"the law of the state {name!r}, a bx.VAR, moves with time, which this version solves of a "
+                    "bx.AR1 only."
+                )
+            if not isinstance(space, AR1):
+                continue
+            if space.start is not None or self.timed(self.plan.process_nodes(name), arguments):
                 found = self._moments(name, arguments)
                 now |= {leaf: ByPeriod(moment).at(period) for leaf, moment in zip(moments(name), found, strict=True)}
         return now
@@ -82,7 +91,9 @@ class Problem:
             found = evaluate(**self._leaves(arguments, period))
             return {node.rpartition(".")[2]: as_float(value) for node, value in found.items()}
 
-        return markov.moments(**jax.vmap(law)(jnp.arange(self.clock.count, dtype=jnp.int32)))
+        found = jax.vmap(law)(jnp.arange(self.clock.count, dtype=jnp.int32))
+        first = [found.pop(key)[0] for key in ("start", "start_sd") if key in found]
+        return markov.moments(**found, start=(first[0], first[1]) if first else None)
 
     def _leaves(self, arguments: Arguments, period: Array | int) -> dict[str, Array]:
         now = {n: a.at(period) if isinstance(a, ByPeriod) else a for n, a in self.own(arguments).items()}

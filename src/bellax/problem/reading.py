@@ -60,7 +60,7 @@ def flattened(problem: Problem, states: Mapping[str, Any]) -> tuple[dict[str, An
         hint = nearest(missing[0], states)
         raise ModelError(f"the query lacks the states {listed(missing)}; give every state by name.{hint}")
     arrays = {name: _seen(problem, name, states[name]) for name in plan.states}
-    inner = {name: plan.continuous[name].shape if name in plan.continuous else _inner(problem, name) for name in arrays}
+    inner = {name: plan.graph.seen[name].shape for name in arrays}
     for name, array in arrays.items():
         if array.shape[array.ndim - len(inner[name]) :] != inner[name]:
             raise ModelError(f"state {name!r} has shape {array.shape}; its last axes must be {inner[name]}.")
@@ -71,11 +71,6 @@ def flattened(problem: Problem, states: Mapping[str, Any]) -> tuple[dict[str, An
         raise ModelError(f"the queried states have shapes {batch}, which do not broadcast.") from error
     wide = {name: (np if concrete(a) else jnp).broadcast_to(a, (*shape, *inner[name])) for name, a in arrays.items()}
     return {name: array.reshape(-1, *inner[name]) for name, array in wide.items()}, shape
-
-
-def _inner(problem: Problem, name: str) -> tuple[int, ...]:
-    distribution = getattr(problem.plan.states[name], "distribution", None)
-    return () if distribution is None else distribution.shape
 
 
 def _seen(problem: Problem, name: str, value: Any) -> Array | np.ndarray:

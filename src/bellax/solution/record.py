@@ -115,7 +115,7 @@ def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
         periods = np.arange(clock.count + 1)
         found["period"] = Variable(("period",), periods.astype(np.int32))
         if clock.aged:
-            found["age"] = Variable(("period",), clock.first + clock.years * periods.astype(float))
+            found["age"] = Variable(("period",), clock.age(periods.astype(float)))
     return found
 
 

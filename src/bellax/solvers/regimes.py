@@ -28,6 +28,7 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.solution.regimes import RegimeSolution, Settings
 from bellax.solution.solution import Result
+from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
 from bellax.solvers.prepared import haste
 from bellax.solvers.progress import report
@@ -63,6 +64,7 @@ class PreparedRegimes:
             by_regime[name] = {**literals, **own}
         self.programs["latest"] = settings
         self._check_mappings(settings, by_regime)
+        entering.check_laws(settings.regimes, by_regime)
         return by_regime
 
     def _check_mappings(self, settings: Settings, by_regime: dict[str, Arguments]) -> None:
@@ -102,7 +104,14 @@ class PreparedRegimes:
         key = ("settings", tuple(reached.items()))
         if key not in self.programs:
             crossings = {name: crossing.crossing(self.model, name, reached[name]) for name in graphs}
-            regimes = {name: self._setting(name, found) for name, found in crossings.items()}
+            problems = {
+                name: Problem(found.graph, self.model.clock, name, found.arrivals) for name, found in crossings.items()
+            }
+            drawn = {state for problem in problems.values() for state in problem.plan.drawn}
+            regimes = {
+                name: Setting(self.model, self._options(name, problem, drawn), problem=problem)
+                for name, problem in problems.items()
+            }
             for name, setting in regimes.items():
                 others = [other for other in crossings[name].targets if other != name]
                 setting.numerics.others = {other: regimes[other].numerics for other in others}
@@ -134,20 +143,20 @@ class PreparedRegimes:
                     "then. Say which regime follows."
                 )
 
-    def _setting(self, name: str, found: crossing.Crossing) -> Setting:
-        problem = Problem(found.graph, self.model.clock, name, found.arrivals)
-        return Setting(self.model, self._options(name, problem), problem=problem)
+    def _options(self, name: str, problem: Problem, drawn: set[str]) -> GridSolver:
+        """The solver's options as one regime sees them: what is keyed by it before what is for all.
 
-    def _options(self, name: str, problem: Problem) -> GridSolver:
-        """The solver's options as one regime sees them: what is keyed by it before what is for all."""
+        Args:
+            drawn: states that enter some regime by a distribution, which has a quadrature.
+        """
         regimes = self.model.graphs
         given: dict[str, Any] = {}
         for option in _BY_REGIME:
             asked: Mapping[str, Any] = getattr(self.options, option)
             shared = {key: value for key, value in asked.items() if key not in regimes}
             slot = "states" if option == "grid" else "shocks"
-            known = getattr(problem.plan.graph.regime, slot)
-            elsewhere = {key for graph in regimes.values() for key in getattr(graph.regime, slot)}
+            known = {*getattr(problem.plan.graph.regime, slot), *(problem.plan.drawn if slot == "shocks" else ())}
+            elsewhere = {key for graph in regimes.values() for key in getattr(graph.regime, slot)} | drawn
             shared = {key: value for key, value in shared.items() if key in known or key not in elsewhere}
             own = asked.get(name, {})
             if not isinstance(own, Mapping):
@@ -186,6 +195,7 @@ class PreparedRegimes:
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
         _check_ends(self.settings, arguments)
+        entering.check_numbers(self.settings.regimes, arguments)
 
     def solve(
         self, arguments: dict[str, Arguments], final: None, ticket: Any = None, well: bool = False

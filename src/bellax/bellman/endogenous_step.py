@@ -1,0 +1,287 @@
+"""One step of an endogenous grid: all rows, places of discrete axes and combinations of discrete actions, at once."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Bool, Float, Int
+
+from bellax.bellman.endogenous import Future, Structure, Utility, future, inverse
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.objective import Objective
+from bellax.numerics import loops
+from bellax.numerics.interpolate import is_barrier
+from bellax.numerics.pieces import Nodes, Pieces, Segments, segments
+from bellax.numerics.scalar import rounding, where
+from bellax.problem.period import Period, combinations
+
+AT_ONCE = 16
+"""Kinks that are looked for together."""
+
+_HALVINGS = 54
+_NEAR = 1e-6  # of all savings: so near the limit nobody is
+
+
+class Fault(enum.IntEnum):
+    """Why an endogenous grid is none, as far as it shows at the nodes; the largest is told."""
+
+    none = 0
+    nonfinite = 1
+    floor = 2
+    folded = 3
+    falling = 4
+    limit = 5
+    savings = 6
+
+
+class Method(Protocol):
+    """What the step asks of a method."""
+
+    def common(self, found: Structure, low: Array, high: Array) -> Float[Array, "n"]:
+        """Savings that all rows have in common, between the lowest limit and the most that there is to save."""
+
+    def most_kinks(self, mesh: Mesh) -> int:
+        """How many kinks of tomorrow's V may become nodes."""
+
+    def joined(self, nodes: Nodes, found: Segments, rows: Array, utility: Callable[[Array], Utility]) -> Pieces:
+        """One function from the segments; the largest where there are several. Everything along a first axis.
+
+        Args:
+            rows: their numbers.
+            utility: of a row.
+        """
+
+    def wrong(self, nodes: Nodes, found: Segments) -> Bool[Array, ""]:
+        """Whether segments are more than the method takes."""
+
+
+class _Ends(NamedTuple):
+    """Of one combination at one place of the discrete axes: the borrowing limit, the largest savings, and a fault."""
+
+    limit: Array
+    top: Array
+    floor: Array
+    fault: Array
+
+
+class _Search(NamedTuple):
+    """The search for kinks between neighbouring nodes.
+
+    Attributes:
+        low: up to where each interval was searched, and of what kind V is there.
+        open: whether there is another kink in it.
+        found: both sides of the kinks that were found.
+        passes: how many times several were looked for at once.
+    """
+
+    low: Array
+    kind: Array
+    open: Array
+    found: Array
+    passes: Array
+
+
+class EndogenousStep:
+    """Everything is along a first axis of rows and a second one of savings.
+
+    Args:
+        method: how nodes are laid and joined.
+        objective, mesh: of the period.
+        found: the structure of the model.
+    """
+
+    def __init__(self, method: Method, objective: Objective, mesh: Mesh, found: Structure) -> None:
+        self.method, self.mesh, self.found = method, mesh, found
+        self.period = objective.period
+        self.cut = replace(objective, period=Period(objective.period.environment, found.cut), absolute=frozenset())
+        self.lengths = {name: mesh.discrete_axes[name] for name in found.axes}
+        self.shape = (*self.lengths.values(), len(combinations(objective.plan)))
+        places = np.indices(self.shape).reshape(len(self.shape), -1)
+        self.places = [jnp.asarray(place, jnp.int32) for place in places]
+        self.rows = jnp.arange(places.shape[1], dtype=jnp.int32)
+
+    def pieces(self) -> Pieces:
+        ends = jax.vmap(self._ends)(self.rows)
+        common = lax.stop_gradient(self.method.common(self.found, jnp.min(ends.limit), jnp.max(ends.top)))
+        after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
+        inside, kinks = self._over(after, common), self._kinks(common, ends)
+        own = jnp.concatenate([ends.limit[:, None], kinks], axis=1)
+        beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
+        lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
+        nodes, unknown = lay(self.rows, ends, common, inside, own, beside)
+        found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
+        pieces = self._joined(nodes, found)
+        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown))
+        fine = fault == int(Fault.none)
+        numbers = jnp.where(fine, found.numbers, jnp.nan)  # also of derivatives
+        shaped = lambda leaf: leaf.reshape(*self.shape, *leaf.shape[1:])  # noqa: E731
+        return Pieces(
+            shaped(pieces.left),
+            shaped(pieces.place),
+            shaped(pieces.stretch),
+            shaped(numbers),
+            shaped(found.limit),
+            jnp.zeros(()),
+            fault.astype(numbers.dtype),
+        )
+
+    def _joined(self, nodes: Nodes, found: Segments) -> Pieces:
+        still = lambda tree: jax.tree.map(lax.stop_gradient, tree)  # noqa: E731
+        return still(self.method.joined(still(nodes), still(found), self.rows, lambda row: still(self._utility(row))))
+
+    def _over(self, function: Callable[[Array, Array], Any], savings: Array) -> Any:
+        """Of every row, at the same savings: what does not see the row is computed once for all of them."""
+        return jax.vmap(lambda row: jax.vmap(lambda a: function(a, row))(savings))(self.rows)
+
+    # -- pointwise
+
+    def _point(self, row: Array, last: bool = False) -> Point:
+        """The lowest state of a row, or the highest, of what is drawn afresh and does not matter, too."""
+        codes = {name: jnp.zeros((), jnp.int32) for name in self.mesh.discrete_axes}
+        if last:
+            codes = {name: jnp.asarray(count - 1, jnp.int32) for name, count in self.mesh.discrete_axes.items()}
+        codes |= {name: place[row] for name, place in zip(self.lengths, self.places, strict=False)}
+        return self.mesh.point(codes, self.mesh.lines[0].coordinates[-1 if last else 0][None])
+
+    def _choices(self, row: Array) -> dict[str, Array]:
+        return self.period.choices(self.places[-1][row])
+
+    def _utility(self, row: Array) -> Utility:
+        return self.found.utility(self.period, self._point(row).values, self._choices(row))
+
+    def _ends(self, row: Array) -> _Ends:
+        choices = self._choices(row)
+
+        def at(point: Point) -> tuple[Array, Array, Array, Array]:
+            resources = self.found.resources(self.period, point.values, choices)
+            lower, upper = self.period.bounds(self.found.action, point.values, choices)
+            one = self.found.saved(self.period, point.values, choices, jnp.ones(()))
+            straight = jnp.abs(resources - 1.0 - one) <= rounding() * jnp.maximum(1.0, jnp.abs(resources))
+            return resources, lower, resources - upper, straight
+
+        low, high = at(self._point(row)), at(self._point(row, last=True))
+        size = jnp.maximum(1.0, jnp.abs(high[0]))
+        same = (jnp.abs(low[2] - high[2]) <= rounding() * size) & (jnp.abs(low[1] - high[1]) <= rounding() * size)
+        fault = jnp.where(same, int(Fault.none), int(Fault.limit))
+        fault = jnp.where(low[3] & high[3], fault, int(Fault.savings))
+        return _Ends(low[2], high[0] - low[1], low[1], fault)
+
+    def _future(self, savings: Array, row: Array, spare: Array) -> Future:
+        actions = {**self._choices(row), self.found.action: jnp.ones(())}
+        return future(savings, spare, self.cut, self._point(row), actions, self.found.savings)
+
+    def _actions(self, savings: Array, row: Array) -> dict[str, Array]:
+        return {**self._choices(row), self.found.action: jnp.ones(()), self.found.savings: savings}
+
+    def _nodes(
+        self, row: Array, ends: _Ends, common: Array, inside: Future, own: Array, beside: Future
+    ) -> tuple[Nodes, Bool[Array, ""]]:
+        """The nodes of a row, in the order of savings: those that rows have in common, and its own; and whether what
+        follows is no number somewhere.
+        """
+        low = common <= ends.limit  # as often as it takes the limit itself
+        at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
+        savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
+        after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))
+        order = jnp.argsort(lax.stop_gradient(savings))
+        savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
+        value = where(is_barrier(after.value), -jnp.inf, after.value)
+        sound = after.sound & (value > -jnp.inf)
+        marginal, second = where(sound, after.first, -1.0), where(sound, after.second, -1.0)
+        utility = self._utility(row)
+        floor = jnp.minimum(ends.floor, 0.0)
+        c = jax.vmap(lambda marginal: inverse(marginal, utility, floor))(marginal)
+        known = jnp.isfinite(c)
+        held = where(known, c, floor + 1.0)
+        rate = second / jax.vmap(utility.curvature)(held)
+        slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
+        level = where(known, utility(held), 0.0) + value
+        unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
+        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
+
+    # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
+
+    def _kinks(self, common: Array, ends: _Ends) -> Float[Array, "r x"]:
+        """Savings at both sides of kinks of tomorrow's V, as many as the method asks for; the limit where none is."""
+        most = self.method.most_kinks(self.mesh)
+        limit = lax.stop_gradient(ends.limit)
+        if not most:
+            return jnp.zeros((self.rows.shape[0], 0))
+        fixed = jax.tree.map(lax.stop_gradient, self.cut)
+
+        def kind(savings: Array, row: Array) -> Array:
+            return fixed.kind(jax.tree.map(lax.stop_gradient, self._point(row)), self._actions(savings, row))
+
+        def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
+            """Both sides of the first kink beyond `low`, where V is of the kind `before`."""
+
+            def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
+                a, b = state
+                middle = 0.5 * (a + b)
+                same = kind(middle, row) == before
+                return jnp.where(same, middle, a), jnp.where(same, b, middle)
+
+            return loops.repeat(_HALVINGS, halve, (low, high))
+
+        def of_row(row: Array, limit: Array, kinds: Array) -> Array:
+            low, high = jnp.maximum(common[:-1], limit), common[1:]
+            first = jnp.where(common[:-1] < limit, kind(limit, row), kinds[:-1])
+
+            def search(state: _Search) -> _Search:
+                place = jnp.nonzero(state.open, size=AT_ONCE, fill_value=-1)[0]
+                there, sides = place >= 0, jax.vmap(lambda *ends: halved(row, *ends))
+                before, after = sides(state.low[place], high[place], state.kind[place])
+                new = jax.vmap(lambda a: kind(a, row))(after)
+                found = jnp.where(there, jnp.stack([before, after]), limit)
+                to = jnp.where(there, place, high.shape[0])  # out of bounds, and dropped
+                return _Search(
+                    state.low.at[to].set(after, mode="drop"),
+                    state.kind.at[to].set(new, mode="drop"),
+                    state.open.at[to].set(new != kinds[place + 1], mode="drop"),
+                    lax.dynamic_update_slice(state.found, found, (jnp.zeros((), jnp.int32), state.passes * AT_ONCE)),
+                    state.passes + 1,
+                )
+
+            start = _Search(
+                low, first, (first != kinds[1:]) & (high > limit), jnp.full((2, most), limit), jnp.zeros((), jnp.int32)
+            )
+            done = lambda state: ~jnp.any(state.open) | (state.passes * AT_ONCE >= most)  # noqa: E731
+            return loops.until(done, search, start).found.reshape(-1)
+
+        return jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
+
+    # -- what is wrong --------------------------------------------------------------------------------------------
+
+    def _fault(
+        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Bool[Array, "r"]
+    ) -> Int[Array, ""]:
+        # next to the limit, where nobody is, the floor may bind
+        inside = nodes.savings - ends.limit[:, None] > _NEAR * (ends.top - ends.limit)[:, None]
+        below = jnp.any(inside & (nodes.consumption < ends.floor[:, None]))
+        faults = [
+            (jnp.any(unknown), Fault.nonfinite),
+            (below, Fault.floor),
+            (self.method.wrong(nodes, found), Fault.folded),
+        ]
+        faults += [(self._falls(common, ends), Fault.falling)]
+        code = jnp.zeros((), jnp.int32)
+        for there, fault in faults:
+            code = jnp.where(there, int(fault), code)
+        return code
+
+    def _falls(self, common: Array, ends: _Ends) -> Bool[Array, ""]:
+        """Whether tomorrow's continuous state falls somewhere as savings rise."""
+
+        def following(savings: Array, row: Array) -> Array:
+            _, outcome = self.cut.outcomes(self._point(row), self._actions(savings, row))
+            return outcome.following[self.found.state]
+
+        found = self._over(lambda a, row: following(a, row), common)
+        size = jnp.maximum(1.0, jnp.abs(found[:, 1:]))
+        falls = jnp.diff(found, axis=1) < -rounding() * size
+        return jnp.any(falls & (common[None, :-1, None] >= ends.limit[:, None, None]))

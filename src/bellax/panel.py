@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.reach import entries
 from bellax.errors import check_names
@@ -22,8 +22,9 @@ def present_value(
     active: Bool[Array, "n t"],
     final_value: Float[Array, "n"],
 ) -> Float[Array, "n"]:
-    """Realised rewards of each agent, discounted to period 0, and V of the state in which the simulation ends."""
-    factors = jnp.cumprod(jnp.where(active, discount, 0.0), axis=1)
+    """Realised rewards of each agent, discounted to its entry, and V of the state in which the simulation ends."""
+    entered = jnp.cumsum(active, axis=1) > 0
+    factors = jnp.cumprod(jnp.where(active, discount, jnp.where(entered, 0.0, 1.0)), axis=1)
     before = jnp.concatenate([jnp.ones((len(active), 1)), factors[:, :-1]], axis=1)
     paid = jnp.where(active & (before > 0), reward, 0.0)
     last = factors[:, -1]
@@ -31,7 +32,7 @@ def present_value(
 
 
 class Panel(eqx.Module):
-    """Simulated paths. Floats are NaN once an agent has stopped, and whole numbers -1.
+    """Simulated paths. Floats are NaN before an agent enters and once it has stopped, and whole numbers -1.
 
     Attributes:
         states: by name, shape (agents, periods, ...), as functions of the model see them.
@@ -45,7 +46,8 @@ class Panel(eqx.Module):
         outside: how many agents were beyond the first node and the last, by number of a continuous state and by AR1
             process, "below" and "above", shape (periods + 1,): the last entry is of `final`.
         arguments: the parameters and literals that were simulated.
-        problem: the model.
+        key: of which everything was drawn.
+        problem: the model by whose laws agents lived.
     """
 
     states: dict[str, Array]
@@ -58,6 +60,7 @@ class Panel(eqx.Module):
     final_value: Float[Array, "n"]
     outside: dict[str, dict[str, Array]]
     arguments: dict[str, Any]
+    key: Array
     problem: Problem = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -84,8 +87,13 @@ class Panel(eqx.Module):
         """How many periods were simulated."""
         return self.active.shape[1]
 
+    @property
+    def entry(self) -> Int[Array, "n"]:
+        """The period in which each agent enters."""
+        return jnp.argmax(self.active, axis=1)
+
     def present_value(self) -> Float[Array, "n"]:
-        """Realised rewards of each agent, discounted to period 0, and V of the state in which the simulation ends."""
+        """Realised rewards of each agent, discounted to its entry, and V of the state in which the simulation ends."""
         return present_value(self.reward, self.discount, self.active, self.final_value)
 
     def frame(self) -> Any:
@@ -130,6 +138,7 @@ class RegimePanel(eqx.Module):
         final: states then, by regime and name.
         final_value: V then; NaN for those who are gone.
         arguments: the parameters and literals, by regime.
+        key: of which everything was drawn.
         problems: the regimes of the model.
     """
 
@@ -143,6 +152,7 @@ class RegimePanel(eqx.Module):
     final: dict[str, dict[str, Array]]
     final_value: Float[Array, "n"]
     arguments: dict[str, Any]
+    key: Array
     problems: Problems = eqx.field(static=True)
 
     def __str__(self) -> str:
@@ -163,13 +173,19 @@ class RegimePanel(eqx.Module):
         """How many periods were simulated."""
         return self.regime.shape[1]
 
+    @property
+    def entry(self) -> Int[Array, "n"]:
+        """The period in which each agent enters."""
+        return jnp.argmax(self.regime >= 0, axis=1)
+
     def share(self, regime: str) -> Float[Array, "t"]:
-        """The share of all agents who are in a regime, by period."""
+        """The share of all agents who have entered that are in a regime, by period."""
         check_names([regime], self.regimes, "share: regime")
-        return jnp.mean(self.regime == self.regimes.index(regime), axis=0)
+        entered = jnp.cumsum(self.regime >= 0, axis=1) > 0
+        return jnp.mean(self.regime == self.regimes.index(regime), axis=0, where=entered)
 
     def present_value(self) -> Float[Array, "n"]:
-        """Realised rewards of each agent, discounted to period 0, and V of the state in which the simulation ends."""
+        """Realised rewards of each agent, discounted to its entry, and V of the state in which the simulation ends."""
         return present_value(self.reward, self.discount, self.regime >= 0, self.final_value)
 
     def frame(self) -> Any:

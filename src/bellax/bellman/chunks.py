@@ -69,6 +69,35 @@ def in_chunks(function: Callable[[Any], Any], batch: Any, fits: int) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(chunks * size, *leaf.shape[2:])[:count], found)
 
 
+def in_parts(function: Callable[[Any, Array], tuple[Any, Any]], batch: Any, most: int) -> tuple[Any, Any]:
+    """`function` of parts of a batch, one after the other, so that what it needs meanwhile it needs of one part.
+
+    Parts have one length. Where the count of rows has a divisor for it, what is kept of them is never copied.
+
+    Args:
+        function: of a batch, and of which of its rows count; gives what is kept, with such rows, and totals.
+        batch: a pytree, rows along the first axis.
+        most: rows of a part.
+    Returns:
+        What is kept of every row, and the totals of all.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if count <= most:
+        return function(batch, jnp.ones(count, bool))
+    even = [size for size in range(most, most // 4, -1) if count % size == 0]
+    size = even[0] if even else -(-count // -(-count // most))
+    parts = -(-count // size)
+
+    def cut(leaf: Array) -> Array:
+        filling = jnp.broadcast_to(leaf[-1:], (parts * size - count, *leaf.shape[1:]))
+        return jnp.concatenate([leaf, filling]).reshape(parts, size, *leaf.shape[1:])
+
+    real = (jnp.arange(parts * size) < count).reshape(parts, size)
+    kept, totals = lax.map(lambda part: function(*part), (jax.tree.map(cut, batch), real))
+    rows = jax.tree.map(lambda leaf: leaf.reshape(parts * size, *leaf.shape[2:])[:count], kept)
+    return rows, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0, dtype=leaf.dtype), totals)
+
+
 def over_axes(function: Callable[..., Any], axes: Sequence[Array], cells: int, memory: int) -> Any:
     """`function` of one entry of every axis, over all of them, as `lay` does.
 
@@ -105,7 +134,12 @@ def over_batch(function: Callable[[Any], Any], batch: Any, cells: int, memory: i
         cells: numbers that one entry needs at once.
         memory: bytes that may be in flight.
     """
-    return in_chunks(function, batch, max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES)))
+    return in_chunks(function, batch, fitting(cells, memory))
+
+
+def fitting(cells: int, memory: int) -> int:
+    """How many entries fit that need so many numbers each, in so many bytes."""
+    return max(1, memory // jnp.result_type(float).itemsize // (cells * _PLANES))
 
 
 def nodes_of(mesh: Mesh) -> Node:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import networkx as nx
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution
@@ -26,7 +26,7 @@ from bellax.numerics import markov
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import Outcome, Period, as_float
 from bellax.problem.plan import Plan
-from bellax.problem.problem import Arguments, Problem
+from bellax.problem.problem import Arguments, Problem, moments
 from bellax.problem.processes import chain, parameters
 
 _CATEGORY = Categorical(probabilities="row")
@@ -81,13 +81,8 @@ class Laws:
             key: of this agent and period.
         """
         plan = self.plan
-        leaves = {**self.today.environment, **states, **actions}
-        realised: dict[str, Array] = {}
-        fine = [category(space, actions[name])[1] for name, space in plan.choices.items()]
-        for leaf in _drawn(plan):
-            own = _own(key, leaf.removeprefix("next_"))
-            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
-            fine.append(sound)
+        realised, fine = self.realise(states, actions, key)
+        fine += [category(space, actions[name])[1] for name, space in plan.choices.items()]
         found = self.today.outcome(states, actions, realised)
         following = {}
         for name, space in plan.states.items():
@@ -104,6 +99,19 @@ class Laws:
         good = functools.reduce(jnp.logical_and, fine, jnp.ones((), bool))
         reward = jnp.where(good, found.reward, jnp.nan)
         return Realised(reward, found.discount, following, found.regimes, arrived)
+
+    def realise(
+        self, states: Mapping[str, Array], actions: Mapping[str, Array], key: Array
+    ) -> tuple[dict[str, Array], list[Bool[Array, ""]]]:
+        """What is drawn, by leaf of the graph, and whether each was drawn from a distribution; as for `advance`."""
+        leaves = {**self.today.environment, **states, **actions}
+        realised: dict[str, Array] = {}
+        fine = []
+        for leaf in _drawn(self.plan):
+            own = _own(key, leaf.removeprefix("next_"))
+            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
+            fine.append(sound)
+        return realised, fine
 
     def _arrive(
         self, target: str, found: Outcome, known: Mapping[str, Array], key: Array
@@ -196,30 +204,43 @@ def _drawn(plan: Plan) -> list[str]:
     return [*ordered, *(leaf for leaf in every if leaf not in ordered)]
 
 
-def first_states(problem: Problem, arguments: Arguments, given: Mapping[str, Array], keys: Array) -> dict[str, Array]:
-    """States of period 0, one row an agent: what was given, and draws of the processes that were not."""
+def first_states(
+    problem: Problem, arguments: Arguments, given: Mapping[str, Array], keys: Array, entry: Int[Array, "n"]
+) -> dict[str, Array]:
+    """States in which agents enter, one row an agent: what was given, and draws of the processes that were not.
+
+    Args:
+        entry: the period in which each of them enters.
+    """
     found = dict(given)
     for name in problem.plan.processes:
         if name not in given:
-            before = lambda key, name=name: draw_stationary(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
-            found[name] = jax.vmap(before)(keys)
+            before = lambda key, period, name=name: draw_stationary(  # noqa: E731
+                problem, arguments, name, jax.random.fold_in(key, 0), period
+            )
+            found[name] = jax.vmap(before)(keys, entry)
     return {name: found[name] for name in problem.plan.states}
 
 
-def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
-    """One draw of a process from its stationary distribution in period 0.
+def draw_stationary(problem: Problem, arguments: Arguments, name: str, key: Array, period: Array | int = 0) -> Array:
+    """One draw of a process from its stationary distribution; of an AR1 whose law moves with time, from that of all who
+    began in period 0.
 
     Args:
-        key: of one agent, for what is drawn before period 0.
+        key: of one agent, for what is drawn before it enters.
+        period: in which it enters.
     """
     key = _own(key, name)
     plan, space = problem.plan, problem.plan.states[name]
-    environment = problem.environment(arguments, 0)
+    environment = problem.environment(arguments, period)
     if isinstance(space, MarkovChain):
         values, transition = chain(plan, name, environment)
         return values[_CATEGORY.draw(key, probabilities=markov.stationary(transition))]
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
         spread = given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
-        return given["mean"] + spread * jax.random.normal(key)
+        mean, deviation = (
+            environment.get(leaf, own) for leaf, own in zip(moments(name), (given["mean"], spread), strict=True)
+        )
+        return mean + deviation * jax.random.normal(key)
     return space.distribution.draw(key, **given)

@@ -22,7 +22,6 @@ from bellax.bellman.outside import Nan
 from bellax.bellman.reach import Reach, admitted, beyond, entries, numbers, reach
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError, named_arguments
-from bellax.model.model import Model
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
@@ -49,7 +48,7 @@ def simulate(
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
     periods: int | None = None,
-    truth: tuple[Model, Mapping[str, Any]] | None = None,
+    truth: Any = None,
 ) -> Any:
     """Simulates agents who follow a policy.
 
@@ -95,7 +94,9 @@ def simulate(
     count, key = _periods(problem.clock, periods), _key(seed)
     given, agents, entry = starting_states(problem, {} if start is None else start, agents, count, key)
     _check_drawn(setting, problem, arguments, given)
-    little = all_concrete((policy, given, key)) and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
+    little = (
+        all_concrete((policy, arguments, given, key)) and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
+    )
     name = ("simulate", type(policy), count, little, problem)
     compiled = setting.program(name, lambda: quickly(_program(problem, count), little))
     found = compiled(policy, arguments, given, entry, jnp.arange(agents, dtype=jnp.uint32), key)

@@ -177,7 +177,7 @@ def _program(settings: Settings, problems: Mapping[str, Any], periods: int) -> C
         lives = Lives(solution, problems, arguments)
         width = sum(bytes_of_a_row(problem.plan) for problem in problems.values())
         most = max(1, lives.memory // (_COPIES * (periods + 1) * width))
-        some = lambda rows, _: (_paths(lives, periods, *rows, key), ())  # noqa: E731
+        some = lambda rows, _: (_paths(lives, periods, rows[0], rows[1], key), ())  # noqa: E731
         return in_parts(some, (placed, agents), most)[0]
 
     return run
@@ -222,7 +222,7 @@ class Lives(NamedTuple):
 
     def nobody(self, count: int) -> "_Lived":
         """What is held by those who are in no regime."""
-        actions = {name: {} for name in self.names}
+        actions: States = {name: {} for name in self.names}
         for name, problem in self.problems.items():
             for action, space in problem.plan.actions.items():
                 seen = view(space)
@@ -268,7 +268,7 @@ def _paths(lives: Lives, periods: int, placed: Placed, agents: Array, key: Array
         there = jnp.where(period >= placed.entry, where, -1)
         lived = _grouped(lives, there, states, keys, period)
         here = {name: there == place for place, name in enumerate(names)}
-        record = {
+        record: dict[str, Any] = {
             "regime": there,
             "reward": lived.reward,
             "discount": lived.discount,
@@ -325,7 +325,7 @@ def _grouped(lives: Lives, there: Array, states: States, keys: Array, period: Ar
     nobody = lives.nobody(size)
     branches = [_branch(lives, name, nobody, states, keys, period) for name in names]
     branches.append(lambda _: nobody)
-    found = lax.map(lambda group: lax.switch(group[0], branches, group[1]), (whose, members.reshape(groups, size)))
+    found: Any = lax.map(lambda group: lax.switch(group[0], branches, group[1]), (whose, members.reshape(groups, size)))
     place = jnp.minimum(slot, groups * size - 1)
     own = jax.tree.map(lambda leaf: leaf.reshape(groups * size, *leaf.shape[2:])[place], found)
     return _pick(there >= 0, own, lives.nobody(count))

@@ -90,12 +90,12 @@ def check_start(
     """
     if not all_concrete((arguments, given, found, entry)):
         return
-    regime, entry = numerics.problem.regime, np.asarray(entry)
+    regime, periods = numerics.problem.regime, np.asarray(entry)
     where = f"start in regime {regime!r}" if regime else "start"
     if not isinstance(numerics.outside, Extrapolate):
-        for period in np.unique(entry[np.asarray(found.outside).any(axis=(1, 2))]):
+        for period in np.unique(periods[np.asarray(found.outside).any(axis=(1, 2))]):
             ends = reach(numerics.mesh(arguments, int(period)))
-            now = np.asarray(found.outside) & (entry == period)[:, None, None]
+            now = np.asarray(found.outside) & (periods == period)[:, None, None]
             wrong = first_outside(numerics.plan, ends, now, given)
             if wrong is not None:
                 raise ParameterError(
@@ -105,8 +105,8 @@ def check_start(
     barred = np.asarray(found.barred)
     worst = np.flatnonzero(barred)[:1] if barred.any() else np.flatnonzero(np.asarray(found.idle))[:_LOOKED_AT]
     for agent in worst:
-        own = {name: array[agent] for name, array in states.items()}
-        _check_feasible(numerics.problem, arguments, own, (int(agent), int(entry[agent])), where, bool(barred[agent]))
+        own = {name: states[name][agent] for name in numerics.plan.states}
+        _check_feasible(numerics.problem, arguments, own, (int(agent), int(periods[agent])), where, bool(barred[agent]))
 
 
 def _check_feasible(

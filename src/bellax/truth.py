@@ -68,7 +68,7 @@ def _world(model: Model, params: Mapping[str, Any], regimes: Mapping[str, Settin
     """
     name = ("truth", tuple(regimes.values()))
     if name not in model.programs:
-        maximisers = {key: own.options.maximiser for key, own in regimes.items() if key in model.graphs}
+        maximisers: Any = {key: own.options.maximiser for key, own in regimes.items() if key in model.graphs}
         model.programs[name] = (
             Setting(model, BackwardInduction(maximiser=maximisers[""]))
             if model.regimes is None

@@ -88,7 +88,7 @@ def _seen(plan: Plan, name: str, value: Any) -> Any:
 def split_clock(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a start says of states, and what of the clock: `age`, or `period`."""
     states = dict(given)
-    when = {name: states.pop(name) for name in ("age", "period") if name in states}
+    when: dict[str, Any] = {name: states.pop(name) for name in ("age", "period") if name in states}
     if len(when) == 2:
         raise ParameterError("start has both 'age' and 'period'; give one of them.")
     return states, when

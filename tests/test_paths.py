@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -131,9 +132,8 @@ def test_agents_enter_at_their_age(solution):
     assert (frame.groupby("agent").age.max() == 63).all()
     assert frame.groupby("agent").cash.first().tolist() == start.cash.tolist()
     np.testing.assert_array_equal(panel.entry, age - 60)
-    known = [
-        (0.95 ** np.arange(64 - a) * own.reward.to_numpy()).sum() for a, (_, own) in zip(age, frame.groupby("agent"))
-    ]
+    rewards = [own.reward.to_numpy() for _, own in frame.groupby("agent")]
+    known = [(0.95 ** np.arange(len(own)) * own).sum() for own in rewards]
     np.testing.assert_allclose(panel.present_value(), known, rtol=1e-13)
     law = 1.03 * (frame.cash - frame.consumption) + frame.income
     inside = lagged(frame, "cash").notna()
@@ -339,6 +339,32 @@ def test_parts_of_agents_have_the_paths_of_all(panel):
     np.testing.assert_allclose(parts.reward[:AGENTS], panel.reward, rtol=1e-9)
     left = np.asarray(parts.states["cash"]) > 30
     np.testing.assert_array_equal(np.asarray(parts.outside["cash"]["above"])[:4], left.sum(axis=0))
+
+
+def test_searches_that_start_from_a_table_find_the_same(monkeypatch):
+    """With a kink at the borrowing limit; where a table is no start, as beyond the grid, the search is made in full."""
+    model = bx.Model(
+        states={"cash": bx.Continuous(0.3, 8.0)},
+        actions={"consumption": bx.Continuous(0.0, "cash")},
+        shocks={"z": bx.shocks.Uniform(0.5, 2.5)},
+        transitions={"cash": lambda cash, consumption, z: 1.02 * (cash - consumption) + z},
+        reward=lambda consumption: -1 / consumption,
+        discount=0.93,
+        horizon=4,
+    )
+    found = bx.solve(
+        model, {}, dataclasses.replace(SOLVER, grid={"cash": 300}, quadrature={}, outside=bx.outside.Extrapolate())
+    )
+    start = {"cash": np.linspace(0.4, 9.9, 300)}
+    fully = bx.simulate(found, start=start)
+    monkeypatch.setattr(sys.modules["bellax.simulate"], "_MANY", 0)
+    quickly = bx.simulate(found, start=start)
+    np.testing.assert_allclose(quickly.actions["consumption"], fully.actions["consumption"], rtol=1e-10)
+    np.testing.assert_allclose(quickly.value, fully.value, rtol=1e-12)
+    assert found.for_many().near(0) is not None
+    _, sure = jax.vmap(found.for_many().near(0))({"cash": jnp.asarray(start["cash"])})
+    inside = start["cash"] <= 8
+    assert np.asarray(sure)[inside].mean() > 0.9 and not np.asarray(sure)[~inside].any()
 
 
 # -- several regimes --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ of noise. Derivatives of a simulated moment exist where the policy's do, but not
 with respect to probabilities by which a category is drawn: a path keeps what it drew.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.chunks import in_parts, over_batch
+from bellax.bellman.chunks import in_parts, once_more, over_batch
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.outside import Nan
 from bellax.bellman.reach import Reach, admitted, beyond, entries, numbers, reach
 from bellax.bellman.setting import Setting
+from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
@@ -31,13 +33,14 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import bytes_of_a_row, starting_states
 from bellax.simulate_regimes import simulate_regimes
-from bellax.solution.policy import Policy, Queried
+from bellax.solution.policy import Chosen, Policy, Queried
 from bellax.solution.query import masked, undifferentiable
 from bellax.solution.regimes import RegimeSolution
 from bellax.started import begun, check_start, nothing_begun, worth_at_end
 from bellax.truth import world
 
 States = dict[str, Array]
+_MANY = 10_000_000  # agents times periods for which a table of where searches start is worth its while
 _COPIES = 4  # of the paths of some agents that are in flight, by period and by agent
 
 
@@ -94,9 +97,10 @@ def simulate(
     count, key = _periods(problem.clock, periods), _key(seed)
     given, agents, entry = starting_states(problem, {} if start is None else start, agents, count, key)
     _check_drawn(setting, problem, arguments, given)
-    little = (
-        all_concrete((policy, arguments, given, key)) and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
-    )
+    known = all_concrete((policy, arguments, given, key))
+    little = known and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
+    if known and agents * count >= _MANY and agents >= 4 * math.prod(mesh_shape(numerics, policy.arguments)):
+        policy = solution.for_many()
     name = ("simulate", type(policy), count, little, problem)
     compiled = setting.program(name, lambda: quickly(_program(problem, count), little))
     found = compiled(policy, arguments, given, entry, jnp.arange(agents, dtype=jnp.uint32), key)
@@ -185,7 +189,7 @@ def _paths(
         states, stays, first = carry
         there = stays & (period >= entry)
         live = _one_period(policy, Laws(problem, arguments, period), period)
-        following, stays, record = _over_agents(numerics, live, states, there, keys)
+        following, stays, record = _over_agents(policy, period, live, (states, there, keys))
         ends = reach(numerics.mesh(policy.arguments, period))
         now = begun(numerics, ends, states, record["actions"], record["value"])
         record |= {"outside": left(ends, states, there)}
@@ -213,11 +217,9 @@ def _paths(
 def _one_period(policy: Policy, laws: Laws, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     numerics, plan = policy.numerics, policy.numerics.plan
-    rule = policy.at(period)
     mesh = numerics.mesh(policy.arguments, period)
 
-    def live(states: States, active: Array, key: Array) -> Any:
-        chosen = rule(states)
+    def live(chosen: Chosen, states: States, active: Array, key: Array) -> Any:
         actions = chosen.actions
         if not policy.smooth and plan.controls:
             actions = actions | {n: undifferentiable(actions[n], policy.arguments) for n in plan.controls}
@@ -245,7 +247,24 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
     return found._replace(reward=reward, following={**found.following, **lost})
 
 
-def _over_agents(numerics: Discretisation, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
-    """`live` for every agent, in chunks that fit in memory."""
+def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents: Any) -> Any:
+    """`live` for every agent, in chunks that fit in memory; where the policy has a quicker way, by that, and once more
+    for those of whom it is not certain.
+
+    Args:
+        agents: states, whether they are there, and keys, one row an agent.
+    """
+    numerics = policy.numerics
     each = cells(numerics.maximiser, numerics.plan)
-    return over_batch(lambda agent: live(*agent), (states, active, keys), each, numerics.memory)
+    over = lambda function, rows: over_batch(function, rows, each, numerics.memory)  # noqa: E731
+    rule, near = policy.at(period), policy.near(period)
+    fully = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
+    if near is None:
+        return fully(agents)
+
+    def quickly(row: Any) -> Any:
+        chosen, certain = near(row[0])
+        return live(chosen, *row), certain | ~row[1]
+
+    found, certain = over(quickly, agents)
+    return once_more(fully, agents, found, ~certain)

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import bellax as bx
-from bellax.bellman.chunks import in_chunks, in_parts, lay
+from bellax.bellman.chunks import in_chunks, in_parts, lay, once_more
 
 X = bx.Continuous(0.5, 2.0)
 UP = {"up": bx.Discrete(5)}
@@ -150,3 +150,12 @@ def test_parts_keep_rows_and_count_each_of_them_once(count, most):
     np.testing.assert_array_equal(rows, 2 * x)
     assert float(total) == x.sum()
     assert max(lengths) <= most
+
+
+@pytest.mark.parametrize("wrong", [[], [3], list(range(200)), [0, 7, 8, 150, 199]])
+def test_what_is_wrong_is_done_once_more(wrong):
+    """Few of them or all: each has what the function gives, and the others keep what they have."""
+    x = np.arange(200.0)
+    bad = np.isin(np.arange(200), wrong)
+    again = jax.jit(lambda found, bad: once_more(lambda rows: {"y": rows**2}, jnp.asarray(x), found, bad))
+    np.testing.assert_array_equal(again({"y": -jnp.asarray(x)}, jnp.asarray(bad))["y"], np.where(bad, x**2, -x))

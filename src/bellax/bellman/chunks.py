@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.bellman.mesh import Mesh
+from bellax.numerics import loops
 
+_GROUPS = 64  # into which a batch is cut whose rows are asked once more where they are wrong
 _PLANES = 4  # arrays of the size of a plane of candidates that live at once
 
 
@@ -96,6 +98,31 @@ def in_parts(function: Callable[[Any, Array], tuple[Any, Any]], batch: Any, most
     kept, totals = lax.map(lambda part: function(*part), (jax.tree.map(cut, batch), real))
     rows = jax.tree.map(lambda leaf: leaf.reshape(parts * size, *leaf.shape[2:])[:count], kept)
     return rows, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0, dtype=leaf.dtype), totals)
+
+
+def once_more(function: Callable[[Any], Any], batch: Any, found: Any, wrong: Array) -> Any:
+    """What was found of a batch, with `function` in place of it in the rows that are wrong, some of them at a time.
+
+    Not differentiable in reverse mode.
+
+    Args:
+        function: of a batch.
+        found: what it gives, or a guess of that, rows along the first axis.
+        wrong: whether the guess of a row does not count.
+    """
+    count = wrong.shape[0]
+    size = max(1, count // _GROUPS)
+    slot = jnp.where(wrong, jnp.cumsum(wrong, dtype=jnp.int32) - 1, 2 * count)
+    rows = jnp.full(count + size, count, jnp.int32).at[slot].set(jnp.arange(count, dtype=jnp.int32), mode="drop")
+    many = jnp.sum(wrong, dtype=jnp.int32)
+
+    def step(state: tuple[Array, Any]) -> tuple[Array, Any]:
+        first, found = state
+        some = lax.dynamic_slice(rows, (first,), (size,))  # beyond the last of them rows that do not exist
+        new = function(jax.tree.map(lambda leaf: leaf[jnp.minimum(some, count - 1)], batch))
+        return first + size, jax.tree.map(lambda leaf, own: leaf.at[some].set(own, mode="drop"), found, new)
+
+    return loops.until(lambda state: state[0] >= many, step, (jnp.zeros((), jnp.int32), found))[1]
 
 
 def over_axes(function: Callable[..., Any], axes: Sequence[Array], cells: int, memory: int) -> Any:

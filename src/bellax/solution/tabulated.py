@@ -149,9 +149,9 @@ def _interpolated(
     objective: Objective, mesh: Mesh, u: Array, values: Array, states: Mapping[str, Array], admitted: Array
 ) -> Chosen:
     point = mesh.locate(states, remember=True)
-    going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
+    going = look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
     combination = first_maximum(going)
-    between = objective.shares(point, Decision(combination, _look_up(mesh, u, point)[combination]))
+    between = objective.shares(point, Decision(combination, look_up(mesh, u, point)[combination]))
     plain = replace(objective, absolute=frozenset())
     actions, allowed = plain.actions(point, Decision(combination, jnp.clip(between, 0.0, 1.0)))
     known = mesh.holds(states) & admitted
@@ -169,7 +169,7 @@ def _interpolated(
     return Chosen(value, actions, stop, going)
 
 
-def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
+def look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
     rows = table.reshape(math.prod(mesh.shape), *table.shape[len(mesh.shape) :])
     find = lambda place, cells, steps: multilinear(rows, place, cells, steps, "constant")  # noqa: E731

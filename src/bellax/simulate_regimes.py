@@ -18,26 +18,13 @@ from jax import Array, lax
 from bellax.bellman.chunks import fitting, in_parts
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import reach
-from bellax.errors import ModelError, ParameterError, listed, nearest
-from bellax.model.quantity import is_table
 from bellax.model.slots import view
-from bellax.numerics.programs import all_concrete
 from bellax.panel import Problems, RegimePanel
 from bellax.problem.draws import Laws, draw_place, first_states
-from bellax.problem.starts import (
-    AGENTS,
-    bytes_of_a_row,
-    check_agents,
-    check_weights,
-    draw_weights,
-    entries,
-    labels,
-    split_clock,
-    starting_states,
-)
+from bellax.problem.starts import bytes_of_a_row
 from bellax.solution.query import ending, masked, undifferentiable
 from bellax.solution.regimes import RegimeSolution, Settings
-from bellax.started import begun, check_start, nothing_begun
+from bellax.started import Placed, begun, check_start, nothing_begun, placed_agents
 from bellax.truth import World, world
 
 States = dict[str, dict[str, Array]]
@@ -47,14 +34,6 @@ _COPIES = 4  # of the paths of some agents that are in flight, by period and by 
 _LEAST = 64  # agents of a group
 
 
-class Placed(NamedTuple):
-    """Who starts where: the place of a regime, the period of entry, and states by regime, one row an agent."""
-
-    where: Array
-    entry: Array
-    states: States
-
-
 def simulate_regimes(
     solution: RegimeSolution, agents: int | None, start: Any, key: Array, periods: int, truth: Any
 ) -> RegimePanel:
@@ -62,7 +41,7 @@ def simulate_regimes(
     settings = solution.settings.regimes
     true = World({name: own.problem for name, own in settings.items()}, solution.arguments)
     true = true if truth is None else world(truth, settings)
-    placed = _started(solution, {} if start is None else start, agents, periods, key)
+    placed = placed_agents(solution, {} if start is None else start, agents, periods, key)
     name, programs = ("simulate", solution.settings, periods, tuple(true.problems.values())), solution.model.programs
     if name not in programs:
         programs[name] = jax.jit(_program(solution.settings, true.problems, periods))
@@ -73,98 +52,6 @@ def simulate_regimes(
         numerics = settings[regime].numerics
         check_start(numerics, solution.arguments, given, placed.entry, states[regime], begun[regime])
     return RegimePanel(**found, arguments=true.arguments, key=key, problems=Problems(true.problems))
-
-
-# -- who starts where --------------------------------------------------------------------------------------------------
-
-
-def _started(solution: RegimeSolution, start: Any, agents: int | None, periods: int, key: Array) -> Placed:
-    """Where each agent starts, and the states that were given."""
-    settings, clock = solution.settings.regimes, solution.model.clock
-    frame = {column: start[column].to_numpy() for column in start.columns} if is_table(start) else start
-    if not isinstance(frame, Mapping):
-        raise ParameterError(f"start is {start!r}; give a dict with 'regime' and by state, or a DataFrame.")
-    if not all_concrete(dict(frame)):
-        raise ModelError("start is being traced: a simulation of several regimes is differentiated in parameters only.")
-    given, when = split_clock(frame)
-    if "regime" not in given:
-        raise ParameterError(f"start lacks 'regime': the regime of each agent, one of {listed(settings)}.")
-    everywhere = {state for setting in settings.values() for state in setting.plan.states}
-    for state in given:
-        if state != "regime" and state not in everywhere:
-            raise ModelError(f"start names the state {state!r}, which no regime has.{nearest(state, everywhere)}")
-    check_agents(agents)
-    count = _count(settings, {**when, **given}, agents)
-    for name, value in given.items():
-        if isinstance(value, Mapping):
-            weights = check_weights(name, value)
-            given[name] = labels(weights)[np.asarray(draw_weights(name, weights, count, key))]
-    where = _regimes(given.pop("regime"), list(settings), count)
-    entry = entries(clock, when, count, periods)
-    states = {}
-    for place in np.unique(where):
-        regime, here = list(settings)[place], where == place
-        _check_active(solution, regime, here, entry)
-        plan = settings[regime].plan
-        own = {
-            state: np.asarray(value)[here] if _rows(settings, state, value) else value
-            for state, value in given.items()
-            if state in plan.states
-        }
-        found = starting_states(settings[regime].problem, own, int(here.sum()), periods)
-        states[regime] = {
-            state: jnp.zeros((count, *array.shape[1:]), array.dtype).at[np.flatnonzero(here)].set(array)
-            for state, array in found.states.items()
-        }
-    return Placed(jnp.asarray(where), jnp.asarray(entry), states)
-
-
-def _count(settings: Mapping[str, Any], given: Mapping[str, Any], agents: int | None) -> int:
-    """How many agents there are."""
-    rows = {name: len(value) for name, value in given.items() if _rows(settings, name, value)}
-    count = int(agents) if agents is not None else next(iter(rows.values()), AGENTS)
-    wrong = next((name for name, length in rows.items() if length != count), None)
-    if wrong is not None and np.ndim(given["regime"]) < 2:
-        raise ParameterError(f"start of {wrong!r} has {rows[wrong]} rows, and there are {count} agents.")
-    return count
-
-
-def _regimes(given: Any, names: list[str], count: int) -> np.ndarray:
-    """The place of the regime of each agent."""
-    found = np.asarray(given)
-    if found.ndim > 1 or found.size == 0:
-        raise ParameterError(f"start: regime has shape {found.shape}; give one label, or one an agent.")
-    unknown = next((str(label) for label in found.reshape(-1) if str(label) not in names), None)
-    if unknown is not None:
-        raise ParameterError(
-            f"start: there is no regime {unknown!r}.{nearest(unknown, names)} There are {listed(names)}."
-        )
-    places = {name: place for place, name in enumerate(names)}
-    return np.broadcast_to(np.asarray([places[str(label)] for label in found.reshape(-1)], np.int32), (count,))
-
-
-def _check_active(solution: RegimeSolution, regime: str, here: np.ndarray, entry: np.ndarray) -> None:
-    """Raises ParameterError for an agent who starts where nobody decides then."""
-    clock = solution.model.clock
-    if solution.settings.regimes[regime].numerics.ends:
-        raise ParameterError(f"start: the regime {regime!r} ends, so that nobody decides there; start elsewhere.")
-    active = np.asarray(solution.model.active_periods.get(regime, (True,) * (int(entry.max()) + 1)))
-    idle = np.flatnonzero(here & ~active[entry])
-    if len(idle):
-        number = int(entry[idle[0]])
-        when = f"at age {clock.age(number):g}" if clock.aged else f"in period {number}"
-        raise ParameterError(
-            f"start: agent {idle[0]} starts in the regime {regime!r} {when}, which is not active then; nobody decides "
-            "there."
-        )
-
-
-def _rows(settings: Mapping[str, Any], name: str, value: Any) -> bool:
-    """Whether there is one value an agent."""
-    if isinstance(value, Mapping):
-        return False
-    spaces = [setting.plan.states[name] for setting in settings.values() if name in setting.plan.states]
-    return np.ndim(value) > (len(view(spaces[0]).shape) if spaces else 0)
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------

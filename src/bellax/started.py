@@ -14,13 +14,26 @@ from jax import Array
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.outside import Extrapolate
 from bellax.bellman.reach import Reach, entries, first_outside, numbers, outside, reach
-from bellax.errors import ParameterError, listed
+from bellax.errors import ModelError, ParameterError, listed, nearest
+from bellax.model.quantity import is_table
+from bellax.model.slots import view
 from bellax.model.spaces import Continuous
 from bellax.numerics.programs import all_concrete
 from bellax.problem.period import Period, combinations
 from bellax.problem.problem import Arguments, Problem
+from bellax.problem.starts import (
+    AGENTS,
+    check_agents,
+    check_weights,
+    draw_weights,
+    entry_periods,
+    labels,
+    split_clock,
+    starting_states,
+)
 from bellax.solution.policy import Policy
 from bellax.solution.query import ending
+from bellax.solution.regimes import RegimeSolution
 
 _LOOKED_AT = 20  # agents without an answer whose bounds are asked
 
@@ -174,3 +187,103 @@ def worth_at_end(policy: Policy, problem: Problem, arguments: Arguments) -> Call
     if problem.plan.evaluate_terminal is None and perceived.plan.evaluate_terminal is None:
         return ending(perceived, policy.arguments, policy.last)
     return problem.period(arguments, problem.clock.count).terminal
+
+
+# -- several regimes -------------------------------------------------------------------------------------------------
+
+
+class Placed(NamedTuple):
+    """Who starts where: the place of a regime, the period of entry, and states by regime, one row an agent."""
+
+    where: Array
+    entry: Array
+    states: dict[str, dict[str, Array]]
+
+
+def placed_agents(solution: RegimeSolution, start: Any, agents: int | None, periods: int, key: Array) -> Placed:
+    """Where each agent starts, and the states that were given."""
+    settings, clock = solution.settings.regimes, solution.model.clock
+    frame = {column: start[column].to_numpy() for column in start.columns} if is_table(start) else start
+    if not isinstance(frame, Mapping):
+        raise ParameterError(f"start is {start!r}; give a dict with 'regime' and by state, or a DataFrame.")
+    if not all_concrete(dict(frame)):
+        raise ModelError("start is being traced: a simulation of several regimes is differentiated in parameters only.")
+    given, when = split_clock(frame)
+    if "regime" not in given:
+        raise ParameterError(f"start lacks 'regime': the regime of each agent, one of {listed(settings)}.")
+    everywhere = {state for setting in settings.values() for state in setting.plan.states}
+    for state in given:
+        if state != "regime" and state not in everywhere:
+            raise ModelError(f"start names the state {state!r}, which no regime has.{nearest(state, everywhere)}")
+    check_agents(agents)
+    count = _count(settings, {**when, **given}, agents)
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            weights = check_weights(name, value)
+            given[name] = labels(weights)[np.asarray(draw_weights(name, weights, count, key))]
+    where = _regimes(given.pop("regime"), list(settings), count)
+    entry = entry_periods(clock, when, count, periods)
+    states = {}
+    for place in np.unique(where):
+        regime, here = list(settings)[place], where == place
+        _check_active(solution, regime, here, entry)
+        plan = settings[regime].plan
+        own = {
+            state: np.asarray(value)[here] if _rows(settings, state, value) else value
+            for state, value in given.items()
+            if state in plan.states
+        }
+        found = starting_states(settings[regime].problem, own, int(here.sum()), periods)
+        states[regime] = {
+            state: jnp.zeros((count, *array.shape[1:]), array.dtype).at[np.flatnonzero(here)].set(array)
+            for state, array in found.states.items()
+        }
+    return Placed(jnp.asarray(where), jnp.asarray(entry), states)
+
+
+def _count(settings: Mapping[str, Any], given: Mapping[str, Any], agents: int | None) -> int:
+    """How many agents there are."""
+    rows = {name: len(value) for name, value in given.items() if _rows(settings, name, value)}
+    count = int(agents) if agents is not None else next(iter(rows.values()), AGENTS)
+    wrong = next((name for name, length in rows.items() if length != count), None)
+    if wrong is not None and np.ndim(given["regime"]) < 2:
+        raise ParameterError(f"start of {wrong!r} has {rows[wrong]} rows, and there are {count} agents.")
+    return count
+
+
+def _regimes(given: Any, names: list[str], count: int) -> np.ndarray:
+    """The place of the regime of each agent."""
+    found = np.asarray(given)
+    if found.ndim > 1 or found.size == 0:
+        raise ParameterError(f"start: regime has shape {found.shape}; give one label, or one an agent.")
+    unknown = next((str(label) for label in found.reshape(-1) if str(label) not in names), None)
+    if unknown is not None:
+        raise ParameterError(
+            f"start: there is no regime {unknown!r}.{nearest(unknown, names)} There are {listed(names)}."
+        )
+    places = {name: place for place, name in enumerate(names)}
+    return np.broadcast_to(np.asarray([places[str(label)] for label in found.reshape(-1)], np.int32), (count,))
+
+
+def _check_active(solution: RegimeSolution, regime: str, here: np.ndarray, entry: np.ndarray) -> None:
+    """Raises ParameterError for an agent who starts where nobody decides then."""
+    clock = solution.model.clock
+    if solution.settings.regimes[regime].numerics.ends:
+        raise ParameterError(f"start: the regime {regime!r} ends, so that nobody decides there; start elsewhere.")
+    active = np.asarray(solution.model.active_periods.get(regime, (True,) * (int(entry.max()) + 1)))
+    idle = np.flatnonzero(here & ~active[entry])
+    if len(idle):
+        number = int(entry[idle[0]])
+        when = f"at age {clock.age(number):g}" if clock.aged else f"in period {number}"
+        raise ParameterError(
+            f"start: agent {idle[0]} starts in the regime {regime!r} {when}, which is not active then; nobody decides "
+            "there."
+        )
+
+
+def _rows(settings: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Whether there is one value an agent."""
+    if isinstance(value, Mapping):
+        return False
+    spaces = [setting.plan.states[name] for setting in settings.values() if name in setting.plan.states]
+    return np.ndim(value) > (len(view(spaces[0]).shape) if spaces else 0)

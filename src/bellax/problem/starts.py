@@ -74,7 +74,7 @@ def starting_states(
     for name, chances in weights.items():
         values = _seen(plan, name, labels(chances))
         found[name] = jnp.asarray(values)[draw_weights(name, chances, count, key)]
-    entry = entries(problem.clock, when, count, periods)
+    entry = entry_periods(problem.clock, when, count, periods)
     return Start({name: found[name] for name in given}, count, jnp.asarray(entry))
 
 
@@ -94,7 +94,7 @@ def split_clock(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return states, when
 
 
-def entries(clock: Clock, when: Mapping[str, Any], count: int, periods: int) -> np.ndarray:
+def entry_periods(clock: Clock, when: Mapping[str, Any], count: int, periods: int) -> np.ndarray:
     """The period in which each agent enters, shape (count,): the first one where nothing is said.
 
     Raises:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bellax.errors import ModelError, check_names, named_arguments
+from bellax.figures import draw_moments
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
-from bellax.panel import Panel
+from bellax.panel import Panel, RegimePanel
 from bellax.problem.reading import check_period
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.regimes import RegimeSolution
@@ -56,26 +57,36 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution | RegimeSolution,
+    solution: Solution | RegimeSolution | Panel | RegimePanel,
     panel: Any = None,
     *,
     along: str | None = None,
     periods: Sequence[int] | None = None,
+    of: Any = None,
 ) -> Any:
     """Value and each action along one state, and simulated paths where a panel is given.
+
+    `bx.plot(panel)` draws a panel alone, of one regime or several: means by age with bands, and shares of categories.
 
     Curves differ in the period and in one further state, a discrete one first; other states are at their middle node.
 
     Args:
-        solution: what `bx.solve` returned.
+        solution: what `bx.solve` returned, or a panel.
         panel: what `bx.simulate` returned.
         along: the state on the horizontal axis; by default the first continuous one.
         periods: of a finite horizon, three at most; by default the first, the middle and the last decision.
+        of: of a panel alone, what is drawn, as in `panel.moments`.
     Returns:
         A matplotlib Figure, to be saved by its `savefig`.
     Raises:
         ModelError: if `along` is no state.
     """
+    if isinstance(solution, Panel | RegimePanel):
+        if panel is not None or along is not None or periods is not None:
+            raise ModelError("plot: a panel alone takes of=, and neither panel=, along= nor periods=.")
+        return draw_moments(solution, of)
+    if of is not None:
+        raise ModelError("plot: of= says what is drawn of a panel alone, bx.plot(panel, of=[...]).")
     if isinstance(solution, RegimeSolution):
         first = next(iter(solution.values))
         raise ModelError(f"plot draws one regime, such as bx.plot(solution[{first!r}]).")

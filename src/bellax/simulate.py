@@ -8,6 +8,7 @@ takes what is best with them. Derivatives of a simulated moment exist where the 
 with respect to probabilities by which a category is drawn: a path keeps what it drew.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,27 +17,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.chunks import over_batch
+from bellax.bellman.chunks import in_parts, once_more, over_batch
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.maximum import cells
-from bellax.bellman.outside import Extrapolate, Nan
-from bellax.bellman.reach import admitted, beyond, entries, first_outside, numbers, outside, reach
+from bellax.bellman.outside import Nan
+from bellax.bellman.reach import Reach, admitted, beyond, entries, numbers, reach
 from bellax.bellman.setting import Setting
+from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, ParameterError, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
 from bellax.panel import Panel
 from bellax.problem.draws import Laws, Realised, first_states
-from bellax.problem.problem import Arguments
+from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
-from bellax.problem.starts import starting_states
+from bellax.problem.starts import bytes_of_a_row, starting_states
 from bellax.simulate_regimes import simulate_regimes
-from bellax.solution.policy import Policy, Queried
-from bellax.solution.query import ending, masked, undifferentiable
+from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.query import masked, undifferentiable
 from bellax.solution.regimes import RegimeSolution
+from bellax.started import begun, check_start, nothing_begun, worth_at_end
+from bellax.truth import world
 
 States = dict[str, Array]
+_MANY = 10_000_000  # agents times periods for which a table of where searches start is worth its while
+_COPIES = 4  # of the paths of some agents that are in flight, by period and by agent
 
 
 @named_arguments
@@ -46,53 +52,65 @@ def simulate(
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
     periods: int | None = None,
+    truth: Any = None,
 ) -> Any:
     """Simulates agents who follow a policy.
 
     Draws belong to the seed, the agent, the period and the name of the shock or process. So two panels of one seed have
     common random numbers: for other parameters, more agents or periods, and for a model with a shock or a state more.
 
+    Types that never change are a discrete state whose law is `bx.fixed`, drawn by weights; what differs between them is
+    looked up: `def reward(consumption, kind, risk_aversion): gamma = risk_aversion[kind] ...`.
+
     Args:
         solution: a `Solution`, which re-maximises at every state or follows a rule, or `solution.tabulate()`, which
             interpolates.
         agents: how many; by default as many as `start` has, or else 10 000.
         start: by state, a number, a label or member of its categories, or one of them an agent; or a DataFrame with a
-            row an agent. A process without an entry is drawn from its stationary distribution. Of a model with several
-            regimes also the `regime`, of all or of each agent.
+            row an agent. A dict is the weights by which agents draw it: `{"kind": {"patient": 0.7, "hasty": 0.3}}`. A
+            process without an entry is drawn from its stationary distribution. `age`, or `period`, says when agents
+            enter; before, they are not in the panel. Of a model with several regimes also the `regime`.
         seed: a number or a key of `jax.random`.
         periods: how many; by default all decisions of a finite horizon.
+        truth: a model and its parameters, by whose laws, shocks and rewards agents live who decide by the solution, if
+            these are not its own. What they may do, and `value`, remain those of the solution.
     Returns:
         A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`.
     Raises:
-        ParameterError: if a state lacks its start, a start does not fit its state, or is outside the grid and the
-            solver's `outside` is not `bx.outside.Extrapolate()`; or if the panel would not fit in the machine's memory.
-        ModelError: for an unknown state, a horizon without end and without `periods`, or, when it is differentiated, a
-            policy that has no derivative.
+        ParameterError: if a state lacks its start, a start does not fit its state, allows no action, or is outside the
+            grid and the solver's `outside` is not `bx.outside.Extrapolate()`; for weights that do not sum to one and
+            ages that the model does not have; or if the panel would not fit in the machine's memory.
+        ModelError: for an unknown state, a horizon without end and without `periods`, a `truth` with other states or
+            actions, or, when it is differentiated, a policy that has no derivative.
     """
     if isinstance(solution, RegimeSolution):
-        return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods))
+        return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods), truth)
     if not isinstance(solution, Queried):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     solution.check_one()
     if solution.setting.problem.regime:
         raise ModelError("simulate takes the whole solution: agents move on to other regimes. Leave the [...] out.")
     setting, policy = solution.setting, solution.pointwise
-    problem, numerics = setting.problem, setting.numerics
-    count = _periods(problem.clock, periods)
-    given, agents = starting_states(problem, {} if start is None else start, agents, count)
-    _check_drawn(setting, policy.arguments, given)
-    key = _key(seed)
-    little = all_concrete((policy, given, key)) and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
-    name = ("simulate", type(policy), count, little)
-    compiled = setting.program(name, lambda: quickly(_program(count), little))
-    found = compiled(policy, given, jnp.arange(agents, dtype=jnp.uint32), key)
-    _check_start(numerics, given, found.pop("start"))
-    return Panel(**found, arguments=policy.arguments, problem=problem)
+    numerics, problem, arguments = setting.numerics, setting.problem, policy.arguments
+    if truth is not None:
+        true = world(truth, {"": setting})
+        problem, arguments = true.problems[""], true.arguments
+    count, key = _periods(problem.clock, periods), _key(seed)
+    given, agents, entry = starting_states(problem, {} if start is None else start, agents, count, key)
+    _check_drawn(setting, problem, arguments, given)
+    known = all_concrete((policy, arguments, given, key))
+    little = known and agents * cells(numerics.maximiser, problem.plan) <= LITTLE
+    if known and agents * count >= _MANY and agents >= 4 * math.prod(mesh_shape(numerics, policy.arguments)):
+        policy = solution.for_many()
+    name = ("simulate", type(policy), count, little, problem)
+    compiled = setting.program(name, lambda: quickly(_program(problem, count), little))
+    found = compiled(policy, arguments, given, entry, jnp.arange(agents, dtype=jnp.uint32), key)
+    check_start(numerics, policy.arguments, given, entry, found.pop("start"), found.pop("begun"))
+    return Panel(**found, arguments=arguments, problem=problem, key=key)
 
 
-def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
+def _check_drawn(setting: Setting, problem: Problem, arguments: Any, given: States) -> None:
     """Raises ParameterError for a chain without a start that has more than one stationary distribution to draw from."""
-    problem = setting.problem
     chains = [n for n, s in problem.plan.states.items() if isinstance(s, MarkovChain) and n not in given]
     if not chains or not all_concrete(arguments):
         return
@@ -102,7 +120,7 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
         return {n: chain(problem.plan, n, environment)[1] for n in problem.plan.processes if n in known}
 
     known = [n for n, s in problem.plan.states.items() if isinstance(s, MarkovChain)]
-    for name, matrix in setting.program("transitions", lambda: jax.jit(transitions))(arguments).items():
+    for name, matrix in setting.program(("transitions", problem), lambda: jax.jit(transitions))(arguments).items():
         if name in chains:
             matrix = np.asarray(matrix)
             if np.linalg.matrix_rank(np.eye(len(matrix)) - matrix, tol=1e-10) < len(matrix) - 1:
@@ -110,18 +128,6 @@ def _check_drawn(setting: Setting, arguments: Any, given: States) -> None:
                     f"start lacks the state {name!r}: its chain falls into several that never meet, so that no one "
                     "stationary distribution says where agents start. Give them one."
                 )
-
-
-def _check_start(numerics: Discretisation, given: States, start: dict[str, Any]) -> None:
-    """Raises ParameterError for a start outside the grid, unless extrapolation was asked for by name."""
-    if isinstance(numerics.outside, Extrapolate) or not all_concrete((given, start)):
-        return
-    wrong = first_outside(numerics.plan, start["ends"], start["outside"], given)
-    if wrong is not None:
-        raise ParameterError(
-            f"start: {wrong}. V is extrapolated there, and no certificate covers it. Start inside, widen the bounds of "
-            "the state, or ask for it by name: outside=bx.outside.Extrapolate() in the solver."
-        )
 
 
 def _key(seed: Any) -> Array:
@@ -147,63 +153,82 @@ def _periods(clock: Clock, periods: int | None) -> int:
     return int(periods)
 
 
-def _program(count: int) -> Callable[..., dict[str, Any]]:
-    """A program that simulates `count` periods; one more is run where V at the end is the policy's own."""
+def _program(problem: Problem, count: int) -> Callable[..., dict[str, Any]]:
+    """A program that simulates `count` periods, some agents after the others where there are many.
 
-    def run(policy: Policy, given: States, agents: Array, key: Array) -> dict[str, Any]:
-        numerics, problem = policy.numerics, policy.numerics.problem
-        plan, clock = problem.plan, problem.clock
-        at_end = clock.finite and count == clock.count
-        keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
-        states = first_states(problem, policy.arguments, given, keys)
+    Args:
+        problem: by whose laws agents live.
+    """
 
-        def step(carry: tuple[States, Array], period: Array) -> tuple[tuple[States, Array], Any]:
-            live = _one_period(policy, period)
-            following, active, record = _over_agents(numerics, live, *carry, keys)
-            return (following, active), record | {"outside": left(period, *carry)}
-
-        def left(period: Any, states: States, active: Array) -> Array:
-            ends = reach(numerics.mesh(policy.arguments, period))
-            at = jax.vmap(lambda own: beyond(ends, numbers(plan, own)), axis_size=agents.shape[0])(states)
-            return jnp.sum(at & active[:, None, None], axis=0, dtype=jnp.int32)
-
-        start = (states, jnp.ones(agents.shape, bool))
-        steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
-        (last, active), records = jax.lax.scan(step, start, steps)
-        if at_end:
-            value = jax.vmap(ending(numerics, policy.arguments, policy.last), axis_size=agents.shape[0])(last)
-            value = jnp.where(active, value, jnp.nan)
-            counts = jnp.concatenate([records.pop("outside"), left(count, last, active)[None]])
-        else:
-            last, value = jax.tree.map(lambda leaf: leaf[count], (records["states"], records["value"]))
-            counts = records.pop("outside")
-        records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
+    def run(policy: Policy, arguments: Any, given: States, entry: Array, agents: Array, key: Array) -> dict[str, Any]:
+        plan, memory = policy.numerics.plan, policy.numerics.memory
+        some = lambda rows, real: _paths(problem, count, policy, arguments, rows, real, key)  # noqa: E731
+        most = max(1, memory // (_COPIES * (count + 1) * bytes_of_a_row(plan)))
+        found, counts = in_parts(some, (given, entry, agents), most)
         by_state = {
             label: {"below": counts[:, 0, k], "above": counts[:, 1, k]} for k, label in enumerate(entries(plan))
         }
-        ends = reach(numerics.mesh(policy.arguments, 0))
-        first = jax.vmap(lambda own: outside(ends, numbers(plan, own)), axis_size=agents.shape[0])(states)
-        begun = {"ends": ends, "outside": first}
-        return {**records, "final": last, "final_value": value, "outside": by_state, "start": begun}
+        return {**found, "outside": by_state}
 
     return run
 
 
-def _one_period(policy: Policy, period: Array) -> Callable[..., Any]:
+def _paths(
+    problem: Problem, count: int, policy: Policy, arguments: Any, rows: Any, real: Array, key: Array
+) -> tuple[dict[str, Any], Array]:
+    """The paths of some agents, and how many of them left the grid, by period.
+
+    One period more is run where V at the end is the policy's own.
+    """
+    given, entry, agents = rows
+    numerics, clock = policy.numerics, problem.clock
+    at_end = clock.finite and count == clock.count
+    keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(agents)
+    states = first_states(problem, arguments, given, keys, entry)
+
+    def step(carry: Any, period: Array) -> tuple[Any, Any]:
+        states, stays, first = carry
+        there = stays & (period >= entry)
+        live = _one_period(policy, Laws(problem, arguments, period), period)
+        following, stays, record = _over_agents(policy, period, live, (states, there, keys))
+        ends = reach(numerics.mesh(policy.arguments, period))
+        now = begun(numerics, ends, states, record["actions"], record["value"])
+        record |= {"outside": left(ends, states, there)}
+        return (following, stays | (period < entry), first.joined(period == entry, now)), record
+
+    def left(ends: Reach, states: States, there: Array) -> Array:
+        ask = lambda own: beyond(ends, numbers(numerics.plan, own))  # noqa: E731
+        at = jax.vmap(ask, axis_size=agents.shape[0])(states)
+        return jnp.sum(at & (there & real)[:, None, None], axis=0, dtype=jnp.int32)
+
+    start = (states, jnp.ones(agents.shape, bool), nothing_begun(numerics, agents.shape[0]))
+    steps = jnp.arange(count if at_end else count + 1, dtype=jnp.int32)
+    (last, active, first), records = jax.lax.scan(step, start, steps)
+    counts = records.pop("outside")
+    if at_end:
+        value = jax.vmap(worth_at_end(policy, problem, arguments), axis_size=agents.shape[0])(last)
+        value = jnp.where(active, value, jnp.nan)
+        counts = jnp.concatenate([counts, left(reach(numerics.mesh(policy.arguments, count)), last, active)[None]])
+    else:
+        last, value = jax.tree.map(lambda leaf: leaf[count], (records["states"], records["value"]))
+    records = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:count], 0, 1), records)
+    return {**records, "final": last, "final_value": value, "start": states, "begun": first}, counts
+
+
+def _one_period(policy: Policy, laws: Laws, period: Array) -> Callable[..., Any]:
     """What happens to one agent in a period: decision, draws, reward, and the state that is reached."""
     numerics, plan = policy.numerics, policy.numerics.plan
-    rule, laws = policy.at(period), Laws(numerics.problem, policy.arguments, period)
     mesh = numerics.mesh(policy.arguments, period)
 
-    def live(states: States, active: Array, key: Array) -> Any:
-        chosen, own = rule(states), jax.random.fold_in(key, period + 1)
+    def live(chosen: Chosen, states: States, active: Array, key: Array) -> Any:
+        own = jax.random.fold_in(key, period + 1)
         actions, taste = chosen.drawn(laws.tastes(own))
         if not policy.smooth and plan.controls:
             actions = actions | {n: undifferentiable(actions[n], policy.arguments) for n in plan.controls}
         found = laws.advance(states, actions, own)
         found = _hidden(numerics, found, admitted(numerics, mesh, states))
         stays = active & ~chosen.stop
-        reward = jnp.where(chosen.stop, chosen.value, found.reward + taste)
+        reward = jnp.where(chosen.stop, laws.today.payoff(states), found.reward + taste)
         discount = jnp.where(chosen.stop, 0.0, found.discount)
         seen = {"states": states, "actions": actions, "reward": reward, "discount": discount, "value": chosen.value}
         record = jax.tree.map(lambda leaf: masked(active, leaf), seen) | {"active": active}
@@ -224,7 +249,24 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
     return found._replace(reward=reward, following={**found.following, **lost})
 
 
-def _over_agents(numerics: Discretisation, live: Callable[..., Any], states: States, active: Array, keys: Array) -> Any:
-    """`live` for every agent, in chunks that fit in memory."""
+def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents: Any) -> Any:
+    """`live` for every agent, in chunks that fit in memory; where the policy has a quicker way, by that, and once more
+    for those of whom it is not certain.
+
+    Args:
+        agents: states, whether they are there, and keys, one row an agent.
+    """
+    numerics = policy.numerics
     each = cells(numerics.maximiser, numerics.plan)
-    return over_batch(lambda agent: live(*agent), (states, active, keys), each, numerics.memory)
+    over = lambda function, rows: over_batch(function, rows, each, numerics.memory)  # noqa: E731
+    rule, near = policy.at(period), policy.near(period)
+    fully = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
+    if near is None:
+        return fully(agents)
+
+    def quickly(row: Any) -> Any:
+        chosen, certain = near(row[0])
+        return live(chosen, *row), certain | ~row[1]
+
+    found, certain = over(quickly, agents)
+    return once_more(fully, agents, found, ~certain)

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import bellax as bx
-from bellax.bellman.chunks import in_chunks, lay
+from bellax.bellman.chunks import in_chunks, in_parts, lay, once_more
 
 X = bx.Continuous(0.5, 2.0)
 UP = {"up": bx.Discrete(5)}
@@ -134,3 +134,28 @@ def test_the_plane_of_a_finite_model_is_held_to_the_budget(law):
     (whole, much), (pieces, little) = solved(2**28), solved(2**17)
     np.testing.assert_allclose(pieces, whole, rtol=1e-12)
     assert little < 2**17 + 2**16 < much  # the budget, and what does not grow with the pairs
+
+
+@pytest.mark.parametrize(("count", "most"), [(12, 4), (13, 4), (3, 8), (7, 1)])
+def test_parts_keep_rows_and_count_each_of_them_once(count, most):
+    """Rows come back in their order; what fills up the last part counts in no total."""
+    lengths = []
+
+    def part(rows, real):
+        lengths.append(rows["x"].shape[0])
+        return 2 * rows["x"], jnp.sum(jnp.where(real[:, None], rows["x"], 0.0))
+
+    x = np.arange(2.0 * count).reshape(count, 2)
+    rows, total = in_parts(part, {"x": jnp.asarray(x)}, most)
+    np.testing.assert_array_equal(rows, 2 * x)
+    assert float(total) == x.sum()
+    assert max(lengths) <= most
+
+
+@pytest.mark.parametrize("wrong", [[], [3], list(range(200)), [0, 7, 8, 150, 199]])
+def test_what_is_wrong_is_done_once_more(wrong):
+    """Few of them or all: each has what the function gives, and the others keep what they have."""
+    x = np.arange(200.0)
+    bad = np.isin(np.arange(200), wrong)
+    again = jax.jit(lambda found, bad: once_more(lambda rows: {"y": rows**2}, jnp.asarray(x), found, bad))
+    np.testing.assert_array_equal(again({"y": -jnp.asarray(x)}, jnp.asarray(bad))["y"], np.where(bad, x**2, -x))

@@ -182,7 +182,7 @@ def test_periods_of_several_kinds():
     assert float(solution["job"].value(age=60)) == pytest.approx(1 + 0.9 * (1 + 0.9 * rest[0]), abs=1e-15)
     with pytest.raises(bx.ParameterError, match="'job' is not active at age 62"):
         solution["job"].value(age=62)
-    with pytest.raises(bx.ParameterError, match="'rest' is not active in period 0"):
+    with pytest.raises(bx.ParameterError, match="agent 0 starts in the regime 'rest' at age 60, which is not active"):
         bx.simulate(solution, 3, {"regime": "rest"})
     panel = bx.simulate(solution, 3, {"regime": "job"})
     assert [panel.regimes[k] for k in np.asarray(panel.regime)[0]] == ["job", "job", "rest", "rest"]

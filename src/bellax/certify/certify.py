@@ -13,7 +13,7 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, Loss, quantiles
-from bellax.certify.common import LITTLE, middle, own_nodes, shown, simulated, worst
+from bellax.certify.common import LITTLE, at_entry, middle, own_nodes, shown, simulated, worst
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.regimes import certify_regimes
@@ -159,7 +159,7 @@ def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
     """Where agents start, by state: one value, or 'various'."""
     found = {}
     for name, space in setting.plan.states.items():
-        first = np.asarray(panel.states[name])[:, 0]
+        first = at_entry(panel, panel.states[name])
         found[name] = shown(space, first[0]) if (first == first[:1]).all() else "various"
     return found
 

@@ -44,7 +44,7 @@ def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
 
 def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
     """What simulated agents got, against what V promised them where they started."""
-    realised, promised = np.asarray(panel.present_value()), np.asarray(panel.value[:, 0])
+    realised, promised = np.asarray(panel.present_value()), at_entry(panel, panel.value)
     gap = realised - promised
     error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
     noise = 1e-12 * max(1.0, float(np.abs(promised).max()))
@@ -56,6 +56,11 @@ def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
         "agents": float(panel.agents),
         "periods": float(panel.periods),
     }
+
+
+def at_entry(panel: Panel | RegimePanel, array: Array) -> np.ndarray:
+    """What an array of agents and periods says of each agent where it enters."""
+    return np.asarray(array)[np.arange(panel.agents), np.asarray(panel.entry)]
 
 
 def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:

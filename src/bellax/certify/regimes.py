@@ -15,7 +15,7 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import QUANTILES, plain, quantiles, short, simulated_lines
-from bellax.certify.common import LITTLE, middle_of_first, own_nodes, shown, simulated, worst
+from bellax.certify.common import LITTLE, at_entry, middle_of_first, own_nodes, shown, simulated, worst
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -152,9 +152,12 @@ def _check(solution: RegimeSolution, panel: Any) -> None:
         raise ModelError("this is a batch of solutions, as jax.vmap returns. Certify one of them.")
     if solution.result != Result.successful:
         raise ModelError(f"the solve ended as {solution.result}; there is nothing to certify.")
-    if panel is not None and not isinstance(panel, RegimePanel):
+    if panel is None:
+        return
+    problems = {name: setting.problem for name, setting in solution.settings.regimes.items()}
+    if not isinstance(panel, RegimePanel) or panel.problems.regimes != problems:
         raise ModelError("the panel is of another model; simulate the solution to certify.")
-    pairs = zip(jax.tree.leaves(getattr(panel, "arguments", {})), jax.tree.leaves(solution.arguments), strict=False)
+    pairs = zip(jax.tree.leaves(panel.arguments), jax.tree.leaves(solution.arguments), strict=False)
     if not all(a is b or np.array_equal(a, b) for a, b in pairs):
         raise ModelError("the panel is of other parameters; simulate the solution to certify.")
 
@@ -186,7 +189,7 @@ def _between(largest: np.ndarray, periods: np.ndarray, active: np.ndarray) -> np
 
 def _started(solution: RegimeSolution, panel: RegimePanel) -> dict[str, Any]:
     """Where agents start: one value, or 'various'."""
-    places = np.unique(np.asarray(panel.regime)[:, 0])
+    places = np.unique(at_entry(panel, panel.regime))
     if len(places) > 1:
         return {"regime": "various"}
     name = panel.regimes[int(places[0])]
@@ -194,5 +197,5 @@ def _started(solution: RegimeSolution, panel: RegimePanel) -> dict[str, Any]:
     return {"regime": name} | {
         state: shown(space, first[0]) if (first == first[:1]).all() else "various"
         for state, space in plan.states.items()
-        for first in [np.asarray(panel.states[name][state])[:, 0]]
+        for first in [at_entry(panel, panel.states[name][state])]
     }

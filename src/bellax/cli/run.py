@@ -170,8 +170,8 @@ def _first_nodes(setting: Any, arguments: Any) -> dict[str, list[np.ndarray]]:
 
 def _place(solution: Any, start: Any) -> dict[str, Any]:
     """The state in which the first agent starts, processes without a start at their middle node."""
-    given, _ = starting_states(solution.setting.problem, start, None)
-    place = {name: np.asarray(array[0]) for name, array in given.items()}
+    given = starting_states(solution.setting.problem, start, None)
+    place = {name: np.asarray(array[0]) for name, array in given.states.items()}
     nodes = _first_nodes(solution.setting, solution.arguments)
     for name in solution.setting.plan.processes:
         place.setdefault(name, nodes[name][0][len(nodes[name][0]) // 2])

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution
@@ -29,7 +29,7 @@ from bellax.numerics.vector import stationary_covariance
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import Outcome, Period, as_float, taste_groups
 from bellax.problem.plan import Plan
-from bellax.problem.problem import Arguments, Problem
+from bellax.problem.problem import Arguments, Problem, moments
 from bellax.problem.processes import chain, parameters
 
 _CATEGORY = Categorical(probabilities="row")
@@ -84,13 +84,8 @@ class Laws:
             key: of this agent and period.
         """
         plan = self.plan
-        leaves = {**self.today.environment, **states, **actions}
-        realised: dict[str, Array] = {}
-        fine = [category(space, actions[name])[1] for name, space in plan.choices.items()]
-        for leaf in _drawn(plan):
-            own = _own(key, leaf.removeprefix("next_"))
-            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
-            fine.append(sound)
+        realised, fine = self.realise(states, actions, key)
+        fine += [category(space, actions[name])[1] for name, space in plan.choices.items()]
         found = self.today.outcome(states, actions, realised)
         following = {}
         for name, space in plan.states.items():
@@ -119,6 +114,19 @@ class Laws:
             return jnp.zeros(groups.shape)
         drawn = jax.random.gumbel(_own(key, "taste shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
         return self.today.taste_scale() * drawn[groups]
+
+    def realise(
+        self, states: Mapping[str, Array], actions: Mapping[str, Array], key: Array
+    ) -> tuple[dict[str, Array], list[Bool[Array, ""]]]:
+        """What is drawn, by leaf of the graph, and whether each was drawn from a distribution; as for `advance`."""
+        leaves = {**self.today.environment, **states, **actions}
+        realised: dict[str, Array] = {}
+        fine = []
+        for leaf in _drawn(self.plan):
+            own = _own(key, leaf.removeprefix("next_"))
+            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
+            fine.append(sound)
+        return realised, fine
 
     def _arrive(
         self, target: str, found: Outcome, known: Mapping[str, Array], key: Array
@@ -224,28 +232,33 @@ def _drawn(plan: Plan) -> list[str]:
     return [*ordered, *(leaf for leaf in every if leaf not in ordered)]
 
 
-def first_states(problem: Problem, arguments: Arguments, given: Mapping[str, Array], keys: Array) -> dict[str, Array]:
-    """States of period 0, one row an agent: what was given, and draws of the processes that were not."""
+def first_states(
+    problem: Problem, arguments: Arguments, given: Mapping[str, Array], keys: Array, entry: Int[Array, "n"]
+) -> dict[str, Array]:
+    """States in which agents enter, one row an agent: what was given, and draws of the processes that were not.
+
+    Args:
+        entry: the period in which each of them enters.
+    """
     found = dict(given)
     for name in problem.plan.processes:
         if name not in given:
-            before = lambda key, name=name: draw_first(problem, arguments, name, jax.random.fold_in(key, 0))  # noqa: E731
-            found[name] = jax.vmap(before)(keys)
+            before = lambda key, period, name=name: draw_first(  # noqa: E731
+                problem, arguments, name, jax.random.fold_in(key, 0), period
+            )
+            found[name] = jax.vmap(before)(keys, entry)
     return {name: found[name] for name in problem.plan.states}
 
 
-def draw_first(problem: Problem, arguments: Arguments, name: str, key: Array) -> Array:
-    """One draw of a process in period 0, from its start or else its stationary distribution.
+def draw_first(problem: Problem, arguments: Arguments, name: str, key: Array, period: Array | int = 0) -> Array:
+    """One draw of a process for who enters in a period: from its start, or else its stationary distribution; of an AR1
+    that moves with time, from that of all who began in period 0.
 
     Args:
-        key: of one agent, for what is drawn before period 0.
+        key: of one agent, for what is drawn before it enters.
+        period: in which it enters.
     """
-    plan, environment, key = problem.plan, problem.environment(arguments, 0), _own(key, name)
-    space = plan.states[name]
-    if isinstance(space, AR1) and space.start is not None:
-        given = parameters(plan, plan.process_nodes(name), environment)
-        return given["start"] + given["start_sd"] * jax.random.normal(key)
-    return _stationary(plan, name, environment, key)
+    return _stationary(problem.plan, name, problem.environment(arguments, period), _own(key, name))
 
 
 def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Array) -> Array:
@@ -260,5 +273,8 @@ def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Ar
         return _normal(key, jnp.broadcast_to(given["mean"], space.shape), 0.5 * (spread + spread.T))
     if isinstance(space, AR1):
         spread = given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
-        return given["mean"] + spread * jax.random.normal(key)
+        mean, deviation = (
+            environment.get(leaf, own) for leaf, own in zip(moments(name), (given["mean"], spread), strict=True)
+        )
+        return mean + deviation * jax.random.normal(key)
     return space.distribution.draw(key, **given)

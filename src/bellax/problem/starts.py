@@ -1,40 +1,63 @@
-"""The states in which a simulation starts, from what a user gave: numbers, labels, arrays or a DataFrame."""
+"""The states in which a simulation starts, from what a user gave: numbers, labels, arrays, weights or a DataFrame."""
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Int
 
-from bellax.errors import ParameterError, check_names, listed, nearest
+from bellax.errors import ModelError, ParameterError, check_names, listed, nearest
 from bellax.model.quantity import is_table
 from bellax.model.slots import view
+from bellax.model.time import Clock
 from bellax.numerics.machine import physical_memory
-from bellax.numerics.programs import concrete
+from bellax.numerics.programs import all_concrete, concrete
 from bellax.numerics.scalar import put
+from bellax.problem.draws import draw_place
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Problem
 from bellax.problem.reading import as_seen
 
 AGENTS = 10_000
+_ROUNDING = 1e-6  # by which weights may miss one
 
 
-def starting_states(problem: Problem, start: Any, agents: int | None, periods: int = 1) -> tuple[dict[str, Array], int]:
-    """The given states, one row an agent, and how many agents there are.
+class Start(NamedTuple):
+    """Who starts where.
+
+    Attributes:
+        states: those that were given, one row an agent.
+        agents: how many there are.
+        entry: the period in which each of them enters.
+    """
+
+    states: dict[str, Array]
+    agents: int
+    entry: Int[Array, "n"]
+
+
+def starting_states(
+    problem: Problem, start: Any, agents: int | None, periods: int = 1, key: Array | None = None
+) -> Start:
+    """The given states, one row an agent, how many agents there are, and when they enter.
 
     Args:
         periods: how many will be kept of each agent.
+        key: by which weights are drawn.
     Raises:
         ModelError: for an unknown state.
-        ParameterError: if a state that is no process is missing, a start does not fit its state, or so many agents do
-            not fit in the machine's memory.
+        ParameterError: if a state that is no process is missing, a start does not fit its state, weights are none, or
+            so many agents do not fit in the machine's memory.
     """
     plan = problem.plan
     given = _columns(start, plan) if is_table(start) else start
     if not isinstance(given, Mapping):
         raise ParameterError(f"start is {start!r}; give a dict by state, such as {{'wealth': 10.0}}, or a DataFrame.")
+    given, when = split_clock(given)
     check_names(given, plan.states, "start: state")
     missing = [name for name in plan.states if name not in given and name not in plan.processes]
     if missing:
@@ -42,13 +65,113 @@ def starting_states(problem: Problem, start: Any, agents: int | None, periods: i
             f"start lacks the states {listed(missing)}.{nearest(missing[0], given)} Give each a number, or one an "
             "agent; only processes are drawn by themselves."
         )
-    arrays = {
-        name: as_seen(plan.states[name], value, view(plan.states[name]).dtype, f"start of {name!r}")
-        for name, value in given.items()
-    }
-    count = _count(plan, arrays, agents)
+    weights = {name: check_weights(name, value) for name, value in given.items() if isinstance(value, Mapping)}
+    arrays = {name: _seen(plan, name, value) for name, value in given.items() if name not in weights}
+    check_agents(agents)
+    count = _count(plan, arrays, agents, when)
     _check_memory(plan, count, periods)
-    return {name: _rows(plan, name, array, count) for name, array in arrays.items()}, count
+    found = {name: _rows(plan, name, array, count) for name, array in arrays.items()}
+    for name, chances in weights.items():
+        values = _seen(plan, name, labels(chances))
+        found[name] = jnp.asarray(values)[draw_weights(name, chances, count, key)]
+    entry = entry_periods(problem.clock, when, count, periods)
+    return Start({name: found[name] for name in given}, count, jnp.asarray(entry))
+
+
+def _seen(plan: Plan, name: str, value: Any) -> Any:
+    return as_seen(plan.states[name], value, view(plan.states[name]).dtype, f"start of {name!r}")
+
+
+# -- when they enter ---------------------------------------------------------------------------------------------------
+
+
+def split_clock(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a start says of states, and what of the clock: `age`, or `period`."""
+    states = dict(given)
+    when: dict[str, Any] = {name: states.pop(name) for name in ("age", "period") if name in states}
+    if len(when) == 2:
+        raise ParameterError("start has both 'age' and 'period'; give one of them.")
+    return states, when
+
+
+def entry_periods(clock: Clock, when: Mapping[str, Any], count: int, periods: int) -> np.ndarray:
+    """The period in which each agent enters, shape (count,): the first one where nothing is said.
+
+    Raises:
+        ParameterError: for what is no age or no period of the simulation.
+    """
+    if not when:
+        return np.zeros(count, np.int32)
+    ((name, value),) = when.items()
+    if not clock.finite:
+        raise ParameterError(f"start: the horizon is infinite, and every period is alike; leave out {name!r}.")
+    if not concrete(value):
+        raise ModelError(f"start: {name!r} is being traced, and it must be a number.")
+    given = np.asarray(value)
+    if given.dtype.kind not in "iuf":
+        raise ParameterError(f"start: {name} is {value!r}, which is no number.")
+    found = (given - clock.first) / clock.years if name == "age" else given.astype(float)
+    fits = (np.abs(found - np.round(found)) < 1e-6) & (found > -0.5) & (found < periods - 0.5)
+    if not fits.all():
+        bad = np.flatnonzero(~fits.reshape(-1))[0]
+        last = clock.age(periods - 1) if name == "age" else periods - 1
+        first = clock.age(0) if name == "age" else 0
+        steps = f", in steps of {clock.years:g}" if name == "age" else ""
+        raise ParameterError(
+            f"start: {name} of agent {bad} is {given.reshape(-1)[bad]:g}; agents enter from {first:g} to "
+            f"{last:g}{steps}."
+        )
+    return np.broadcast_to(np.round(found).astype(np.int32), (count,))
+
+
+# -- weights -----------------------------------------------------------------------------------------------------------
+
+
+def check_weights(name: str, weights: Mapping[Any, Any]) -> dict[Any, float]:
+    """Weights by category, as numbers that sum to one; ParameterError for what are none."""
+    if not all_concrete(dict(weights)):
+        raise ModelError(
+            f"start: the weights of {name!r} are being traced. Who is of which type does not move with them: simulate "
+            "each type, and weight the moments."
+        )
+    try:
+        found = {label: float(weight) for label, weight in weights.items()}
+    except (TypeError, ValueError):
+        raise ParameterError(f"start: the weights of {name!r} are {dict(weights)!r}; give a number for each.") from None
+    wrong = next((label for label, weight in found.items() if not weight >= 0), None)
+    if wrong is not None:
+        raise ParameterError(f"start: the weight of {wrong!r} of {name!r} is {found[wrong]:g}; none may be negative.")
+    total = sum(found.values())
+    if not abs(total - 1) <= _ROUNDING:
+        raise ParameterError(f"start: the weights of {name!r} sum to {total:.6g}; they must sum to one.")
+    return found
+
+
+def labels(weights: Mapping[Any, float]) -> np.ndarray:
+    """The categories that have weights, as a user wrote them."""
+    found = np.empty(len(weights), object)
+    found[:] = list(weights)
+    return found if any(isinstance(label, str) for label in weights) else np.asarray(list(weights))
+
+
+def draw_weights(name: str, weights: Mapping[Any, float], count: int, key: Array | None) -> Array:
+    """The place of the category that each agent draws, by the name of the state: the same whatever else is drawn."""
+    chances = jnp.asarray(list(weights.values()))
+    own = jax.random.key(0) if key is None else key
+
+    def draw(agent: Array) -> Array:
+        return draw_place(jax.random.fold_in(jax.random.fold_in(own, agent), 0), name, chances)
+
+    return jax.jit(jax.vmap(draw))(jnp.arange(count, dtype=jnp.uint32))
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def check_agents(agents: Any) -> None:
+    """Raises ParameterError for what is no count of agents."""
+    if agents is not None and (isinstance(agents, bool) or not isinstance(agents, int | np.integer) or agents < 1):
+        raise ParameterError(f"agents is {agents!r}; give a whole number of at least 1.")
 
 
 def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
@@ -62,10 +185,8 @@ def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None) -> int:
-    if agents is not None and (isinstance(agents, bool) or not isinstance(agents, int | np.integer) or agents < 1):
-        raise ParameterError(f"agents is {agents!r}; give a whole number of at least 1.")
-    lengths = {}
+def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None, when: Mapping[str, Any]) -> int:
+    lengths = {name: len(value) for name, value in when.items() if np.ndim(value)}
     for name, array in arrays.items():
         shape = view(plan.states[name]).shape
         if array.shape != shape:
@@ -82,12 +203,16 @@ def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None) -> int:
     return int(agents)
 
 
-def _check_memory(plan: Plan, agents: int, periods: int) -> None:
-    """A panel holds every state, action, reward, discount, value and whether an agent is there, in every period."""
-    names = (*plan.states, *plan.actions)
+def bytes_of_a_row(plan: Plan) -> int:
+    """What a panel takes for one agent in one period: states, actions, reward, discount, value, and whether it is."""
     numbers = sum(math.prod(view(space).shape) for space in (*plan.states.values(), *plan.actions.values()))
-    width = jnp.result_type(float).itemsize
-    needed = agents * periods * ((numbers + 3) * width + 1)
+    return (numbers + 3) * jnp.result_type(float).itemsize + 1
+
+
+def _check_memory(plan: Plan, agents: int, periods: int) -> None:
+    """Raises ParameterError for a panel that does not fit in the machine's memory."""
+    names = (*plan.states, *plan.actions)
+    needed = agents * periods * bytes_of_a_row(plan)
     available = physical_memory()
     if needed > available:
         raise ParameterError(

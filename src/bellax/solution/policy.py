@@ -83,6 +83,11 @@ class Policy(eqx.Module):
     def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
 
+    def near(self, period: Any) -> Callable[[Mapping[str, Array]], tuple[Chosen, Array]] | None:
+        """As `at`, quicker, and whether the answer is certain: if not, `at` is to be asked. None where there is no such
+        way."""
+        return None
+
 
 class Queried(eqx.Module):
     """What a user asks: a policy, and whose it is.
@@ -97,6 +102,10 @@ class Queried(eqx.Module):
     @abstractmethod
     def pointwise(self) -> Policy:
         """The policy, as simulations and certificates ask it."""
+
+    def for_many(self) -> Policy:
+        """The policy for very many states, of which some work beforehand makes each quicker."""
+        return self.pointwise
 
     @abstractmethod
     def check_one(self) -> None:

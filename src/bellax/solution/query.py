@@ -12,8 +12,8 @@ from jax import Array
 from bellax.bellman.continuation import Value
 from bellax.bellman.decided import combinations_of, decided, optimum_at, stopping, worth
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.maximisers.maximum import guarded
-from bellax.bellman.mesh import Mesh
+from bellax.bellman.maximisers.maximum import Optimum, guarded
+from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import Reach, admitted, entries, first_outside, numbers, outside, reach, warn_once
 from bellax.bellman.taste import chosen
@@ -61,7 +61,12 @@ class Remaximising(Policy):
 def choose(numerics: Discretisation, objective: Objective, today: Mesh, states: Mapping[str, Array]) -> Chosen:
     """The optimum at one state."""
     point = today.locate(states)
-    optimum = optimum_at(numerics.maximiser, objective, point)
+    return answered(numerics, objective, today, point, optimum_at(numerics.maximiser, objective, point))
+
+
+def answered(numerics: Discretisation, objective: Objective, today: Mesh, point: Point, optimum: Optimum) -> Chosen:
+    """The answer at one state, of which the optimum is known."""
+    states = point.values
     actions, _ = objective.actions(point, optimum.decision)
     codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
     probabilities = (codes == optimum.decision.combination).astype(jnp.result_type(float))

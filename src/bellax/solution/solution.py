@@ -33,6 +33,7 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import Remaximising, asked_outside, choose, ending, in_its_period, undifferentiable
 from bellax.solution.record import record
+from bellax.solution.seeded import seeded
 from bellax.solution.tabulated import Tabulated, tabulated
 
 
@@ -226,10 +227,17 @@ class Solution(Queried):
     # -- how ------------------------------------------------------------------------------------------------------
 
     @property
-    def pointwise(self) -> Policy:
+    def pointwise(self) -> Remaximising:
         """The policy, as simulations and certificates ask it."""
         self._check_decides()
         return Remaximising(arguments=self.arguments, values=self.values, numerics=self.setting.numerics)
+
+    def for_many(self) -> Policy:
+        """The policy, with a table from which its search starts where the maximiser can start from one."""
+        sought, numerics = self.pointwise, self.setting.numerics
+        if numerics.follows or self.setting.problem.regime or not numerics.maximiser.starts_near(self.setting.plan):
+            return sought
+        return seeded(sought, self.tabulate().table)
 
     @property
     def smooth(self) -> bool:

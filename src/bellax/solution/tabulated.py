@@ -151,8 +151,8 @@ def _interpolated(
     objective: Objective, mesh: Mesh, u: Array, values: Array, states: Mapping[str, Array], admitted: Array
 ) -> Chosen:
     point = mesh.locate(states, remember=True)
-    going = _look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
-    combination, between = first_maximum(going), _look_up(mesh, u, point)
+    going = look_up(mesh, jnp.where(values == -jnp.inf, barrier(values.dtype), values), point)
+    combination, between = first_maximum(going), look_up(mesh, u, point)
     plain = replace(objective, absolute=frozenset())
 
     def acting(one: Decision) -> tuple[dict[str, Array], Array]:
@@ -182,7 +182,7 @@ def _interpolated(
     return Chosen(value, actions, stop, going, probabilities, alternatives)
 
 
-def _look_up(mesh: Mesh, table: Array, point: Point) -> Array:
+def look_up(mesh: Mesh, table: Array, point: Point) -> Array:
     """Multilinear interpolation of rows on today's mesh, between the nodes of processes too."""
     rows = table.reshape(math.prod(mesh.shape), *table.shape[len(mesh.shape) :])
     find = lambda place, cells, steps: multilinear(rows, place, cells, steps, "constant")  # noqa: E731

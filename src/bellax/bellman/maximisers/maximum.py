@@ -121,6 +121,16 @@ class Maximiser(abc.ABC):
         """As `pieces`, in place of what follows the last decision."""
         return None
 
+    def starts_near(self, plan: Plan) -> bool:
+        """Whether `near` finds the best action of a model from what is close by it."""
+        return False
+
+    def near(
+        self, objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], steps: int
+    ) -> tuple[Best, Bool[Array, ""]]:
+        """The best continuous actions by some steps from what is close by them, and whether that is certain."""
+        raise NotImplementedError
+
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:
         """The optima of all nodes together, nodes along the first axis; None where each node is solved by itself.
 

@@ -25,6 +25,7 @@ from bellax.errors import ModelError, check_count, check_mapping, check_positive
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import take, where
+from bellax.problem.period import combinations
 from bellax.problem.plan import Plan
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
@@ -85,6 +86,22 @@ class Newton(Maximiser):
         value, best = highest(found.value)
         return Best(value, take(found.u, best), jnp.sum(found.evaluations))
 
+    def starts_near(self, plan: Plan) -> bool:
+        return len(plan.coordinates) == 1 and len(combinations(plan)) == 1 and not plan.rugged
+
+    def near(
+        self, objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], steps: int
+    ) -> tuple[Best, Bool[Array, ""]]:
+        first, last = u[0], u[0]
+        certain = jnp.ones((), bool)
+        for _ in range(steps):
+            first = last
+            q, g, h = slopes(lambda u: objective(point, Decision(combination, u)), first)
+            certain = jnp.isfinite(q) & jnp.isfinite(g) & (h < 0)
+            last = jnp.clip(first - g / where(certain, h, -1.0), 0.0, 1.0)
+        certain = certain & (jnp.abs(last - first) <= self.tolerance * jnp.abs(first))
+        return Best(q, last[None], jnp.asarray(3.0 * steps)), certain
+
     def improve(
         self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float
     ) -> Best:
@@ -125,6 +142,16 @@ def check_polish(polish: Any, what: str) -> None:
         raise ModelError(f"{what}: polish is {polish!r}; give bx.maximise.Newton(), or leave it out.")
 
 
+def slopes(value: Callable[[Array], Array], u: Array) -> tuple[Array, Array, Array]:
+    """A function of one number, and its first and second derivative."""
+
+    def first(u: Array) -> tuple[Array, Array]:
+        return jax.jvp(lambda x: value(x[None]), (u,), (jnp.ones_like(u),))
+
+    (q, g), (_, h) = jax.jvp(first, (u,), (jnp.ones_like(u),))
+    return q, g, h
+
+
 class _LineState(NamedTuple):
     low: Array
     high: Array
@@ -138,15 +165,8 @@ class _LineState(NamedTuple):
 def on_line(value: Callable[[Array], Array], start: Best, width: float, most: int, tolerance: float) -> Best:
     """The maximum near `start.u`, by Newton on the derivative inside a bracket that halves where a step leaves it."""
 
-    def derivatives(u: Array) -> tuple[Array, Array, Array]:
-        def first(u: Array) -> tuple[Array, Array]:
-            return jax.jvp(lambda x: value(x[None]), (u,), (jnp.ones_like(u),))
-
-        (q, g), (_, h) = jax.jvp(first, (u,), (jnp.ones_like(u),))
-        return q, g, h
-
     def step(state: _LineState) -> _LineState:
-        q, g, h = derivatives(state.u)
+        q, g, h = slopes(value, state.u)
         # At an edge where the objective is infinite the way is inwards.
         usable = jnp.isfinite(g) & jnp.isfinite(h)
         g = where(usable, g, where(state.u - state.low <= state.high - state.u, 1.0, -1.0))

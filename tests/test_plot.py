@@ -169,3 +169,17 @@ def test_the_figure_is_drawn_without_a_display(household):
     buffer = io.BytesIO()
     bx.plot(household).savefig(buffer, format="png")
     assert buffer.getvalue()[:4] == b"\x89PNG"
+
+
+def test_the_graph_of_regimes_has_an_arrow_for_each_that_may_follow():
+    life = {
+        "work": bx.Regime(reward=lambda: 1.0, next_regime=lambda p: {"work": 1 - p, "rest": p}),
+        "rest": bx.Regime(reward=lambda: 0.5, next_regime=lambda: {"rest": 0.5, "dead": 0.5}),
+        "dead": bx.Terminal(),
+    }
+    figure = bx.plot(bx.Model(regimes=life, horizon=3))
+    axes = figure.axes[0]
+    assert {text.get_text() for text in axes.texts} == {"work", "rest", "dead"}
+    assert len(axes.patches) == 4  # work -> work, work -> rest, rest -> rest, rest -> dead
+    with pytest.raises(bx.ModelError, match="one regime has no graph"):
+        bx.plot(bx.Model(actions={"a": bx.Discrete(2)}, reward=lambda a: 1.0 * a, horizon=2))

@@ -1,10 +1,15 @@
-"""A figure of simulated paths: means by age with bands of quantiles, and shares where there are labels."""
+"""Figures of what is no solution: simulated paths by age, and the graph of a model's regimes."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
+from bellax.errors import ModelError
+from bellax.model.boundaries import targets
+from bellax.model.model import Model
 from bellax.panel import Panel, RegimePanel
 
 _BLUE = "#1b6ca8"
@@ -50,3 +55,40 @@ def _draw(place: Any, name: str, found: Any) -> None:
         place.set_ylim(-0.02, 1.02)
         place.set_ylabel(f"share by {name}")
     place.legend(fontsize="x-small", frameon=False)
+
+
+def draw_regimes(model: Model, parameters: Mapping[str, Any] | None = None) -> Any:
+    """The graph of the regimes: an arrow from each to those that may follow; those that end the problem are filled.
+
+    Args:
+        parameters: where who may follow depends on them.
+    Returns:
+        A matplotlib Figure.
+    Raises:
+        ModelError: for a model of one regime, which has no such graph.
+    """
+    from matplotlib.figure import Figure  # see above
+
+    if model.regimes is None:
+        raise ModelError("plot: a model of one regime has no graph of regimes; plot its solution, bx.plot(solution).")
+    graph = nx.DiGraph()
+    graph.add_nodes_from(model.graphs)
+    unknown = []
+    for name in model.graphs:
+        found = targets(model, name, None if parameters is None else model.parameters(parameters))
+        graph.add_edges_from((name, other) for other in found or ())
+        unknown += [name] if found is None else []
+    places = nx.circular_layout(graph)
+    ends = [name for name, own in model.graphs.items() if "slot:reward" not in own.slots]
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    filled = ["#d0d7de" if name in ends else "white" for name in graph]
+    shape = {"node_size": 2600, "ax": axes}
+    nx.draw_networkx_nodes(graph, places, node_color=filled, edgecolors=_BLUE, **shape)
+    nx.draw_networkx_labels(graph, places, font_size=9, ax=axes)
+    nx.draw_networkx_edges(graph, places, edge_color="#57606a", connectionstyle="arc3,rad=0.12", **shape)
+    if unknown:
+        axes.set_title(f"who follows {', '.join(unknown)} is known with parameters: bx.plot(model, params)", fontsize=8)
+    axes.set_axis_off()
+    axes.margins(0.25)
+    return figure

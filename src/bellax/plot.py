@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bellax.errors import ModelError, check_names, named_arguments
-from bellax.figures import draw_moments
+from bellax.figures import draw_moments, draw_regimes
+from bellax.model.model import Model
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel, RegimePanel
 from bellax.problem.reading import check_period
@@ -57,7 +58,7 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution | RegimeSolution | Panel | RegimePanel,
+    solution: Solution | RegimeSolution | Panel | RegimePanel | Model,
     panel: Any = None,
     *,
     along: str | None = None,
@@ -67,12 +68,13 @@ def plot(
     """Value and each action along one state, and simulated paths where a panel is given.
 
     `bx.plot(panel)` draws a panel alone, of one regime or several: means by age with bands, and shares of categories.
+    `bx.plot(model, params)` draws who may follow whom among the regimes of a model.
 
     Curves differ in the period and in one further state, a discrete one first; other states are at their middle node.
 
     Args:
-        solution: what `bx.solve` returned, or a panel.
-        panel: what `bx.simulate` returned.
+        solution: what `bx.solve` returned, or a panel, or a model of several regimes.
+        panel: what `bx.simulate` returned; of a model, its parameters.
         along: the state on the horizontal axis; by default the first continuous one.
         periods: of a finite horizon, three at most; by default the first, the middle and the last decision.
         of: of a panel alone, what is drawn, as in `panel.moments`.
@@ -85,6 +87,8 @@ def plot(
         if panel is not None or along is not None or periods is not None:
             raise ModelError("plot: a panel alone takes of=, and neither panel=, along= nor periods=.")
         return draw_moments(solution, of)
+    if isinstance(solution, Model):
+        return draw_regimes(solution, panel)
     if of is not None:
         raise ModelError("plot: of= says what is drawn of a panel alone, bx.plot(panel, of=[...]).")
     if isinstance(solution, RegimeSolution):

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,7 @@ class Fault(enum.IntEnum):
     savings = 6
 
 
+@runtime_checkable
 class Method(Protocol):
     """What the step asks of a method."""
 

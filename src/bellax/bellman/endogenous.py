@@ -43,6 +43,7 @@ class Structure:
         cut: the same, in whose graph savings are given and not computed.
         action, state, savings: names.
         axes: discrete axes along which the optimum differs, beside resources.
+        kinked: whether what follows may have kinks or steps in savings, beside those of tomorrow's V.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Structure:
     state: str
     savings: str
     axes: tuple[str, ...]
+    kinked: bool
 
     def resources(self, period: Period, states: Mapping[str, Array], choices: Mapping[str, Array]) -> Float[Array, ""]:
         """m: what is left if nothing is consumed."""
@@ -130,7 +132,7 @@ def structure(plan: Plan, what: str, action: str | None, resources: str | None, 
     known = [*names, *plan.states]
     check_names([] if resources is None else [resources], known, f"{what}: resources")
     axes = tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n))
-    return Structure(plan, cut, act, state, found, axes)
+    return Structure(plan, cut, act, state, found, axes, cut.kinked_in([found]))
 
 
 def _check_kind(plan: Plan, what: str) -> None:

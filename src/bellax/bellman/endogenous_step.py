@@ -16,6 +16,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
 from bellax.numerics.interpolate import is_barrier
+from bellax.numerics.kinks import sides
 from bellax.numerics.pieces import Nodes, Pieces, Segments, segments
 from bellax.numerics.scalar import rounding, where
 from bellax.problem.period import Period, combinations
@@ -46,8 +47,11 @@ class Method(Protocol):
     def common(self, found: Structure, low: Array, high: Array) -> Float[Array, "n"]:
         """Savings that all rows have in common, between the lowest limit and the most that there is to save."""
 
-    def most_kinks(self, mesh: Mesh) -> int:
-        """How many kinks of tomorrow's V may become nodes."""
+    def most_kinks(self, found: Structure, mesh: Mesh) -> int:
+        """How many kinks of what follows may become nodes."""
+
+    def follows(self, mesh: Mesh) -> bool:
+        """Whether those of tomorrow's V are looked for, beside those of the model's laws."""
 
     def joined(self, nodes: Nodes, found: Segments, rows: Array, utility: Callable[[Array], Utility]) -> Pieces:
         """One function from the segments; the largest where there are several. Everything along a first axis.
@@ -110,8 +114,8 @@ class EndogenousStep:
         ends = jax.vmap(self._ends)(self.rows)
         common = lax.stop_gradient(self.method.common(self.found, jnp.min(ends.limit), jnp.max(ends.top)))
         after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
-        inside, kinks = self._over(after, common), self._kinks(common, ends)
-        own = jnp.concatenate([ends.limit[:, None], kinks], axis=1)
+        inside, (before, behind) = self._over(after, common), self._kinks(common, ends)
+        own = jnp.concatenate([ends.limit[:, None], before, behind], axis=1)
         beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
         nodes, unknown = lay(self.rows, ends, common, inside, own, beside)
@@ -189,6 +193,8 @@ class EndogenousStep:
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
         savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
         after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))
+        twice, corner = _corners(common.shape[0], (own.shape[0] - 1) // 2)
+        savings, after = savings[twice], jax.tree.map(lambda leaf: leaf[twice], after)
         order = jnp.argsort(lax.stop_gradient(savings))
         savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
         value = where(is_barrier(after.value), -jnp.inf, after.value)
@@ -201,22 +207,33 @@ class EndogenousStep:
         held = where(known, c, floor + 1.0)
         rate = second / jax.vmap(utility.curvature)(held)
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
+        nodes = Nodes(savings, c, slope, jnp.zeros_like(c), marginal, ends.limit, value[0], ends.floor)
+        nodes = _cornered(nodes, lax.stop_gradient(value), jnp.asarray(corner)[order], ends.top - ends.limit)
+        known = jnp.isfinite(nodes.consumption)
+        held = where(known, nodes.consumption, floor + 1.0)
+        there = jnp.asarray(corner)[order] != 0
+        marginal = where(known & there, jax.vmap(utility.marginal)(held), nodes.marginal)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
+        return replace(nodes, value=level, marginal=marginal), unknown
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 
-    def _kinks(self, common: Array, ends: _Ends) -> Float[Array, "r x"]:
-        """Savings at both sides of kinks of tomorrow's V, as many as the method asks for; the limit where none is."""
-        most = self.method.most_kinks(self.mesh)
+    def _kinks(self, common: Array, ends: _Ends) -> tuple[Float[Array, "r x"], Float[Array, "r x"]]:
+        """Savings at both sides of kinks of what follows, as many as the method asks for; the limit where none is."""
+        most = self.method.most_kinks(self.found, self.mesh)
         limit = lax.stop_gradient(ends.limit)
         if not most:
-            return jnp.zeros((self.rows.shape[0], 0))
-        fixed = jax.tree.map(lax.stop_gradient, self.cut)
+            return (jnp.zeros((self.rows.shape[0], 0)),) * 2
+        fixed, follows = jax.tree.map(lax.stop_gradient, self.cut), self.method.follows(self.mesh)
 
         def kind(savings: Array, row: Array) -> Array:
-            return fixed.kind(jax.tree.map(lax.stop_gradient, self._point(row)), self._actions(savings, row))
+            point, total = jax.tree.map(lax.stop_gradient, self._point(row)), jnp.zeros((), jnp.uint32)
+            if follows:
+                total = fixed.kind(point, self._actions(savings, row))
+            if self.found.kinked:
+                total = total + 31 * sides(lambda a: fixed.outcomes(point, self._actions(a, row)), savings)
+            return total
 
         def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
             """Both sides of the first kink beyond `low`, where V is of the kind `before`."""
@@ -229,7 +246,7 @@ class EndogenousStep:
 
             return loops.repeat(_HALVINGS, halve, (low, high))
 
-        def of_row(row: Array, limit: Array, kinds: Array) -> Array:
+        def of_row(row: Array, limit: Array, kinds: Array) -> Float[Array, "2 x"]:
             low, high = jnp.maximum(common[:-1], limit), common[1:]
             first = jnp.where(common[:-1] < limit, kind(limit, row), kinds[:-1])
 
@@ -252,9 +269,10 @@ class EndogenousStep:
                 low, first, (first != kinds[1:]) & (high > limit), jnp.full((2, most), limit), jnp.zeros((), jnp.int32)
             )
             done = lambda state: ~jnp.any(state.open) | (state.passes * AT_ONCE >= most)  # noqa: E731
-            return loops.until(done, search, start).found.reshape(-1)
+            return loops.until(done, search, start).found
 
-        return jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
+        found = jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
+        return found[:, 0], found[:, 1]
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 
@@ -286,3 +304,45 @@ class EndogenousStep:
         size = jnp.maximum(1.0, jnp.abs(found[:, 1:]))
         falls = jnp.diff(found, axis=1) < -rounding() * size
         return jnp.any(falls & (common[None, :-1, None] >= ends.limit[:, None, None]))
+
+
+def _corners(common: int, kinks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides of kinks twice: which of the nodes each is, and what the second is, see `_cornered`.
+
+    Args:
+        common, kinks: how many nodes all rows have in common, and how many kinks are nodes of a row.
+    """
+    first = np.arange(common + 1)
+    before = common + 1 + np.arange(kinks)
+    order = np.concatenate([first, before, before, before + kinks, before + kinks])
+    kind = np.zeros(len(order), np.int32)
+    kind[common + 1 + kinks : common + 1 + 2 * kinks] = _LAST
+    kind[common + 1 + 2 * kinks : common + 1 + 3 * kinks] = _FIRST
+    return order, kind
+
+
+_FIRST, _LAST = 1, 2
+_LITTLE = 1e-3  # of consumption on the right: less is never consumed next to a step upwards
+
+
+def _cornered(nodes: Nodes, after: Array, corner: Int[Array, "n"], most: Array) -> Nodes:
+    """Nodes at which savings stay where what follows jumps.
+
+    Right of a jump upwards many save just so much: they consume what is left, and not what the first-order condition
+    says. So from there a straight line of consumption leads to the node, as from the borrowing limit. Left of a jump
+    downwards many save no more.
+
+    Args:
+        after: W.
+        corner: `_FIRST` of the second node on the right, `_LAST` of that on the left.
+        most: consumption up to which the line on the left goes.
+    """
+    c = nodes.consumption
+    size = rounding() ** 0.5 * jnp.maximum(1.0, jnp.abs(after))
+    up = (corner == _FIRST) & (after - jnp.roll(after, 1) > size)
+    down = (corner == _LAST) & (after - jnp.roll(after, -1) > size)
+    right, left = jnp.roll(c, -1), jnp.roll(c, 1)
+    least = _LITTLE * jnp.where(jnp.isfinite(right), jnp.abs(right), 1.0)
+    least = jnp.maximum(least, 2 * nodes.floor)
+    c = jnp.where(up, least, jnp.where(down, jnp.where(jnp.isfinite(left), left, 0.0) + most, c))
+    return replace(nodes, consumption=c, slope=jnp.where(up | down, 1.0, nodes.slope))

@@ -181,15 +181,19 @@ class _Endogenous(Maximiser):
         """Nodes of savings, those at the limit and at kinks included."""
         unit = self._unit(found)
         own = len(unit.nodes) if isinstance(unit, grids.Given) else len(unit)
-        return own + 1 + 2 * self.most_kinks(mesh)
+        return own + 1 + 4 * self.most_kinks(found, mesh)
 
-    def most_kinks(self, mesh: Mesh) -> int:
-        """How many kinks of tomorrow's V may become nodes."""
+    def most_kinks(self, found: Structure, mesh: Mesh) -> int:
         if self.kinks is not None:
             return -(-self.kinks // AT_ONCE) * AT_ONCE
+        if self.follows(mesh):
+            return _KINKS
+        return 2 * AT_ONCE if found.kinked else 0
+
+    def follows(self, mesh: Mesh) -> bool:
         plan = mesh.plan
         outcomes = math.prod(mesh.discrete_axes[n] for n in (*plan.scanned, *plan.integrated, *plan.dotted))
-        return _KINKS if outcomes <= _FEW and not plan.shocks else 0
+        return outcomes <= _FEW and not plan.shocks
 
     # -- the step -------------------------------------------------------------------------------------------------
 
@@ -223,7 +227,7 @@ class EGM(_Endogenous):
         grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit, or `bx.grids.Given`.
         kinks: how many kinks of tomorrow's V, such as where the borrowing limit begins to bind, become nodes of savings
             from both sides; by default 128 at most where no more than eight outcomes follow a decision and there is no
-            shock, else none.
+            shock. Otherwise those of the model's own laws are, up to 32.
     Raises:
         ModelError: if the model has not that structure, says which condition fails, and which method serves.
     Assumes: u strictly concave in the action, and tomorrow's resources not falling in savings; where resources do not

@@ -172,8 +172,8 @@ class EndogenousStep:
         low, high = at(self._point(row)), at(self._point(row, last=True))
         size = jnp.maximum(1.0, jnp.abs(high[0]))
         same = (jnp.abs(low[2] - high[2]) <= rounding() * size) & (jnp.abs(low[1] - high[1]) <= rounding() * size)
-        fault = jnp.where(same, int(Fault.none), int(Fault.limit))
-        fault = jnp.where(low[3] & high[3], fault, int(Fault.savings))
+        fault = jnp.where(same, jnp.int32(Fault.none), jnp.int32(Fault.limit))
+        fault = jnp.where(low[3] & high[3], fault, jnp.int32(Fault.savings))
         return _Ends(low[2], high[0] - low[1], low[1], fault)
 
     def _future(self, savings: Array, row: Array, spare: Array) -> Future:
@@ -272,7 +272,10 @@ class EndogenousStep:
             return loops.until(done, search, start).found
 
         found = jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
-        return found[:, 0], found[:, 1]
+        # at the kink itself, where a law says `max(x, 0)`, autodiff takes the mean of both sides
+        off = 4 * float(jnp.finfo(found.dtype).eps) * jnp.maximum(1.0, jnp.abs(found))
+        off = jnp.where(found == limit[:, None, None], 0.0, off)
+        return found[:, 0] - off[:, 0], found[:, 1] + off[:, 1]
 
     # -- what is wrong --------------------------------------------------------------------------------------------
 

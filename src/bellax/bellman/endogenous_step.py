@@ -12,6 +12,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.endogenous import Future, Structure, Utility, future, inverse
+from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
@@ -34,9 +35,10 @@ class Fault(enum.IntEnum):
     nonfinite = 1
     floor = 2
     folded = 3
-    falling = 4
-    limit = 5
-    savings = 6
+    jump = 4
+    falling = 5
+    limit = 6
+    savings = 7
 
 
 @runtime_checkable
@@ -114,10 +116,10 @@ class EndogenousStep:
         own = jnp.concatenate([ends.limit[:, None], kinks], axis=1)
         beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
-        nodes, unknown = lay(self.rows, ends, common, inside, own, beside)
+        nodes, unknown, jumping = lay(self.rows, ends, common, inside, own, beside)
         found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
         pieces = self._joined(nodes, found)
-        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown))
+        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown, jumping))
         fine = fault == int(Fault.none)
         numbers = jnp.where(fine, found.numbers, jnp.nan)  # also of derivatives
         shaped = lambda leaf: leaf.reshape(*self.shape, *leaf.shape[1:])  # noqa: E731
@@ -181,9 +183,9 @@ class EndogenousStep:
 
     def _nodes(
         self, row: Array, ends: _Ends, common: Array, inside: Future, own: Array, beside: Future
-    ) -> tuple[Nodes, Bool[Array, ""]]:
-        """The nodes of a row, in the order of savings: those that rows have in common, and its own; and whether what
-        follows is no number somewhere.
+    ) -> tuple[Nodes, Bool[Array, ""], Bool[Array, ""]]:
+        """The nodes of a row, in the order of savings: those that rows have in common, and its own; whether what
+        follows is no number somewhere; and whether it jumps.
         """
         low = common <= ends.limit  # as often as it takes the limit itself
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
@@ -203,7 +205,14 @@ class EndogenousStep:
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
+        known = tuple(lax.stop_gradient(x) for x in (savings, value, marginal, sound))
+        jumping = jumps(*known, self._following(row))
+        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown, jumping
+
+    def _following(self, row: Array) -> Callable[[Array], Array]:
+        """W of savings, without derivatives."""
+        fixed = jax.tree.map(lax.stop_gradient, (self.cut, self._point(row)))
+        return lambda savings: fixed[0].future(fixed[1], lax.stop_gradient(self._actions(savings, row)))
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 
@@ -259,7 +268,7 @@ class EndogenousStep:
     # -- what is wrong --------------------------------------------------------------------------------------------
 
     def _fault(
-        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Bool[Array, "r"]
+        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Array, jumping: Array
     ) -> Int[Array, ""]:
         # next to the limit, where nobody is, the floor may bind
         inside = nodes.savings - ends.limit[:, None] > _NEAR * (ends.top - ends.limit)[:, None]
@@ -268,8 +277,9 @@ class EndogenousStep:
             (jnp.any(unknown), Fault.nonfinite),
             (below, Fault.floor),
             (self.method.wrong(nodes, found), Fault.folded),
+            (jnp.any(jumping), Fault.jump),
+            (self._falls(common, ends), Fault.falling),
         ]
-        faults += [(self._falls(common, ends), Fault.falling)]
         code = jnp.zeros((), jnp.int32)
         for there, fault in faults:
             code = jnp.where(there, int(fault), code)

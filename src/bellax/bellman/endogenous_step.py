@@ -25,6 +25,7 @@ AT_ONCE = 16
 """Kinks that are looked for together."""
 
 _HALVINGS = 54
+_SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 _NEAR = 1e-6  # of all savings: so near the limit nobody is
 
 
@@ -143,13 +144,13 @@ class EndogenousStep:
 
     # -- pointwise
 
-    def _point(self, row: Array, last: bool = False) -> Point:
-        """The lowest state of a row, or the highest, of what is drawn afresh and does not matter, too."""
-        codes = {name: jnp.zeros((), jnp.int32) for name in self.mesh.discrete_axes}
-        if last:
-            codes = {name: jnp.asarray(count - 1, jnp.int32) for name, count in self.mesh.discrete_axes.items()}
-        codes |= {name: place[row] for name, place in zip(self.lengths, self.places, strict=False)}
-        return self.mesh.point(codes, self.mesh.lines[0].coordinates[-1 if last else 0][None])
+    def _point(self, row: Array, share: Array | float = 0.0) -> Point:
+        """A state of a row: the lowest, or a share of the way to the highest, of what is drawn afresh, too."""
+        place = lambda count: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
+        codes = {name: place(count) for name, count in self.mesh.discrete_axes.items()}
+        codes |= {name: at[row] for name, at in zip(self.lengths, self.places, strict=False)}
+        line = self.mesh.lines[0].coordinates
+        return self.mesh.point(codes, line[place(line.shape[0])][None])
 
     def _choices(self, row: Array) -> dict[str, Array]:
         return self.period.choices(self.places[-1][row])
@@ -160,19 +161,23 @@ class EndogenousStep:
     def _ends(self, row: Array) -> _Ends:
         choices = self._choices(row)
 
-        def at(point: Point) -> tuple[Array, Array, Array, Array]:
+        def at(share: Array) -> tuple[Array, Array, Array, Array]:
+            point = self._point(row, share)
             resources = self.found.resources(self.period, point.values, choices)
             lower, upper = self.period.bounds(self.found.action, point.values, choices)
-            one = self.found.saved(self.period, point.values, choices, jnp.ones(()))
-            straight = jnp.abs(resources - 1.0 - one) <= rounding() * jnp.maximum(1.0, jnp.abs(resources))
+            saved = lambda action: self.found.saved(self.period, point.values, choices, action)  # noqa: E731
+            some = jnp.append(lower + _SHARES * (jnp.maximum(lower, upper) - lower), 1.0)
+            left = jax.vmap(saved)(some)
+            size = jnp.maximum(1.0, jnp.maximum(jnp.abs(resources), jnp.abs(some)))
+            straight = jnp.all(jnp.abs(resources - some - left) <= rounding() * size)
             return resources, lower, resources - upper, straight
 
-        low, high = at(self._point(row)), at(self._point(row, last=True))
-        size = jnp.maximum(1.0, jnp.abs(high[0]))
-        same = (jnp.abs(low[2] - high[2]) <= rounding() * size) & (jnp.abs(low[1] - high[1]) <= rounding() * size)
-        fault = jnp.where(same, int(Fault.none), int(Fault.limit))
-        fault = jnp.where(low[3] & high[3], fault, int(Fault.savings))
-        return _Ends(low[2], high[0] - low[1], low[1], fault)
+        resources, lower, limit, straight = jax.vmap(at)(jnp.asarray(_SHARES))
+        size = jnp.maximum(1.0, jnp.max(jnp.abs(resources)))
+        moves = jnp.maximum(jnp.abs(limit - limit[0]), jnp.abs(lower - lower[0])) > rounding() * size
+        fault = jnp.where(jnp.any(moves), int(Fault.limit), jnp.zeros((), jnp.int32))
+        fault = jnp.where(jnp.all(straight), fault, int(Fault.savings))
+        return _Ends(limit[0], jnp.max(resources) - lower[0], lower[0], fault)
 
     def _future(self, savings: Array, row: Array, spare: Array) -> Future:
         actions = {**self._choices(row), self.found.action: jnp.ones(())}

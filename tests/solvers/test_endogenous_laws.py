@@ -10,7 +10,7 @@ DISCOUNT = 0.95
 
 
 def recursion(law, steps, wealth):
-    """V of three periods of log utility at some wealth: stretches of savings between steps are scanned, then refined."""
+    """V of three periods of log utility at some wealth: stretches between steps are scanned, then refined."""
 
     def best(function, resources):
         found = -np.inf

@@ -198,7 +198,7 @@ def _only(plan: Plan) -> str:
 
 
 class Answers(eqx.Module):
-    """What is known at a state, by combination of the discrete actions, shape (k,), or of one of them.
+    """What is known at a state, of one combination of the discrete actions or of all of them, shape (k,).
 
     Attributes:
         value: minus infinity where it is not allowed.

@@ -12,6 +12,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.endogenous import Future, Structure, Utility, future, inverse
+from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
@@ -25,6 +26,7 @@ AT_ONCE = 16
 """Kinks that are looked for together."""
 
 _HALVINGS = 54
+_SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 _NEAR = 1e-6  # of all savings: so near the limit nobody is
 
 
@@ -35,9 +37,10 @@ class Fault(enum.IntEnum):
     nonfinite = 1
     floor = 2
     folded = 3
-    falling = 4
-    limit = 5
-    savings = 6
+    jump = 4
+    falling = 5
+    limit = 6
+    savings = 7
 
 
 @runtime_checkable
@@ -118,10 +121,10 @@ class EndogenousStep:
         own = jnp.concatenate([ends.limit[:, None], before, behind], axis=1)
         beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
-        nodes, unknown = lay(self.rows, ends, common, inside, own, beside)
+        nodes, unknown, jumping = lay(self.rows, ends, common, inside, own, beside)
         found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
         pieces = self._joined(nodes, found)
-        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown))
+        fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown, jumping))
         fine = fault == int(Fault.none)
         numbers = jnp.where(fine, found.numbers, jnp.nan)  # also of derivatives
         shaped = lambda leaf: leaf.reshape(*self.shape, *leaf.shape[1:])  # noqa: E731
@@ -145,13 +148,13 @@ class EndogenousStep:
 
     # -- pointwise
 
-    def _point(self, row: Array, last: bool = False) -> Point:
-        """The lowest state of a row, or the highest, of what is drawn afresh and does not matter, too."""
-        codes = {name: jnp.zeros((), jnp.int32) for name in self.mesh.discrete_axes}
-        if last:
-            codes = {name: jnp.asarray(count - 1, jnp.int32) for name, count in self.mesh.discrete_axes.items()}
-        codes |= {name: place[row] for name, place in zip(self.lengths, self.places, strict=False)}
-        return self.mesh.point(codes, self.mesh.lines[0].coordinates[-1 if last else 0][None])
+    def _point(self, row: Array, share: Array | float = 0.0) -> Point:
+        """A state of a row: the lowest, or a share of the way to the highest, of what is drawn afresh, too."""
+        place = lambda count: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
+        codes = {name: place(count) for name, count in self.mesh.discrete_axes.items()}
+        codes |= {name: at[row] for name, at in zip(self.lengths, self.places, strict=False)}
+        line = self.mesh.lines[0].coordinates
+        return self.mesh.point(codes, line[place(line.shape[0])][None])
 
     def _choices(self, row: Array) -> dict[str, Array]:
         return self.period.choices(self.places[-1][row])
@@ -162,19 +165,23 @@ class EndogenousStep:
     def _ends(self, row: Array) -> _Ends:
         choices = self._choices(row)
 
-        def at(point: Point) -> tuple[Array, Array, Array, Array]:
+        def at(share: Array) -> tuple[Array, Array, Array, Array]:
+            point = self._point(row, share)
             resources = self.found.resources(self.period, point.values, choices)
             lower, upper = self.period.bounds(self.found.action, point.values, choices)
-            one = self.found.saved(self.period, point.values, choices, jnp.ones(()))
-            straight = jnp.abs(resources - 1.0 - one) <= rounding() * jnp.maximum(1.0, jnp.abs(resources))
+            saved = lambda action: self.found.saved(self.period, point.values, choices, action)  # noqa: E731
+            some = jnp.append(lower + _SHARES * (jnp.maximum(lower, upper) - lower), 1.0)
+            left = jax.vmap(saved)(some)
+            size = jnp.maximum(1.0, jnp.maximum(jnp.abs(resources), jnp.abs(some)))
+            straight = jnp.all(jnp.abs(resources - some - left) <= rounding() * size)
             return resources, lower, resources - upper, straight
 
-        low, high = at(self._point(row)), at(self._point(row, last=True))
-        size = jnp.maximum(1.0, jnp.abs(high[0]))
-        same = (jnp.abs(low[2] - high[2]) <= rounding() * size) & (jnp.abs(low[1] - high[1]) <= rounding() * size)
-        fault = jnp.where(same, jnp.int32(Fault.none), jnp.int32(Fault.limit))
-        fault = jnp.where(low[3] & high[3], fault, jnp.int32(Fault.savings))
-        return _Ends(low[2], high[0] - low[1], low[1], fault)
+        resources, lower, limit, straight = jax.vmap(at)(jnp.asarray(_SHARES))
+        size = jnp.maximum(1.0, jnp.max(jnp.abs(resources)))
+        moves = jnp.maximum(jnp.abs(limit - limit[0]), jnp.abs(lower - lower[0])) > rounding() * size
+        fault = jnp.where(jnp.any(moves), jnp.int32(Fault.limit), jnp.zeros((), jnp.int32))
+        fault = jnp.where(jnp.all(straight), fault, jnp.int32(Fault.savings))
+        return _Ends(limit[0], jnp.max(resources) - lower[0], lower[0], fault)
 
     def _future(self, savings: Array, row: Array, spare: Array) -> Future:
         actions = {**self._choices(row), self.found.action: jnp.ones(())}
@@ -185,9 +192,9 @@ class EndogenousStep:
 
     def _nodes(
         self, row: Array, ends: _Ends, common: Array, inside: Future, own: Array, beside: Future
-    ) -> tuple[Nodes, Bool[Array, ""]]:
-        """The nodes of a row, in the order of savings: those that rows have in common, and its own; and whether what
-        follows is no number somewhere.
+    ) -> tuple[Nodes, Bool[Array, ""], Bool[Array, ""]]:
+        """The nodes of a row, in the order of savings: those that rows have in common, and its own; whether what
+        follows is no number somewhere; and whether it jumps.
         """
         low = common <= ends.limit  # as often as it takes the limit itself
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
@@ -207,6 +214,7 @@ class EndogenousStep:
         held = where(known, c, floor + 1.0)
         rate = second / jax.vmap(utility.curvature)(held)
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
+        steep = marginal
         nodes = Nodes(savings, c, slope, jnp.zeros_like(c), marginal, ends.limit, value[0], ends.floor)
         nodes = _cornered(nodes, lax.stop_gradient(value), jnp.asarray(corner)[order], ends.top - ends.limit)
         known = jnp.isfinite(nodes.consumption)
@@ -215,7 +223,14 @@ class EndogenousStep:
         marginal = where(known & there, jax.vmap(utility.marginal)(held), nodes.marginal)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        return replace(nodes, value=level, marginal=marginal), unknown
+        still = [lax.stop_gradient(x) for x in (savings, value, steep)]
+        jumping = jumps(*still, sound, self._following(row))
+        return replace(nodes, value=level, marginal=marginal), unknown, jumping
+
+    def _following(self, row: Array) -> Callable[[Array], Array]:
+        """W of savings, without derivatives."""
+        fixed = jax.tree.map(lax.stop_gradient, (self.cut, self._point(row)))
+        return lambda savings: fixed[0].future(fixed[1], lax.stop_gradient(self._actions(savings, row)))
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 
@@ -280,7 +295,7 @@ class EndogenousStep:
     # -- what is wrong --------------------------------------------------------------------------------------------
 
     def _fault(
-        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Bool[Array, "r"]
+        self, nodes: Nodes, found: Segments, ends: _Ends, common: Array, unknown: Array, jumping: Array
     ) -> Int[Array, ""]:
         # next to the limit, where nobody is, the floor may bind
         inside = nodes.savings - ends.limit[:, None] > _NEAR * (ends.top - ends.limit)[:, None]
@@ -289,8 +304,9 @@ class EndogenousStep:
             (jnp.any(unknown), Fault.nonfinite),
             (below, Fault.floor),
             (self.method.wrong(nodes, found), Fault.folded),
+            (jnp.any(jumping), Fault.jump),
+            (self._falls(common, ends), Fault.falling),
         ]
-        faults += [(self._falls(common, ends), Fault.falling)]
         code = jnp.zeros((), jnp.int32)
         for there, fault in faults:
             code = jnp.where(there, int(fault), code)

@@ -176,8 +176,9 @@ def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float
 
 
 def _beyond(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:
-    """Segments beyond nodes: c goes on straight."""
-    slope = jnp.where(nodes.alive, nodes.slope, 1.0)
+    """Segments beyond nodes: c goes on straight; or savings stay, where more of them would be worth nothing more."""
+    worthless = jnp.concatenate([nodes.marginal[1:] <= 0, jnp.zeros(1, bool)])
+    slope = jnp.where(nodes.alive & ~worthless, nodes.slope, 1.0)
     rises = slope > 1e-9
     steep = jnp.where(rises, slope, 1.0)
     c, none = jnp.where(nodes.alive, nodes.consumption, 1.0), jnp.zeros_like(slope)

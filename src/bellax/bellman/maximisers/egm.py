@@ -143,6 +143,9 @@ class _Endogenous(Maximiser):
             f"if it only keeps consumption positive; else {serves}",
             Fault.folded: f"the problem is not concave{when}: resources fall somewhere while {savings} rise. Use "
             "bx.maximise.DCEGM(), which takes the upper envelope.",
+            Fault.jump: f"what follows jumps somewhere while {savings} rise{when}: a law of motion, a probability, a "
+            "discount, or V of tomorrow, as where a choice or a benefit begins. Agents bunch there, where the "
+            f"first-order condition says nothing. {serves}",
             Fault.falling: f"{state} of tomorrow falls somewhere while {savings} rise{when}: there the first-order "
             f"condition says nothing. {serves}",
             Fault.limit: f"the bounds of {own} move with {state}, or with what is drawn afresh, otherwise than "

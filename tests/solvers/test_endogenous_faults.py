@@ -1,0 +1,98 @@
+"""Models on which an endogenous grid would be wrong: it says so, or is right."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+
+BETA = 0.95
+DCEGM = bx.maximise.DCEGM()
+
+
+def saving(law, horizon=2, upper="wealth", left=lambda wealth, consumption: wealth - consumption, lowest=0.5, **slots):
+    """Log utility, and wealth of tomorrow by a law of savings."""
+    return bx.Model(
+        states={"wealth": bx.Continuous(lowest, 100.0)},
+        actions={"consumption": bx.Continuous(0.0, upper)},
+        functions={"savings": left},
+        transitions={"wealth": law},
+        reward=lambda consumption: jnp.log(consumption),
+        horizon=horizon,
+        **slots,
+    )
+
+
+def solved(model, maximiser=DCEGM):
+    return bx.solve(model, {"discount": BETA}, bx.solvers.BackwardInduction(grid={"wealth": 30}, maximiser=maximiser))
+
+
+@pytest.mark.parametrize(("maximiser", "bonus"), [(DCEGM, 10.0), (bx.maximise.EGM(), -0.5)])
+def test_a_law_that_jumps_is_refused(maximiser, bonus):
+    """Where a bonus begins many save just enough for it, which no first-order condition says; or less than the fee."""
+    with pytest.raises(bx.SolveError, match=r"what follows jumps.*Newton"):
+        solved(saving(lambda savings: savings + 5.0 + bonus * (savings >= 60.0)), maximiser)
+
+
+def test_a_bequest_that_jumps_is_refused():
+    def bequest(wealth):
+        return jnp.where(wealth >= 40.0, 20.0, 0.0)
+
+    with pytest.raises(bx.SolveError, match="what follows jumps"):
+        solved(saving(lambda savings: savings, 1, terminal=bequest))
+
+
+def test_a_choice_that_begins_at_some_wealth_is_refused():
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.5, 100.0)},
+        actions={"consumption": bx.Continuous(0.0, "wealth"), "club": bx.Discrete(2)},
+        functions={"savings": lambda wealth, consumption: wealth - consumption},
+        transitions={"wealth": lambda savings: savings + 5.0},
+        constraints={"rich": lambda wealth, club: (club == 0) | (wealth >= 30.0)},
+        reward=lambda consumption, club: jnp.log(consumption) + club,
+        horizon=2,
+    )
+    with pytest.raises(bx.SolveError, match="what follows jumps"):
+        solved(model)
+
+
+def test_kinks_of_a_law_are_no_jumps():
+    """Two sides of a kink that makes V convex there; c by enumeration of all savings."""
+    solution = solved(saving(lambda savings: jnp.where(savings < 30, savings + 5, 35 + 1.3 * (savings - 30))))
+    for wealth in (10.0, 55.0, 66.0, 90.0):
+        left = wealth * np.linspace(0, 1, 200_001)[:-1]
+        following = np.where(left < 30, left + 5, 35 + 1.3 * (left - 30))
+        best = np.max(np.log(wealth - left) + BETA * np.log(following))
+        assert float(solution.value(0, wealth=wealth)) == pytest.approx(best, rel=1e-6)
+
+
+def test_nothing_is_saved_that_is_worth_nothing():
+    """Beyond 40 a bequest is worth no more: then everything else is consumed."""
+    found = solved(saving(lambda savings: savings, 1, terminal=lambda wealth: 0.05 * jnp.minimum(wealth, 40.0)))
+    exact = np.log(95.0 - 40.0) + BETA * 0.05 * 40
+    assert float(found.value(0, wealth=95.0)) == pytest.approx(exact, rel=1e-2)
+    assert float(found.value(0, wealth=95.0)) <= exact
+    assert float(found.policy(0, wealth=95.0)["consumption"]) == pytest.approx(55.0, abs=1.0)
+
+
+def test_savings_that_are_no_straight_line_of_consumption_only_between_the_bounds():
+    def left(wealth, consumption):
+        return wealth - consumption - jnp.where((consumption > 2) & (consumption < 20), 0.5, 0.0)
+
+    with pytest.raises(bx.SolveError, match="not what is left of resources"):
+        solved(saving(lambda savings: savings + 5.0, left=left))
+
+
+def test_a_limit_that_moves_only_in_the_middle():
+    with pytest.raises(bx.SolveError, match="the same limit"):
+        solved(
+            saving(
+                lambda savings: savings + 5.0,
+                upper=lambda wealth: wealth - jnp.where((wealth > 10) & (wealth < 50), 5.0, 0.0),
+            )
+        )
+
+
+def test_nothing_to_consume_is_said():
+    with pytest.raises(bx.SolveError, match="no action is feasible at wealth = 0"):
+        solved(saving(lambda savings: savings + 5.0, lowest=0.0))

@@ -210,8 +210,8 @@ class EndogenousStep:
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        known = tuple(lax.stop_gradient(x) for x in (savings, value, marginal, sound))
-        jumping = jumps(*known, self._following(row))
+        seen = lax.stop_gradient((savings, value, marginal))
+        jumping = jumps(*seen, sound, self._following(row))
         return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown, jumping
 
     def _following(self, row: Array) -> Callable[[Array], Array]:

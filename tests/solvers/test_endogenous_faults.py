@@ -27,22 +27,42 @@ def solved(model, maximiser=DCEGM):
     return bx.solve(model, {"discount": BETA}, bx.solvers.BackwardInduction(grid={"wealth": 30}, maximiser=maximiser))
 
 
-@pytest.mark.parametrize(("maximiser", "bonus"), [(DCEGM, 10.0), (bx.maximise.EGM(), -0.5)])
-def test_a_law_that_jumps_is_refused(maximiser, bonus):
-    """Where a bonus begins many save just enough for it, which no first-order condition says; or less than the fee."""
-    with pytest.raises(bx.SolveError, match=r"what follows jumps.*Newton"):
-        solved(saving(lambda savings: savings + 5.0 + bonus * (savings >= 60.0)), maximiser)
+def enumerated(wealth, following, value, steps=()):
+    """V of one decision of log utility, over all savings and both sides of steps."""
+    left = np.unique([*np.linspace(0, wealth, 200_001)[:-1], *(s for s in steps if s < wealth)])
+    return np.max(np.log(wealth - left) + BETA * value(following(left)))
 
 
-def test_a_bequest_that_jumps_is_refused():
+def test_many_save_just_enough_for_a_bonus():
+    found = solved(saving(lambda savings: savings + 5.0 + 10.0 * (savings >= 60.0)))
+    for wealth in (64.5, 70.0, 90.0):
+        exact = enumerated(wealth, lambda a: a + 5.0 + 10.0 * (a >= 60.0), np.log, [60.0])
+        assert float(found.value(0, wealth=wealth)) == pytest.approx(exact, abs=1e-7)
+
+
+def test_a_fee_is_refused():
+    with pytest.raises(bx.SolveError, match=r"'wealth' of tomorrow falls.*Newton"):
+        solved(saving(lambda savings: savings + 5.0 - 2.0 * (savings >= 60.0)), DCEGM)
+
+
+def test_a_bequest_that_jumps():
     def bequest(wealth):
-        return jnp.where(wealth >= 40.0, 20.0, 0.0)
+        return 20.0 * (wealth >= 40.0) + 0.01 * wealth
 
+    found = solved(saving(lambda savings: savings, 1, terminal=bequest))
+    for wealth in (30.0, 45.0, 48.97, 90.0):
+        exact = enumerated(wealth, lambda a: a, bequest, [40.0])
+        assert float(found.value(0, wealth=wealth)) == pytest.approx(exact, abs=1e-7)
+
+
+def test_a_jump_behind_a_shock_is_refused():
+    end = lambda wealth: jnp.where(wealth >= 40.0, 20.0, 0.0)  # noqa: E731
+    shocks = {"luck": bx.shocks.Normal(0.0, 1.0)}
     with pytest.raises(bx.SolveError, match="what follows jumps"):
-        solved(saving(lambda savings: savings, 1, terminal=bequest))
+        solved(saving(lambda savings, luck: savings + luck, 1, terminal=end, shocks=shocks))
 
 
-def test_a_choice_that_begins_at_some_wealth_is_refused():
+def test_a_choice_that_begins_at_some_wealth():
     model = bx.Model(
         states={"wealth": bx.Continuous(0.5, 100.0)},
         actions={"consumption": bx.Continuous(0.0, "wealth"), "club": bx.Discrete(2)},
@@ -52,8 +72,11 @@ def test_a_choice_that_begins_at_some_wealth_is_refused():
         reward=lambda consumption, club: jnp.log(consumption) + club,
         horizon=2,
     )
-    with pytest.raises(bx.SolveError, match="what follows jumps"):
-        solved(model)
+    found = solved(model)
+    for wealth in (10.0, 33.0, 45.0, 80.0):
+        tomorrow = lambda wealth: np.log(wealth) + (wealth >= 30.0)  # noqa: E731
+        exact = enumerated(wealth, lambda a: a + 5.0, tomorrow, [25.0]) + (wealth >= 30.0)
+        assert float(found.value(0, wealth=wealth)) == pytest.approx(exact, abs=1e-7)
 
 
 def test_kinks_of_a_law_are_no_jumps():
@@ -70,9 +93,8 @@ def test_nothing_is_saved_that_is_worth_nothing():
     """Beyond 40 a bequest is worth no more: then everything else is consumed."""
     found = solved(saving(lambda savings: savings, 1, terminal=lambda wealth: 0.05 * jnp.minimum(wealth, 40.0)))
     exact = np.log(95.0 - 40.0) + BETA * 0.05 * 40
-    assert float(found.value(0, wealth=95.0)) == pytest.approx(exact, rel=1e-2)
-    assert float(found.value(0, wealth=95.0)) <= exact
-    assert float(found.policy(0, wealth=95.0)["consumption"]) == pytest.approx(55.0, abs=1.0)
+    assert float(found.value(0, wealth=95.0)) == pytest.approx(exact, rel=1e-9)
+    assert float(found.policy(0, wealth=95.0)["consumption"]) == pytest.approx(55.0, abs=1e-8)
 
 
 def test_savings_that_are_no_straight_line_of_consumption_only_between_the_bounds():

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from bellax.bellman.maximisers.maximum import check_constraints
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
-from bellax.bellman.pointwise import Function, Place, odd
+from bellax.bellman.pointwise import Function, Place, kind_of_end, odd
 from bellax.bellman.taste import chosen
 from bellax.errors import ModelError, check_names, listed
 from bellax.model.autoregressions import VAR
@@ -231,11 +231,10 @@ class Endogenous(Function):
         found = self.answers(states, places)
         if self.structure.plan.taste_shocks is not None:  # V sees all of them
             kind = jnp.sum(found.kind * odd(found.kind.shape[0]), dtype=jnp.uint32)
-            return jnp.where(self.pieces.ended > 0, 0, kind).astype(jnp.uint32)
-        best = jnp.argmax(found.value)
-        return jnp.where(self.pieces.ended > 0, 0, found.kind[best] * 64 + best.astype(jnp.uint32) + 1).astype(
-            jnp.uint32
-        )
+        else:
+            best = jnp.argmax(found.value)
+            kind = found.kind[best] * 64 + best.astype(jnp.uint32) + 1
+        return jnp.where(self.pieces.ended > 0, kind_of_end(self.period, states), kind)
 
     def answers(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Answers:
         """What is known at a state; between two nodes of a process a mixture of what is known at both."""

@@ -223,8 +223,8 @@ class EndogenousStep:
         marginal = where(known & there, jax.vmap(utility.marginal)(held), nodes.marginal)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        still = [lax.stop_gradient(x) for x in (savings, value, steep)]
-        jumping = jumps(*still, sound, self._following(row))
+        seen = lax.stop_gradient((savings, value, steep))
+        jumping = jumps(*seen, sound, self._following(row))
         return replace(nodes, value=level, marginal=marginal), unknown, jumping
 
     def _following(self, row: Array) -> Callable[[Array], Array]:

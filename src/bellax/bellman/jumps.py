@@ -17,6 +17,8 @@ from bellax.numerics import loops
 _PLACES = 4  # intervals that are looked into, those with the largest excess
 _HALVINGS = 40
 
+_Search = tuple[Array, Array, Array, Array, Array]
+
 
 def jumps(
     nodes: Float[Array, "n"],
@@ -44,7 +46,7 @@ def jumps(
     excess, at = lax.top_k(jnp.where(known & (excess > slack), excess, 0.0), min(_PLACES, excess.shape[0]))
     least, most, slack = least[at], most[at], slack[at]
 
-    def halve(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def halve(state: _Search) -> _Search:
         count, low, high, below, above = state
         middle = 0.5 * (low + high)
         there = jax.vmap(function)(middle)

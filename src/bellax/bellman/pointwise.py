@@ -19,6 +19,7 @@ from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolants import Linear
 from bellax.numerics.interpolate import Interpolant
+from bellax.numerics.kinks import sides
 from bellax.numerics.scalar import take, where
 from bellax.problem.categories import category, close, nearest_place
 from bellax.problem.period import Period
@@ -57,6 +58,20 @@ class Ending(Function):
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         return self.period.terminal(states)
+
+    def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:
+        return kind_of_end(self.period, states)
+
+
+def kind_of_end(period: Period, states: Mapping[str, Array]) -> Array:
+    """A whole number that changes where the value after the last decision has a kink in a continuous state."""
+    total = jnp.zeros((), jnp.uint32)
+    if period.plan.evaluate_terminal is None:
+        return total
+    for name in (name for name, space in period.plan.continuous.items() if space.shape == ()):
+        along = lambda value, name=name: period.terminal({**states, name: value})  # noqa: E731
+        total = total * jnp.uint32(31) + sides(along, states[name])
+    return total
 
 
 class Pointwise(eqx.Module):

@@ -20,8 +20,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from bellax.numerics.scalar import rounding
-
 Utility = Callable[[Array], Array]
 
 WIDTH = 10
@@ -155,7 +153,8 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
 
 def _slack(m: Array) -> Array:
     """What rounding may take from resources."""
-    return rounding(m.dtype) * jnp.maximum(1.0, jnp.abs(jnp.where(jnp.isfinite(m), m, 0.0)))
+    size = jnp.maximum(1.0, jnp.abs(jnp.where(jnp.isfinite(m), m, 0.0)))
+    return 0.1 * float(jnp.finfo(m.dtype).eps) ** 0.5 * size
 
 
 def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float[Array, "_"], Float[Array, ""]]:

@@ -202,8 +202,11 @@ class EndogenousStep:
         rate = second / jax.vmap(utility.curvature)(held)
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
         level = where(known, utility(held), 0.0) + value
-        unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
+        # worth something, and the next unit of savings infinitely much: approached and never reached, too
+        steep = after.first == jnp.inf
+        unknown = jnp.any(jnp.isnan(value) | (~sound & ~steep & (value > -jnp.inf)))
+        bound = where(steep[0], -jnp.inf, value[0])
+        return Nodes(savings, c, slope, level, marginal, ends.limit, bound, ends.floor), unknown
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 

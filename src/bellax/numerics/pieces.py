@@ -81,7 +81,7 @@ class Nodes(eqx.Module):
     Attributes:
         savings, consumption, slope, value, marginal: a, c, dc/dm, V and V' = u'(c), shape (n,).
         limit: the borrowing limit.
-        bound: V beyond today's utility where savings are at the limit.
+        bound: V beyond today's utility where savings are at the limit; minus infinity where they never are.
         floor: what is consumed at least.
     """
 
@@ -172,7 +172,8 @@ def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float
     slope = c / jnp.where(origin > limit, origin - limit, 1.0)
     level = jnp.where(some, nodes.value[at] - utility(c) / slope, nodes.bound)
     none = jnp.zeros_like(c)
-    return jnp.stack([origin, c, slope, none, none, slope, none, none, 1 / slope, level]), limit
+    # from the limit on, where consumption is zero and, by rounding, must not be less
+    return jnp.stack([limit, none, slope, none, none, slope, none, none, 1 / slope, level]), limit
 
 
 def _beyond(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:

@@ -10,13 +10,13 @@ Economics Letters 91.
 """
 
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-Atoms = tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]
-"""Values and their probabilities."""
+Atoms = tuple[np.ndarray, np.ndarray]
+"""Values and their probabilities, shape (q,)."""
 
 
 class BufferStock(NamedTuple):
@@ -35,9 +35,9 @@ class BufferStock(NamedTuple):
 
 def equiprobable(sigma: float, count: int) -> Atoms:
     """Means of a log-normal of mean one between quantiles of equal probability."""
-    from scipy.special import ndtr, ndtri  # .1 s at import, which a solve of the model does not need
-
-    below = ndtr(ndtri(np.linspace(0.0, 1.0, count + 1)) - sigma)
+    normal = NormalDist()
+    cuts = [normal.cdf(normal.inv_cdf(k / count) - sigma) for k in range(1, count)]
+    below = np.array([0.0, *cuts, 1.0])
     return count * np.diff(below), np.full(count, 1 / count)
 
 

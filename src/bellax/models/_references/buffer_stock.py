@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bellax.models._references.numbers import Numbers
+
 Atoms = tuple[np.ndarray, np.ndarray]
 """Values and their probabilities, shape (q,)."""
 
@@ -28,7 +30,7 @@ class BufferStock(NamedTuple):
         steady_state: m at which total cash is expected to grow like permanent income.
     """
 
-    consumption: Callable[[np.ndarray], np.ndarray]
+    consumption: Callable[[Numbers], Numbers]
     target: float
     steady_state: float
 
@@ -93,7 +95,7 @@ def buffer_stock(
             break
     policy = _spline(CubicHermiteSpline, m, c, slope)
 
-    def consumption(cash: np.ndarray) -> np.ndarray:
+    def consumption(cash: Numbers) -> Numbers:
         return policy(np.asarray(cash, float))[0]
 
     def growing(m: float, by: np.ndarray) -> float:
@@ -108,12 +110,12 @@ def buffer_stock(
 
 def _spline(
     kind: type, m: np.ndarray, c: np.ndarray, slope: np.ndarray
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+) -> Callable[[Numbers], tuple[Numbers, Numbers]]:
     """c and its slope; beyond the last node it goes on straight."""
     inner = kind(m, c, slope)
     steep, end, top = inner.derivative(), m[-1], slope[-1]
 
-    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(x: Numbers) -> tuple[Numbers, Numbers]:
         held = np.minimum(x, end)
         return inner(held) + top * (x - held), np.where(x > end, top, steep(held))
 

@@ -112,7 +112,7 @@ def _described(numerics: Discretisation, point: Point) -> str:
 def _infeasible(numerics: Discretisation, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
     given = numerics.maximiser.given(objective, point)
-    if given is not None:
+    if given is not None and not numerics.maximiser.makes_pieces:
         return _forbidden(numerics, objective, point, given, where)
     least = lambda name, lower, upper: (lower, f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")  # noqa: E731
     _, shown = objective.period.resolved(point.values, jnp.zeros((), jnp.int32), least)

@@ -130,7 +130,8 @@ def _led(values: Array, coordinates: Float[Array, "n"], reach: int, distances: F
         bend = jnp.minimum(near - far, 0.0)
     slope = near + jnp.where(is_barrier(values[..., deep]), 0.0, bend)
     slope = jnp.where(is_barrier(before) | is_barrier(last), 0.0, slope)
-    return last[..., None] + slope[..., None] * distances
+    away = jnp.expand_dims(distances, tuple(range(slope.ndim)))
+    return last[..., None] + slope[..., None] * away
 
 
 @final

@@ -54,6 +54,11 @@ class Pieces(eqx.Module):
         left, number, stretch = self.left[place], self.place[place], self.stretch[place]
         return Pieces(left, number, stretch, self.segments[place], self.limit[place], self.ended, self.fault)
 
+    def lifted(self, by: Float[Array, ""]) -> "Pieces":
+        """The same, and V larger by so much."""
+        segments = self.segments.at[..., -1].add(by)
+        return Pieces(self.left, self.place, self.stretch, segments, self.limit, self.ended, self.fault)
+
     def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Float[Array, ""]]:
         """The segment at these resources, and the number of its stretch; of a single function."""
         piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)

@@ -272,9 +272,16 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
 
     Args:
         model, params, solver: as in `solve`.
+    Raises:
+        ModelError: for an endogenous grid, whose V is none at nodes.
     """
     check_one_regime(model, "operators")
     prepared = prepare(model, solver)
+    if prepared.numerics.maximiser.makes_pieces:
+        raise ModelError(
+            f"operators act on values at nodes, and {type(prepared.numerics.maximiser).__name__} knows V between them. "
+            "Use a solver with maximiser=bx.maximise.Newton()."
+        )
     arguments = prepared.arguments(params)
     if all_concrete(arguments):
         prepared.check(arguments)

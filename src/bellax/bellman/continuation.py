@@ -43,6 +43,12 @@ class Value(eqx.Module):
     pieces: Pieces | None = None
 
 
+def lifted(value: Value, by: Array) -> Value:
+    """V larger by so much everywhere."""
+    pieces = None if value.pieces is None else value.pieces.lifted(by)
+    return Value(value.levels + by, value.slopes, pieces)
+
+
 _SLACK = 1e-9  # beyond the nodes of a process, of their size, which rounding may add
 
 

@@ -204,11 +204,13 @@ class Answers(eqx.Module):
         value: minus infinity where it is not allowed.
         action: the continuous one.
         kind: numbers that change where V of the combination has a kink.
+        allowed: whether bounds and constraints allow something.
     """
 
     value: Float[Array, "*k"]
     action: Float[Array, "*k"]
     kind: Array
+    allowed: Array
 
 
 class Endogenous(Function):
@@ -250,7 +252,9 @@ class Endogenous(Function):
                 return low
             high = mixed(others, (*place, own.code + 1))
             mix = lambda a, b: where(own.fraction > 0, a + own.fraction * (b - a), a)  # noqa: E731
-            return Answers(jax.vmap(mix)(low.value, high.value), jax.vmap(mix)(low.action, high.action), low.kind)
+            allowed = low.allowed & high.allowed
+            value, action = jax.vmap(mix)(low.value, high.value), jax.vmap(mix)(low.action, high.action)
+            return Answers(value, action, low.kind, allowed)
 
         return mixed(inside, ())
 
@@ -267,7 +271,7 @@ class Endogenous(Function):
         utility = structure.utility(period, states, choices)
         allowed = enough & period.feasible(states, {**choices, structure.action: action})
         value = worth(held, segment, utility)
-        return Answers(where(allowed, value, -jnp.inf), action, jnp.asarray(stretch, jnp.uint32))
+        return Answers(where(allowed, value, -jnp.inf), action, jnp.asarray(stretch, jnp.uint32), allowed)
 
 
 @eqx.filter_custom_jvp
@@ -367,7 +371,7 @@ def inverse(marginal: Float[Array, ""], utility: Utility, floor: Float[Array, ""
     done = lambda state: ~(state[1] > tolerance) | (state[2] > 200)  # noqa: E731
     start = (jnp.zeros_like(marginal), jnp.ones_like(marginal), jnp.zeros((), jnp.int32))
     x, move, _ = loops.until(done, step, start)
-    return jnp.where((marginal > 0) & (move <= 1e-9), floor + jnp.exp(x), jnp.nan)
+    return jnp.where((marginal > 0) & (move <= max(1e-9, tolerance)), floor + jnp.exp(x), jnp.nan)
 
 
 @inverse.def_jvp

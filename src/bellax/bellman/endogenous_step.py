@@ -222,10 +222,13 @@ class EndogenousStep:
         there = jnp.asarray(corner)[order] != 0
         marginal = where(known & there, jax.vmap(utility.marginal)(held), nodes.marginal)
         level = where(known, utility(held), 0.0) + value
-        unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
+        # worth something, and the next unit of savings infinitely much: approached and never reached, too
+        endless = after.first == jnp.inf
+        unknown = jnp.any(jnp.isnan(value) | (~sound & ~endless & (value > -jnp.inf)))
+        bound = where(endless[0], -jnp.inf, value[0])
         seen = lax.stop_gradient((savings, value, steep))
         jumping = jumps(*seen, sound, self._following(row))
-        return replace(nodes, value=level, marginal=marginal), unknown, jumping
+        return replace(nodes, value=level, marginal=marginal, bound=bound), unknown, jumping
 
     def _following(self, row: Array) -> Callable[[Array], Array]:
         """W of savings, without derivatives."""

@@ -6,6 +6,7 @@ kinks placed exactly, policy iteration by linear solves. They are slow, accurate
 against published numbers, against another of them, or both.
 """
 
+from bellax.models._references.buffer_stock import buffer_stock, equiprobable, gauss_hermite, unemployed
 from bellax.models._references.bus_engine import bus_engine
 from bellax.models._references.differences import regime_switching_put_by_differences
 from bellax.models._references.discrete import discrete_dp, mccall, puterman_621, rust_replacement
@@ -15,6 +16,7 @@ from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_i
 from bellax.models._references.linear_quadratic import riccati
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
+from bellax.models._references.precautionary_savings import precautionary_savings, rouwenhorst
 from bellax.models._references.regimes import work_and_retirement
 from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
@@ -24,23 +26,29 @@ __all__ = [
     "bermudan_put",
     "black_scholes_put",
     "brock_mirman",
+    "buffer_stock",
     "bus_engine",
     "carroll_deaton_egm",
     "crr_tree",
     "discrete_dp",
+    "equiprobable",
+    "gauss_hermite",
     "jump_diffusion_put",
     "lognormal_incomes",
     "mccall",
     "merton_crra",
     "merton_log",
     "merton_series",
+    "precautionary_savings",
     "puterman_621",
     "regime_switching_put",
     "regime_switching_put_by_differences",
     "retirement",
     "riccati",
+    "rouwenhorst",
     "rust_replacement",
     "sectors",
     "two_asset_merton",
+    "unemployed",
     "work_and_retirement",
 ]

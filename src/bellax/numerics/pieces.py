@@ -52,6 +52,11 @@ class Pieces(eqx.Module):
         left, number, stretch = self.left[place], self.place[place], self.stretch[place]
         return Pieces(left, number, stretch, self.segments[place], self.limit[place], self.ended, self.fault)
 
+    def lifted(self, by: Float[Array, ""]) -> "Pieces":
+        """The same, and V larger by so much."""
+        segments = self.segments.at[..., -1].add(by)
+        return Pieces(self.left, self.place, self.stretch, segments, self.limit, self.ended, self.fault)
+
     def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Float[Array, ""]]:
         """The segment at these resources, and the number of its stretch; of a single function."""
         piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)
@@ -79,7 +84,7 @@ class Nodes(eqx.Module):
     Attributes:
         savings, consumption, slope, value, marginal: a, c, dc/dm, V and V' = u'(c), shape (n,).
         limit: the borrowing limit.
-        bound: V beyond today's utility where savings are at the limit.
+        bound: V beyond today's utility where savings are at the limit; minus infinity where they never are.
         floor: what is consumed at least.
     """
 
@@ -171,7 +176,8 @@ def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float
     slope = c / jnp.where(origin > limit, origin - limit, 1.0)
     level = jnp.where(some, nodes.value[at] - utility(c) / slope, nodes.bound)
     none = jnp.zeros_like(c)
-    return jnp.stack([origin, c, slope, none, none, slope, none, none, 1 / slope, level]), limit
+    # from the limit on, where consumption is zero and, by rounding, must not be less
+    return jnp.stack([limit, none, slope, none, none, slope, none, none, 1 / slope, level]), limit
 
 
 def _beyond(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:

@@ -26,7 +26,7 @@ from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.objective import Decision
 from bellax.bellman.sweep import TALLY
-from bellax.errors import check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import solve_once
 from bellax.numerics.interpolate import barrier, is_barrier
@@ -67,7 +67,7 @@ class PolicyIteration(Solver):
         max_steps: improvements at most. Where they stop making progress, Bellman steps without evaluation follow, which
             always contract; up to 5,000 of them.
     Raises:
-        ModelError: for a finite horizon.
+        ModelError: for a finite horizon; for an endogenous grid.
     """
 
     evaluation_steps: int | None = None
@@ -87,6 +87,11 @@ class PolicyIteration(Solver):
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array
     ) -> Iteration[Any]:
+        if numerics.maximiser.makes_pieces:
+            raise ModelError(
+                f"PolicyIteration evaluates policies that are known at nodes, and {type(numerics.maximiser).__name__} "
+                "knows its own between them. Use bx.solvers.ValueIteration, or maximiser=bx.maximise.Newton()."
+            )
         return _Improvements(self, numerics, arguments, sane)
 
 

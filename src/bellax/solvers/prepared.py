@@ -99,6 +99,11 @@ class Prepared(Setting):
             raise ModelError(
                 "terminal= is the value after the last decision; the horizon is infinite: give horizon= too."
             )
+        if self.numerics.maximiser.makes_pieces:
+            raise ModelError(
+                f"{type(self.numerics.maximiser).__name__} takes no terminal=: what it knows of tomorrow lies between "
+                "nodes, and terminal= gives V at nodes. Use bx.maximise.Newton(), or give the model a terminal value."
+            )
         terminal.check_one()
         if all_concrete(terminal.code) and np.any(np.asarray(terminal.code) != int(Result.successful)):
             raise ModelError(f"the terminal solution ended as {terminal.result!r}; its value is none to go on from.")

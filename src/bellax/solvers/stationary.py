@@ -63,7 +63,9 @@ class Stationary(Iteration[State]):
 
     def result(self, state: State, kept: None) -> Run:
         step, nearby = (partial(function, self.numerics) for function in (bellman, following))
-        value = implicit(step, None if self.numerics.plan.kinked else nearby, self.arguments, state.value)
+        if self.numerics.plan.kinked or self.numerics.maximiser.makes_pieces:
+            nearby = None
+        value = implicit(step, nearby, self.arguments, state.value)
         code = outcome(state.tally, self.converged(state), state.pace.diverges)
         numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, self.numerics.plan)}
         return Run(value, code, numbers)

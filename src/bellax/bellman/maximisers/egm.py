@@ -95,7 +95,8 @@ class _Endogenous(Maximiser):
             return None
         found = known.answers(point.values, located(point))
         action = jax.vmap(lambda k, c: self._within(objective, point, k, c))(_codes(objective.plan), found.action)
-        return best_combination(Best(found.value, action[:, None], jnp.ones_like(action)))
+        best = best_combination(Best(found.value, action[:, None], jnp.ones_like(action)))
+        return best._replace(feasible=jnp.any(found.allowed))
 
     def _within(self, objective: Objective, point: Point, combination: Array, action: Array) -> Array:
         """The action between its bounds, which only rounding has left."""

@@ -204,8 +204,8 @@ class Answers(eqx.Module):
         kind: numbers that change where V of the combination has a kink.
     """
 
-    value: Float[Array, "k"]
-    action: Float[Array, "k"]
+    value: Float[Array, "*k"]
+    action: Float[Array, "*k"]
     kind: Array
 
 
@@ -295,12 +295,12 @@ def _worth_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 class Future(NamedTuple):
     """W and its first two derivatives."""
 
-    value: Float[Array, ""]
-    first: Float[Array, ""]
-    second: Float[Array, ""]
+    value: Float[Array, "*n"]
+    first: Float[Array, "*n"]
+    second: Float[Array, "*n"]
 
     @property
-    def sound(self) -> Bool[Array, ""]:
+    def sound(self) -> Bool[Array, "*n"]:
         """Whether all of them are numbers."""
         return jnp.isfinite(self.value) & jnp.isfinite(self.first) & jnp.isfinite(self.second)
 

@@ -170,7 +170,7 @@ class EndogenousStep:
         same = (jnp.abs(low[2] - high[2]) <= rounding() * size) & (jnp.abs(low[1] - high[1]) <= rounding() * size)
         fault = jnp.where(same, int(Fault.none), int(Fault.limit))
         fault = jnp.where(low[3] & high[3], fault, int(Fault.savings))
-        return _Ends(low[2], high[0] - low[1], low[1], fault)
+        return _Ends(low[2], high[0] - low[1], low[1], fault.astype(jnp.int32))
 
     def _future(self, savings: Array, row: Array, spare: Array) -> Future:
         actions = {**self._choices(row), self.found.action: jnp.ones(())}

@@ -107,7 +107,7 @@ def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
     across = jnp.concatenate([jnp.zeros(1, bool), near, jnp.zeros(1, bool)])
     before = jnp.concatenate([place[:1], place[:-1]])
     jumps = (place != before) & (place != before + 1)
-    first = jnp.where(jnp.any(alive), jnp.argmax(alive), savings.shape[0])
+    first = jnp.where(jnp.any(alive), jnp.argmax(alive), savings.shape[0]).astype(place.dtype)
     binds = jnp.isfinite(nodes.bound)  # else the limit is approached along a line without a kink
     turns = (across[place] != across[before]) | ((before <= first) & (place > first) & binds)
     return jnp.cumsum((jumps | turns).astype(jnp.int32))

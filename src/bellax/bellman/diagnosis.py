@@ -111,7 +111,7 @@ def _described(numerics: Discretisation, point: Point) -> str:
 
 def _infeasible(numerics: Discretisation, objective: Objective, mesh: Mesh, node: Node, where: str) -> str:
     point = mesh.point(node.codes, node.coordinates)
-    given = numerics.maximiser.given(objective, point)
+    given = numerics.maximiser.given(objective, point) if numerics.follows else None
     if given is not None:
         return _forbidden(numerics, objective, point, given, where)
     least = lambda name, lower, upper: (lower, f"{name} in [{np.asarray(lower)}, {np.asarray(upper)}]")  # noqa: E731

@@ -9,6 +9,7 @@ without a search.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import equinox as eqx
@@ -51,6 +52,16 @@ class Structure:
     state: str
     savings: str
     axes: tuple[str, ...]
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether what follows may have kinks or steps in savings by itself, whatever V is."""
+        return self.cut.kinked_in([self.savings])
+
+    @property
+    def sides(self) -> int:
+        """Nodes at each kink of what follows: one at either side, or two where it may be a step."""
+        return 4 if self.kinked else 2
 
     def resources(self, period: Period, states: Mapping[str, Array], choices: Mapping[str, Array]) -> Float[Array, ""]:
         """m: what is left if nothing is consumed."""

@@ -16,6 +16,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
 from bellax.numerics.interpolate import is_barrier
+from bellax.numerics.kinks import branch
 from bellax.numerics.pieces import Nodes, Pieces, Segments, segments
 from bellax.numerics.scalar import rounding, where
 from bellax.problem.period import Period, combinations
@@ -47,7 +48,10 @@ class Method(Protocol):
         """Savings that all rows have in common, between the lowest limit and the most that there is to save."""
 
     def most_kinks(self, mesh: Mesh) -> int:
-        """How many kinks of tomorrow's V may become nodes."""
+        """How many kinks of what follows may become nodes."""
+
+    def few(self, mesh: Mesh) -> bool:
+        """Whether so few outcomes follow that kinks of V are looked for, and not only those of laws."""
 
     def joined(self, nodes: Nodes, found: Segments, rows: Array, utility: Callable[[Array], Utility]) -> Pieces:
         """One function from the segments; the largest where there are several. Everything along a first axis.
@@ -203,7 +207,7 @@ class EndogenousStep:
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
         level = where(known, utility(held), 0.0) + value
         unknown = jnp.any(jnp.isnan(value) | (~sound & (value > -jnp.inf)))
-        return Nodes(savings, c, slope, level, marginal, ends.limit, value[0], ends.floor), unknown
+        return Nodes(savings, c, slope, level, marginal, value, ends.limit, value[0], ends.floor), unknown
 
     # -- kinks of tomorrow's V ------------------------------------------------------------------------------------
 
@@ -213,10 +217,14 @@ class EndogenousStep:
         limit = lax.stop_gradient(ends.limit)
         if not most:
             return jnp.zeros((self.rows.shape[0], 0))
-        fixed = jax.tree.map(lax.stop_gradient, self.cut)
+        fixed, few = jax.tree.map(lax.stop_gradient, self.cut), self.method.few(self.mesh)
 
         def kind(savings: Array, row: Array) -> Array:
-            return fixed.kind(jax.tree.map(lax.stop_gradient, self._point(row)), self._actions(savings, row))
+            point = jax.tree.map(lax.stop_gradient, self._point(row))
+            known = fixed.kind(point, self._actions(savings, row)) if few else jnp.zeros((), jnp.uint32)
+            if not self.found.kinked:
+                return known
+            return known + branch(lambda a: fixed.outcomes(point, self._actions(a, row)), savings)
 
         def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
             """Both sides of the first kink beyond `low`, where V is of the kind `before`."""
@@ -252,7 +260,7 @@ class EndogenousStep:
                 low, first, (first != kinds[1:]) & (high > limit), jnp.full((2, most), limit), jnp.zeros((), jnp.int32)
             )
             done = lambda state: ~jnp.any(state.open) | (state.passes * AT_ONCE >= most)  # noqa: E731
-            return loops.until(done, search, start).found.reshape(-1)
+            return jnp.repeat(loops.until(done, search, start).found.reshape(-1), self.found.sides // 2)
 
         return jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
 

@@ -64,3 +64,68 @@ def _inner(equation: Any) -> list[Any]:
     found = [equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr")]
     found = [*found, *equation.params.get("branches", ())]
     return [getattr(inner, "jaxpr", inner) for inner in found if inner is not None]
+
+
+_MARKS: dict[str, Callable[..., Any]] = {
+    # a tie is a side of its own, at which the derivative is that of neither
+    "max": lambda ins, outs: jnp.sign(ins[0] - ins[1]),
+    "min": lambda ins, outs: jnp.sign(ins[0] - ins[1]),
+    "abs": lambda ins, outs: jnp.sign(ins[0]),
+    "sign": lambda ins, outs: outs[0],
+    "floor": lambda ins, outs: outs[0],
+    "ceil": lambda ins, outs: outs[0],
+    "round": lambda ins, outs: outs[0],
+    "rem": lambda ins, outs: jnp.floor(ins[0] / ins[1]),
+    "clamp": lambda ins, outs: jnp.sign(ins[1] - ins[0]) + jnp.sign(ins[1] - ins[2]),
+    "argmax": lambda ins, outs: outs[0],
+    "argmin": lambda ins, outs: outs[0],
+    "convert_element_type": lambda ins, outs: outs[0],
+    "cond": lambda ins, outs: ins[0],
+} | {name: lambda ins, outs: outs[0] for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+"""Which side of a kink or step operands are on. What a condition chooses is known from the condition."""
+
+
+def branch(function: Callable[[Any], Any], argument: Any) -> Any:
+    """A whole number that changes where the argument passes a kink or a step of a function, loops left out."""
+    closed = jax.make_jaxpr(function)(argument)
+    marks: list[Any] = []
+    _run(closed.jaxpr, closed.consts, jax.tree.leaves(argument), [True] * len(closed.jaxpr.invars), marks)
+    total = jnp.zeros((), jnp.uint32)
+    for place, mark in enumerate(marks):
+        flat = jnp.ravel(mark).astype(jnp.int32).astype(jnp.uint32)
+        each = (2 * jnp.arange(flat.size, dtype=jnp.uint32) + 1) * jnp.uint32((2246822519 * (2 * place + 1)) % 2**32)
+        total = total + jnp.sum(flat * each, dtype=jnp.uint32)
+    return total
+
+
+def _run(
+    jaxpr: Any, consts: Sequence[Any], given: Sequence[Any], depends: Sequence[bool], marks: list[Any]
+) -> tuple[list[Any], list[bool]]:
+    """What a program gives, and which of that depends on the argument; on which side it is of kinks is added to `marks`."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *given], strict=True))
+    moving = {var for var, does in zip(jaxpr.invars, depends, strict=True) if does}
+
+    def read(var: Any) -> tuple[Any, bool]:
+        return (var.val, False) if isinstance(var, core.Literal) else (known[var], var in moving)
+
+    for equation in jaxpr.eqns:
+        ins, reads = zip(*map(read, equation.invars), strict=True) if equation.invars else ((), ())
+        name, inner = equation.primitive.name, _inner(equation)
+        if len(inner) == 1 and len(inner[0].invars) == len(ins) and name not in ("scan", "while", "cond"):
+            outs, moved = _run(inner[0], _consts(equation), ins, reads, marks)
+        else:
+            outs = equation.primitive.bind(*ins, **equation.params)
+            outs = outs if equation.primitive.multiple_results else [outs]
+            moved = [any(reads)] * len(outs)
+            if any(reads) and name in _MARKS and _is_kink(equation, list(reads)):
+                marks.append(_MARKS[name](ins, outs))
+        known |= dict(zip(equation.outvars, outs, strict=True))
+        moving |= {var for var, does in zip(equation.outvars, moved, strict=True) if does}
+    found = [read(var) for var in jaxpr.outvars]
+    return [value for value, _ in found], [does for _, does in found]
+
+
+def _consts(equation: Any) -> Sequence[Any]:
+    """The constants of the program inside an equation."""
+    found = (equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
+    return next((inner.consts for inner in found if isinstance(inner, core.ClosedJaxpr)), ())

@@ -104,7 +104,7 @@ class Plan:
     @cached_property
     def kinked(self) -> bool:
         """Whether rewards, laws or bounds have kinks or steps in the continuous actions; yes where nobody can tell."""
-        return self._kinked_in(self.controls)
+        return self.kinked_in(self.controls)
 
     @property
     def rugged(self) -> bool:
@@ -121,9 +121,9 @@ class Plan:
         if self.choices or self.evaluate_stop is not None:
             return True
         last = [] if self.evaluate_terminal is None else ["slot:terminal"]
-        return self._kinked_in([*self.controls, *self.continuous], last)
+        return self.kinked_in([*self.controls, *self.continuous], last)
 
-    def _kinked_in(self, names: Iterable[str], more: Iterable[str] = ()) -> bool:
+    def kinked_in(self, names: Iterable[str], more: Iterable[str] = ()) -> bool:
         """Whether rewards, laws, bounds of actions, or `more` nodes have kinks or steps in these leaves."""
         leaves = shapes.environment(self.graph, None)
         moving = {name: leaves.pop(name) for name in names}

@@ -181,15 +181,19 @@ class _Endogenous(Maximiser):
         """Nodes of savings, those at the limit and at kinks included."""
         unit = self._unit(found)
         own = len(unit.nodes) if isinstance(unit, grids.Given) else len(unit)
-        return own + 1 + 2 * self.most_kinks(mesh)
+        return own + 1 + found.sides * self.most_kinks(mesh)
 
     def most_kinks(self, mesh: Mesh) -> int:
         """How many kinks of tomorrow's V may become nodes."""
         if self.kinks is not None:
             return -(-self.kinks // AT_ONCE) * AT_ONCE
+        return _KINKS if self.few(mesh) or self.structure(mesh.plan).kinked else 0
+
+    def few(self, mesh: Mesh) -> bool:
+        """Whether so few outcomes follow a decision that kinks of tomorrow's V are looked for one by one."""
         plan = mesh.plan
         outcomes = math.prod(mesh.discrete_axes[n] for n in (*plan.scanned, *plan.integrated, *plan.dotted))
-        return _KINKS if outcomes <= _FEW and not plan.shocks else 0
+        return outcomes <= _FEW and not plan.shocks
 
     # -- the step -------------------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ class Fault(enum.IntEnum):
 
     none = 0
     nonfinite = 1
-    floor = 2
-    folded = 3
+    folded = 2
+    floor = 3
     falling = 4
     limit = 5
     savings = 6
@@ -274,8 +274,8 @@ class EndogenousStep:
         below = jnp.any(inside & (nodes.consumption < ends.floor[:, None]))
         faults = [
             (jnp.any(unknown), Fault.nonfinite),
-            (below, Fault.floor),
             (self.method.wrong(nodes, found), Fault.folded),
+            (below, Fault.floor),
         ]
         faults += [(self._falls(common, ends), Fault.falling)]
         code = jnp.zeros((), jnp.int32)

@@ -23,6 +23,7 @@ from bellax.model.model import Model
 from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
+from bellax.numerics.pieces import Pieces
 from bellax.solution.record import FORMAT, axis_names
 from bellax.solution.solution import Solution
 from bellax.solvers.common import Solver
@@ -118,7 +119,8 @@ def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> V
     axes = axis_names(setting.problem)
     lines = axes[len(axes) - len(setting.plan.lines) :] if setting.numerics.interpolant.needs_slopes else []
     slopes = tuple(jnp.asarray(variables[f"slope:{name}"].array) for name in lines)
-    return Value(jnp.asarray(levels), slopes)
+    pieces = {name: jnp.asarray(variable.array) for name, variable in _group(variables, "pieces").items()}
+    return Value(jnp.asarray(levels), slopes, Pieces(**pieces) if pieces else None)
 
 
 def _group(variables: Mapping[str, Variable], prefix: str) -> dict[str, Variable]:

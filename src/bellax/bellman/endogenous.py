@@ -9,6 +9,7 @@ without a search.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import equinox as eqx
@@ -43,7 +44,6 @@ class Structure:
         cut: the same, in whose graph savings are given and not computed.
         action, state, savings: names.
         axes: discrete axes along which the optimum differs, beside resources.
-        kinked: whether what follows may have kinks or steps in savings, beside those of tomorrow's V.
     """
 
     plan: Plan
@@ -52,7 +52,11 @@ class Structure:
     state: str
     savings: str
     axes: tuple[str, ...]
-    kinked: bool
+
+    @cached_property
+    def kinked(self) -> bool:
+        """Whether what follows may have kinks or steps in savings by itself, whatever V is."""
+        return self.cut.kinked_in([self.savings])
 
     def resources(self, period: Period, states: Mapping[str, Array], choices: Mapping[str, Array]) -> Float[Array, ""]:
         """m: what is left if nothing is consumed."""
@@ -132,7 +136,7 @@ def structure(plan: Plan, what: str, action: str | None, resources: str | None, 
     known = [*names, *plan.states]
     check_names([] if resources is None else [resources], known, f"{what}: resources")
     axes = tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n))
-    return Structure(plan, cut, act, state, found, axes, cut.kinked_in([found]))
+    return Structure(plan, cut, act, state, found, axes)
 
 
 def _check_kind(plan: Plan, what: str) -> None:

@@ -17,7 +17,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
 from bellax.numerics.interpolate import is_barrier
-from bellax.numerics.kinks import sides
+from bellax.numerics.kinks import branch
 from bellax.numerics.pieces import Nodes, Pieces, Segments, segments
 from bellax.numerics.scalar import rounding, where
 from bellax.problem.period import Period, combinations
@@ -35,8 +35,8 @@ class Fault(enum.IntEnum):
 
     none = 0
     nonfinite = 1
-    floor = 2
-    folded = 3
+    folded = 2
+    floor = 3
     jump = 4
     falling = 5
     limit = 6
@@ -200,7 +200,7 @@ class EndogenousStep:
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
         savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
         after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))
-        twice, corner = _corners(common.shape[0], (own.shape[0] - 1) // 2)
+        twice = _twice(common.shape[0] + 1, own.shape[0] - 1)
         savings, after = savings[twice], jax.tree.map(lambda leaf: leaf[twice], after)
         order = jnp.argsort(lax.stop_gradient(savings))
         savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
@@ -214,21 +214,15 @@ class EndogenousStep:
         held = where(known, c, floor + 1.0)
         rate = second / jax.vmap(utility.curvature)(held)
         slope = where(known & (1 + rate != 0), rate / where(1 + rate != 0, 1 + rate, 1.0), 0.0)
-        steep = marginal
-        nodes = Nodes(savings, c, slope, jnp.zeros_like(c), marginal, ends.limit, value[0], ends.floor)
-        nodes = _cornered(nodes, lax.stop_gradient(value), jnp.asarray(corner)[order], ends.top - ends.limit)
-        known = jnp.isfinite(nodes.consumption)
-        held = where(known, nodes.consumption, floor + 1.0)
-        there = jnp.asarray(corner)[order] != 0
-        marginal = where(known & there, jax.vmap(utility.marginal)(held), nodes.marginal)
         level = where(known, utility(held), 0.0) + value
         # worth something, and the next unit of savings infinitely much: approached and never reached, too
         endless = after.first == jnp.inf
         unknown = jnp.any(jnp.isnan(value) | (~sound & ~endless & (value > -jnp.inf)))
         bound = where(endless[0], -jnp.inf, value[0])
-        seen = lax.stop_gradient((savings, value, steep))
+        seen = lax.stop_gradient((savings, value, marginal))
         jumping = jumps(*seen, sound, self._following(row))
-        return replace(nodes, value=level, marginal=marginal, bound=bound), unknown, jumping
+        nodes = Nodes(savings, c, slope, level, marginal, value, ends.limit, bound, ends.floor)
+        return nodes, unknown, jumping
 
     def _following(self, row: Array) -> Callable[[Array], Array]:
         """W of savings, without derivatives."""
@@ -250,7 +244,7 @@ class EndogenousStep:
             if follows:
                 total = fixed.kind(point, self._actions(savings, row))
             if self.found.kinked:
-                total = total + 31 * sides(lambda a: fixed.outcomes(point, self._actions(a, row)), savings)
+                total = total + 31 * branch(lambda a: fixed.outcomes(point, self._actions(a, row)), savings)
             return total
 
         def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
@@ -305,8 +299,8 @@ class EndogenousStep:
         below = jnp.any(inside & (nodes.consumption < ends.floor[:, None]))
         faults = [
             (jnp.any(unknown), Fault.nonfinite),
-            (below, Fault.floor),
             (self.method.wrong(nodes, found), Fault.folded),
+            (below, Fault.floor),
             (jnp.any(jumping), Fault.jump),
             (self._falls(common, ends), Fault.falling),
         ]
@@ -328,43 +322,11 @@ class EndogenousStep:
         return jnp.any(falls & (common[None, :-1, None] >= ends.limit[:, None, None]))
 
 
-def _corners(common: int, kinks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides of kinks twice: which of the nodes each is, and what the second is, see `_cornered`.
+def _twice(others: int, sides: int) -> np.ndarray:
+    """Which of the nodes each is, if sides of kinks are two nodes each: one where what follows is smooth, and one where
+    savings stay that a step asks for, see `segments`.
 
     Args:
-        common, kinks: how many nodes all rows have in common, and how many kinks are nodes of a row.
+        others, sides: how many nodes there are, the sides of kinks after the others.
     """
-    first = np.arange(common + 1)
-    before = common + 1 + np.arange(kinks)
-    order = np.concatenate([first, before, before, before + kinks, before + kinks])
-    kind = np.zeros(len(order), np.int32)
-    kind[common + 1 + kinks : common + 1 + 2 * kinks] = _LAST
-    kind[common + 1 + 2 * kinks : common + 1 + 3 * kinks] = _FIRST
-    return order, kind
-
-
-_FIRST, _LAST = 1, 2
-_LITTLE = 1e-3  # of consumption on the right: less is never consumed next to a step upwards
-
-
-def _cornered(nodes: Nodes, after: Array, corner: Int[Array, "n"], most: Array) -> Nodes:
-    """Nodes at which savings stay where what follows jumps.
-
-    Right of a jump upwards many save just so much: they consume what is left, and not what the first-order condition
-    says. So from there a straight line of consumption leads to the node, as from the borrowing limit. Left of a jump
-    downwards many save no more.
-
-    Args:
-        after: W.
-        corner: `_FIRST` of the second node on the right, `_LAST` of that on the left.
-        most: consumption up to which the line on the left goes.
-    """
-    c = nodes.consumption
-    size = rounding() ** 0.5 * jnp.maximum(1.0, jnp.abs(after))
-    up = (corner == _FIRST) & (after - jnp.roll(after, 1) > size)
-    down = (corner == _LAST) & (after - jnp.roll(after, -1) > size)
-    right, left = jnp.roll(c, -1), jnp.roll(c, 1)
-    least = _LITTLE * jnp.where(jnp.isfinite(right), jnp.abs(right), 1.0)
-    least = jnp.maximum(least, 2 * nodes.floor)
-    c = jnp.where(up, least, jnp.where(down, jnp.where(jnp.isfinite(left), left, 0.0) + most, c))
-    return replace(nodes, consumption=c, slope=jnp.where(up | down, 1.0, nodes.slope))
+    return np.concatenate([np.arange(others), others + np.repeat(np.arange(sides), 2)])

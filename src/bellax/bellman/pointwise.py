@@ -19,7 +19,7 @@ from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolants import Linear
 from bellax.numerics.interpolate import Interpolant
-from bellax.numerics.kinks import sides
+from bellax.numerics.kinks import branch
 from bellax.numerics.scalar import take, where
 from bellax.problem.categories import category, close, nearest_place
 from bellax.problem.period import Period
@@ -70,7 +70,7 @@ def kind_of_end(period: Period, states: Mapping[str, Array]) -> Array:
         return total
     for name in (name for name, space in period.plan.continuous.items() if space.shape == ()):
         along = lambda value, name=name: period.terminal({**states, name: value})  # noqa: E731
-        total = total * jnp.uint32(31) + sides(along, states[name])
+        total = total * jnp.uint32(31) + branch(along, states[name])
     return total
 
 

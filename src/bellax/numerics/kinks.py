@@ -1,5 +1,4 @@
-"""Whether a function has kinks or steps in an argument, read off the operations that it is made of, and between which
-of them the argument lies.
+"""Whether a function has kinks or steps in an argument, read off the operations that it is made of.
 
 A maximum, an absolute value, a rounding or a condition that depends on the argument makes one; what does not depend on
 it, such as a condition on a category, makes none. The answer may be yes where there is no kink, and never the reverse.
@@ -10,9 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.extend import core
-from jaxtyping import Float
 
 _KINKS = {
     "max", "min", "abs", "sign", "floor", "ceil", "round", "clamp", "rem", "argmax", "argmin", "sort", "reduce_max",
@@ -69,64 +66,66 @@ def _inner(equation: Any) -> list[Any]:
     return [getattr(inner, "jaxpr", inner) for inner in found if inner is not None]
 
 
-def sides(function: Callable[[Array], Any], argument: Float[Array, ""]) -> Array:
-    """A whole number that changes where a function passes a kink or a step in its argument.
+_MARKS: dict[str, Callable[..., Any]] = {
+    # a tie is a side of its own, at which the derivative is that of neither
+    "max": lambda ins, outs: jnp.sign(ins[0] - ins[1]),
+    "min": lambda ins, outs: jnp.sign(ins[0] - ins[1]),
+    "abs": lambda ins, outs: jnp.sign(ins[0]),
+    "sign": lambda ins, outs: outs[0],
+    "floor": lambda ins, outs: outs[0],
+    "ceil": lambda ins, outs: outs[0],
+    "round": lambda ins, outs: outs[0],
+    "rem": lambda ins, outs: jnp.floor(ins[0] / ins[1]),
+    "clamp": lambda ins, outs: jnp.sign(ins[1] - ins[0]) + jnp.sign(ins[1] - ins[2]),
+    "argmax": lambda ins, outs: outs[0],
+    "argmin": lambda ins, outs: outs[0],
+    "convert_element_type": lambda ins, outs: outs[0],
+    "cond": lambda ins, outs: ins[0],
+} | {name: lambda ins, outs: outs[0] for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+"""Which side of a kink or step operands are on. What a condition chooses is known from the condition."""
 
-    It is made of the outcomes of all comparisons, maxima and roundings of what depends on the argument. Loops, sorts
-    and branches are not looked into.
-    """
+
+def branch(function: Callable[[Any], Any], argument: Any) -> Any:
+    """A whole number that changes where the argument passes a kink or a step of a function, loops left out."""
     closed = jax.make_jaxpr(function)(argument)
-    seen: list[Array] = []
-    _evaluate(closed.jaxpr, closed.consts, [argument], [True], seen)
+    marks: list[Any] = []
+    _run(closed.jaxpr, closed.consts, jax.tree.leaves(argument), [True] * len(closed.jaxpr.invars), marks)
     total = jnp.zeros((), jnp.uint32)
-    for found in seen:
-        flat = jnp.ravel(found)
-        weights = 2 * jnp.arange(flat.shape[0], dtype=jnp.uint32) + 1
-        total = total * jnp.uint32(2654435761) + jnp.sum(flat * weights, dtype=jnp.uint32)
+    for place, mark in enumerate(marks):
+        flat = jnp.ravel(mark).astype(jnp.int32).astype(jnp.uint32)
+        each = (2 * jnp.arange(flat.size, dtype=jnp.uint32) + 1) * jnp.uint32((2246822519 * (2 * place + 1)) % 2**32)
+        total = total + jnp.sum(flat * each, dtype=jnp.uint32)
     return total
 
 
-def _evaluate(
-    jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], depends: Sequence[bool], seen: list[Array]
+def _run(
+    jaxpr: Any, consts: Sequence[Any], given: Sequence[Any], depends: Sequence[bool], marks: list[Any]
 ) -> tuple[list[Any], list[bool]]:
-    """The outputs of operations, and whether each depends on the argument; what they are decided by goes to `seen`."""
-    values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, arguments, strict=True))
+    """What a program gives, and which of that depends on the argument; the sides of kinks are added to `marks`."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *given], strict=True))
     moving = {var for var, does in zip(jaxpr.invars, depends, strict=True) if does}
+
+    def read(var: Any) -> tuple[Any, bool]:
+        return (var.val, False) if isinstance(var, core.Literal) else (known[var], var in moving)
+
     for equation in jaxpr.eqns:
-        given = [v.val if isinstance(v, core.Literal) else values[v] for v in equation.invars]
-        reads = [not isinstance(v, core.Literal) and v in moving for v in equation.invars]
-        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-        if inner is not None and equation.primitive.name in _CALLS:
-            own = getattr(inner, "jaxpr", inner)
-            found, does = _evaluate(own, getattr(inner, "consts", ()), given, reads, seen)
+        ins, reads = zip(*map(read, equation.invars), strict=True) if equation.invars else ((), ())
+        name, inner = equation.primitive.name, _inner(equation)
+        if len(inner) == 1 and len(inner[0].invars) == len(ins) and name not in ("scan", "while", "cond"):
+            outs, moved = _run(inner[0], _consts(equation), ins, reads, marks)
         else:
-            bound = equation.primitive.bind(*given, **equation.params)
-            found = list(bound) if equation.primitive.multiple_results else [bound]
-            does = [any(reads)] * len(found)
-            if any(reads):
-                seen += _decided(equation, given, found)
-        values |= dict(zip(equation.outvars, found, strict=True))
-        moving |= {var for var, moves in zip(equation.outvars, does, strict=True) if moves}
-    outputs = [v.val if isinstance(v, core.Literal) else values[v] for v in jaxpr.outvars]
-    return outputs, [not isinstance(v, core.Literal) and v in moving for v in jaxpr.outvars]
+            outs = equation.primitive.bind(*ins, **equation.params)
+            outs = outs if equation.primitive.multiple_results else [outs]
+            moved = [any(reads)] * len(outs)
+            if any(reads) and name in _MARKS and _is_kink(equation, list(reads)):
+                marks.append(_MARKS[name](ins, outs))
+        known |= dict(zip(equation.outvars, outs, strict=True))
+        moving |= {var for var, does in zip(equation.outvars, moved, strict=True) if does}
+    found = [read(var) for var in jaxpr.outvars]
+    return [value for value, _ in found], [does for _, does in found]
 
 
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"}
-
-
-def _decided(equation: Any, given: list[Any], found: list[Any]) -> list[Array]:
-    """What an operation decides by, as whole numbers."""
-    name = equation.primitive.name
-    if name in ("max", "min"):
-        return [_whole(given[0] >= given[1])]
-    if name in ("abs", "sign"):
-        return [_whole(given[0] >= 0)]
-    if name == "clamp":
-        return [_whole(given[1] >= given[0]), _whole(given[1] > given[2])]
-    rounds = name == "convert_element_type" and not jnp.issubdtype(equation.params["new_dtype"], jnp.inexact)
-    compared = name in ("eq", "ne", "lt", "le", "gt", "ge", "floor", "ceil", "round", "argmax", "argmin")
-    return [_whole(found[0])] if rounds or compared else []
-
-
-def _whole(value: Any) -> Array:
-    return jnp.asarray(value).astype(jnp.int32).astype(jnp.uint32)
+def _consts(equation: Any) -> Sequence[Any]:
+    """The constants of the program inside an equation."""
+    found = (equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
+    return next((inner.consts for inner in found if isinstance(inner, core.ClosedJaxpr)), ())

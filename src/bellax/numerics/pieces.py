@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 Utility = Callable[[Array], Array]
@@ -44,8 +45,8 @@ class Pieces(eqx.Module):
     stretch: Float[Array, "*r p"]
     segments: Float[Array, "*r n _"]
     limit: Float[Array, "*r"]
-    ended: Float[Array, ""]
-    fault: Float[Array, ""]
+    ended: Float[Array, "..."]
+    fault: Float[Array, "..."]
 
     def row(self, place: Any) -> "Pieces":
         """Those of one place along the leading axes."""
@@ -83,6 +84,7 @@ class Nodes(eqx.Module):
 
     Attributes:
         savings, consumption, slope, value, marginal: a, c, dc/dm, V and V' = u'(c), shape (n,).
+        after: what follows is worth, W(a), shape (n,).
         limit: the borrowing limit.
         bound: V beyond today's utility where savings are at the limit; minus infinity where they never are.
         floor: what is consumed at least.
@@ -93,6 +95,7 @@ class Nodes(eqx.Module):
     slope: Float[Array, "n"]
     value: Float[Array, "n"]
     marginal: Float[Array, "n"]
+    after: Float[Array, "n"]
     limit: Float[Array, ""]
     bound: Float[Array, ""]
     floor: Float[Array, ""]
@@ -101,6 +104,20 @@ class Nodes(eqx.Module):
     def resources(self) -> Float[Array, "n"]:
         """m = a + c."""
         return self.savings + self.consumption
+
+    @property
+    def twins(self) -> Array:
+        """Of each node but the last, whether the next one is the other side of a kink."""
+        return jnp.abs(jnp.diff(self.savings)) <= 1e-11 * jnp.maximum(1.0, jnp.abs(self.savings[1:]))
+
+    @property
+    def steps(self) -> Array:
+        """The sign of a step of W between each node and the next one; zero where there is none."""
+        both = self.alive[1:] & self.alive[:-1] & self.twins
+        rise = jnp.where(both, self.after[1:] - self.after[:-1], 0.0)
+        steep = jnp.maximum(self.marginal[1:], self.marginal[:-1])
+        least = 1e-9 * jnp.maximum(1.0, jnp.abs(self.after[1:])) + 2 * steep * jnp.abs(jnp.diff(self.savings))
+        return jnp.where(jnp.abs(rise) > least, jnp.sign(rise), 0.0)
 
     @property
     def alive(self) -> Array:
@@ -143,17 +160,43 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
     inner = jnp.where(onward[:, None], _between(nodes, utility), _beyond(nodes, utility))
     # what is consumed below the first node that is alive is the segment before it, whatever its number
     inner = jnp.where(dead[:, None], start[None], inner)
-    fits = dead | (alive & (rising | ~onward))
+    # at a step savings stay at its better side: up to the node beyond one upwards, from the node before one downwards
+    steps, quiet = nodes.steps, jnp.zeros(1)
+    step = jnp.concatenate([steps, quiet]) != 0
+    to, on = jnp.concatenate([quiet, steps]) > 0, jnp.concatenate([steps[1:], quiet, quiet]) < 0
+    same = jnp.concatenate([jnp.diff(nodes.savings) == 0, none])
+    stays = (to | on) & same
+    inner = jnp.where(stays[:, None], _staying(nodes), inner)
+    fits = dead | (alive & (rising | ~onward) & ~step)
     # the limit binds although savings at it are worth something: up to no node
     binds = jnp.isfinite(nodes.bound) & ~alive[0]
-    endless = (alive & ~onward) | (dead & binds & (onward | (first == m.shape[0])))
+    endless = (alive & ~onward) | (dead & binds & (onward | (first == m.shape[0]))) | (on & same)
+    begins = jnp.where(to & same, nodes.savings + nodes.floor, jnp.where(alive, m, jnp.inf))
     return Segments(
         jnp.concatenate([start[None], inner]),
-        jnp.concatenate([limit[None], jnp.where(dead, limit, jnp.where(alive, m, jnp.inf))]),
+        jnp.concatenate([limit[None], jnp.where(dead, limit, begins)]),
         jnp.concatenate([~none, fits]),
         jnp.concatenate([none, endless]),
         limit,
     )
+
+
+def _staying(nodes: Nodes) -> Float[Array, "n _"]:
+    """Segments along which savings stay those of nodes: everything beyond is consumed."""
+    one, none = jnp.ones_like(nodes.savings), jnp.zeros_like(nodes.savings)
+    rows = jnp.stack([nodes.resources, nodes.consumption, one, none, none, one, none, none, one, nodes.after], axis=-1)
+    return unmoved(rows)
+
+
+@jax.custom_jvp
+def unmoved(rows: Array) -> Array:
+    """Rows whose derivative is not known: nobody says how the place of a step moves with parameters."""
+    return rows
+
+
+@unmoved.defjvp
+def _unmoved_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return primals[0], tangents[0] * jnp.nan
 
 
 def _slack(m: Array) -> Array:
@@ -219,7 +262,15 @@ def _between(nodes: Nodes, utility: Utility) -> Float[Array, "n _"]:
     q1, q2, q3 = _cubic(jnp.where(rises, slope, d0), jnp.where(rises, slope, d1), jnp.where(rises, secant, step), h)
     c_1, c_2, c_3 = _cubic(s0, s1, secant, h)
     level = jnp.where(rises, v1 - scale * u1, v0)
-    return jnp.stack([m0, c0, c_1, c_2, c_3, q1, q2, q3, scale, level], axis=-1)
+    rows = jnp.stack([m0, c0, c_1, c_2, c_3, q1, q2, q3, scale, level], axis=-1)
+    # there V is u(c) and a constant. A kink moves with parameters so that W of both sides stays the same
+    corner = stays & wide
+    w0, w1 = ends(nodes.after)
+    apart = jnp.where(corner & (d0 != d1), d1 - d0, 1.0)
+    moved = (w0 - w1 - lax.stop_gradient(w0 - w1)) / lax.stop_gradient(apart)
+    one, none = jnp.ones_like(m0), jnp.zeros_like(m0)
+    exact = [m0, c0 - moved, one, none, none, one, none, none, one, v0 - u0 + lax.stop_gradient(d0) * moved]
+    return jnp.where(corner[:, None], jnp.stack(exact, axis=-1), rows)
 
 
 def _cubic(left: Array, right: Array, secant: Array, h: Array) -> tuple[Array, Array, Array]:

@@ -41,6 +41,8 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
     for name, slopes in zip(lines, values.slopes, strict=False):
         what = {"long_name": f"derivative of the value along {name}, in the coordinate of its scale"}
         variables[f"slope:{name}"] = Variable(axes, np.asarray(slopes), what)
+    if values.pieces is not None:
+        variables |= {f"pieces:{k}": _plain(f"pieces:{k}", array) for k, array in vars(values.pieces).items()}
     variables["code"] = Variable((), np.asarray(code))
     variables |= {f"stat:{name}": _plain(f"stat:{name}", number) for name, number in stats.items()}
     variables |= {f"parameter:{k}": _parameter(k, v) for k, v in arguments.items() if setting.is_parameter(k)}

@@ -62,9 +62,9 @@ class Stationary(Iteration[State]):
         return state.steps, state.change
 
     def result(self, state: State, kept: None) -> Run:
-        step, nearby = (partial(function, self.numerics) for function in (bellman, following))
-        if self.numerics.plan.kinked or self.numerics.maximiser.makes_pieces:
-            nearby = None
+        step: Any = partial(bellman, self.numerics)
+        rough = self.numerics.plan.kinked or self.numerics.maximiser.makes_pieces
+        nearby: Any = None if rough else partial(following, self.numerics)
         value = implicit(step, nearby, self.arguments, state.value)
         code = outcome(state.tally, self.converged(state), state.pace.diverges)
         numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, self.numerics.plan)}

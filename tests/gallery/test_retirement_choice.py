@@ -1,11 +1,7 @@
 """Work and retirement by an endogenous grid, to rounding of the enumeration of all plans; and from the command line."""
 
-import json
-
 import numpy as np
-import pytest
 
-from bellax.cli import main
 from bellax.models import retirement_choice
 from bellax.models.references import retirement as enumerated
 

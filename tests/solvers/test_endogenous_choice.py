@@ -48,9 +48,7 @@ def test_one_decision_left(five):
 
 def shaken(horizon):
     """The same with taste shocks over work."""
-    worker = replace(
-        retirement_choice.model.regimes["working"], taste_shocks=bx.ExtremeValue("scale", over=("labor",))
-    )
+    worker = replace(retirement_choice.model.regimes["working"], taste_shocks=bx.ExtremeValue("scale", over=("labor",)))
     regimes = {**retirement_choice.model.regimes, "working": worker}
     return replace(retirement_choice.model, regimes=regimes, horizon=horizon)
 

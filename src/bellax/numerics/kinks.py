@@ -101,7 +101,12 @@ def branch(function: Callable[[Any], Any], argument: Any) -> Any:
 def _run(
     jaxpr: Any, consts: Sequence[Any], given: Sequence[Any], depends: Sequence[bool], marks: list[Any]
 ) -> tuple[list[Any], list[bool]]:
-    """What a program gives, and which of that depends on the argument; on which side it is of kinks is added to `marks`."""
+    """What a program gives, and which of that depends on the argument.
+
+    Args:
+        depends: which of what is given depends on it.
+        marks: to which is added on which side of each kink the argument is.
+    """
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *given], strict=True))
     moving = {var for var, does in zip(jaxpr.invars, depends, strict=True) if does}
 

@@ -157,7 +157,7 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
     inner = jnp.where(onward[:, None], _between(nodes, utility), _beyond(nodes, utility))
     # what is consumed below the first node that is alive is the segment before it, whatever its number
     inner = jnp.where(dead[:, None], start[None], inner)
-    # at a step savings stay at its better side: up to the node beyond a step upwards, from the node before one downwards
+    # at a step savings stay at its better side: up to the node beyond one upwards, from the node before one downwards
     steps, quiet = nodes.steps, jnp.zeros(1)
     step = jnp.concatenate([steps, quiet]) != 0
     to, on = jnp.concatenate([quiet, steps]) > 0, jnp.concatenate([steps[1:], quiet, quiet]) < 0

@@ -227,7 +227,7 @@ class EGM(_Endogenous):
         grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit, or `bx.grids.Given`.
         kinks: how many kinks of tomorrow's V, such as where the borrowing limit begins to bind, become nodes of savings
             from both sides; by default 128 at most where no more than eight outcomes follow a decision and there is no
-            shock, else none.
+            shock, else none. Kinks and steps of laws, discounts and probabilities in savings are looked for always.
     Raises:
         ModelError: if the model has not that structure, says which condition fails, and which method serves.
     Assumes: u strictly concave in the action, and tomorrow's resources not falling in savings; where resources do not

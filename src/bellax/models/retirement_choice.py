@@ -89,11 +89,13 @@ def checks() -> list[Check]:
             comparison.of_value(f"V, {name}", values, known, 1e-8, SOURCE),
             comparison.absolute(f"consumption, {name}", consumed, best, 1e-8, SOURCE),
         ]
-    ours = [jumps(lambda w, t=t: solution["working"].policy(t, wealth=w)["consumption"]) for t in range(HORIZON)]
-    known = [jumps(lambda w, t=t: exact.consumption(t, w, working=True)) for t in range(HORIZON)]
-    counted, right = ([len(places) for places in rows] for rows in (ours, known))
-    found.append(comparison.absolute("number of jumps", counted, right, 0.0, SOURCE))
-    if counted == right:
+    ours, known = [], []
+    for t in range(HORIZON):
+        ours.append(jumps(lambda w, t=t: solution["working"].policy(t, wealth=w)["consumption"]))  # type: ignore[misc]
+        known.append(jumps(lambda w, t=t: exact.consumption(t, w, working=True)))  # type: ignore[misc]
+    counted, count = ([len(places) for places in rows] for rows in (ours, known))
+    found.append(comparison.absolute("number of jumps", counted, count, 0.0, SOURCE))
+    if counted == count:
         places, exactly = np.concatenate(ours), np.concatenate(known)
         found.append(comparison.absolute("where consumption jumps", places, exactly, 1e-6, SOURCE))
     return found

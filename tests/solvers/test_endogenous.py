@@ -299,7 +299,8 @@ def test_single_precision():
         "m = bx.Model(states={'w': bx.Continuous(.1, 10.)}, actions={'c': bx.Continuous(0., 'w')},\n"
         "             functions={'savings': lambda w, c: w - c}, transitions={'w': lambda savings: 1.04 * savings},\n"
         "             reward=lambda c: jnp.log(c), discount=.9)\n"
-        "s = bx.solve(m, {}, bx.solvers.ValueIteration(maximiser=bx.maximise.EGM(grid={'savings': 20}), tolerance=1e-6))\n"
+        "grid = bx.maximise.EGM(grid={'savings': 20})\n"
+        "s = bx.solve(m, {}, bx.solvers.ValueIteration(maximiser=grid, tolerance=1e-6))\n"
         "c = s.policy(w=2.)['c']\n"
         "print(c.dtype, abs(float(c) / .2 - 1) < 1e-4)\n"
     )

@@ -63,9 +63,8 @@ class Stationary(Iteration[State]):
 
     def result(self, state: State, kept: None) -> Run:
         step, nearby = (partial(function, self.numerics) for function in (bellman, following))
-        if self.numerics.plan.kinked or self.numerics.maximiser.makes_pieces:
-            nearby = None
-        value = implicit(step, nearby, self.arguments, state.value)
+        frozen = not (self.numerics.plan.kinked or self.numerics.maximiser.makes_pieces)
+        value = implicit(step, nearby if frozen else None, self.arguments, state.value)
         code = outcome(state.tally, self.converged(state), state.pace.diverges)
         numbers = {"steps": state.steps, "residual": state.change, **stats(state.tally, self.numerics.plan)}
         return Run(value, code, numbers)

@@ -3,9 +3,10 @@
 T contracts with modulus b: the error of V is at most b/(1-b) times the last change. At the fixed point derivatives come
 from the implicit function theorem.
 
-The policy of an endogenous grid is there long before V is, whose change is nearly the same everywhere by then. Where the
-change shrinks by b each time and lies between d_0 and d_1, V is still to move by b/(1-b) times something between them: V
-is moved by the middle of it at once (MacQueen 1966, Porteus 1971). What is moved is where T starts from, and no answer.
+The policy of an endogenous grid is there long before V is, whose change is nearly the same everywhere by then. Where
+the change shrinks by b each time and lies between d_0 and d_1, V is still to move by b/(1-b) times something between
+them, and is moved by the middle of it at once (MacQueen 1966, Porteus 1971). What is moved is where T starts from, and
+no answer: V is accepted as it is without.
 """
 
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class _Level(NamedTuple):
         modulus = middle / jnp.where(self.change != 0, self.change, jnp.inf)
         known = (modulus > 0) & (modulus < 0.9999) & (most - least < 0.5 * jnp.abs(middle)) & (self.moves < _MOVES) & on
         by = jnp.where(known, middle * modulus / (1 - jnp.where(known, modulus, 0.0)), 0.0)
-        return lifted(new, by), _Level(jnp.where(known, jnp.nan, middle), self.moves + known)
+        return lifted(new, by), _Level(jnp.where(known, jnp.nan, middle), self.moves + known.astype(jnp.int32))
 
 
 class _State(NamedTuple):

@@ -16,7 +16,7 @@ from bellax.models.references import buffer_stock, precautionary_savings
 INCOMES, ROWS = np.array([0.7, 1.3]), np.array([[0.8, 0.2], [0.3, 0.7]])
 WEALTH = np.linspace(0.0, 5.0, 101)
 P = {"discount": 0.95, "rho": 2.0, "R": 1.03}
-STATIONARY = bx.solvers.ValueIteration(maximiser=bx.maximise.EGM(grid={"savings": 16}), tolerance=1e-9)
+STATIONARY = bx.solvers.ValueIteration(maximiser=bx.maximise.EGM(grid={"savings": 24}), tolerance=1e-12)
 
 
 def savings(cash, consumption):

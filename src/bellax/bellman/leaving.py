@@ -11,6 +11,7 @@ from bellax.bellman.continuation import Continuation
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.pointwise import Pointwise
 from bellax.bellman.reach import beyond, ends_of, on_lines
 from bellax.numerics.grids import Line
 from bellax.problem.period import Outcome
@@ -34,7 +35,9 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
         actions, allowed = objective.actions(point, Decision(decision.combination, u))
         weights, outcome = objective.outcomes(point, actions)
         own = weights * outcome.staying(objective.regime)
-        here = off_grid(objective.plan, objective.continuation.ends, own, outcome.following)
+        here = _unknown(
+            objective.continuation, off_grid(objective.plan, objective.continuation.ends, own, outcome.following)
+        )
         there = [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
         off = jnp.concatenate([here, *there])
         return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
@@ -52,10 +55,16 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
 def _elsewhere(objective: Objective, target: str, weights: Float[Array, "q"], outcome: Outcome) -> Float[Array, "d 2"]:
     """As `off_grid`, of another regime; nobody leaves one that does not exist tomorrow."""
     reached = objective.elsewhere.get(target)
-    if reached is None or not isinstance(reached.value, Continuation):
+    if reached is None:
         return jnp.zeros((len(objective.plan.elsewhere[target]), 2))
     following = {**outcome.following, **outcome.arrivals[target].following}
-    return off_grid(reached.plan, reached.value.ends, weights * outcome.regimes[target], following)
+    found = off_grid(reached.plan, reached.value.ends, weights * outcome.regimes[target], following)
+    return _unknown(reached.value, found)
+
+
+def _unknown(tomorrow: Continuation | Pointwise, off: Float[Array, "d 2"]) -> Float[Array, "d 2"]:
+    """The weights that count: what an endogenous grid knows from the borrowing limit on is no guess below a grid."""
+    return off if isinstance(tomorrow, Continuation) else off.at[:, 0].set(0.0)
 
 
 def off_grid(

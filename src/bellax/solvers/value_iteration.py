@@ -95,7 +95,7 @@ class _Level(NamedTuple):
         modulus = middle / jnp.where(self.change != 0, self.change, jnp.inf)
         known = (modulus > 0) & (modulus < 0.9999) & (most - least < 0.5 * jnp.abs(middle)) & (self.moves < _MOVES) & on
         by = jnp.where(known, middle * modulus / (1 - jnp.where(known, modulus, 0.0)), 0.0)
-        return lifted(new, by), _Level(jnp.where(known, jnp.nan, middle), self.moves + known)
+        return lifted(new, by), _Level(jnp.where(known, jnp.nan, middle), self.moves + known.astype(jnp.int32))
 
 
 class _State(NamedTuple):

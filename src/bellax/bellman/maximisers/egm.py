@@ -190,9 +190,10 @@ class _Endogenous(Maximiser):
     def most_kinks(self, found: Structure, mesh: Mesh) -> int:
         if self.kinks is not None:
             return -(-self.kinks // AT_ONCE) * AT_ONCE
-        if self.follows(mesh):
+        if self.follows(mesh) and mesh.plan.taste_shocks is None:
             return _KINKS
-        return 2 * AT_ONCE if found.kinked else 0
+        # taste shocks smooth those of V that choices make
+        return 2 * AT_ONCE if found.kinked or self.follows(mesh) else 0
 
     def follows(self, mesh: Mesh) -> bool:
         plan = mesh.plan

@@ -115,6 +115,8 @@ def test_a_limit_that_moves_only_in_the_middle():
         )
 
 
-def test_nothing_to_consume_is_said():
-    with pytest.raises(bx.SolveError, match="no action is feasible at wealth = 0"):
-        solved(saving(lambda savings: savings + 5.0, lowest=0.0))
+def test_nothing_to_consume_is_worth_minus_infinity():
+    found = solved(saving(lambda savings: savings + 5.0, lowest=0.0))
+    assert float(found.value(0, wealth=0.0)) == -np.inf
+    exact = enumerated(8.0, lambda a: a + 5.0, np.log)
+    assert float(found.value(0, wealth=8.0)) == pytest.approx(exact, abs=1e-8)

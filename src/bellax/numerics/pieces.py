@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from bellax.numerics.scalar import rounding
+
 Utility = Callable[[Array], Array]
 
 WIDTH = 10
@@ -166,7 +168,7 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
     to, on = jnp.concatenate([quiet, steps]) > 0, jnp.concatenate([steps[1:], quiet, quiet]) < 0
     same = jnp.concatenate([jnp.diff(nodes.savings) == 0, none])
     stays = (to | on) & same
-    inner = jnp.where(stays[:, None], _staying(nodes), inner)
+    inner = jnp.where(stays[:, None], unmoved(_staying(nodes), stays), inner)
     fits = dead | (alive & (rising | ~onward) & ~step)
     # the limit binds although savings at it are worth something: up to no node
     binds = jnp.isfinite(nodes.bound) & ~alive[0]
@@ -185,24 +187,26 @@ def _staying(nodes: Nodes) -> Float[Array, "n _"]:
     """Segments along which savings stay those of nodes: everything beyond is consumed."""
     one, none = jnp.ones_like(nodes.savings), jnp.zeros_like(nodes.savings)
     rows = jnp.stack([nodes.resources, nodes.consumption, one, none, none, one, none, none, one, nodes.after], axis=-1)
-    return unmoved(rows)
+    return rows
 
 
 @jax.custom_jvp
-def unmoved(rows: Array) -> Array:
-    """Rows whose derivative is not known: nobody says how the place of a step moves with parameters."""
+def unmoved(rows: Float[Array, "n _"], which: Bool[Array, "n"]) -> Float[Array, "n _"]:
+    """Rows, of which some have a derivative that is not known: nobody says how the place of a step moves with
+    parameters."""
     return rows
 
 
 @unmoved.defjvp
 def _unmoved_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    return primals[0], tangents[0] * jnp.nan
+    rows, which = primals
+    return rows, tangents[0] * jnp.where(which, jnp.nan, 0.0)[:, None]
 
 
 def _slack(m: Array) -> Array:
     """What rounding may take from resources."""
     size = jnp.maximum(1.0, jnp.abs(jnp.where(jnp.isfinite(m), m, 0.0)))
-    return 0.1 * float(jnp.finfo(m.dtype).eps) ** 0.5 * size
+    return 8 * rounding(m.dtype) * size
 
 
 def _start(nodes: Nodes, first: Int[Array, ""], utility: Utility) -> tuple[Float[Array, "_"], Float[Array, ""]]:

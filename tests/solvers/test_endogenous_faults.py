@@ -1,5 +1,7 @@
 """Models on which an endogenous grid would be wrong: it says so, or is right."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -120,3 +122,34 @@ def test_nothing_to_consume_is_worth_minus_infinity():
     assert float(found.value(0, wealth=0.0)) == -np.inf
     exact = enumerated(8.0, lambda a: a + 5.0, np.log)
     assert float(found.value(0, wealth=8.0)) == pytest.approx(exact, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        lambda consumption: 1.0 * consumption,
+        lambda consumption: jnp.log(consumption) + 2 * jnp.tanh(consumption - 10.0),
+    ],
+    ids=["linear", "two bends"],
+)
+def test_a_reward_that_is_not_strictly_concave_is_refused(reward):
+    """Of the first everything would be consumed, of the second V be off by 1.9: the first-order condition says less."""
+    with pytest.raises(bx.SolveError, match="not strictly concave in 'consumption'.*Newton"):
+        solved(dataclasses.replace(saving(lambda savings: 1.5 * savings + 1.0), reward=reward))
+
+
+def test_savings_that_are_worth_more_than_any_consumption_are_refused():
+    model = dataclasses.replace(
+        saving(lambda savings: 3.0 * savings), reward=lambda consumption: jnp.log1p(consumption)
+    )
+    for maximiser in (DCEGM, bx.maximise.EGM()):
+        with pytest.raises(bx.SolveError, match="lower bound of 'consumption' binds"):
+            solved(model, maximiser)
+
+
+def test_resources_that_are_none_are_refused():
+    model = saving(lambda savings: savings + 1.0)
+    wrong = dataclasses.replace(model, functions={**model.functions, "twice": lambda wealth: 2 * wealth})
+    with pytest.raises(bx.SolveError, match="from what resources= says"):
+        solved(wrong, bx.maximise.EGM(resources="twice"))
+    assert float(solved(model, bx.maximise.EGM(resources="wealth")).value(1, wealth=5.0)) == pytest.approx(np.log(5.0))

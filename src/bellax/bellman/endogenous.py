@@ -43,6 +43,7 @@ class Structure:
         plan: of the model.
         cut: the same, in whose graph savings are given and not computed.
         action, state, savings: names.
+        named: what the user says that resources are; None where nothing was said.
         axes: discrete axes along which the optimum differs, beside resources.
     """
 
@@ -51,6 +52,7 @@ class Structure:
     action: str
     state: str
     savings: str
+    named: str | None
     axes: tuple[str, ...]
 
     @cached_property
@@ -68,6 +70,13 @@ class Structure:
         """a of an action."""
         evaluate = self.plan.graph.compose([self.savings])
         return as_float(evaluate(**period.environment, **states, **choices, **{self.action: action})[self.savings])
+
+    def claimed(self, period: Period, states: Mapping[str, Array], choices: Mapping[str, Array]) -> Float[Array, ""]:
+        """What the user says that resources are."""
+        if self.named is None:
+            return self.resources(period, states, choices)
+        evaluate = self.plan.graph.compose([self.named])
+        return as_float(evaluate(**period.environment, **states, **choices)[self.named])
 
     def utility(self, period: Period, states: Mapping[str, Array], choices: Mapping[str, Array]) -> "Utility":
         """u of the action, all else given."""
@@ -135,8 +144,10 @@ def structure(plan: Plan, what: str, action: str | None, resources: str | None, 
     found, cut = fitting[0]
     known = [*names, *plan.states]
     check_names([] if resources is None else [resources], known, f"{what}: resources")
+    if resources is not None and (plan.graph.leaves(resources, "action") & {act} or plan.graph.is_random(resources)):
+        raise ModelError(f"{what}: resources={resources!r} is to be known before {act!r} is chosen.")
     axes = tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n))
-    return Structure(plan, cut, act, state, found, axes)
+    return Structure(plan, cut, act, state, found, resources, axes)
 
 
 def _check_kind(plan: Plan, what: str) -> None:

@@ -27,6 +27,9 @@ AT_ONCE = 16
 
 _HALVINGS = 54
 _SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
+_CONSUMED = np.concatenate(
+    [np.geomspace(1e-4, 0.02, 16), np.linspace(0.02, 1.0, 113)[1:]]
+)  # of all, where u is looked at
 _NEAR = 1e-6  # of all savings: so near the limit nobody is
 
 
@@ -41,6 +44,7 @@ class Fault(enum.IntEnum):
     falling = 5
     limit = 6
     savings = 7
+    utility = 8
 
 
 @runtime_checkable
@@ -174,6 +178,8 @@ class EndogenousStep:
             left = jax.vmap(saved)(some)
             size = jnp.maximum(1.0, jnp.maximum(jnp.abs(resources), jnp.abs(some)))
             straight = jnp.all(jnp.abs(resources - some - left) <= rounding() * size)
+            claimed = self.found.claimed(self.period, point.values, choices)
+            straight = straight & (jnp.abs(claimed - resources) <= rounding() * jnp.maximum(1.0, jnp.abs(resources)))
             return resources, lower, resources - upper, straight
 
         resources, lower, limit, straight = jax.vmap(at)(jnp.asarray(_SHARES))
@@ -181,7 +187,16 @@ class EndogenousStep:
         moves = jnp.maximum(jnp.abs(limit - limit[0]), jnp.abs(lower - lower[0])) > rounding() * size
         fault = jnp.where(jnp.any(moves), jnp.int32(Fault.limit), jnp.zeros((), jnp.int32))
         fault = jnp.where(jnp.all(straight), fault, jnp.int32(Fault.savings))
-        return _Ends(limit[0], jnp.max(resources) - lower[0], lower[0], fault)
+        top = jnp.max(resources) - lower[0]
+        fault = jnp.where(self._concave(row, lower[0], top - limit[0]), fault, jnp.int32(Fault.utility))
+        return _Ends(limit[0], top, lower[0], fault)
+
+    def _concave(self, row: Array, lower: Array, most: Array) -> Bool[Array, ""]:
+        """Whether marginal utility falls all the way from the least to the most that is consumed, where it is seen."""
+        utility = self._utility(row)
+        c = lower + most * jnp.asarray(_CONSUMED)
+        bends = lambda c: (utility.curvature(c) < 0) | (utility.marginal(c) == 0)  # noqa: E731
+        return jnp.all(jax.vmap(bends)(c))
 
     def _future(self, savings: Array, row: Array, spare: Array) -> Future:
         actions = {**self._choices(row), self.found.action: jnp.ones(())}
@@ -221,7 +236,9 @@ class EndogenousStep:
         bound = where(endless[0], -jnp.inf, value[0])
         seen = lax.stop_gradient((savings, value, marginal))
         jumping = jumps(*seen, sound, self._following(row))
-        nodes = Nodes(savings, c, slope, level, marginal, value, ends.limit, bound, ends.floor)
+        # more than the first unit of consumption is worth, so that there is none
+        sated = ~known & (marginal > utility.marginal(floor + 1.0))
+        nodes = Nodes(savings, c, slope, level, marginal, value, sated, ends.limit, bound, ends.floor)
         return nodes, unknown, jumping
 
     def _following(self, row: Array) -> Callable[[Array], Array]:
@@ -293,7 +310,7 @@ class EndogenousStep:
     ) -> Int[Array, ""]:
         # next to the limit, where nobody is, the floor may bind
         inside = nodes.savings - ends.limit[:, None] > _NEAR * (ends.top - ends.limit)[:, None]
-        below = jnp.any(inside & (nodes.consumption < ends.floor[:, None]))
+        below = jnp.any(inside & (nodes.sated | (nodes.consumption < ends.floor[:, None])))
         faults = [
             (jnp.any(unknown), Fault.nonfinite),
             (self.method.wrong(nodes, found), Fault.folded),

@@ -87,6 +87,7 @@ class Nodes(eqx.Module):
     Attributes:
         savings, consumption, slope, value, marginal: a, c, dc/dm, V and V' = u'(c), shape (n,).
         after: what follows is worth, W(a), shape (n,).
+        sated: where savings are worth more than any consumption.
         limit: the borrowing limit.
         bound: V beyond today's utility where savings are at the limit; minus infinity where they never are.
         floor: what is consumed at least.
@@ -98,6 +99,7 @@ class Nodes(eqx.Module):
     value: Float[Array, "n"]
     marginal: Float[Array, "n"]
     after: Float[Array, "n"]
+    sated: Bool[Array, "n"]
     limit: Float[Array, ""]
     bound: Float[Array, ""]
     floor: Float[Array, ""]
@@ -186,8 +188,7 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
 def _staying(nodes: Nodes) -> Float[Array, "n _"]:
     """Segments along which savings stay those of nodes: everything beyond is consumed."""
     one, none = jnp.ones_like(nodes.savings), jnp.zeros_like(nodes.savings)
-    rows = jnp.stack([nodes.resources, nodes.consumption, one, none, none, one, none, none, one, nodes.after], axis=-1)
-    return rows
+    return jnp.stack([nodes.resources, nodes.consumption, one, none, none, one, none, none, one, nodes.after], axis=-1)
 
 
 @jax.custom_jvp

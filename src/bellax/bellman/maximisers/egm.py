@@ -151,8 +151,10 @@ class _Endogenous(Maximiser):
             f"condition says nothing. {serves}",
             Fault.limit: f"the bounds of {own} move with {state}, or with what is drawn afresh, otherwise than "
             f"resources do{when}: savings are to have the same limit at every {state}. {serves}",
+            Fault.utility: f"the reward is not strictly concave in {own} everywhere{when}, so that the first-order "
+            f"condition has several solutions or none. {serves}",
             Fault.savings: f"{savings} is not what is left of resources after {own}{when}: it is to fall one for one "
-            f"with {own}. {serves}",
+            f"with {own}, from what resources= says if it says something. {serves}",
         }
         return f"{plan.graph.where}{name}: {words[Fault(code)]}"
 
@@ -226,7 +228,8 @@ class EGM(_Endogenous):
 
     Args:
         action: the continuous action; by default the only one.
-        resources: what savings and the action are taken from; by default read off `post_decision`.
+        resources: the state or function that savings and the action are taken from, which is checked; by default it
+            is read off `post_decision`.
         post_decision: the function of the model, resources less the action, through which alone tomorrow sees today's
             continuous state and the action; by default the one that is so.
         grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit, or `bx.grids.Given`.

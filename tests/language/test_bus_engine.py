@@ -1,44 +1,12 @@
 """Replacement of bus engines: Rust (1987). Mileage moves up by random steps; a new engine starts at zero."""
 
-from enum import IntEnum
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bellax as bx
-
-
-class Engine(IntEnum):
-    keep = 0
-    replace = 1
-
-
-def cost(mileage, engine, replacement_cost, maintenance):
-    return jnp.where(engine == Engine.replace, replacement_cost, 0.001 * maintenance * mileage)
-
-
-def next_mileage(mileage, engine, steps):
-    start = jnp.where(engine == Engine.replace, 0, mileage)
-    return jnp.minimum(start + steps, 89)
-
-
-model = bx.Model(
-    states={"mileage": bx.Discrete(90)},
-    actions={"engine": bx.Discrete(Engine)},
-    shocks={"steps": bx.shocks.Categorical(probabilities="step_probabilities")},
-    functions={"cost": cost},
-    transitions={"mileage": next_mileage},
-    reward=lambda cost: -cost,
-    taste_shocks=bx.ExtremeValue(scale=1.0, over=("engine",)),
-)
-
-PARAMS = {
-    "discount": 0.9999,
-    "replacement_cost": 10.0750,
-    "maintenance": 2.2930,
-    "step_probabilities": [0.3919, 0.5953, 0.0128],
-}
+from bellax.models.bus_engine import Engine, model
+from bellax.models.bus_engine import params as PARAMS
 
 
 def test_template(template):

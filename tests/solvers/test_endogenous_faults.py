@@ -15,7 +15,7 @@ DCEGM = bx.maximise.DCEGM()
 def saving(law, horizon=2, upper="wealth", left=lambda wealth, consumption: wealth - consumption, lowest=0.5, **slots):
     """Log utility, and wealth of tomorrow by a law of savings."""
     return bx.Model(
-        states={"wealth": bx.Continuous(lowest, 100.0)},
+        states={"wealth": bx.Continuous(lowest, 100.0), **slots.pop("states", {})},
         actions={"consumption": bx.Continuous(0.0, upper)},
         functions={"savings": left},
         transitions={"wealth": law},
@@ -153,3 +153,17 @@ def test_resources_that_are_none_are_refused():
     with pytest.raises(bx.SolveError, match="from what resources= says"):
         solved(wrong, bx.maximise.EGM(resources="twice"))
     assert float(solved(model, bx.maximise.EGM(resources="wealth")).value(1, wealth=5.0)) == pytest.approx(np.log(5.0))
+
+
+def test_rows_in_chunks_give_the_same():
+    """With memory for one place of a chain at a time; and what would not fit is refused."""
+    chain = bx.MarkovChain((0.5, 1.0, 1.5), [[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])
+    model = saving(lambda savings, next_income: savings + next_income, states={"income": chain})
+    grid = bx.maximise.EGM(grid={"savings": 30}, kinks=0)
+    small, large = (bx.solvers.BackwardInduction(maximiser=grid, memory=memory) for memory in (20_000, 2**28))
+    ask = {"wealth": np.array([1.0, 9.0]), "income": 1.0}
+    values = [bx.solve(model, {"discount": BETA}, solver).value(0, **ask) for solver in (small, large)]
+    np.testing.assert_allclose(*values, rtol=1e-13)
+    huge = bx.solvers.BackwardInduction(maximiser=bx.maximise.EGM(grid={"savings": 10**9}))
+    with pytest.raises(bx.ModelError, match="this machine has"):
+        bx.solve(model, {"discount": BETA}, huge)

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from bellax.bellman.chunks import in_chunks, in_flight
 from bellax.bellman.endogenous import Future, Structure, Utility, future, inverse
 from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
@@ -26,6 +27,7 @@ AT_ONCE = 16
 """Kinks that are looked for together."""
 
 _HALVINGS = 54
+_HELD = 8  # numbers of a node that are in flight with its derivatives
 _SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 _CONSUMED = np.concatenate(
     [np.geomspace(1e-4, 0.02, 16), np.linspace(0.02, 1.0, 113)[1:]]
@@ -53,6 +55,9 @@ class Method(Protocol):
 
     def common(self, found: Structure, low: Array, high: Array) -> Float[Array, "n"]:
         """Savings that all rows have in common, between the lowest limit and the most that there is to save."""
+
+    def count(self, found: Structure, mesh: Mesh) -> int:
+        """Nodes of savings, those at the limit and at kinks included."""
 
     def most_kinks(self, found: Structure, mesh: Mesh) -> int:
         """How many kinks of what follows may become nodes."""
@@ -105,9 +110,10 @@ class EndogenousStep:
         method: how nodes are laid and joined.
         objective, mesh: of the period.
         found: the structure of the model.
+        memory: bytes that may be in flight; rows are cut in chunks that fit.
     """
 
-    def __init__(self, method: Method, objective: Objective, mesh: Mesh, found: Structure) -> None:
+    def __init__(self, method: Method, objective: Objective, mesh: Mesh, found: Structure, memory: int) -> None:
         self.method, self.mesh, self.found = method, mesh, found
         self.period = objective.period
         self.cut = replace(objective, period=Period(objective.period.environment, found.cut), absolute=frozenset())
@@ -116,6 +122,7 @@ class EndogenousStep:
         places = np.indices(self.shape).reshape(len(self.shape), -1)
         self.places = [jnp.asarray(place, jnp.int32) for place in places]
         self.rows = jnp.arange(places.shape[1], dtype=jnp.int32)
+        self.fits = max(1, memory // in_flight(method.count(found, mesh), _HELD))
 
     def pieces(self) -> Pieces:
         ends = jax.vmap(self._ends)(self.rows)
@@ -123,7 +130,7 @@ class EndogenousStep:
         after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
         inside, (before, behind) = self._over(after, common), self._kinks(common, ends)
         own = jnp.concatenate([ends.limit[:, None], before, behind], axis=1)
-        beside = jax.vmap(lambda row, savings: jax.vmap(lambda a: after(a, row))(savings))(self.rows, own)
+        beside = in_chunks(lambda pair: jax.vmap(lambda a: after(a, pair[0]))(pair[1]), (self.rows, own), self.fits)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
         nodes, unknown, jumping = lay(self.rows, ends, common, inside, own, beside)
         found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
@@ -147,8 +154,8 @@ class EndogenousStep:
         return still(self.method.joined(still(nodes), still(found), self.rows, lambda row: still(self._utility(row))))
 
     def _over(self, function: Callable[[Array, Array], Any], savings: Array) -> Any:
-        """Of every row, at the same savings: what does not see the row is computed once for all of them."""
-        return jax.vmap(lambda row: jax.vmap(lambda a: function(a, row))(savings))(self.rows)
+        """Of every row, at the same savings: what does not see the row is computed once for all of a chunk."""
+        return in_chunks(lambda row: jax.vmap(lambda a: function(a, row))(savings), self.rows, self.fits)
 
     # -- pointwise
 
@@ -300,7 +307,8 @@ class EndogenousStep:
             done = lambda state: ~jnp.any(state.open) | (state.passes * AT_ONCE >= most)  # noqa: E731
             return loops.until(done, search, start).found
 
-        found = jax.vmap(of_row)(self.rows, limit, self._over(kind, common))
+        each = (self.rows, limit, self._over(kind, common))
+        found = in_chunks(lambda own: of_row(*own), each, self.fits)
         return found[:, 0], found[:, 1]
 
     # -- what is wrong --------------------------------------------------------------------------------------------

@@ -63,6 +63,12 @@ def mesh_shape(numerics: Discretisation, arguments: Arguments) -> tuple[int, ...
     return table.shape
 
 
+def _pieces(numerics: Discretisation, arguments: Arguments) -> int:
+    """Bytes of what an endogenous grid keeps of a period beside V at the nodes."""
+    kept = jax.eval_shape(lambda a: numerics.maximiser.ended(numerics.plan, numerics.mesh(a, 0)), arguments)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+
+
 def estimated(numerics: Discretisation, arguments: Arguments) -> Work:
     """What a solve has to do."""
     plan, clock = numerics.plan, numerics.problem.clock
@@ -81,7 +87,10 @@ def estimated(numerics: Discretisation, arguments: Arguments) -> Work:
         shocks,
         clock.count if clock.finite else _STATIONARY,
         1e-9 * (5 + look_up.reads / min(2, look_up.columns)),
-        (numerics.bytes_of_value(shape, periods), min(needed, numerics.budget)),
+        (
+            numerics.bytes_of_value(shape, periods) + periods * _pieces(numerics, arguments),
+            min(needed, numerics.budget),
+        ),
     )
 
 

@@ -205,7 +205,7 @@ class _Endogenous(Maximiser):
     # -- the step -------------------------------------------------------------------------------------------------
 
     def pieces(self, objective: Objective, mesh: Mesh, memory: int) -> Pieces:
-        return EndogenousStep(self, objective, mesh, self.structure(objective.plan)).pieces()
+        return EndogenousStep(self, objective, mesh, self.structure(objective.plan), memory).pieces()
 
     def joined(self, nodes: Nodes, found: Segments, rows: Array, utility: Callable[[Array], Utility]) -> Pieces:
         """One function from the segments; the largest where there are several. Everything along a first axis.

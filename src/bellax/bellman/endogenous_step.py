@@ -27,6 +27,7 @@ AT_ONCE = 16
 """Kinks that are looked for together."""
 
 _HALVINGS = 54
+_PARTS = np.arange(4) / 4  # of a cell, at whose ends kinks are looked for
 _HELD = 8  # numbers of a node that are in flight with its derivatives
 _SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 _CONSUMED = np.concatenate(
@@ -262,6 +263,9 @@ class EndogenousStep:
         if not most:
             return (jnp.zeros((self.rows.shape[0], 0)),) * 2
         fixed, follows = jax.tree.map(lax.stop_gradient, self.cut), self.method.follows(self.mesh)
+        # looked for between nodes, too: what begins and ends between two places that are looked at is not seen
+        inner = common[:-1, None] + jnp.diff(common)[:, None] * jnp.asarray(_PARTS)[None]
+        common = jnp.append(inner.reshape(-1), common[-1])
 
         def kind(savings: Array, row: Array) -> Array:
             point, total = jax.tree.map(lax.stop_gradient, self._point(row)), jnp.zeros((), jnp.uint32)

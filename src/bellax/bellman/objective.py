@@ -154,6 +154,7 @@ class Objective(eqx.Module):
         total = jnp.zeros((), jnp.uint32)
         if (not outcome.regimes or self.regime in outcome.regimes) and isinstance(self.continuation, Pointwise):
             total = self.continuation.kind(point, outcome.following, outcome.weights)
+            total = jnp.where(jnp.asarray(outcome.staying(self.regime)) > 0, total, 0)
         others = [name for name in outcome.regimes if name != self.regime]
         for regime, factor in zip(others, odd(len(others)), strict=True):
             found = self.elsewhere[regime].kind(point, outcome, regime)

@@ -22,6 +22,7 @@ from bellax.numerics.pieces import Nodes, Pieces, Segments
 
 _CROSSINGS = 64  # places at which one run gives way to another, at most; beyond, halfway between two nodes
 _HALVINGS = 60
+_FAINT = 3e-4  # change of the slope of c that is no kink: with chance they multiply, and fade
 
 
 def one_run(nodes: Nodes, found: Segments) -> Pieces:
@@ -101,8 +102,12 @@ def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable
 def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
     """Numbers that go up where consumption or its slope jump from one piece to the next."""
     savings, alive = nodes.savings, nodes.alive
-    near = jnp.abs(jnp.diff(savings)) <= 1e-11 * jnp.maximum(1.0, jnp.abs(savings[1:]))
-    near = near & alive[1:] & alive[:-1]
+    bends = jnp.abs(jnp.diff(nodes.slope)) + jnp.abs(jnp.diff(nodes.consumption)) > _FAINT
+    near = nodes.twins & alive[1:] & alive[:-1]
+    bends = near & bends
+    no = jnp.zeros(1, bool)
+    # each side is a node twice, and rounding may put the two sides in either order
+    near = near & (bends | jnp.concatenate([no, bends[:-1]]) | jnp.concatenate([bends[1:], no]))
     # of a segment: whether it leads from one side of a kink to the other
     across = jnp.concatenate([jnp.zeros(1, bool), near, jnp.zeros(1, bool)])
     before = jnp.concatenate([place[:1], place[:-1]])

@@ -241,7 +241,10 @@ class Endogenous(Function):
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         values = self.answers(states, places).value
-        best = jnp.max(values) if self.structure.plan.taste_shocks is None else chosen(self.period, values).value
+        # of equal ones the derivative of a maximum is the mean, and that of the one that `kind` knows is meant
+        best = values[jnp.argmax(values)]
+        if self.structure.plan.taste_shocks is not None:
+            best = chosen(self.period, values).value
         return where(self.pieces.ended > 0, self.period.terminal(states), best)
 
     def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:

@@ -5,8 +5,8 @@ in resources. Segments that lead backwards are local minima and fall away; the o
 resources on an interval of its own, and V is the largest of them. Segments are kept as they are, and not laid on a
 common grid, on which the error at a jump of consumption would not shrink with the number of nodes.
 
-Between two neighbouring nodes no run begins or ends. So there the largest is one run, or one gives way to another, and
-the place is found by bisection.
+Between two neighbouring nodes no run begins or ends. There the largest is one run, or one gives way to another, and the
+place is found by bisection.
 
 Source: Iskhakov, Jorgensen, Rust & Schjerning (2017), whose envelope is on nodes.
 """
@@ -25,36 +25,69 @@ _HALVINGS = 60
 _FAINT = 3e-4  # change of the slope of c that is no kink: with chance they multiply, and fade
 
 
+def room(segments: int) -> int:
+    """How many pieces so many segments may make."""
+    return 2 * (segments + min(_CROSSINGS, segments))
+
+
 def one_run(nodes: Nodes, found: Segments) -> Pieces:
     """The pieces where resources rise with savings: every segment, one after the other."""
-    place = jnp.arange(found.begins.shape[0], dtype=jnp.int32)
-    # twice each, so that an envelope has the same shape
-    return _pieces(nodes, found, jnp.repeat(found.begins, 2), jnp.repeat(place, 2))
+    count = found.begins.shape[0]
+    place = jnp.arange(count, dtype=jnp.int32)
+    left = jnp.concatenate([found.begins, jnp.full(room(count) - count, jnp.inf)])  # as many as an envelope has
+    return _pieces(nodes, found, left, jnp.concatenate([place, jnp.full(room(count) - count, count - 1, jnp.int32)]))
 
 
 def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Array]) -> Pieces:
     """The pieces that are the largest.
+
+    Between two neighbouring places the largest is one segment, or one gives way to another. Where a third is larger
+    than both in between, it is so where these two meet: that is a place in the second round.
 
     Args:
         value: V of segments, by their numbers, at resources.
     """
     begins, fits = found.begins, found.fits
     count = begins.shape[0]
-    order = jnp.argsort(begins).astype(jnp.int32)
-    x = begins[order]
     # segments that fit and follow each other are one run, which ends with the one after them
     before = jnp.concatenate([jnp.zeros(1, bool), fits[:-1] & ~found.endless[:-1]])
     run = jnp.where(fits | before, jnp.cumsum((fits & ~before).astype(jnp.int32)), 0)
+    order = jnp.argsort(begins).astype(jnp.int32)
+    first = _largest(begins[order], order, run, fits, value)
+    met = jnp.concatenate([begins, _changes(*first, value)[1]])
+    order = jnp.argsort(met).astype(jnp.int32)
+    x = met[order]
+    at, after, left, right = _largest(x, jnp.where(order < count, order, -1), run, fits, value)
+    change, _ = _changes(at, after, left, right, value)
+    ends = jnp.stack([x, jnp.where(left != right, change, jnp.where(jnp.isfinite(x), after, x))], axis=1).reshape(-1)
+    ends = jnp.where(jnp.repeat(jnp.isfinite(x), 2), ends, jnp.inf)
+    return _pieces(nodes, found, ends, jnp.stack([left, right], axis=1).reshape(-1))
+
+
+def _largest(
+    x: Float[Array, "k"],
+    begins: Int[Array, "k"],
+    run: Int[Array, "n"],
+    fits: Bool[Array, "n"],
+    value: Callable[[Array, Array], Array],
+) -> tuple[Array, Array, Array, Array]:
+    """Between each place and the next one: where that is, and the segments that are the largest at both ends.
+
+    Args:
+        x: places, not decreasing.
+        begins: the segment that begins there; -1 where none does.
+        run, fits: of segments.
+    """
     after = jnp.concatenate([x[1:], jnp.full(1, jnp.inf)])
     after = jnp.where(jnp.isfinite(after), after, jnp.where(jnp.isfinite(x), x + jnp.maximum(1.0, jnp.abs(x)), 0.0))
     at = jnp.where(jnp.isfinite(x), x, 0.0)
 
     def compare(state: tuple) -> tuple:
         number, low, left, high, right = state
-        mine = jnp.where(run[order] == number, order, -1)
-        segment = lax.cummax(mine)
-        known = (segment >= 0) & fits[jnp.maximum(segment, 0)] & (run[jnp.maximum(segment, 0)] == number)
+        mine = (begins >= 0) & (run[jnp.maximum(begins, 0)] == number)
+        segment = lax.cummax(jnp.where(mine, begins, -1))
         own = jnp.maximum(segment, 0)
+        known = (segment >= 0) & fits[own] & (run[own] == number)
         here = jnp.where(known, value(own, at), -jnp.inf)
         there = jnp.where(known, value(own, after), -jnp.inf)
         better, best = here > low, there > high
@@ -66,15 +99,10 @@ def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Arra
             jnp.where(best, own, right),
         )
 
-    none, first = jnp.full(count, -jnp.inf), jnp.zeros(count, jnp.int32)
-    start = (jnp.ones((), jnp.int32), none, first, none, first)
-    runs = jnp.max(run)
+    none, first = jnp.full(x.shape[0], -jnp.inf), jnp.zeros(x.shape[0], jnp.int32)
+    start, runs = (jnp.ones((), jnp.int32), none, first, none, first), jnp.max(run)
     _, _, left, _, right = loops.until(lambda state: state[0] > runs, compare, start)
-    change = _changes(at, after, left, right, value)
-    ends = jnp.stack([x, jnp.where(left != right, change, jnp.where(jnp.isfinite(x), after, x))], axis=1).reshape(-1)
-    place = jnp.stack([left, right], axis=1).reshape(-1)
-    ends = jnp.where(jnp.repeat(jnp.isfinite(x), 2), ends, jnp.inf)
-    return _pieces(nodes, found, ends, place)
+    return at, after, left, right
 
 
 def _pieces(nodes: Nodes, found: Segments, left: Float[Array, "p"], place: Int[Array, "p"]) -> Pieces:
@@ -83,8 +111,11 @@ def _pieces(nodes: Nodes, found: Segments, left: Float[Array, "p"], place: Int[A
     return Pieces(left, place.astype(kind), stretch.astype(kind), found.numbers, found.limit, none, none)
 
 
-def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable[[Array, Array], Array]) -> Array:
-    """Where the segment of the left end gives way to that of the right, between two nodes."""
+def _changes(
+    low: Array, high: Array, left: Array, right: Array, value: Callable[[Array, Array], Array]
+) -> tuple[Float[Array, "k"], Float[Array, "c"]]:
+    """Where the segment of the left end gives way to that of the right, between two places; and all of these, infinite
+    where there are no more."""
     count = low.shape[0]
     found = jnp.nonzero(left != right, size=min(_CROSSINGS, count), fill_value=0)[0]
     before, behind = left[found], right[found]
@@ -96,7 +127,9 @@ def _changes(low: Array, high: Array, left: Array, right: Array, value: Callable
         return jnp.where(ahead, middle, a), jnp.where(ahead, b, middle)
 
     a, b = loops.repeat(_HALVINGS, halve, (low[found], high[found]))
-    return (0.5 * (low + high)).at[found].set(jnp.where(left[found] != right[found], b, high[found]))
+    changes = before != behind
+    every = (0.5 * (low + high)).at[found].set(jnp.where(changes, b, high[found]))
+    return every, jnp.where(changes, b, jnp.inf)
 
 
 def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:

@@ -28,7 +28,7 @@ from bellax.bellman.objective import Objective
 from bellax.bellman.pointwise import located
 from bellax.errors import ModelError, check_count, check_mapping, named_options
 from bellax.numerics import grids
-from bellax.numerics.envelope import envelope, folds, one_run
+from bellax.numerics.envelope import envelope, folds, one_run, room
 from bellax.numerics.pieces import WIDTH, Nodes, Pieces, Segments, value
 from bellax.problem.period import Period, combinations
 from bellax.problem.plan import Plan
@@ -130,7 +130,7 @@ class _Endogenous(Maximiser):
         lead = (*axes, len(combinations(plan)))
         count = self.count(found, mesh)
         numbers = jnp.broadcast_to(jnp.asarray([0.0, 1, 1, 0, 0, 1, 0, 0, 1, 0]), (*lead, count + 1, WIDTH))
-        left = jnp.zeros((*lead, 2 * count + 2))
+        left = jnp.zeros((*lead, room(count + 1)))
         return Pieces(left, left, left, numbers, jnp.zeros(lead), jnp.ones(()), jnp.zeros(()))
 
     def fault(self, plan: Plan, code: int, when: str) -> str:

@@ -68,7 +68,7 @@ class _Endogenous(Maximiser):
         return frozenset() if self.action is None else frozenset({self.action})
 
     def check(self, plan: Plan) -> None:
-        self._unit(self.structure(plan))
+        self._spec(self.structure(plan))
 
     def completed(self, plan: Plan) -> Maximiser:
         found = self.structure(plan)
@@ -160,8 +160,12 @@ class _Endogenous(Maximiser):
 
     # -- the grid -------------------------------------------------------------------------------------------------
 
-    def _unit(self, found: Structure) -> np.ndarray | grids.Given:
-        """Where savings lie between their ends, as shares of the way; or the nodes that were given."""
+    def _spec(self, found: Structure) -> int | grids.Given:
+        """How many nodes of savings there are, or which.
+
+        Raises:
+            ModelError: for a grid of what is none, or too few.
+        """
         name = type(self).__name__
         for key in self.grid:
             if key != found.savings:
@@ -175,18 +179,18 @@ class _Endogenous(Maximiser):
         check_count(spec, f"{name}: grid of {found.savings!r}")
         if spec < 4:
             raise ModelError(f"{name}: the grid of {found.savings!r} has {spec} nodes; give at least 4.")
-        return np.expm1(_CLUSTER * np.linspace(0, 1, int(spec))) / math.expm1(_CLUSTER)
+        return int(spec)
 
     def common(self, found: Structure, low: Array, high: Array) -> Float[Array, "n"]:
-        unit = self._unit(found)
-        if isinstance(unit, grids.Given):
-            return jnp.asarray(unit.nodes)
-        return low + (high - low) * jnp.asarray(unit)
+        spec = self._spec(found)
+        if isinstance(spec, grids.Given):
+            return jnp.asarray(spec.nodes)
+        return low + (high - low) * jnp.asarray(np.expm1(_CLUSTER * np.linspace(0, 1, spec)) / math.expm1(_CLUSTER))
 
     def count(self, found: Structure, mesh: Mesh) -> int:
         """Nodes of savings, those at the limit and at kinks included."""
-        unit = self._unit(found)
-        own = len(unit.nodes) if isinstance(unit, grids.Given) else len(unit)
+        spec = self._spec(found)
+        own = len(spec.nodes) if isinstance(spec, grids.Given) else spec
         return own + 1 + 4 * self.most_kinks(found, mesh)
 
     def most_kinks(self, found: Structure, mesh: Mesh) -> int:

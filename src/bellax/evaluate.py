@@ -25,7 +25,7 @@ from bellax.problem.problem import Arguments
 from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import Reading, reading, undifferentiable, warn_of_reading
 from bellax.solution.solution import Solution
-from bellax.solve import check_solver, choose_solver, run, with_horizon
+from bellax.solve import check_solver, run, usual_solver, with_horizon
 from bellax.solvers.common import Solver, check_one_regime, check_solvable
 from bellax.solvers.prepared import Prepared
 
@@ -65,7 +65,7 @@ def evaluate(
     check_solvable(model)
     if horizon is not None:
         model = with_horizon(model, horizon)
-    solver = check_solver(choose_solver(model)[0] if solver is None else solver)
+    solver = check_solver(usual_solver(model)[0] if solver is None else solver)
     if solver.maximiser is not None:
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
     if isinstance(rule, Queried):

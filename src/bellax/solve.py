@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bellax.bellman.maximisers.by_structure import ByStructure, endogenous_grid
 from bellax.errors import ModelError, SolveError, named_arguments
 from bellax.model.model import Model
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
-from bellax.solution.solution import Solution
+from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked, check_solvable
 from bellax.solvers.policy_iteration import PolicyIteration
@@ -22,6 +23,7 @@ from bellax.solvers.progress import listening
 from bellax.solvers.value_iteration import ValueIteration
 
 _LOG = logging.getLogger("bellax")
+_UNSERVED = "why an endogenous grid does not serve"
 
 
 @named_arguments
@@ -56,10 +58,28 @@ def solve(
     if horizon is not None:
         model = with_horizon(model, horizon)
     if solver is None:
-        solver, why = choose_solver(model)
-        _LOG.info("solved by %s", why)
+        return _solved_by_structure(model, params, terminal, throw, progress)
     prepared = prepare(model, solver)
     return run(prepared, prepared.arguments(params), terminal, throw, progress)
+
+
+def _solved_by_structure(
+    model: Any, params: Mapping[str, Any], terminal: Solution | None, throw: bool, progress: Any
+) -> Any:
+    """Solves by what the structure suggests, and where that is an endogenous grid and fails, by what serves every
+    model."""
+    solver, why = choose_solver(model) if terminal is None else usual_solver(model)
+    _LOG.info("solved by %s", why)
+    prepared = prepare(model, solver)
+    solution = run(prepared, prepared.arguments(params), terminal, False, progress)
+    wrong = prepared.explain(solution) if all_concrete(solution) else ""
+    if wrong and prepared.endogenous:
+        # the model keeps it for solves under a transformation, which do not know how they end
+        model.programs[_UNSERVED] = wrong
+        return _solved_by_structure(model, params, terminal, throw, progress)
+    if wrong and throw:
+        raise SolveError(wrong)
+    return solution
 
 
 def run(
@@ -110,19 +130,43 @@ def blank(solution: Any) -> Any:
 
 
 def choose_solver(model: Any) -> tuple[Solver, str]:
-    """The solver that `solve` takes by itself, and why."""
+    """The solver that `solve` takes by itself, and why.
+
+    An endogenous grid where the structure of the model allows, else, and where that has failed for this model, a table
+    of V in which `Newton` or `Enumerate` finds the best actions.
+    """
     check_solvable(model)
-    finite = model.clock.finite
-    solver: Solver = BackwardInduction() if finite else PolicyIteration()
+    usual, why = usual_solver(model)
+    if _UNSERVED in model.programs:
+        return usual, f"{why} An endogenous grid did not serve: {model.programs[_UNSERVED]}"
     if model.regimes is not None:
-        solver = solver if finite else ValueIteration()
-        how = f"the horizon is {'finite' if finite else 'infinite'}, and there are {len(model.graphs)} regimes."
-        return solver, f"{type(solver).__name__}: {how}"
+        return replace(usual, maximiser=ByStructure()), f"{why} Endogenous grids in regimes that allow them."
+    grid = endogenous_grid(usual.prepare(model).plan)
+    if grid is None:
+        return usual, why
+    solver = BackwardInduction(maximiser=grid) if model.clock.finite else ValueIteration(maximiser=grid)
+    found = solver.prepare(model).numerics.maximiser
+    how = f"the horizon is {_horizon(model)}; {type(grid).__name__} for {found.action!r}, since tomorrow sees it through "
+    return solver, f"{type(solver).__name__}: {how}{found.post_decision!r} alone."
+
+
+def usual_solver(model: Any) -> tuple[Solver, str]:
+    """As `choose_solver`, without endogenous grids."""
+    finite = model.clock.finite
+    if model.regimes is not None:
+        how = f"the horizon is {_horizon(model)}, and there are {len(model.graphs)} regimes."
+        regimes: Solver = BackwardInduction() if finite else ValueIteration()
+        return regimes, f"{type(regimes).__name__}: {how}"
+    solver: Solver = BackwardInduction() if finite else PolicyIteration()
     numerics = solver.prepare(model).numerics
     name, interpolant = type(numerics.maximiser).__name__, type(numerics.interpolant).__name__
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"
     how += f", {interpolant} interpolation of V" if numerics.plan.lines else ""
-    return solver, f"{type(solver).__name__}: the horizon is {'finite' if finite else 'infinite'}; {how}."
+    return solver, f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
+
+
+def _horizon(model: Any) -> str:
+    return "finite" if model.clock.finite else "infinite"
 
 
 def prepare(model: Any, solver: Solver | None) -> Any:

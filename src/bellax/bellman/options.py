@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bellax.bellman.maximisers.enumeration import Enumerate
+from bellax.bellman.maximisers.by_structure import usual
 from bellax.bellman.maximisers.maximum import Maximiser
-from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, check_count, check_mapping, check_names, named_options
 from bellax.model.distribution import Distribution
@@ -76,15 +75,11 @@ def key(value: Any) -> Any:
 def complete_maximiser(plan: Plan, given: Maximiser | None) -> Maximiser:
     """The maximiser asked for, or the one that the structure suggests."""
     if given is None:
-        given = Newton() if plan.controls and not _constrained(plan) else Enumerate()
+        given = usual(plan)
     if not isinstance(given, Maximiser):
         raise ModelError(f"maximiser is {given!r}; give one of bx.maximise: Enumerate(), Golden(), Newton().")
     given.check(plan)
     return given.completed(plan)
-
-
-def _constrained(plan: Plan) -> bool:
-    return any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints)
 
 
 def complete_interpolant(plan: Plan, maximiser: Maximiser, given: Any) -> Interpolant:

@@ -10,6 +10,7 @@ from bellax.cli.failure import Refusal
 from bellax.errors import listed, nearest
 from bellax.model.parameters import entries
 from bellax.numerics.scalar import numeric
+from bellax.solve import usual_solver
 
 
 def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    solver, why = bx.choose_solver(model)
+    # who names a solver, or nodes of states, has tables in mind
+    solver, why = bx.choose_solver(model) if name is None and not grid else usual_solver(model)
     if recommended is not None:
         solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
     if name is not None:

@@ -52,6 +52,11 @@ class Prepared(Setting):
         check_arguments(self, arguments)
         check_memory(self, arguments)
 
+    @property
+    def endogenous(self) -> bool:
+        """Whether an endogenous grid solves it."""
+        return self.numerics.maximiser.makes_pieces
+
     def sound(self, arguments: Arguments) -> Array:
         """Whether numbers make a model: what `check` raises for where they are known."""
         return self.program("sound", lambda: jax.jit(partial(sound, self.numerics)))(arguments)

@@ -189,6 +189,11 @@ class PreparedRegimes:
         """Those of the parameters that came last."""
         return self.programs["latest"]
 
+    @property
+    def endogenous(self) -> bool:
+        """Whether endogenous grids solve a regime."""
+        return any(own.numerics.maximiser.makes_pieces for own in self._deciding(self.settings).values())
+
     def check(self, arguments: dict[str, Arguments]) -> None:
         """Raises ParameterError or ModelError for numbers that make no model, or do not fit in memory."""
         for setting in self._deciding(self.settings).values():

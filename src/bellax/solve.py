@@ -15,7 +15,7 @@ from bellax.model.model import Model
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
-from bellax.solution.solution import Result, Solution
+from bellax.solution.solution import Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked, check_solvable
 from bellax.solvers.policy_iteration import PolicyIteration
@@ -146,8 +146,8 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
         return usual, why
     solver = BackwardInduction(maximiser=grid) if model.clock.finite else ValueIteration(maximiser=grid)
     found = solver.prepare(model).numerics.maximiser
-    how = f"the horizon is {_horizon(model)}; {type(grid).__name__} for {found.action!r}, since tomorrow sees it through "
-    return solver, f"{type(solver).__name__}: {how}{found.post_decision!r} alone."
+    how = f"{type(grid).__name__} for {found.action!r}, since tomorrow sees it through {found.post_decision!r} alone"
+    return solver, f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
 
 
 def usual_solver(model: Any) -> tuple[Solver, str]:

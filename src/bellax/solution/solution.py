@@ -98,14 +98,14 @@ class Solution(Queried):
         axes = [*setting.plan.processes, *setting.plan.discrete, *(line.name for line in setting.plan.lines)]
         shape = self.own.levels.shape
         nodes = _listed(axes, shape[len(shape) - len(axes) :])
-        tried = [array.shape[0] for array in numerics.maximiser.candidates(setting.plan)]
-        tried_of = _listed([number.name for number in setting.plan.coordinates], tried) if tried else ""
+        tried = numerics.maximiser.tried(setting.plan)
+        known = f"interpolant {type(numerics.interpolant).__name__}"
+        known = "V in pieces" if numerics.maximiser.makes_pieces else known
         drawn = _shock_nodes(self)
         how = "Follows a rule" if setting.follows else f"Maximiser {type(numerics.maximiser).__name__}"
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}"
-            f"{f' (candidates: {tried_of})' if tried else ''}, interpolant "
-            f"{type(numerics.interpolant).__name__}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
+            f"{f' ({tried})' if tried else ''}, {known}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
             f"{self.leaving()}"
         )
 

@@ -83,6 +83,11 @@ class _Endogenous(Maximiser):
         names = (self.action, self.resources, self.post_decision)
         return plan.once(("structure", names), lambda: structure(plan, type(self).__name__, *names))
 
+    def tried(self, plan: Plan) -> str:
+        found = self.structure(plan)
+        spec = self._spec(found)
+        return f"{found.savings} {len(spec.nodes) if isinstance(spec, grids.Given) else spec}"
+
     def cells(self, plan: Plan) -> int:
         return 1
 

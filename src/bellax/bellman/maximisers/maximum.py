@@ -152,6 +152,12 @@ class Maximiser(abc.ABC):
         """Candidates of every continuous number, from which the search starts."""
         return []
 
+    def tried(self, plan: Plan) -> str:
+        """What `print(solution)` says of it: how many candidates there are."""
+        counts = zip(plan.coordinates, self.candidates(plan), strict=False)
+        found = ", ".join(f"{number.name} {array.shape[0]}" for number, array in counts)
+        return f"candidates: {found}" if found else ""
+
     @abc.abstractmethod
     def cells(self, plan: Plan) -> int:
         """How many numbers one combination of discrete actions needs at once; `cells` counts those of a state."""

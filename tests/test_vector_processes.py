@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import bellax as bx
@@ -133,15 +134,20 @@ WRONG = {
         lambda: bx.solve(model(horizon=2), GIVEN | {"rho": bx.by_period([RHO, RHO])}),
         "'z', a bx.VAR, moves with time",
     ),
-    "several regimes": (
-        lambda: bx.solve(bx.Model(regimes={"a": bx.Regime(), "b": bx.Regime()}, **vars_of(model())), GIVEN),
-        "'z' of regime 'a' is a bx.VAR",
+    "other nodes": (
+        lambda: bx.solve(career(), GIVEN, bx.solvers.BackwardInduction(grid={"z": 3, "late": {"z": 4}})),
+        "'z' has other nodes in 'late', where it goes on, than in 'early'",
     ),
+    "another law where it goes on": (
+        lambda: bx.solve(career(), GIVEN | {"late": {"rho": 0.5 * RHO}}),
+        "'z' has other nodes in 'late'",
+    ),
+    "beyond the nodes": (
+        lambda: bx.solve(career(entry=bx.shocks.MultivariateNormal(MEAN + 3.0, COVARIANCE)), GIVEN),
+        "by a distribution that lies beyond its nodes",
+    ),
+    "a single number": (lambda: bx.solve(career(entry=bx.shocks.Normal(0.0, 0.1)), GIVEN), "as many numbers"),
 }
-
-
-def vars_of(one):
-    return {"states": one.states, "reward": one.reward, "discount": one.discount, "horizon": 2}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -149,3 +155,61 @@ def test_what_is_no_vector_process(case):
     make, message = WRONG[case]
     with pytest.raises((bx.ModelError, bx.ParameterError), match=message):
         make()
+
+
+# -- in several regimes ------------------------------------------------------------------------------------------------
+
+
+ENTRIES = {
+    "young": (lambda: MEAN + np.array([0.13, -0.07]), MEAN + np.array([0.13, -0.07])),
+    "drawn": (bx.shocks.MultivariateNormal(MEAN + 0.1, 0.1 * COVARIANCE), MEAN + 0.1),
+    "ergodic": (bx.ergodic, MEAN),
+}
+
+
+def career(entry=None):
+    """A year idle, of one of three kinds, then two regimes with the process, of which the second pays twice as much."""
+    z = {"z": bx.VAR("rho", "covariance", MEAN, size=2)}
+    given = {source: own if entry is None else entry for source, (own, _) in ENTRIES.items()}
+    early = bx.Regime(
+        states=z,
+        entry={"z": given},
+        reward=lambda next_z: next_z @ PRICE,
+        next_regime=lambda: {"early": 0.25, "late": 0.75},
+    )
+    late = bx.Regime(states=z, reward=lambda next_z: 2 * next_z @ PRICE)
+    idle = bx.Regime(reward=lambda: 0.0, next_regime=lambda: {"early": 1.0})
+    regimes = {**dict.fromkeys(ENTRIES, idle), "early": early, "late": late}
+    return bx.Model(regimes=regimes, discount=DISCOUNT, horizon=3)
+
+
+def worth(start, idle):
+    """Of z tomorrow, of the years that are left: prices times expected z, times one or two."""
+    total, chance, z = 0.0, 1.0, start
+    for t in range(3 - idle):
+        z = MEAN + RHO @ (z - MEAN)
+        total, chance = total + DISCOUNT ** (t + idle) * (2 - chance) * PRICE @ z, 0.25 * chance
+    return total
+
+
+@pytest.fixture(scope="module")
+def careers():
+    return bx.solve(career(), GIVEN, bx.solvers.BackwardInduction(grid={"z": 4}))
+
+
+def test_regimes_that_it_enters_and_goes_on_in(careers):
+    for source, (_, mean) in ENTRIES.items():
+        assert float(careers[source].value(0)) == pytest.approx(worth(np.asarray(mean), 1), rel=1e-10)
+    z = MEAN + np.array([[0.2, 0.1], [-0.15, 0.02]])
+    np.testing.assert_allclose(careers["early"].value(0, z=z), [worth(each, 0) for each in z], rtol=1e-10)
+
+
+def test_agents_enter_with_it_and_keep_it(careers):
+    kinds = np.repeat(list(ENTRIES), 4000)
+    frame = bx.simulate(careers, seed=3, start=pd.DataFrame({"regime": kinds, "age": 0})).frame()
+    first, second = (frame[frame["period"] == t][["z[0]", "z[1]"]].to_numpy() for t in (1, 2))
+    for source, (_, mean) in ENTRIES.items():
+        np.testing.assert_allclose(first[kinds == source].mean(axis=0), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(first[kinds == "ergodic"].T), covariance(), atol=0.01)
+    moved = second - MEAN - (first - MEAN) @ RHO.T
+    np.testing.assert_allclose(np.cov(moved.T), COVARIANCE, atol=0.002)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from bellax.bellman.mesh import Mesh, Point, Process, between, landed, row_major
+from bellax.bellman.mesh import Mesh, Point, Process, landed, row_major
 from bellax.errors import ModelError
 from bellax.model.spaces import Continuous
 from bellax.numerics import interpolate
@@ -47,9 +47,6 @@ def lifted(value: Value, by: Array) -> Value:
     """V larger by so much everywhere."""
     pieces = None if value.pieces is None else value.pieces.lifted(by)
     return Value(value.levels + by, value.slopes, pieces)
-
-
-_SLACK = 1e-9  # beyond the nodes of a process, of their size, which rounding may add
 
 
 class Way(enum.Enum):
@@ -117,14 +114,14 @@ class Continuation(eqx.Module):
                 base = base + place * self.strides[name]
                 known = fits if known is None else known & fits
             elif way is Way.between:
-                nodes = self.arrivals[name].values
-                place, fractions[name] = between(nodes, following[name])
-                slack = _SLACK * jnp.max(jnp.abs(nodes))
-                inside = (following[name] >= nodes[0] - slack) & (following[name] <= nodes[-1] + slack)
+                place, fraction = self.arrivals[name].place(following[name])
+                inside = self.arrivals[name].reaches(following[name])
                 known = inside if known is None else known & inside
-                base, mixing[name] = base + place * self.strides[name], self.strides[name]
+                base = base + place * self.strides[name]
+                sides = self.arrivals[name].sides(name, self.strides[name], fraction)
+                mixing, fractions = mixing | sides[0], fractions | sides[1]
             elif way is Way.drawn:
-                chances = landed(self.arrivals[name].values, following[name], weights[name])
+                chances = landed(self.arrivals[name], following[name], weights[name])
                 weights = {**weights, name: chances}
             elif way is Way.integrated:
                 base = base + point.codes[name] * self.strides[name]

@@ -4,6 +4,7 @@ Bounds of states and parameters of processes may move with parameters and with t
 only its shape is static.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -47,9 +48,13 @@ class Frame(eqx.Module):
         """Distance of neighbours along each coordinate in the list of nodes."""
         return row_major(tuple(line.shape[0] for line in self.lines))
 
+    def coordinates(self, value: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Where a value lies."""
+        return jax.scipy.linalg.solve_triangular(self.factor, value - self.mean, lower=True)
+
     def place(self, value: Float[Array, "n"]) -> tuple[Int[Array, ""], Float[Array, "n"]]:
         """The lowest of the nodes around a value, and how far it lies on the way to the next along each coordinate."""
-        x = jax.scipy.linalg.solve_triangular(self.factor, value - self.mean, lower=True)
+        x = self.coordinates(value)
         found = [between(line, x[k]) for k, line in enumerate(self.lines)]
         code = jnp.zeros((), jnp.int32)
         for (below, _), step in zip(found, self.steps, strict=True):
@@ -80,6 +85,30 @@ class Process(eqx.Module):
         names = [f"{name}[{k}]" for k in range(len(self.frame.lines))]
         strides = {part: stride * step for part, step in zip(names, self.frame.steps, strict=True)}
         return strides, {part: fraction[k] for k, part in enumerate(names)}
+
+    def place(self, value: Array) -> tuple[Int[Array, ""], Array]:
+        """The node below a value, and how far it lies on the way to the next, of a vector along each coordinate."""
+        return between(self.values, value) if self.frame is None else self.frame.place(value)
+
+    def along(self, values: Array) -> list[tuple[Float[Array, "_"], Float[Array, "q"]]]:
+        """In each direction in which values may lie between nodes, the nodes there and where the values are."""
+        if self.frame is None:
+            return [(self.values, values)]
+        found = jax.vmap(self.frame.coordinates)(values)
+        return [(line, found[:, k]) for k, line in enumerate(self.frame.lines)]
+
+    def reaches(self, value: Array) -> Bool[Array, ""]:
+        """Whether a value does not lie beyond the nodes."""
+        found = jnp.ones((), bool)
+        for nodes, (own,) in self.along(value[None]):
+            slack = _SLACK * jnp.max(jnp.abs(nodes))
+            found = found & (own >= nodes[0] - slack) & (own <= nodes[-1] + slack)
+        return found
+
+    def shares(self, values: Array) -> Float[Array, "q n"]:
+        """The shares of nodes in what lies between them, one row for each value; beyond the ends these."""
+        rows = [shares(nodes, own) for nodes, own in self.along(values)]
+        return functools.reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(a.shape[0], -1), rows)
 
     @property
     def count(self) -> int:
@@ -158,10 +187,8 @@ class Mesh(eqx.Module):
         for name, process in self.processes.items():
             if process.memoryless and not remember:
                 codes[name] = jnp.zeros((), jnp.int32)
-            elif process.frame is not None:
-                codes[name], fractions[name] = process.frame.place(values[name])
-            elif process.continuous and process.count > 1:
-                codes[name], fractions[name] = between(process.values, values[name])
+            elif process.frame is not None or (process.continuous and process.count > 1):
+                codes[name], fractions[name] = process.place(values[name])
             else:
                 codes[name] = nearest_place(process.values, values[name])
         for name in self.discrete:
@@ -204,21 +231,24 @@ def shares(nodes: Float[Array, "n"], values: Float[Array, "q"]) -> Float[Array, 
     return (1 - fractions[:, None]) * below + fractions[:, None] * above
 
 
+_SLACK = 1e-9  # beyond the nodes of a process, of their size, which rounding may add
 _STRAY = 0.01  # of the length of a chain: how far beyond its nodes a distribution may lie, on average
 
 
-def strays(
-    nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]
-) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+def strays(process: Process, values: Array, weights: Float[Array, "q"]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     """How far a distribution lies beyond the nodes of a process, on average, and whether that is too far."""
-    off = jnp.dot(weights, jnp.maximum(jnp.maximum(nodes[0] - values, values - nodes[-1]), 0.0))
-    slack = 1e-9 * jnp.max(jnp.abs(nodes))
-    return off, ~(off <= _STRAY * (nodes[-1] - nodes[0]) + slack)
+    found = []
+    for nodes, own in process.along(values):
+        off = jnp.dot(weights, jnp.maximum(jnp.maximum(nodes[0] - own, own - nodes[-1]), 0.0))
+        slack = _SLACK * jnp.max(jnp.abs(nodes))
+        found.append((off, ~(off <= _STRAY * (nodes[-1] - nodes[0]) + slack)))
+    off, far = (jnp.stack(each) for each in zip(*found, strict=True))
+    return jnp.max(off), jnp.any(far)
 
 
-def landed(nodes: Float[Array, "n"], values: Float[Array, "q"], weights: Float[Array, "q"]) -> Float[Array, "n"]:
+def landed(process: Process, values: Array, weights: Float[Array, "q"]) -> Float[Array, "n"]:
     """Probabilities of the nodes of a process that a distribution enters; NaN where it lies beyond them."""
-    return jnp.where(~strays(nodes, values, weights)[1], weights @ shares(nodes, values), jnp.nan)
+    return jnp.where(~strays(process, values, weights)[1], weights @ process.shares(values), jnp.nan)
 
 
 def realised(distribution: Distribution, rule: Nodes, given: Mapping[str, Array]) -> tuple[Array, Float[Array, "q"]]:

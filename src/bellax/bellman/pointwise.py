@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.continuation import Way
-from bellax.bellman.mesh import Mesh, Point, Process, between
+from bellax.bellman.mesh import Mesh, Point, Process
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolants import Linear
@@ -137,13 +137,13 @@ class Pointwise(eqx.Module):
                 states[name], places[name] = take(nodes, following[name]), Place(following[name])
             elif way is Way.between:
                 states[name] = following[name]
-                places[name] = Place(*between(nodes, following[name]))
+                places[name] = Place(*self.arrivals[name].place(following[name]))
             elif way is Way.category:
                 code, fits = self._category(name, following[name])
                 states[name], places[name] = take(nodes, code), Place(code)
                 known = known & fits
             elif way is Way.drawn:
-                codes, fractions = jax.vmap(lambda value, nodes=nodes: between(nodes, value))(following[name])
+                codes, fractions = jax.vmap(self.arrivals[name].place)(following[name])
                 open_[name] = weights[name], following[name], Place(codes, fractions)
             else:
                 chances = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)

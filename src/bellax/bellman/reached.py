@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, Way
-from bellax.bellman.mesh import Mesh, Point, Process, landed, realised, shares
+from bellax.bellman.mesh import Mesh, Point, Process, landed, realised
 from bellax.bellman.pointwise import Pointwise
+from bellax.errors import ModelError
 from bellax.model.crossing import Arrival
 from bellax.model.demands import fulfilled, one_stationary
 from bellax.model.spaces import MarkovChain
@@ -125,17 +126,34 @@ def rows(
             if exact:
                 seen[name], probabilities[name] = values, weights
             else:
-                probabilities[name] = landed(mesh.processes[name].values, values, weights)
+                probabilities[name] = landed(mesh.processes[name], values, weights)
         elif way is Way.averaged:
             process = mesh.processes[name]
             probabilities[name] = process.transition if process.memoryless else ergodic(process.transition)
         elif way is Way.integrated:
-            process = moving[name]
-            if exact or not process.continuous:
+            process, theirs = moving[name], mesh.processes[name]
+            if process.frame is not None and not exact:
+                _check_count(name, process, theirs)
+                probabilities[name] = jnp.where(same_nodes(process, theirs), process.transition, jnp.nan)
+            elif exact or not process.continuous:
                 seen[name], probabilities[name] = process.values, process.transition
             else:
-                probabilities[name] = process.transition @ shares(mesh.processes[name].values, process.values)
+                probabilities[name] = process.transition @ theirs.shares(process.values)
     return probabilities, seen
+
+
+def _check_count(name: str, ours: Process, theirs: Process) -> None:
+    if ours.values.shape != theirs.values.shape:
+        raise ModelError(
+            f"the VAR {name!r} has {ours.count} nodes in one regime, and {theirs.count} in another where it goes on: "
+            "give it the same grid in both."
+        )
+
+
+def same_nodes(ours: Process, theirs: Process) -> Bool[Array, ""]:
+    """Whether two vector processes have the same nodes, up to rounding."""
+    size = jnp.max(jnp.abs(theirs.values))
+    return jnp.all(jnp.abs(ours.values - theirs.values) <= 1e-9 * size)
 
 
 def ergodic(transition: Float[Array, "n n"]) -> Float[Array, "n"]:

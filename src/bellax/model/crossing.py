@@ -70,12 +70,6 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
         targets: the regimes that it may reach.
     """
     graph, known = model.graphs[source], source_names(model.graphs[source])
-    for state, space in graph.regime.states.items():
-        if isinstance(space, VAR):
-            raise ModelError(
-                f"the state {state!r} of regime {source!r} is a bx.VAR, which this version solves in models of one "
-                "regime only. Make its numbers AR1 states, or a MarkovChain."
-            )
     slots = list(graph.slots.values())
     arrivals: dict[str, dict[str, Arrival]] = {}
     owned: dict[str, tuple[str, str]] = {}
@@ -129,7 +123,7 @@ def _arrival(boundary: Boundary, space: Any) -> Arrival:
 def _drawn(boundary: Boundary, space: Any) -> Arrival:
     """By a distribution, or by the stationary one of the process."""
     what = f"the mapping of {boundary.state!r} from {boundary.source!r} to {boundary.target!r} is"
-    if not isinstance(space, AR1 | MarkovChain | Discrete) or (
+    if not isinstance(space, AR1 | VAR | MarkovChain | Discrete) or (
         isinstance(boundary.law, Ergodic) and isinstance(space, Discrete)
     ):
         raise ModelError(
@@ -141,19 +135,23 @@ def _drawn(boundary: Boundary, space: Any) -> Arrival:
         return Arrival("ergodic")
     law, label = boundary.law, f"{boundary.target}.{boundary.state}"
     coded = isinstance(law, Categorical) and law.values is None
-    if isinstance(space, AR1) and law.shape == () and not coded:
+    numbers = isinstance(space, AR1 | VAR)
+    if numbers and law.shape == view(space).shape and not coded:
         return Arrival("drawn", f"entry:{label}", law)
-    if not isinstance(space, AR1) and coded:
+    if not numbers and coded:
         return Arrival("chances", f"chances:{label}")
     kind = type(law).__name__
     raise ModelError(
         f"{what} shocks.{kind}, and the state is a bx.{type(space).__name__}. "
         + (
-            "Give a distribution of single numbers, such as bx.shocks.Normal(mean, sd)."
-            if isinstance(space, AR1)
+            f"Give a distribution of as many numbers, such as bx.shocks.{_LIKE[type(space)]}."
+            if numbers
             else "Give probabilities in the order of its categories: bx.shocks.Categorical(probabilities=...)."
         )
     )
+
+
+_LIKE = {AR1: "Normal(mean, sd)", VAR: "MultivariateNormal(mean, covariance)"}
 
 
 def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
@@ -164,13 +162,13 @@ def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:
             f"the state {boundary.state!r} of {boundary.target!r} is a bx.IID, which is drawn afresh in every period: "
             f"remove its mapping from {boundary.source!r}."
         )
-    if boundary.carried and isinstance(ours, Continuous) and isinstance(theirs, AR1):
+    if boundary.carried and isinstance(ours, Continuous) and isinstance(theirs, AR1 | VAR):
         raise ModelError(
-            f"the state {boundary.state!r} is a bx.Continuous in {boundary.source!r} and a bx.AR1 in "
-            f"{boundary.target!r}. Say what it becomes: entry={{{boundary.state!r}: {{{boundary.source!r}: "
+            f"the state {boundary.state!r} is a bx.Continuous in {boundary.source!r} and a bx.{type(theirs).__name__} "
+            f"in {boundary.target!r}. Say what it becomes: entry={{{boundary.state!r}: {{{boundary.source!r}: "
             f"'next_{boundary.state}'}}}} on the target."
         )
-    if boundary.carried and isinstance(ours, AR1 | IID) and isinstance(theirs, Continuous):
+    if boundary.carried and isinstance(ours, AR1 | VAR | IID) and isinstance(theirs, Continuous):
         raise ModelError(
             f"the state {boundary.state!r} is a bx.{type(ours).__name__} in {boundary.source!r} and a bx.Continuous in "
             f"{boundary.target!r}. Say what it becomes: entry={{{boundary.state!r}: {{{boundary.source!r}: "

@@ -202,7 +202,7 @@ def _fitted(plan: Plan, name: str, value: Array, environment: Mapping[str, Array
         values = chain(plan, name, environment)[0]
         found = values[nearest_place(values, value)]
         return found, jnp.all(close(value, found))
-    shape = space.shape if name in plan.continuous else ()
+    shape = space.shape if name in plan.continuous or isinstance(space, VAR) else ()
     return jnp.broadcast_to(as_float(value), shape), jnp.ones((), bool)
 
 

@@ -154,7 +154,7 @@ class Period(eqx.Module):
 
     # -- what it brings -------------------------------------------------------------------------------------------
 
-    def known(self, states: Values, actions: Values) -> dict[str, Array]:
+    def known(self, states: Values, actions: Values) -> dict[str, Any]:
         """By node, what nothing random is needed for: `outcome` takes it, where that is asked for many shocks."""
         return self.plan.evaluate_known(**self.environment, **states, **actions)
 

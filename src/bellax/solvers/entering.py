@@ -16,7 +16,7 @@ from bellax.bellman.mesh import strays
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError
 from bellax.model.demands import broken, one_stationary
-from bellax.model.spaces import AR1, MarkovChain
+from bellax.model.spaces import AR1, VAR, MarkovChain
 from bellax.problem.problem import Arguments
 from bellax.problem.processes import chain
 
@@ -55,6 +55,9 @@ def check_numbers(regimes: Regimes, arguments: dict[str, Arguments]) -> None:
                 f"the chain {state!r}, which enters {target!r} from {source!r} by bx.ergodic, "
                 f"{wrong.complaint({'transition': transition})}"
             )
+    for source, target, state in _entries(regimes, "carried"):
+        if isinstance(regimes[source].plan.states[state], VAR) and not regimes[target].numerics.ends:
+            _check_vector(regimes, arguments, source, target, state)
     for source, target, state in _entries(regimes, "drawn"):
         if not regimes[target].numerics.ends and not regimes[source].plan.varies(
             regimes[source].plan.arrivals[target][state]
@@ -71,6 +74,17 @@ def _entries(regimes: Regimes, way: str) -> Iterable[tuple[str, str, str]]:
                     yield source, target, state
 
 
+def _check_vector(regimes: Regimes, arguments: Any, source: str, target: str, state: str) -> None:
+    """Raises ModelError for a vector process that has other nodes in a regime where it goes on."""
+    ours, theirs = (regimes[name].numerics.mesh(arguments, 0).processes[state] for name in (source, target))
+    if ours.values.shape != theirs.values.shape or not bool(reached.same_nodes(ours, theirs)):
+        raise ModelError(
+            f"the VAR {state!r} has other nodes in {target!r}, where it goes on, than in {source!r}: give it the same "
+            f"law and grid in both, or a mapping that says what it becomes, entry={{{state!r}: {{{source!r}: "
+            f"'next_{state}'}}}} on {target!r}."
+        )
+
+
 def _check_reach(regimes: Regimes, arguments: Any, source: str, target: str, state: str) -> None:
     ours, theirs = regimes[source], regimes[target]
     arrivals = ours.plan.arrivals[target]
@@ -79,17 +93,17 @@ def _check_reach(regimes: Regimes, arguments: Any, source: str, target: str, sta
     def at(arguments: Any, period: Array) -> Any:
         ways = reached.ways(ours.plan, theirs.plan, arrivals)
         values, weights = ours.numerics.drawn(arrivals, ways, ours.problem.environment(arguments, period))[0][state]
-        nodes = theirs.numerics.mesh(arguments, period + 1).processes[state].values
-        return (*strays(nodes, values, weights), nodes[np.array([0, -1])])
+        process = theirs.numerics.mesh(arguments, period + 1).processes[state]
+        return (*strays(process, values, weights), process.values[np.array([0, -1])])
 
     build = lambda: jax.jit(jax.vmap(at, in_axes=(None, 0)))  # noqa: E731
     run = ours.program(("entering", target, state), build)
     off, far, ends = (np.asarray(found) for found in run(arguments, np.arange(periods, dtype=np.int32)))
     if far.any():
         place = int(far.argmax())
-        first, last = ends[place]
+        first, last = (np.array2string(end, precision=4) for end in ends[place])
         raise ModelError(
             f"the state {state!r} enters {target!r} from {source!r} by a distribution that lies beyond its nodes, from "
-            f"{first:.4g} to {last:.4g}, by {off[place]:.4g} on average: V is not known there. Give more nodes there, "
+            f"{first} to {last}, by {off[place]:.4g} on average: V is not known there. Give more nodes there, "
             f"grid={{{target!r}: {{{state!r}: n}}}}, or a distribution that the process may have."
         )

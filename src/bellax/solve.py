@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from bellax.bellman.maximisers.by_structure import ByStructure, endogenous_grid
 from bellax.errors import ModelError, SolveError, named_arguments
 from bellax.model.model import Model
+from bellax.model.spaces import Continuous
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
@@ -139,6 +140,8 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     usual, why = usual_solver(model)
     if _UNSERVED in model.programs:
         return usual, f"{why} An endogenous grid did not serve: {model.programs[_UNSERVED]}"
+    if model.regimes is not None and not any(_may_save(graph.regime) for graph in model.graphs.values()):
+        return usual, why
     if model.regimes is not None:
         return replace(usual, maximiser=ByStructure()), f"{why} Endogenous grids in regimes that allow them."
     grid = endogenous_grid(usual.prepare(model).plan)
@@ -163,6 +166,12 @@ def usual_solver(model: Any) -> tuple[Solver, str]:
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"
     how += f", {interpolant} interpolation of V" if numerics.plan.lines else ""
     return solver, f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
+
+
+def _may_save(regime: Any) -> bool:
+    """Whether a regime has what an endogenous grid is about, one continuous state and one continuous action."""
+    spaces = (getattr(regime, "states", {}), getattr(regime, "actions", {}))
+    return all(sum(isinstance(space, Continuous) for space in own.values()) == 1 for own in spaces)
 
 
 def _horizon(model: Any) -> str:

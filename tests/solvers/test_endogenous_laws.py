@@ -106,3 +106,21 @@ def test_egm_names_dcegm_where_the_problem_is_not_concave():
     law = lambda savings: LAWS["an income floor"][0](savings)  # noqa: E731
     with pytest.raises(bx.SolveError, match=r"EGM: the problem is not concave in period 1.*DCEGM"):
         solved(law, bx.maximise.EGM(grid={"savings": 60}))
+
+
+def test_who_saves_next_to_nothing_because_its_first_unit_pays_endlessly():
+    """Two periods of risk aversion of five: below half a unit, one unit of savings in ten thousand is worth having."""
+    utility = lambda c: -0.25 * c**-4.0  # noqa: E731
+    law = lambda a, xp: 1.2 * xp.maximum(a, 0.0) ** 0.3 + 1.5  # noqa: E731
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.2, 30.0)},
+        actions={"consumption": bx.Continuous(1e-6, "wealth")},
+        functions={"savings": lambda wealth, consumption: wealth - consumption},
+        transitions={"wealth": lambda savings: law(savings, jnp)},
+        reward=lambda consumption: utility(consumption),
+        horizon=2,
+    )
+    found = bx.solve(model, {"discount": DISCOUNT}, bx.solvers.BackwardInduction(maximiser=bx.maximise.EGM()))
+    wealth, share = np.array([0.4, 0.5, 0.7, 1.0, 3.0, 20.0]), np.geomspace(1e-12, 0.999, 40_001)[:, None]
+    expected = np.max(utility((1 - share) * wealth) + DISCOUNT * utility(law(share * wealth, np)), axis=0)
+    np.testing.assert_allclose(found.value(0, wealth=wealth), expected, rtol=2e-4)

@@ -35,6 +35,7 @@ from bellax.problem.plan import Plan
 
 _NODES = 200
 _CLUSTER = 6.0  # log of how much denser nodes are at the borrowing limit than at the end
+_NEAR = np.geomspace(1e-6, 0.1, 6)  # of the first cell, for who saves next to nothing, though it would pay much
 _FEW = 8  # outcomes of the shocks up to which kinks of tomorrow's V are looked for one by one
 _KINKS = 128
 
@@ -190,12 +191,13 @@ class _Endogenous(Maximiser):
         spec = self._spec(found)
         if isinstance(spec, grids.Given):
             return jnp.asarray(spec.nodes)
-        return low + (high - low) * jnp.asarray(np.expm1(_CLUSTER * np.linspace(0, 1, spec)) / math.expm1(_CLUSTER))
+        shares = np.expm1(_CLUSTER * np.linspace(0, 1, spec)) / math.expm1(_CLUSTER)
+        return low + (high - low) * jnp.asarray(np.concatenate([shares[:1], _NEAR * shares[1], shares[1:]]))
 
     def count(self, found: Structure, mesh: Mesh) -> int:
         """Nodes of savings, those at the limit and at kinks included."""
         spec = self._spec(found)
-        own = len(spec.nodes) if isinstance(spec, grids.Given) else spec
+        own = len(spec.nodes) if isinstance(spec, grids.Given) else spec + len(_NEAR)
         return own + 1 + 4 * self.most_kinks(found, mesh)
 
     def most_kinks(self, found: Structure, mesh: Mesh) -> int:
@@ -241,7 +243,8 @@ class EGM(_Endogenous):
             is read off `post_decision`.
         post_decision: the function of the model, resources less the action, through which alone tomorrow sees today's
             continuous state and the action; by default the one that is so.
-        grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit, or `bx.grids.Given`.
+        grid: of savings, a number of nodes, 200 by default, denser at the borrowing limit and a few more beside it; or
+            `bx.grids.Given`.
         kinks: how many kinks of tomorrow's V, such as where the borrowing limit begins to bind, become nodes of savings
             from both sides; by default 128 at most where no more than eight outcomes follow a decision and there is no
             shock. Otherwise those of the model's own laws are, up to 32.

@@ -12,22 +12,24 @@ DISCOUNT = 0.95
 def recursion(law, steps, wealth):
     """V of three periods of log utility at some wealth: stretches between steps are scanned, then refined."""
 
-    def best(function, resources):
-        found = -np.inf
-        for low, high in zip([0.0, *steps], [*steps, np.inf], strict=True):
-            low, high = low + 1e-13 * (low > 0), min(high - 1e-13, resources - 1e-12)
-            for _ in range(9):  # ever smaller boxes around the best
-                if high <= low:
-                    break
-                savings = np.linspace(low, high, 401)
+    def best(function, resources, boxes=9):
+        """The largest of log consumption and what follows, at many resources at once."""
+        found = np.full(resources.shape, -np.inf)
+        for begin, end in zip([0.0, *steps], [*steps, np.inf], strict=True):
+            low = np.full(resources.shape, begin + 1e-13 * (begin > 0))
+            high = np.minimum(end - 1e-13, resources - 1e-12)
+            there = high > low
+            low, high = np.where(there, low, 0.0), np.where(there, high, 0.5 * resources)
+            for _ in range(boxes):  # ever smaller ones around the best
+                savings = low + (high - low) * np.linspace(0.0, 1.0, 81)[:, None]
                 values = np.log(resources - savings) + DISCOUNT * function(law(savings))
-                place, width = int(np.argmax(values)), (high - low) / 200
-                found = max(found, values[place])
-                low, high = max(low, savings[place] - width), min(high, savings[place] + width)
+                place, width = np.argmax(values, axis=0)[None], (high - low) / 40
+                top, at = (np.take_along_axis(x, place, axis=0)[0] for x in (values, savings))
+                found = np.where(there, np.maximum(found, top), found)
+                low, high = np.maximum(low, at - width), np.minimum(high, at + width)
         return found
 
-    last = np.log
-    middle = np.vectorize(lambda resources: best(last, resources))
+    middle = lambda resources: best(np.log, np.ravel(resources)).reshape(np.shape(resources))  # noqa: E731
     nodes = np.linspace(0.5, 160, 1201)
     table = middle(nodes)  # from which the place of the maximum is known; its value is asked exactly
     values = []
@@ -43,7 +45,7 @@ def recursion(law, steps, wealth):
 
 def zoomed(function, middle, resources):
     """The largest value near a point, by ever smaller boxes."""
-    width, found = resources / 1000, float(function(middle))
+    width, found = resources / 1000, float(function(np.array([middle]))[0])
     for _ in range(14):
         tried = np.clip(np.linspace(middle - width, middle + width, 9), 0.0, resources - 1e-12)
         values = function(tried)

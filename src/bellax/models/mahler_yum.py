@@ -1,0 +1,245 @@
+"""Work, saving and effort for one's health over the life cycle, with types of people: Mahler & Yum (2024).
+
+    V_j(s) = max over n, f, a' of  u(c, h) - nu_j(e, h) n^2 / 2 - xi_j(e, h) f^(1+1/psi) / (1+1/psi) - chi 1[f != f_-1]
+                                   + beta p_j(e, h) E V_{j+1}(s'),
+    c = max(R a + y - a', c_min),  0 <= a' <= R a + y,  u(c, h) = kappa_h (c^(1-g) / (1-g) + b),
+    Pr(h' = good) = 1 / (1 + exp(-x)),  x = x_0 + x_j + .693 f + .734 f_-1 + 2.311 [h good] + .238 [college] + eta.
+
+s = (a, h, f_-1, z, chi; e, beta, theta, eta): wealth, health, effort of the two years before, the shock of productivity
+z' = .975 z + e, the cost of changing one's effort, uniform on [0, B_j] and drawn afresh before the decision; education,
+patience, productivity and health have fixed types. Hours n are 0, 1/2 or 1, and 0 from 65 on. y is earnings
+w_j(e, h) exp(theta + z) n after a progressive tax, a benefit for who is ill and does not work before 65, and a pension
+from 65 on, that of an earner with the mean wage of their education at 63. A period is two years, from 25 to 99; nobody
+lives to 101, and who has died is worth nothing.
+
+Calibration: the starting values of the published estimation, in units of 48,201 euros of 2013, on which knots of the
+work and effort costs are joined by a cubic. Effort has finitely many levels here, five in the model below and forty in
+the benchmark; savings are sought among the nodes of wealth.
+
+The paper is followed where the published programs depart from it, as pylcm does. In its equation (6) today's effort is
+tomorrow's habit f_-1; the programs solve with yesterday's habit held fixed, so that nobody reckons with that. Its wages
+have mean w_j; the programs divide by 1.004 where that takes 1.397. Its pension depends on education alone; the
+programs multiply it by the productivity type. The floor of consumption is paid whatever is saved, as in the programs:
+the paper does not say. So published moments, which were fitted with the programs, are not to be expected.
+
+Source: Mahler & Yum (2024), "Lifestyle Behaviors and Wealth-Health Gaps in Germany", Econometrica 92(5), 1697-1733, and
+its replication package; numbers and equations as in pylcm's example (Apache 2.0).
+"""
+
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import bellax as bx
+from bellax.models import _mahler_yum as tables
+from bellax.models import comparison
+from bellax.models.check import Check
+# REF
+
+SOURCE = "a plain recursion in numpy on the same nodes and candidates"
+PERIODS = 38
+RICHEST = 30.0
+
+
+class Education(enum.IntEnum):
+    school = 0
+    college = 1
+
+
+class Patience(enum.IntEnum):
+    low = 0
+    high = 1
+
+
+class Health(enum.IntEnum):
+    bad = 0
+    good = 1
+
+
+def mean_wage(period, education, health, wage_start, wage_growth, wage_bend, illness_cut, mean_luck):
+    growing = wage_start[education] * jnp.exp(wage_growth[education] * period + wage_bend[education] * period**2)
+    return growing * (1 - illness_cut[education] * (health == Health.bad)) / mean_luck
+
+
+def mean_luck(persistence, innovation_sd, type_spread):
+    return jnp.cosh(type_spread) * jnp.exp(0.5 * innovation_sd**2 / (1 - persistence**2))
+
+
+def earnings(mean_wage, hours, productivity, shock, type_spread):
+    return mean_wage * hours * jnp.exp(type_spread * productivity + shock)
+
+
+def after_tax(earnings, tax_level, progressivity, average_earnings):
+    return tax_level * earnings ** (1 - progressivity) * average_earnings**progressivity
+
+
+def benefit(health, hours, age, retirement_age, benefit_rate, average_earnings):
+    entitled = (health == Health.bad) & (hours == 0) & (age < retirement_age)
+    return jnp.where(entitled, benefit_rate * average_earnings, 0.0)
+
+
+def pension(education, age, retirement_age, replacement, wage_start, wage_growth, wage_bend, mean_luck):
+    last = (retirement_age - 25) / 2 - 1
+    full = mean_wage(last, education, Health.good, wage_start, wage_growth, wage_bend, jnp.zeros(2), mean_luck)
+    return jnp.where(age >= retirement_age, replacement * full, 0.0)
+
+
+def resources(wealth, gross_return, after_tax, benefit, pension):
+    return gross_return * wealth + after_tax + benefit + pension
+
+
+def consumption(resources, saving, floor, average_earnings):
+    return jnp.maximum(resources - saving, floor * average_earnings)
+
+
+def joy(consumption, health, risk_aversion, joy_of_life, illness_taste):
+    taste = jnp.where(health == Health.bad, illness_taste, 1.0)
+    return taste * (consumption ** (1 - risk_aversion) / (1 - risk_aversion) + joy_of_life)
+
+
+def toil(hours, health, education, toil_weight):
+    return toil_weight[education, health] * hours**2 / 2
+
+
+def strain(effort, health, education, strain_weight, effort_elasticity):
+    power = 1 + 1 / effort_elasticity
+    return strain_weight[education, health] * effort**power / power
+
+
+def change(effort, habit, adjustment_cost):
+    return adjustment_cost * (effort != habit)
+
+
+def utility(joy, toil, strain, change):
+    return joy - toil - strain - change
+
+
+def health_chances(health, effort, habit, education, health_type, health_constant, health_by_age, health_weights):
+    by_effort, by_habit, by_health, by_college, by_type = health_weights
+    x = health_constant + health_by_age + by_effort * effort + by_habit * habit
+    x = x + by_health * health + by_college * education + by_type * health_type
+    good = jax.nn.sigmoid(x)
+    return jnp.stack([1 - good, good])
+
+
+def alive_or_dead(education, health, survival):
+    return {"alive": survival[education, health], "dead": 1 - survival[education, health]}
+
+
+def stated(levels: int) -> bx.Model:
+    """The model with so many levels of effort, from 0 to 1."""
+    efforts = np.linspace(0.0, 1.0, levels)
+    fixed = ("education", "patience", "productivity", "health_type")
+    alive = bx.Regime(
+        states={
+            "shock": bx.AR1("persistence", "innovation_sd"),
+            "adjustment_cost": bx.IID(bx.shocks.Uniform(0.0, "largest_adjustment_cost")),
+            "habit": bx.Discrete(efforts),
+            "education": bx.Discrete(Education),
+            "productivity": bx.Discrete([-1, 1]),
+            "patience": bx.Discrete(Patience),
+            "health_type": bx.Discrete([0, 1]),
+            "health": bx.Discrete(Health),
+            "wealth": bx.Continuous(0.0, RICHEST),
+        },
+        actions={
+            "hours": bx.Discrete([0.0, 0.5, 1.0]),
+            "effort": bx.Discrete(efforts),
+            "saving": bx.Continuous(0.0, "resources"),
+        },
+        functions={
+            function.__name__: function
+            for function in (mean_wage, mean_luck, earnings, after_tax, benefit, pension, resources)
+            + (consumption, joy, toil, strain, change)
+        },
+        transitions={"wealth": "saving", "habit": "effort", "health": bx.Markov(health_chances)}
+        | dict.fromkeys(fixed, bx.fixed),
+        constraints={"rest": lambda hours, age, retirement_age: (hours == 0) | (age < retirement_age)},
+        reward=utility,
+        discount=lambda patience, discounts: discounts[patience],
+        next_regime=alive_or_dead,
+    )
+    return bx.Model(regimes={"alive": alive, "dead": bx.Terminal()}, horizon=bx.Ages(25, 99, step="2Y"))
+
+
+def joined(knots: tuple[int, ...], values: tuple[float, ...]) -> np.ndarray:
+    """The cubic through four knots, numbered from the first period = 1, level after the last and nowhere negative."""
+    at = np.minimum(np.arange(1, PERIODS + 1), knots[-1])
+    cubic = np.linalg.solve(np.vander(knots), values)
+    return np.maximum(np.polyval(cubic, at), 0.0)
+
+
+def _work_costs() -> np.ndarray:
+    """nu by period, education and health; without college all are more costly."""
+    knots = (1, 8, 13, 20)
+    bad = joined(knots, (2.41177758126754, 1.8133670880598, 1.39103558901915, 2.41466980231321))
+    good = joined(knots, (2.63390750888379, 1.66602983591164, 1.27839561280412, 1.71439043350863))
+    college = np.stack([bad, good], axis=1)
+    found = np.stack([np.exp(0.807247922589072) * college, college], axis=1)
+    return np.where(np.arange(PERIODS)[:, None, None] < knots[-1], found, 0.0)
+
+
+def _effort_costs() -> np.ndarray:
+    """xi by period, education and health."""
+    values = (
+        (0.628031290227532, 1.36593242946612, 1.64963812690034, 0.734873142494319),
+        (0.146075197675677, 0.55992411008533, 1.04795036000287, 1.60294886005945),
+        (0.46921037985024, 0.996665589702672, 1.65388250352532, 1.08866246911941),
+        (0.091312997289004, 0.302477689083851, 0.739843441095022, 1.36582077051777),
+    )
+    return np.stack([joined((1, 12, 20, 31), own) for own in values], axis=1).reshape(PERIODS, 2, 2)
+
+
+_AGES = 25 + 2 * np.arange(PERIODS)
+_FADING = np.array([0.0, -0.289, -0.644, -0.881, -1.138, -1.586])
+params: dict[str, Any] = {
+    "gross_return": 1.04**2,
+    "average_earnings": 57706.57 / 48201,
+    "floor": 0.1,
+    "benefit_rate": 0.115,
+    "tax_level": 1 - 0.321,
+    "progressivity": 0.128,
+    "retirement_age": 65,
+    "replacement": 0.358766004066242,
+    "wage_start": [0.899399488241831, 1.1654726432446],
+    "wage_growth": [0.0615804210614531, 0.0874283672769353],
+    "wage_bend": [-0.00250769285750586, -0.00293713499239749],
+    "illness_cut": [0.17769766414897, 0.144836058314823],
+    "persistence": 0.975,
+    "innovation_sd": 0.0289408524185787**0.5,
+    "type_spread": 0.2898,
+    "risk_aversion": 2.0,
+    "joy_of_life": 13.1079320277342,
+    "illness_taste": 0.871503495423925,
+    "toil_weight": bx.by_period(_work_costs()),
+    "strain_weight": bx.by_period(_effort_costs()),
+    "effort_elasticity": 1.11497911620865,
+    "largest_adjustment_cost": bx.by_period(0.000120437772838191 * np.exp(0.14468204213946 * np.arange(PERIODS))),
+    "health_constant": -0.906,
+    "health_by_age": bx.by_period(_FADING[np.minimum((_AGES - 25) // 10, 5)]),
+    "health_weights": [0.693, 0.734, 2.311, 0.238, 0.632],
+    "survival": bx.by_period(np.concatenate([tables.SURVIVAL, np.zeros((1, 2, 2))])),
+    "discounts": [0.942749393405227 - 0.0283688760224992, 0.942749393405227 + 0.0283688760224992],
+}
+
+
+def by_candidates(wealth: int, shocks: int, costs: int, **options: Any) -> bx.solvers.BackwardInduction:
+    """Backward induction with so many nodes of each, savings among those of wealth.
+
+    The nodes of wealth lie dense where people are poor: they are even in the logarithm of 1 + 3.3 a.
+    """
+    nodes = bx.grids.Given(wealth_nodes(wealth))
+    return bx.solvers.BackwardInduction(
+        grid={"wealth": nodes, "shock": bx.grids.Rouwenhorst(shocks), "adjustment_cost": costs},
+        maximiser=bx.maximise.Enumerate(grid={"saving": nodes}),
+        interpolant=bx.interpolants.Linear(),
+        **options,
+    )
+
+
+def wealth_nodes(count: int) -> np.ndarray:
+    """Nodes of wealth and candidates of saving, shape (count,)."""
+    return RICHEST * (100.0 ** np.linspace(0.0, 1.0, count) - 1) / 99

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, mixed
 from bellax.bellman.expectation import contribution, expectation

@@ -5,8 +5,8 @@ Source: the replication package of Mahler & Yum (2024), as distributed with pylc
 
 import numpy as np
 
-# Probabilities of living two years longer, by age from 25 on: without college in bad and in good health, with college in
-# bad and in good health. Those of the young are as published: with college, they are higher in bad health.
+# Probabilities of living two years longer, by age from 25 on: without college in bad and in good health, with college
+# likewise. Those of the young are as published: with college, they are higher in bad health.
 _SURVIVAL = """
 .99807666 .99927697 .99997777 .99950832
 .99762919 .99920950 .99994638 .99948313
@@ -76,3 +76,10 @@ TYPE_SHARES = np.diff(_COLUMNS[:, 0], prepend=0.0).reshape(2, 2, 2, 2)
 """By education, patience, productivity and health type; they sum to one."""
 HEALTHY_AT_25 = _COLUMNS[:, 1].reshape(2, 2, 2, 2)
 EFFORT_BEFORE_25 = _COLUMNS[:, 2].reshape(2, 2, 2, 2)
+
+SIMULATED = {
+    "mean wealth": {35: 0.3038, 45: 1.0975, 55: 2.3374, 65: 2.8916, 75: 1.9310, 85: 0.9374},
+    "share in good health": {25: 0.9219, 45: 0.9112, 65: 0.8450, 85: 0.7049},
+    "share alive": {45: 0.9871, 65: 0.9140, 85: 0.5063, 99: 0.0510},
+}
+"""By age: what pylcm's tests expect of 10,000 people on its finest grids, by its own solution. No data."""

@@ -32,12 +32,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 import bellax as bx
 from bellax.models import _mahler_yum as tables
 from bellax.models import comparison
 from bellax.models.check import Check
-# REF
+from bellax.models.references import Lifestyle, lifestyle, rouwenhorst
 
 SOURCE = "a plain recursion in numpy on the same nodes and candidates"
 PERIODS = 38
@@ -243,3 +244,101 @@ def by_candidates(wealth: int, shocks: int, costs: int, **options: Any) -> bx.so
 def wealth_nodes(count: int) -> np.ndarray:
     """Nodes of wealth and candidates of saving, shape (count,)."""
     return RICHEST * (100.0 ** np.linspace(0.0, 1.0, count) - 1) / 99
+
+
+model = stated(5)
+solver = by_candidates(wealth=20, shocks=3, costs=3)
+start: dict[str, Any] = {"regime": "alive", "wealth": 0.0, "health": "good", "habit": 0.75} | {
+    "education": dict(zip(("school", "college"), tables.TYPE_SHARES.sum((1, 2, 3)).tolist(), strict=True)),
+    "patience": dict(zip(("low", "high"), tables.TYPE_SHARES.sum((0, 2, 3)).tolist(), strict=True)),
+    "productivity": dict(zip((-1, 1), tables.TYPE_SHARES.sum((0, 1, 3)).tolist(), strict=True)),
+    "health_type": dict(zip((0, 1), tables.TYPE_SHARES.sum((0, 1, 2)).tolist(), strict=True)),
+}
+periods = None
+
+
+def newborns(agents: int, efforts: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """People of 25 by the published shares of types, without wealth; effort before 25 is the nearest of its levels."""
+    draw = np.random.default_rng(seed)
+    shares = tables.TYPE_SHARES.ravel()
+    kind = np.unravel_index(draw.choice(shares.size, agents, p=shares / shares.sum()), tables.TYPE_SHARES.shape)
+    education, patience, productivity, health_type = kind
+    nearest = np.abs(efforts - tables.EFFORT_BEFORE_25[kind][:, None]).argmin(axis=1)
+    return pd.DataFrame(
+        {
+            "regime": "alive",
+            "wealth": 0.0,
+            "health": (draw.random(agents) < tables.HEALTHY_AT_25[kind]).astype(int),
+            "habit": efforts[nearest],
+            "education": education,
+            "patience": patience,
+            "productivity": 2 * productivity - 1,
+            "health_type": health_type,
+        }
+    )
+
+
+def recursion(levels: int, wealth: int, shocks: int, costs: int) -> Lifestyle:
+    """V and choices on the nodes of `stated(levels)` and `by_candidates(wealth, shocks, costs)`, without bellax."""
+    given = {name: np.asarray(getattr(value, "values", value)) for name, value in params.items()}
+    chain = rouwenhorst(float(given["persistence"]), float(given["innovation_sd"]), shocks)
+    x, w = np.polynomial.legendre.leggauss(costs)
+    return lifestyle(wealth_nodes(wealth), np.linspace(0.0, 1.0, levels), chain, ((1 + x) / 2, w / 2), given)
+
+
+def compared(levels: int, wealth: int, shocks: int, costs: int, ages: tuple[int, ...]) -> list[Check]:
+    """V at every node and age, and choices at every node of some ages, beside those of the reference."""
+    known = recursion(levels, wealth, shocks, costs)
+    solution = bx.solve(stated(levels), params, by_candidates(wealth, shocks, costs))["alive"]
+    found = [comparison.of_value("V", solution.values["alive"].levels, known.value, 1e-10, SOURCE)]
+    candidates = (
+        ("hours", np.array([0.0, 0.5, 1.0]), known.hours),
+        ("effort", np.linspace(0.0, 1.0, levels), known.effort),
+        ("saving", wealth_nodes(wealth), known.saving),
+    )
+    for age in ages:
+        period = (age - 25) // 2
+        chosen = solution.policy(age=age, **_nodes(levels, wealth, shocks, costs, period))
+        for name, values, places in candidates:
+            what = f"{name} at {age}"
+            found.append(comparison.absolute(what, chosen[name], values[places[period]], 1e-12, SOURCE))
+    return found
+
+
+def _nodes(levels: int, wealth: int, shocks: int, costs: int, period: int) -> dict[str, np.ndarray]:
+    """Every node of a period, by state: arrays whose shapes broadcast to that of V."""
+    z, _ = rouwenhorst(params["persistence"], params["innovation_sd"], shocks)
+    x, _ = np.polynomial.legendre.leggauss(costs)
+    draws = (1 + x) / 2 * params["largest_adjustment_cost"].values[period]
+    two = np.arange(2)
+    axes = (z, draws, np.linspace(0.0, 1.0, levels), two, 2 * two - 1, two, two, two, wealth_nodes(wealth))
+    return dict(zip(model.regimes["alive"].states, np.ix_(*axes), strict=True))
+
+
+def moments(solution: Any, levels: int, agents: int) -> dict[str, dict[int, float]]:
+    """Some moments by age of people who are simulated from 25 on: mean wealth, and who is healthy and alive."""
+    people = newborns(agents, np.linspace(0.0, 1.0, levels))
+    frame = bx.simulate(solution, agents, people, seed=1).frame()
+    by_age = frame[frame["regime"] == "alive"].groupby("age")
+    every = {
+        "mean wealth": by_age["wealth"].mean(),
+        "share in good health": by_age["health"].apply(lambda health: float((health == "good").mean())),
+        "share alive": by_age.size() / agents,
+    }
+    return {name: {age: float(every[name].loc[age]) for age in known} for name, known in tables.SIMULATED.items()}
+
+
+def checks() -> list[Check]:
+    """V of every age and choices of three on few nodes."""
+    return compared(levels=3, wealth=6, shocks=2, costs=2, ages=(25, 63, 65))
+
+
+def long_checks() -> list[Check]:
+    """The same on more nodes, and moments of a simulation, which say no more than that they are in the right place."""
+    found = compared(levels=5, wealth=12, shocks=3, costs=3, ages=(25, 45, 63, 65, 99))
+    ours = moments(bx.solve(model, params, solver), 5, 10_000)
+    for name, known in tables.SIMULATED.items():
+        tolerance = 0.6 if name == "mean wealth" else 0.02
+        values = [ours[name][age] for age in known]
+        found.append(comparison.absolute(name, values, list(known.values()), tolerance, "pylcm, on finer grids"))
+    return found

@@ -6,6 +6,7 @@ shock, are matters of those who ask many times.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -252,7 +253,7 @@ def over_combinations(plan: Plan, function: Callable[[Combination], T]) -> T:
         return jax.vmap(lambda code: laid((*codes, code)))(jnp.arange(lengths[len(codes)], dtype=jnp.int32))
 
     found = laid(())
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(lengths) :]), found)
+    return jax.tree.map(lambda leaf: leaf.reshape(math.prod(lengths), *leaf.shape[len(lengths) :]), found)
 
 
 def taste_groups(plan: Plan) -> tuple[int, ...]:

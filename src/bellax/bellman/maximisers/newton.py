@@ -102,9 +102,7 @@ class Newton(Maximiser):
         certain = certain & (jnp.abs(last - first) <= self.tolerance * jnp.abs(first))
         return Best(q, last[None], jnp.asarray(3.0 * steps)), certain
 
-    def improve(
-        self, objective: Objective, point: Point, combination: Combination, start: Best, width: float
-    ) -> Best:
+    def improve(self, objective: Objective, point: Point, combination: Combination, start: Best, width: float) -> Best:
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 

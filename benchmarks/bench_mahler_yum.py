@@ -2,12 +2,11 @@
 
     python benchmarks/bench_mahler_yum.py                     # the gallery's instance, a piece of the full one, and it
     python benchmarks/bench_mahler_yum.py --full-periods 0    # without the last
-    python benchmarks/bench_mahler_yum.py --agents 10000      # and moments of a simulation, beside those of pylcm
 
 Each runs in a fresh process without a cache, so that its peak memory is its own: what `ru_maxrss` says. A cell is a
-state, an action and a node of what is random after the decision, of which health is two and everything else one, since
-productivity and adjustment costs are averaged before V is looked up; it is counted as one here. Seconds hold everything
-from the call to the answer; those of the piece are of a second solve, which does not compile. The peer, pylcm, states
+state and an action: tomorrow's productivity and adjustment cost are averaged at the nodes, before V is looked up, and
+the two kinds of health after it, in the same cell. Seconds hold everything from the call of `bx.solve` to the answer;
+those of the piece are of a second solve, which does not compile. The peer, pylcm, states
 the same instance and needs a graphics card for it: its own tests say that it exhausts the memory of a CPU.
 """
 
@@ -26,12 +25,11 @@ import numpy as np
 
 
 def worker(given: dict[str, Any]) -> dict[str, Any]:
-    """Solves one instance in this process, as often as asked, and simulates it."""
+    """Solves one instance in this process, as often as asked."""
     started, cpu = time.perf_counter(), time.process_time()
     import jax
 
     import bellax as bx
-    from bellax.models import _mahler_yum as tables
     from bellax.models import mahler_yum
 
     def spent() -> list[float]:
@@ -51,17 +49,12 @@ def worker(given: dict[str, Any]) -> dict[str, Any]:
     found["V"] = float(np.mean(levels_of_v[0]))
     found["states"] = math.prod(levels_of_v.shape[1:])
     found["GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    if given["agents"]:
-        before = spent()
-        ours = mahler_yum.moments(solution, levels, given["agents"])
-        found["moments"] = {name: [ours[name], known] for name, known in tables.SIMULATED.items()}
-        found["simulation"] = [after - then for after, then in zip(spent(), before, strict=True)]
     return found
 
 
 def measured(options: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     """What a worker says of an instance."""
-    names = ("levels", "wealth", "shocks", "costs", "memory", "agents")
+    names = ("levels", "wealth", "shocks", "costs", "memory")
     given = {**{name: getattr(options, name) for name in names}, **changes}
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
     command = [sys.executable, __file__, "--worker", json.dumps(given)]
@@ -89,24 +82,20 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=2**26, help="bytes that a Bellman step may have in flight")
     parser.add_argument("--piece-periods", type=int, default=1, help="of the full instance, solved twice; 0 for none")
     parser.add_argument("--full-periods", type=int, default=38, help="of the full instance, solved once; 0 for none")
-    parser.add_argument("--agents", type=int, default=0, help="people who are simulated")
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     print("| what | states x actions x periods | s | CPU s | ns a cell | CPU ns a cell | peak GiB |", flush=True)
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    coarse = {"levels": 5, "wealth": 20, "shocks": 3, "costs": 3, "periods": 38, "memory": 0, "agents": 0}
+    coarse = {"levels": 5, "wealth": 20, "shocks": 3, "costs": 3, "periods": 38, "memory": 0}
     found = measured(options, **coarse, solves=["first", "second"])
     print(shown("the gallery's, first answer", found, "first"), flush=True)
     print(shown("the gallery's, again", found, "second"), flush=True)
     if options.piece_periods:
-        found = measured(options, periods=options.piece_periods, solves=["first", "second"], agents=0)
+        found = measured(options, periods=options.piece_periods, solves=["first", "second"])
         print(shown("a piece of the full one, again", found, "second"), flush=True)
     if options.full_periods:
         found = measured(options, periods=options.full_periods, solves=["first"])
         print(shown("the full one, first answer", found, "first"), f"mean V {found['V']!r}", flush=True)
-        for name, (ours, known) in found.get("moments", {}).items():
-            print(name, "; ".join(f"{age}: {ours[age]:.4f} ({known[age]:.4f})" for age in known), flush=True)
-        print("simulation, s and CPU s:", found.get("simulation"), flush=True)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ EFFORT_BEFORE_25 = _COLUMNS[:, 2].reshape(2, 2, 2, 2)
 SIMULATED = {
     "mean wealth": {35: 0.3038, 45: 1.0975, 55: 2.3374, 65: 2.8916, 75: 1.9310, 85: 0.9374},
     "share in good health": {25: 0.9219, 45: 0.9112, 65: 0.8450, 85: 0.7049},
+    "share at rest": {25: 0.0633, 27: 0.0622, 29: 0.0562, 31: 0.0518, 33: 0.0452},
+    "share in part time": {25: 0.6219, 27: 0.7677, 29: 0.5869, 31: 0.6404, 33: 0.5349},
     "share alive": {45: 0.9871, 65: 0.9140, 85: 0.5063, 99: 0.0510},
 }
 """By age: what pylcm's tests expect of 10,000 people on its finest grids, by its own solution. No data."""

@@ -311,13 +311,22 @@ def _nodes(levels: int, wealth: int, shocks: int, costs: int, period: int) -> di
     x, _ = np.polynomial.legendre.leggauss(costs)
     draws = (1 + x) / 2 * params["largest_adjustment_cost"].values[period]
     two = np.arange(2)
-    axes = (z, draws, np.linspace(0.0, 1.0, levels), two, 2 * two - 1, two, two, two, wealth_nodes(wealth))
-    return dict(zip(model.regimes["alive"].states, np.ix_(*axes), strict=True))
+    axes = {"shock": z, "adjustment_cost": draws, "habit": np.linspace(0.0, 1.0, levels), "education": two}
+    axes |= {"productivity": 2 * two - 1, "patience": two, "health_type": two, "health": two}
+    axes |= {"wealth": wealth_nodes(wealth)}
+    return dict(zip(axes, np.ix_(*axes.values()), strict=True))
 
 
 def moments(solution: Any, levels: int, agents: int) -> dict[str, dict[int, float]]:
-    """Some moments by age of people who are simulated from 25 on: mean wealth, and who is healthy and alive."""
+    """Some moments by age of people who are simulated from 25 on: mean wealth, and who is healthy and alive.
+
+    They begin as in the simulation of pylcm, at each of five nodes of the shock with equal probability: productivity is
+    more unequal then than by its stationary law, by which `newborns` begin otherwise. Nobody reckons beyond the nodes
+    of the chain: 5 of them leave people a quarter richer at 35 than 11 do.
+    """
     people = newborns(agents, np.linspace(0.0, 1.0, levels))
+    shocks, _ = rouwenhorst(params["persistence"], params["innovation_sd"], 5)
+    people["shock"] = np.random.default_rng(1).choice(shocks, agents)
     frame = bx.simulate(solution, agents, people, seed=1).frame()
     by_age = frame[frame["regime"] == "alive"].groupby("age")
     every = {
@@ -325,6 +334,8 @@ def moments(solution: Any, levels: int, agents: int) -> dict[str, dict[int, floa
         "share in good health": by_age["health"].apply(lambda health: float((health == "good").mean())),
         "share alive": by_age.size() / agents,
     }
+    for hours, name in ((0.0, "share at rest"), (0.5, "share in part time")):
+        every[name] = by_age["hours"].apply(lambda worked, hours=hours: float((worked == hours).mean()))
     return {name: {age: float(every[name].loc[age]) for age in known} for name, known in tables.SIMULATED.items()}
 
 
@@ -336,9 +347,9 @@ def checks() -> list[Check]:
 def long_checks() -> list[Check]:
     """The same on more nodes, and moments of a simulation, which say no more than that they are in the right place."""
     found = compared(levels=5, wealth=12, shocks=3, costs=3, ages=(25, 45, 63, 65, 99))
-    ours = moments(bx.solve(model, params, solver), 5, 10_000)
+    ours = moments(bx.solve(model, params, by_candidates(wealth=50, shocks=11, costs=2)), 5, 10_000)
     for name, known in tables.SIMULATED.items():
-        tolerance = 0.6 if name == "mean wealth" else 0.02
+        tolerance = 0.15 if name == "mean wealth" else 0.03
         values = [ours[name][age] for age in known]
-        found.append(comparison.absolute(name, values, list(known.values()), tolerance, "pylcm, on finer grids"))
+        found.append(comparison.absolute(name, values, list(known.values()), tolerance, "sanity: pylcm's simulation"))
     return found

@@ -72,13 +72,13 @@ def lifestyle(
 
 
 def _pleasure(
-    given: Mapping[str, Any], t: int, e: int, productivity: int, h: int, shock: float, nodes: np.ndarray
+    given: Mapping[str, Any], t: int, e: int, productivity: int, h: int, shock: Any, nodes: np.ndarray
 ) -> np.ndarray:
     """Utility of consumption less that of work, by wealth, hours and saving; minus infinity where there is no way."""
     before_retirement, average = 25 + 2 * t < given["retirement_age"], given["average_earnings"]
     luck = np.cosh(given["type_spread"]) * np.exp(given["innovation_sd"] ** 2 / (2 - 2 * given["persistence"] ** 2))
 
-    def wage(year: float) -> float:
+    def wage(year: int | float) -> Any:
         return given["wage_start"][e] * np.exp(given["wage_growth"][e] * year + given["wage_bend"][e] * year**2) / luck
 
     offered = wage(t) * (1 - given["illness_cut"][e] * (1 - h)) * np.exp(productivity * given["type_spread"] + shock)
@@ -100,7 +100,7 @@ def _pleasure(
 
 
 def _good_health(
-    given: Mapping[str, Any], t: int, e: int, k: int, h: int, efforts: np.ndarray, past: float
+    given: Mapping[str, Any], t: int, e: int, k: int, h: int, efforts: np.ndarray, past: Any
 ) -> np.ndarray:
     """The probability of good health, by effort."""
     weights = given["health_weights"]

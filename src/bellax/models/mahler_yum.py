@@ -12,9 +12,9 @@ w_j(e, h) exp(theta + z) n after a progressive tax, a benefit for who is ill and
 from 65 on, that of an earner with the mean wage of their education at 63. A period is two years, from 25 to 99; nobody
 lives to 101, and who has died is worth nothing.
 
-Calibration: the starting values of the published estimation, in units of 48,201 euros of 2013, on which knots of the
-work and effort costs are joined by a cubic. Effort has finitely many levels here, five in the model below and forty in
-the benchmark; savings are sought among the nodes of wealth.
+Calibration: the parameters from which pylcm's replication starts, in units of 48,201 euros; knots of the work and
+effort costs are joined by a cubic. Effort has finitely many levels here, five in the model below and forty in the
+benchmark; savings are sought among the nodes of wealth.
 
 The paper is followed where the published programs depart from it, as pylcm does. In its equation (6) today's effort is
 tomorrow's habit f_-1; the programs solve with yesterday's habit held fixed, so that nobody reckons with that. Its wages
@@ -22,8 +22,8 @@ have mean w_j; the programs divide by 1.004 where that takes 1.397. Its pension 
 programs multiply it by the productivity type. The floor of consumption is paid whatever is saved, as in the programs:
 the paper does not say. So published moments, which were fitted with the programs, are not to be expected.
 
-Source: Mahler & Yum (2024), "Lifestyle Behaviors and Wealth-Health Gaps in Germany", Econometrica 92(5), 1697-1733, and
-its replication package; numbers and equations as in pylcm's example (Apache 2.0).
+Source: Mahler & Yum (2024), "Lifestyle Behaviors and Wealth-Health Gaps in Germany", Econometrica 92(5), and its
+replication package; numbers and equations as in pylcm's example (Apache 2.0).
 """
 
 import enum

@@ -97,12 +97,31 @@ def test_no_more_than_the_budget_is_in_flight():
     """The largest array of a program of 4,000 points that hold 100 numbers each is what fits, not 400,000."""
     program = jax.make_jaxpr(lambda x: in_chunks(lambda y: jnp.sum(y * jnp.arange(100.0)), x, 50))(jnp.zeros(4000))
 
-    def sizes(jaxpr):
-        for equation in jaxpr.eqns:
-            yield from (variable.aval.size for variable in equation.outvars)
-            yield from (size for inner in jaxprs_in_params(equation.params) for size in sizes(inner))
-
     assert max(sizes(program.jaxpr)) == 50 * 100
+
+
+def sizes(jaxpr, only=None):
+    """Of the results of every equation of a program, or of those of one primitive."""
+    for equation in jaxpr.eqns:
+        if only in (None, equation.primitive.name):
+            yield from (variable.aval.size for variable in equation.outvars)
+        yield from (size for inner in jaxprs_in_params(equation.params) for size in sizes(inner, only))
+
+
+def test_what_sees_one_discrete_action_is_worked_out_once_for_the_others():
+    """exp(up) in six categories, cosh(turn move) in five and at seven candidates, and neither for pairs or nodes."""
+    m = bx.Model(
+        states={"x": X},
+        actions={"up": bx.Discrete(6), "turn": bx.Discrete(5)} | MOVE,
+        transitions={"x": lambda x, move: 0.8 * x + move},
+        reward=lambda x, up, turn, move: x * (up - 0.1 * jnp.exp(up)) - jnp.cosh(turn * move),
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"x": 4}, maximiser=bx.maximise.Enumerate(grid={"move": 7}))
+    run = bx.compile(m, solver)
+    program = jax.make_jaxpr(lambda discount: run({"discount": discount}).values.levels)(0.9).jaxpr
+    assert max(sizes(program, "exp")) == 6
+    assert max(sizes(program, "cosh")) == 5 * 7
 
 
 TABLE = np.random.default_rng(0).dirichlet(np.ones(300), (300, 40))

@@ -82,7 +82,7 @@ def followed(objective: Objective, point: Point, optimum: Optimum) -> tuple[Deci
 
 def each(function: Callable[[Decision], T], decisions: Decision) -> T:
     """`function` of every decision along the first axis; of a single one it costs no more than that."""
-    if decisions.combination.shape[0] == 1:
+    if decisions.u.shape[0] == 1:
         only = function(jax.tree.map(lambda leaf: leaf[0], decisions))
         return jax.tree.map(lambda leaf: leaf[None], only)
     return jax.vmap(function)(decisions)

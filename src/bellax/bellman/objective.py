@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, mixed
 from bellax.bellman.expectation import contribution, expectation
@@ -24,17 +24,17 @@ from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
-from bellax.problem.period import Outcome, Period, as_float, by_action, in_a_row
+from bellax.problem.period import Combination, Outcome, Period, as_float, by_action, in_a_row
 from bellax.problem.plan import Plan
 
 
 class Decision(NamedTuple):
-    """An action as the maximisers see it: the place of the discrete combination, and u of the continuous numbers.
+    """An action as the maximisers see it: the discrete combination, and u of the continuous numbers.
 
     u is the share of the way between the bounds, and the value itself of the actions in `Objective.absolute`.
     """
 
-    combination: Int[Array, ""]
+    combination: Combination
     u: Float[Array, "m"]
 
 
@@ -107,7 +107,8 @@ class Objective(eqx.Module):
 
     def judged(self, point: Point, decision: Decision) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """Q whether or not the action is allowed, and whether bounds and constraints allow it."""
-        return self.plan.shared(judged)(self, point, decision)
+        codes = self.period.codes(decision.combination)  # of one structure, so that it is traced once
+        return self.plan.shared(judged)(self, point, Decision(codes, decision.u))
 
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""

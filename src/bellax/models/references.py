@@ -13,6 +13,7 @@ from bellax.models._references.discrete import discrete_dp, mccall, puterman_621
 from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.growth import brock_mirman, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
+from bellax.models._references.lifestyle import Lifestyle, lifestyle
 from bellax.models._references.linear_quadratic import riccati
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
@@ -22,6 +23,7 @@ from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
 
 __all__ = [
+    "Lifestyle",
     "american_put_tree",
     "bermudan_put",
     "black_scholes_put",
@@ -34,6 +36,7 @@ __all__ = [
     "equiprobable",
     "gauss_hermite",
     "jump_diffusion_put",
+    "lifestyle",
     "lognormal_incomes",
     "mccall",
     "merton_crra",

@@ -6,10 +6,12 @@ shock, are matters of those who ask many times.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -24,6 +26,10 @@ from bellax.problem.plan import Plan
 
 Values = Mapping[str, Any]
 T = TypeVar("T")
+
+Codes: TypeAlias = tuple[Int[Array, ""], ...]
+Combination: TypeAlias = Int[Array, ""] | Codes
+"""A combination of discrete actions: its place among all of them, or the code of each."""
 
 
 class Outcome(NamedTuple):
@@ -70,15 +76,21 @@ class Period(eqx.Module):
 
     # -- what may be done -----------------------------------------------------------------------------------------
 
-    def choices(self, combination: Int[Array, ""]) -> dict[str, Array]:
+    def choices(self, combination: Combination) -> dict[str, Array]:
         """What functions see of the discrete actions of a combination."""
-        table = combinations(self.plan)
         values: dict[str, Array] = {}
-        for place, (name, space) in enumerate(self.plan.choices.items()):
+        for (name, space), code in zip(self.plan.choices.items(), self.codes(combination), strict=True):
             assert isinstance(space, Discrete)
-            column = space.values[table[:, place]] if len(table) else space.values
-            values[name] = take(jnp.asarray(column, seen_type(column)), combination)
+            values[name] = take(jnp.asarray(space.values, seen_type(space.values)), code)
         return values
+
+    def codes(self, combination: Combination) -> Codes:
+        """The code of each discrete action of a combination."""
+        if isinstance(combination, tuple):
+            return combination
+        if len(self.plan.choices) == 1:
+            return (combination,)
+        return tuple(take(jnp.asarray(column), combination) for column in combinations(self.plan).T)
 
     def bounds(self, name: str, states: Values, before: Values) -> tuple[Array, Array]:
         """Lower and upper bound of a continuous action, given the actions before it, in its shape.
@@ -97,7 +109,7 @@ class Period(eqx.Module):
         return lower, where((upper < lower) & (upper >= lower - slack), lower, upper)
 
     def resolved(
-        self, states: Values, combination: Int[Array, ""], act: Callable[[str, Array, Array], tuple[Array, T]]
+        self, states: Values, combination: Combination, act: Callable[[str, Array, Array], tuple[Array, T]]
     ) -> tuple[dict[str, Array], dict[str, T]]:
         """The actions of a combination, the continuous ones in the order in which their bounds name each other.
 
@@ -226,6 +238,22 @@ def combinations(plan: Plan) -> np.ndarray:
     ranges = [range(len(space.values)) for space in plan.choices.values() if isinstance(space, Discrete)]
     rows = list(itertools.product(*ranges))
     return np.asarray(rows, dtype=np.int32).reshape(len(rows), len(ranges))
+
+
+def over_combinations(plan: Plan, function: Callable[[Combination], T]) -> T:
+    """`function` of every combination of discrete actions, in the order of `combinations`, along a first axis.
+
+    Each action has an axis of its own on the way, so that what sees one of them is worked out once for the others.
+    """
+    lengths = [len(space.values) for space in plan.choices.values() if isinstance(space, Discrete)]
+
+    def laid(codes: Codes) -> T:
+        if len(codes) == len(lengths):
+            return function(codes)
+        return jax.vmap(lambda code: laid((*codes, code)))(jnp.arange(lengths[len(codes)], dtype=jnp.int32))
+
+    found = laid(())
+    return jax.tree.map(lambda leaf: leaf.reshape(math.prod(lengths), *leaf.shape[len(lengths) :]), found)
 
 
 def taste_groups(plan: Plan) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ def answered(numerics: Discretisation, objective: Objective, today: Mesh, point:
     states = point.values
     actions, _ = objective.actions(point, optimum.decision)
     codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
-    probabilities = (codes == optimum.decision.combination).astype(jnp.result_type(float))
+    probabilities = (codes == jnp.asarray(optimum.decision.combination)).astype(jnp.result_type(float))
     alternatives = None
     if optimum.value is None:  # nothing was sought: of each combination, with the continuous actions that are given
         values = jax.vmap(lambda k: guarded(objective, point, Decision(k, optimum.decision.u)))(codes)

@@ -29,7 +29,7 @@ from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.problem.period import combinations
+from bellax.problem.period import over_combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Chosen, Policy, Queried
@@ -142,8 +142,7 @@ def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulate
 
 
 def _entry(numerics: Discretisation, objective: Objective, point: Point) -> tuple[Array, Array]:
-    codes = jnp.arange(len(combinations(objective.plan)), dtype=jnp.int32)
-    best = jax.vmap(lambda k: numerics.maximiser.best(objective, point, k))(codes)
+    best = over_combinations(objective.plan, lambda k: numerics.maximiser.best(objective, point, k))
     return best.u, best.value
 
 

@@ -16,6 +16,7 @@ from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_names
 from bellax.numerics import grids
 from bellax.numerics.scalar import take, where
+from bellax.problem.period import Combination
 from bellax.problem.plan import Plan
 
 _MOST = 100_000  # candidates of one number: a count beyond is a slip
@@ -50,7 +51,7 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
     return nodes
 
 
-def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array]) -> Best:
+def scan(objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
     """The best of the product of candidates: one plane, the last action inside."""
     plane = _plane(objective, point, combination, nodes)
     shape = tuple(node.shape[0] for node in nodes)
@@ -62,7 +63,7 @@ def scan(objective: Objective, point: Point, combination: Int[Array, ""], nodes:
     return Best(value, u, jnp.asarray(float(math.prod(shape))))
 
 
-def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes: Array, count: int) -> Best:
+def peaks(objective: Objective, point: Point, combination: Combination, nodes: Array, count: int) -> Best:
     """The highest local maxima among the candidates of one action, first axis; for want of more, the highest again.
 
     Which of two peaks is higher, candidates that miss both by a little cannot say.
@@ -85,7 +86,7 @@ def peaks(objective: Objective, point: Point, combination: Int[Array, ""], nodes
     return Best(values, places[:, None], jnp.full(count, each))
 
 
-def _plane(objective: Objective, point: Point, combination: Int[Array, ""], nodes: list[Array]) -> Array:
+def _plane(objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Array:
     """Q of the product of candidates, flat."""
 
     def value(*u: Array) -> Array:

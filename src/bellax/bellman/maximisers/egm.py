@@ -30,7 +30,7 @@ from bellax.errors import ModelError, check_count, check_mapping, named_options
 from bellax.numerics import grids
 from bellax.numerics.envelope import envelope, folds, one_run, room
 from bellax.numerics.pieces import WIDTH, Nodes, Pieces, Segments, value
-from bellax.problem.period import Period, combinations
+from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 
 _NODES = 200
@@ -117,7 +117,7 @@ class _Endogenous(Maximiser):
         assert self.action is not None
         return self.action
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         found = self.given(objective, point)
         if found is None:
             raise ModelError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.maximisers import dense, monotone
@@ -21,6 +21,7 @@ from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_mapping, check_names, named_options
 from bellax.numerics import grids, loops
+from bellax.problem.period import Combination
 from bellax.problem.plan import Plan
 
 
@@ -133,7 +134,7 @@ class Enumerate(Maximiser):
         (nodes,) = self.candidates(plan)
         return 2 * math.ceil(math.log2(nodes.shape[0])) + 1
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         nodes = self.candidates(objective.plan)
         plane = replace(objective, absolute=self._given)
         look = peak if self.single_peaked else scan
@@ -145,7 +146,7 @@ class Enumerate(Maximiser):
         return self.polish.improve(objective, point, combination, found, width)
 
 
-def peak(objective: Objective, point: Point, combination: Int[Array, ""], candidates: list[Array]) -> Best:
+def peak(objective: Objective, point: Point, combination: Combination, candidates: list[Array]) -> Best:
     """The best candidate of a single-peaked objective, by bisection on the sign of its first difference."""
     (nodes,) = candidates
 
@@ -167,7 +168,7 @@ def peak(objective: Objective, point: Point, combination: Int[Array, ""], candid
 
 
 def _allowed_range(
-    objective: Objective, point: Point, combination: Int[Array, ""], nodes: Float[Array, "n"]
+    objective: Objective, point: Point, combination: Combination, nodes: Float[Array, "n"]
 ) -> tuple[Array, Array]:
     """First and last candidate between the bounds of the action."""
     name = objective.plan.coordinates[0].name

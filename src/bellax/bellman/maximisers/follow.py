@@ -23,7 +23,7 @@ from bellax.model.graph import Graph
 from bellax.model.rule import STOP
 from bellax.numerics.scalar import where
 from bellax.problem.categories import category
-from bellax.problem.period import as_float, in_a_row
+from bellax.problem.period import Combination, as_float, in_a_row
 from bellax.problem.plan import Plan
 
 
@@ -133,7 +133,7 @@ class Follow(Maximiser):
         feasible = feasible & objective.period.feasible(point.values, values)
         return Optimum(None, Decision(combination, u), one[None], u[None], feasible, one, stop)
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         u = self.given(objective, point).decision.u
         return Best(objective(point, Decision(combination, u)), u, jnp.ones(()))
 

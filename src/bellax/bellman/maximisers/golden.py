@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from bellax.bellman.maximisers.candidates import candidates, scan
 from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
@@ -19,6 +19,7 @@ from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
+from bellax.problem.period import Combination
 from bellax.problem.plan import Plan
 
 _RATIO = (math.sqrt(5) - 1) / 2
@@ -72,7 +73,7 @@ class Golden(Maximiser):
         nodes = self.candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         nodes = self.candidates(objective.plan)
         found = scan(objective, point, combination, nodes)
 

@@ -23,7 +23,7 @@ from bellax.model.spaces import Discrete
 from bellax.numerics import interpolate
 from bellax.numerics.pieces import Pieces
 from bellax.numerics.scalar import take, where
-from bellax.problem.period import Period, combinations
+from bellax.problem.period import Combination, Period, combinations, over_combinations
 from bellax.problem.plan import Plan
 
 
@@ -89,7 +89,7 @@ class Maximiser(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         """The best continuous actions of one combination of discrete ones."""
 
     def function(self, period: Period, value: Value) -> Function | None:
@@ -126,7 +126,7 @@ class Maximiser(abc.ABC):
         return False
 
     def near(
-        self, objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], steps: int
+        self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
     ) -> tuple[Best, Bool[Array, ""]]:
         """The best continuous actions by some steps from what is close by them, and whether that is certain."""
         raise NotImplementedError
@@ -209,7 +209,7 @@ def maximum(maximiser: Maximiser, objective: Objective, point: Point) -> Optimum
         only = jnp.zeros((), jnp.int32)
         value, u, evaluations = maximiser.best(objective, point, only)
         return Optimum(value, Decision(only, u), value[None], u[None], value != -jnp.inf, evaluations)
-    return best_combination(jax.vmap(lambda k: maximiser.best(objective, point, k))(jnp.arange(count, dtype=jnp.int32)))
+    return best_combination(over_combinations(objective.plan, lambda k: maximiser.best(objective, point, k)))
 
 
 def best_combination(found: Best) -> Optimum:

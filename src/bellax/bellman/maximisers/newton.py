@@ -25,7 +25,7 @@ from bellax.errors import ModelError, check_count, check_mapping, check_positive
 from bellax.numerics import grids, loops
 from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import take, where
-from bellax.problem.period import combinations
+from bellax.problem.period import Combination, combinations
 from bellax.problem.plan import Plan
 
 _CANDIDATES = {0: 2, 1: 15, 2: 7, 3: 5}
@@ -76,7 +76,7 @@ class Newton(Maximiser):
         nodes = self.candidates(plan)
         return math.prod(node.shape[0] for node in nodes)
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         nodes = self.candidates(objective.plan)
         widths = [1.0 / (node.shape[0] - 1) for node in nodes]
         if len(nodes) != 1 or not objective.plan.rugged:
@@ -90,7 +90,7 @@ class Newton(Maximiser):
         return len(plan.coordinates) == 1 and len(combinations(plan)) == 1 and not plan.rugged
 
     def near(
-        self, objective: Objective, point: Point, combination: Int[Array, ""], u: Float[Array, "m"], steps: int
+        self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
     ) -> tuple[Best, Bool[Array, ""]]:
         first, last = u[0], u[0]
         certain = jnp.ones((), bool)
@@ -102,9 +102,7 @@ class Newton(Maximiser):
         certain = certain & (jnp.abs(last - first) <= self.tolerance * jnp.abs(first))
         return Best(q, last[None], jnp.asarray(3.0 * steps)), certain
 
-    def improve(
-        self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, width: float
-    ) -> Best:
+    def improve(self, objective: Objective, point: Point, combination: Combination, start: Best, width: float) -> Best:
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
 
@@ -113,7 +111,7 @@ class Newton(Maximiser):
         return candidates(plan, self.grid, counts.get(len(plan.coordinates), 3), "Newton")
 
     def _improve(
-        self, objective: Objective, point: Point, combination: Int[Array, ""], start: Best, widths: list[float]
+        self, objective: Objective, point: Point, combination: Combination, start: Best, widths: list[float]
     ) -> Best:
         if not widths:
             return start

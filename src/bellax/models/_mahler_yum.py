@@ -1,0 +1,87 @@
+"""Tables of the German life cycle of health: survival, and the types with which people begin.
+
+Source: the replication package of Mahler & Yum (2024), as distributed with pylcm (Apache 2.0), rounded as there.
+"""
+
+import numpy as np
+
+# Probabilities of living two years longer, by age from 25 on: without college in bad and in good health, with college
+# likewise. Those of the young are as published: with college, they are higher in bad health.
+_SURVIVAL = """
+.99807666 .99927697 .99997777 .99950832
+.99762919 .99920950 .99994638 .99948313
+.99710429 .99913193 .99988294 .99945160
+.99648844 .99904182 .99976537 .99941252
+.99576867 .99893653 .99956394 .99936438
+.99493120 .99881306 .99924274 .99930558
+.99395755 .99866730 .99876047 .99923371
+.99282575 .99849418 .99807344 .99914576
+.99151439 .99828792 .99714193 .99903828
+.98999272 .99804062 .99592714 .99890633
+.98822597 .99774241 .99439622 .99874379
+.98618130 .99738251 .99252978 .99854360
+.98379410 .99694256 .99029074 .99829399
+.98102287 .99640583 .98767398 .99798350
+.97778788 .99574520 .98464821 .99759386
+.97401035 .99492922 .98119036 .99710303
+.96959874 .99391827 .97727063 .99648280
+.96442813 .99265783 .97283229 .99569378
+.95838628 .99108712 .96782900 .99469022
+.95131003 .98912070 .96216747 .99340755
+.94299382 .98664486 .95571499 .99175821
+.93328204 .98354121 .94836552 .98964617
+.92186594 .97961765 .93987916 .98691819
+.90852536 .97467846 .93005865 .98340905
+.89294754 .96845663 .91860395 .97889184
+.87484435 .96064792 .90518891 .97309865
+.85385199 .95086013 .88937431 .96567921
+.82952686 .93859003 .87058548 .95617683
+.80166377 .92337748 .84834325 .94414270
+.76975155 .90451315 .82182267 .92890223
+.73377989 .88149167 .79050242 .90991137
+.69343823 .85355021 .75351070 .88638158
+.64878355 .82009606 .71022286 .85762688
+.59984469 .78046702 .65996124 .82286267
+.54757571 .73477683 .60309986 .78195805
+.49159446 .68200565 .53874972 .73373414
+.43435271 .62391329 .46962702 .67953391
+"""
+
+# Of each type cumulated shares, the probability of good health at 25, and effort before; the order is education
+# (slowest), patience, productivity, health.
+_TYPES = """
+.062 .878 .663
+.195 .937 .690
+.265 .878 .663
+.366 .937 .690
+.427 .878 .663
+.527 .937 .690
+.589 .878 .663
+.691 .937 .690
+.726 .926 .773
+.758 .960 .785
+.783 .926 .773
+.827 .960 .785
+.856 .926 .773
+.903 .960 .785
+.928 .926 .773
+1.000 .960 .785
+"""
+
+SURVIVAL = np.array(_SURVIVAL.split(), float).reshape(-1, 2, 2)
+"""By period from age 25 on, education and health; of the last period nothing is said: nobody outlives it."""
+
+_COLUMNS = np.array(_TYPES.split(), float).reshape(-1, 3)
+TYPE_SHARES = np.diff(_COLUMNS[:, 0], prepend=0.0).reshape(2, 2, 2, 2)
+"""By education, patience, productivity and health type; they sum to one."""
+HEALTHY_AT_25 = _COLUMNS[:, 1].reshape(2, 2, 2, 2)
+EFFORT_BEFORE_25 = _COLUMNS[:, 2].reshape(2, 2, 2, 2)
+
+SIMULATED = {
+    "mean wealth": {35: 0.3038, 45: 1.0975, 55: 2.3374, 65: 2.8916, 75: 1.9310, 85: 0.9374},
+    "share in good health": {25: 0.9219, 45: 0.9112, 65: 0.8450, 85: 0.7049},
+    "share at rest": {25: 0.0633, 27: 0.0622, 29: 0.0562, 31: 0.0518, 33: 0.0452},
+    "share in part time": {25: 0.6219, 27: 0.7677, 29: 0.5869, 31: 0.6404, 33: 0.5349},
+    "share alive": {45: 0.9871, 65: 0.9140, 85: 0.5063, 99: 0.0510},
+}
+"""By age: what pylcm's tests expect of 10,000 people on its finest grids, by its own solution. No data."""

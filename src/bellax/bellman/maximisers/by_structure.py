@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from jax import Array
-from jaxtyping import Int
-
 from bellax.bellman.maximisers.egm import DCEGM, EGM
 from bellax.bellman.maximisers.enumeration import Enumerate
 from bellax.bellman.maximisers.maximum import Best, Maximiser
@@ -12,6 +9,7 @@ from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
 from bellax.errors import ModelError, named_options
+from bellax.problem.period import Combination
 from bellax.problem.plan import Plan
 
 
@@ -37,7 +35,7 @@ class ByStructure(Maximiser):
         found.check(plan)
         return found.completed(plan)
 
-    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         raise NotImplementedError("completed by the structure of a model")
 
     def cells(self, plan: Plan) -> int:

@@ -22,7 +22,10 @@ from typing import Any
 
 ROUNDS = 3
 AGREE = 1e-10
-GALLERY = ("merton", "rbc", "american_put", "carroll_deaton", "rust_replacement", "puterman", "lqg", "four_sectors")
+GALLERY = (
+    "merton", "rbc", "american_put", "carroll_deaton", "rust_replacement", "puterman", "lqg", "four_sectors",
+    "bus_engine", "buffer_stock", "retirement_choice", "health_regimes", "mahler_yum",
+)  # fmt: skip
 
 
 def gallery(name: str) -> tuple[Any, dict[str, Any], Any]:
@@ -110,7 +113,10 @@ def worker(names: list[str], folder: Path) -> None:
         first = timed()
         warm = statistics.median(timed() for _ in range(ROUNDS))
         solution = solve(params)
-        np.save(folder / f"{name}.npy", np.asarray(solution.values.levels))
+        values = solution.values if isinstance(solution.values, dict) else {"": solution.values}
+        levels = [np.asarray(value.levels).ravel() for value in values.values()]
+        # where a regime is not active V is NaN
+        np.save(folder / f"{name}.npy", np.concatenate(levels))
         kind = jax.devices()[0].device_kind
         print(json.dumps({"case": name, "kind": kind, "first": first, "warm": warm, "code": int(solution.code)}))
         sys.stdout.flush()

@@ -18,12 +18,13 @@ from jax import Array, lax
 from bellax.bellman.chunks import fitting, in_parts
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import reach
+from bellax.bellman.setting import Settings
 from bellax.model.slots import view
 from bellax.panel import Problems, RegimePanel
 from bellax.problem.draws import Laws, draw_place, first_states
 from bellax.problem.starts import bytes_of_a_row
 from bellax.solution.query import ending, masked, undifferentiable
-from bellax.solution.regimes import RegimeSolution, Settings
+from bellax.solution.regimes import RegimeSolution
 from bellax.started import Placed, begun, check_start, nothing_begun, placed_agents
 from bellax.truth import World, world
 

@@ -76,3 +76,24 @@ class Setting:
             graph = self.plan.graph if self.problem.regime else self.statement.graph
             literals = graph.literals()
             return {name: convert(self.model, name, value) for name, value in literals.items()}
+
+
+class Settings:
+    """The settings of the regimes that may be reached from one another, by name. Static, and told apart by identity.
+
+    Attributes:
+        model: whose they are.
+        options: how all of them are solved.
+        regimes: the settings, each with the options as its regime sees them.
+    """
+
+    def __init__(self, model: Model, options: GridSolver, regimes: Mapping[str, Setting]) -> None:
+        self.model = model
+        self.options = options
+        self.regimes = dict(regimes)
+        self.programs: dict[Any, Any] = {}
+
+    @property
+    def deciding(self) -> dict[str, Setting]:
+        """Those of regimes in which something is decided."""
+        return {name: setting for name, setting in self.regimes.items() if not setting.numerics.ends}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.setting import Setting
+from bellax.bellman.setting import Setting, Settings
 from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
 from bellax.errors import ModelError
@@ -15,7 +15,6 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.panel import Panel, RegimePanel
 from bellax.problem.problem import Arguments
-from bellax.solution.regimes import Settings
 
 LITTLE = 20_000_000  # points times candidates up to which quick code pays
 
@@ -79,7 +78,7 @@ def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
 def middle_of_first(settings: Settings, arguments: Any) -> dict[str, Any]:
     """The middle of the grid of the first regime in which something is decided in period 0, and which that is."""
     active = settings.model.active_periods
-    deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
+    deciding = settings.deciding
     name = next((name for name in deciding if active.get(name, (True,))[0]), None)
     if name is None:
         raise ModelError("no regime in which something is decided is active in period 0, so that nobody can start.")

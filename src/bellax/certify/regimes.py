@@ -113,7 +113,7 @@ def certify_regimes(
     """As `bx.certify`, of a solution of several regimes."""
     _check(solution, panel)
     settings, arguments = solution.settings, solution.arguments
-    deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
+    deciding = settings.deciding
     if panel is None:
         start = middle_of_first(settings, arguments) if start is None else start
         periods = _PERIODS if periods is None and not solution.model.clock.finite else periods

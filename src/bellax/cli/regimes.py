@@ -34,6 +34,7 @@ def computed(
     for name in solution.values:
         if solution[name].setting.plan.states:
             bx.plot(solution[name]).savefig(staging.path(f"figure_{name}.png"), dpi=110)
+    solution.save(staging.path("solution.nc"))
     staging.path("certificate.json").write_text(json.dumps(certificate.as_dict(), indent=2) + "\n")
     staging.path("shares.csv").write_text(_shares(panel))
     place, value, policy = _first(solution, panel)

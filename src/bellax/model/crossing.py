@@ -16,7 +16,7 @@ from bellax.model.demands import probabilities
 from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph, Slot
 from bellax.model.laws import Ergodic, Fixed, Markov
-from bellax.model.parameters import OWNED, lookup
+from bellax.model.parameters import OWNED, entries, lookup
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.shocks import Categorical
 from bellax.model.slots import view
@@ -54,12 +54,14 @@ class Crossing(NamedTuple):
         graph: with the nodes of every arrival.
         targets: every regime that may be reached, itself among them.
         arrivals: by target, then by state.
+        own: its own parameters, those of its mappings among them.
         owned: parameters of others: the name in the graph, whose it is, and its name there.
     """
 
     graph: Graph
     targets: tuple[str, ...]
     arrivals: dict[str, dict[str, Arrival]]
+    own: tuple[str, ...]
     owned: tuple[tuple[str, str, str], ...]
 
 
@@ -89,13 +91,14 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
             arrivals[target][state] = found = _arrival(boundary, space)
             slots += _slots(boundary, found, space, known, owned)
     whole = Graph(slots, graph.kinds, graph.seen, graph.regime, graph.where, graph.clock)
-    return Crossing(whole, tuple(targets), arrivals, tuple((name, *where) for name, where in owned.items()))
+    own = tuple(entry.name for entry in entries(model) if entry.regime == source)
+    return Crossing(whole, tuple(targets), arrivals, own, tuple((name, *where) for name, where in owned.items()))
 
 
-def arguments(model: Statement, regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that the graph of a regime reads: its own, and those of others under their names in it."""
-    graphs = list(model.graphs)
-    own = {name: value for name, value in lookup(parameters, regime).items() if name not in graphs}
+def arguments(regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a regime: its own, and those of others that its graph reads, under their names in it."""
+    here = lookup(parameters, regime)
+    own = {name: here[name] for name in found.own}
     return own | {name: lookup(parameters, owner)[theirs] for name, owner, theirs in found.owned}
 
 

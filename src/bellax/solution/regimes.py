@@ -1,7 +1,6 @@
 """The solution of a model with several regimes: value and policy by regime."""
 
 import os
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import equinox as eqx
@@ -9,23 +8,12 @@ import jax
 from jax import Array
 
 from bellax.bellman.continuation import Value
-from bellax.bellman.setting import Setting
+from bellax.bellman.setting import Settings
 from bellax.errors import ModelError, listed, nearest
+from bellax.numerics import archive
 from bellax.problem.problem import Arguments
+from bellax.solution.record import record_regimes
 from bellax.solution.solution import Result, Solution
-
-
-class Settings:
-    """The settings of the regimes that may be reached from one another, by name. Static, and told apart by identity.
-
-    Attributes:
-        model: whose they are.
-        regimes: the settings.
-    """
-
-    def __init__(self, model: Any, regimes: Mapping[str, Setting]) -> None:
-        self.model = model
-        self.regimes = dict(regimes)
 
 
 class RegimeSolution(eqx.Module):
@@ -124,11 +112,20 @@ class RegimeSolution(eqx.Module):
         """Of one regime: `solution["retired"].tabulate()`."""
         self._which("tabulate")
 
-    def save(self, path: str | os.PathLike[str]) -> NoReturn:
-        """A solution of several regimes is not written to a file by this version."""
-        raise ModelError(
-            "a solution of several regimes cannot be saved by this version; save a panel or its parameters."
-        )
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the solution of all regimes to one NetCDF file; see `Solution.save`."""
+        self.check_one()
+        parts = self.arguments, self.values, self.codes, self.stats
+        archive.write(path, record_regimes(self.settings, *parts))
+
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of solutions."""
+        if self.code.ndim:
+            raise ModelError(
+                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
+                "jax.vmap(lambda solution: solution['name'].value(...))(solutions); or take one: "
+                "jax.tree.map(lambda leaf: leaf[0], solutions)."
+            )
 
     def _which(self, what: str) -> NoReturn:
         first = self.regimes[0]

@@ -269,7 +269,7 @@ class Solution(Queried):
         """
         self.check_one()
         if self.setting.problem.regime:
-            raise ModelError("this is one regime among several, whose solution this version does not save.")
+            raise ModelError("this is one regime of several, whose V is made of theirs: save the whole solution.")
         if self.setting.follows:
             raise ModelError(
                 "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the "

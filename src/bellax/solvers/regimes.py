@@ -15,7 +15,7 @@ from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver, key
-from bellax.bellman.setting import Setting
+from bellax.bellman.setting import Setting, Settings
 from bellax.errors import ModelError
 from bellax.model import crossing, shapes, tables
 from bellax.model.boundaries import targets
@@ -26,7 +26,7 @@ from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
-from bellax.solution.regimes import RegimeSolution, Settings
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result
 from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
@@ -58,7 +58,7 @@ class PreparedRegimes:
         settings = self._settings(found)
         by_regime = {}
         for name, setting in settings.regimes.items():
-            own = crossing.arguments(self.model, name, self.programs["crossings", settings][name], found)
+            own = crossing.arguments(name, self.programs["crossings", settings][name], found)
             with jax.ensure_compile_time_eval():
                 literals = {k: convert(self.model, k, v) for k, v in setting.plan.graph.literals().items()}
             by_regime[name] = {**literals, **own}
@@ -125,7 +125,7 @@ class PreparedRegimes:
                 later = nx.descendants(following, name) if name in following else ()
                 setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
                 self._check_end(name, setting)
-            settings = Settings(self.model, regimes)
+            settings = Settings(self.model, self.options, regimes)
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings
         return self.programs[key]
@@ -191,7 +191,7 @@ class PreparedRegimes:
 
     def check(self, arguments: dict[str, Arguments]) -> None:
         """Raises ParameterError or ModelError for numbers that make no model, or do not fit in memory."""
-        for setting in self._deciding(self.settings).values():
+        for setting in self.settings.deciding.values():
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
         _check_ends(self.settings, arguments)
@@ -202,7 +202,7 @@ class PreparedRegimes:
     ) -> RegimeSolution:
         """Solves; see `Prepared.solve`."""
         settings = self.settings
-        numerics = {name: setting.numerics for name, setting in self._deciding(settings).items()}
+        numerics = {name: setting.numerics for name, setting in settings.deciding.items()}
 
         def run(arguments: dict[str, Arguments], ticket: Array) -> Any:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
@@ -255,12 +255,8 @@ class PreparedRegimes:
             options: Any = self.options
             return options.unconverged(False, solution.stats[name], solution.leaving())
         numerics = solution.settings.regimes[name].numerics
-        zeros = {name: own.numerics.zero(solution.arguments) for name, own in self._deciding(solution.settings).items()}
+        zeros = {name: own.numerics.zero(solution.arguments) for name, own in solution.settings.deciding.items()}
         return f"{numerics.plan.graph.where}{first_failure(numerics, solution.arguments, zeros)}"
-
-    @staticmethod
-    def _deciding(settings: Settings) -> dict[str, Setting]:
-        return {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
 
 
 def prepared_regimes(model: Model, solver: GridSolver) -> PreparedRegimes:

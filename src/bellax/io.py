@@ -79,7 +79,8 @@ def _of_regimes(path: Any, prepared: PreparedRegimes, variables: Mapping[str, Va
     values = {regime: _values(path, setting, own[regime]) for regime, setting in deciding.items()}
     codes = {regime: _code(own[regime]) for regime in deciding}
     stats: dict[str, Any] = {regime: _stats(own[regime]) for regime in deciding}
-    return RegimeSolution(arguments, values, codes, {**stats, **_stats(variables)}, prepared.settings)
+    stats |= _stats(variables)
+    return RegimeSolution(arguments=arguments, values=values, codes=codes, stats=stats, settings=prepared.settings)
 
 
 def _code(variables: Mapping[str, Variable]) -> Array:

@@ -68,8 +68,9 @@ RETIRED = bx.Regime(
 )
 SHOP = bx.Regime(
     states={"stock": bx.Continuous(0.1, 15.0)},
-    actions={"sold": bx.Continuous(0.05, "stock")},
-    transitions={"stock": lambda stock, sold, r: (1 + r) * (stock - sold) + 0.2},
+    actions={"sold": bx.Continuous(1e-9, "stock")},
+    functions={"kept": lambda stock, sold: stock - sold},
+    transitions={"stock": lambda kept, r: (1 + r) * kept + 0.2},
     reward=lambda sold: jnp.log(sold),
     active=lambda age: age >= 61,
     next_regime=lambda survival: {"shop": survival, "dead": 1 - survival},
@@ -92,7 +93,11 @@ PARAMS = {
 }
 SOLVER = bx.solvers.BackwardInduction(
     grid={"working": {"wealth": 9}, "retired": {"wealth": bx.grids.Scaled(8, bx.scales.log), "z": 3}, "stock": 7},
-    maximiser=bx.maximise.Enumerate(grid={"consumption": 11, "sold": 11}),
+    maximiser={
+        "working": bx.maximise.Enumerate(grid={"consumption": 11}),
+        "retired": bx.maximise.Enumerate(grid={"consumption": 11}),
+        "shop": bx.maximise.EGM(grid={"kept": 15}),
+    },
 )
 START = {"regime": "working", "health": "fair", "wealth": 6.0}
 

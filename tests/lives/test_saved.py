@@ -1,7 +1,5 @@
 """A solution of several regimes in a file: all that can be asked of it is what it was."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import xarray as xr
 
 import bellax as bx
 from bellax.cli.run import Request, run
-from bellax.models import mortality, retirement_choice
+from bellax.models import mortality
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +20,7 @@ def path(life, tmp_path_factory):
 def test_what_is_asked_of_a_file_is_answered_as_before(life, certificate, path, case):
     loaded = bx.load(path, case.model)
     assert jax.tree.structure(loaded) == jax.tree.structure(life)
+    assert loaded.values["shop"].pieces is not None and loaded.values["working"].pieces is None
     for ours, theirs in zip(jax.tree.leaves(loaded), jax.tree.leaves(life), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     frames = [bx.simulate(solution, 20, case.start).frame() for solution in (life, loaded)]
@@ -32,6 +31,7 @@ def test_what_is_asked_of_a_file_is_answered_as_before(life, certificate, path, 
 def test_another_process_would_make_the_same_of_it(life, path, case):
     """An equal model, for which nothing was prepared: parameters go back to their owners, those of mappings too."""
     loaded = bx.load(path, case.changed())
+    assert loaded.settings.options == case.solver
     at = {"age": 61, "wealth": np.array([1.0, 7.3, 19.0]), "health": "good"}
     for asked in (life, loaded):
         assert set(asked["shop"].params) == {"discount", "survival", "r", "lost"}
@@ -54,25 +54,6 @@ def test_another_tool_reads_axes_by_regime(life, path):
         np.testing.assert_array_equal(data["age"], [60, 61, 62, 63, 64])
         np.testing.assert_allclose(data["retired.wealth"][[0, -1]], [0.5, 30.0])
         assert np.isnan(data["shop.value"][0]).all() and np.isfinite(data["shop.value"][1]).all()
-
-
-def test_pieces_of_endogenous_grids(tmp_path):
-    model = dataclasses.replace(retirement_choice.model, horizon=2)
-    solver = bx.solvers.BackwardInduction(
-        grid={"wealth": 5},
-        maximiser={
-            "working": bx.maximise.DCEGM(grid={"savings": 20}),
-            "retired": bx.maximise.EGM(grid={"savings": 20}),
-        },
-    )
-    solution = bx.solve(model, retirement_choice.params, solver)
-    bx.save(solution, tmp_path / "choice.nc")
-    loaded = bx.load(tmp_path / "choice.nc", model)
-    assert loaded.settings.options == solver
-    assert jax.tree.structure(loaded) == jax.tree.structure(solution)
-    assert loaded.values["working"].pieces is not None
-    for ours, theirs in zip(jax.tree.leaves(loaded), jax.tree.leaves(solution), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_files_of_others_are_refused(path, case, tmp_path):

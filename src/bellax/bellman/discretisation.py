@@ -268,6 +268,13 @@ class Discretisation:
         """V = 0 on the mesh of a stationary model."""
         return self._zero(self.mesh(arguments, 0))
 
+    def nothing(self, arguments: Arguments) -> Values:
+        """V = 0, by regime where there are several."""
+        if not self.problem.regime:
+            return self.zero(arguments)
+        others = {name: other.zero(arguments) for name, other in self.others.items() if not other.ends}
+        return {self.problem.regime: self.zero(arguments), **others}
+
     def _zero(self, mesh: Mesh) -> Value:
         levels = jnp.zeros(mesh.shape)
         slopes = (levels,) * len(mesh.lines) if self.interpolant.needs_slopes else ()

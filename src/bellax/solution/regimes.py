@@ -1,6 +1,8 @@
-"""The solution of a model with several regimes: value and policy by regime."""
+"""The solution of a model with several regimes: value and policy by regime, each a `Solution` of its own."""
 
 import os
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import equinox as eqx
@@ -12,11 +14,108 @@ from bellax.bellman.setting import Settings
 from bellax.errors import ModelError, listed, nearest
 from bellax.numerics import archive
 from bellax.problem.problem import Arguments
+from bellax.solution.policy import Queried
 from bellax.solution.record import record_regimes
 from bellax.solution.solution import Result, Solution
+from bellax.solution.tabulated import Interpolating, Tabulated
 
 
-class RegimeSolution(eqx.Module):
+class QueriedRegimes(eqx.Module):
+    """What a user asks of several regimes: a policy for each, and whose they are. The names of regimes are its keys.
+
+    Attributes:
+        arguments: parameters and literals, by regime.
+        settings: the model and its numerics.
+    """
+
+    arguments: eqx.AbstractVar[dict[str, Arguments]]
+    settings: eqx.AbstractVar[Settings]
+
+    @property
+    def model(self) -> Any:
+        """The model that was solved."""
+        return self.settings.model
+
+    @property
+    def regimes(self) -> list[str]:
+        """Names of the regimes."""
+        return list(self.settings.regimes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.regimes)
+
+    def __len__(self) -> int:
+        return len(self.regimes)
+
+    def __contains__(self, regime: object) -> bool:
+        return regime in self.settings.regimes
+
+    def __getitem__(self, regime: str) -> Any:
+        """What is asked of one regime."""
+        if regime not in self.settings.regimes:
+            raise ModelError(
+                f"there is no regime {regime!r}.{nearest(str(regime), self.settings.regimes)} There are "
+                f"{listed(self.settings.regimes)}."
+            )
+        return self.of(regime)
+
+    @abstractmethod
+    def of(self, regime: str) -> Queried:
+        """What is asked of one regime that there is."""
+
+    @abstractmethod
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of them."""
+
+    def value(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].value(...)`."""
+        self._which("value")
+
+    def policy(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].policy(...)`."""
+        self._which("policy")
+
+    def choice_values(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].choice_values(...)`."""
+        self._which("choice_values")
+
+    def choice_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].choice_probabilities(...)`."""
+        self._which("choice_probabilities")
+
+    def action_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of one regime: `solution["retired"].action_probabilities(...)`."""
+        self._which("action_probabilities")
+
+    def _which(self, what: str) -> NoReturn:
+        first = next(iter(self.settings.deciding))
+        raise ModelError(
+            f"{what} is of one regime: solution[{first!r}].{what}(...). There are {listed(self.settings.regimes)}."
+        )
+
+
+class RegimeTable(QueriedRegimes):
+    """Policies kept at the nodes of the grids of regimes; see `Tabulated`.
+
+    Attributes:
+        tables: of each regime in which something is decided.
+    """
+
+    arguments: dict[str, Arguments]
+    tables: dict[str, Interpolating]
+    settings: Settings = eqx.field(static=True)
+
+    def of(self, regime: str) -> Tabulated:
+        """The table of one regime."""
+        if regime not in self.tables:
+            raise ModelError(f"the regime {regime!r} ends the problem: nothing is decided in it.")
+        return Tabulated(table=self.tables[regime], setting=self.settings.regimes[regime])
+
+    def check_one(self) -> None:
+        """Tables are made of one solution."""
+
+
+class RegimeSolution(QueriedRegimes):
     """Value and policy of every regime: `solution["retired"].policy(age=70, wealth=10.0)`.
 
     Attributes:
@@ -35,16 +134,6 @@ class RegimeSolution(eqx.Module):
     settings: Settings = eqx.field(static=True)
 
     @property
-    def model(self) -> Any:
-        """The model that was solved."""
-        return self.settings.model
-
-    @property
-    def regimes(self) -> list[str]:
-        """Names of the regimes."""
-        return list(self.settings.regimes)
-
-    @property
     def code(self) -> Array:
         """How the solve ended: of the regimes the worst."""
         found = list(self.codes.values())
@@ -59,13 +148,8 @@ class RegimeSolution(eqx.Module):
         code = self.code
         return code if isinstance(code, jax.core.Tracer) or code.ndim else Result(int(code))
 
-    def __getitem__(self, regime: str) -> Solution:
+    def of(self, regime: str) -> Solution:
         """The solution of one regime."""
-        if regime not in self.settings.regimes:
-            raise ModelError(
-                f"there is no regime {regime!r}.{nearest(str(regime), self.settings.regimes)} There are "
-                f"{listed(self.settings.regimes)}."
-            )
         code = self.codes.get(regime, jax.numpy.zeros((), jax.numpy.int32))
         return Solution(
             arguments=self.arguments,
@@ -88,29 +172,10 @@ class RegimeSolution(eqx.Module):
         ]
         return "\n".join([f"Solution of {len(parts)} regimes: {result}.", *parts])
 
-    def value(self, *_: Any, **__: Any) -> NoReturn:
-        """Of one regime: `solution["retired"].value(...)`."""
-        self._which("value")
-
-    def policy(self, *_: Any, **__: Any) -> NoReturn:
-        """Of one regime: `solution["retired"].policy(...)`."""
-        self._which("policy")
-
-    def choice_values(self, *_: Any, **__: Any) -> NoReturn:
-        """Of one regime: `solution["retired"].choice_values(...)`."""
-        self._which("choice_values")
-
-    def choice_probabilities(self, *_: Any, **__: Any) -> NoReturn:
-        """Of one regime: `solution["retired"].choice_probabilities(...)`."""
-        self._which("choice_probabilities")
-
-    def action_probabilities(self, *_: Any, **__: Any) -> NoReturn:
-        """Of one regime: `solution["retired"].action_probabilities(...)`."""
-        self._which("action_probabilities")
-
-    def tabulate(self) -> NoReturn:
-        """Of one regime: `solution["retired"].tabulate()`."""
-        self._which("tabulate")
+    def tabulate(self) -> RegimeTable:
+        """The policies at the nodes, interpolated between them: much faster to query, exact only at the nodes."""
+        tables = {name: self.of(name).tabulate().table for name in self.values}
+        return RegimeTable(arguments=self.arguments, tables=tables, settings=self.settings)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution of all regimes to one NetCDF file; see `Solution.save`."""
@@ -126,9 +191,3 @@ class RegimeSolution(eqx.Module):
                 "jax.vmap(lambda solution: solution['name'].value(...))(solutions); or take one: "
                 "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
-
-    def _which(self, what: str) -> NoReturn:
-        first = self.regimes[0]
-        raise ModelError(
-            f"{what} is of one regime: solution[{first!r}].{what}(...). There are {listed(self.settings.regimes)}."
-        )

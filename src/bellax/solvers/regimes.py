@@ -219,7 +219,9 @@ class PreparedRegimes:
         if name not in self.programs:
             self.programs[name] = quickly_at_first(run, *quick)
         found = self.programs[name](arguments, np.asarray(0) if ticket is None else ticket)
-        return RegimeSolution(arguments, found.values, found.code, found.stats, settings)
+        return RegimeSolution(
+            arguments=arguments, values=found.values, codes=found.code, stats=found.stats, settings=settings
+        )
 
     def _iteration(self, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> Iteration[Any]:
         if self.model.clock.finite:

@@ -125,6 +125,10 @@ class Discretisation:
         """Whether the regime is one that ends: its value is a function, and needs no nodes."""
         return "slot:reward" not in self.plan.graph.slots
 
+    def arriving(self, target: str, arguments: Arguments, period: Any, objective: Objective) -> Reached:
+        """The states in which another regime is reached after `period`, exactly; what it is worth there is not said."""
+        return self._reached(target, arguments, None, period + 1, objective)
+
     def _reached(
         self, target: str, arguments: Arguments, value: Value | None, period: Any, objective: Objective
     ) -> Reached:

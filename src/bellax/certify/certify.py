@@ -13,8 +13,17 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.certificate import Certificate, Loss, quantiles
-from bellax.certify.common import LITTLE, at_entry, middle, own_nodes, shown, simulated, worst
-from bellax.certify.euler import unavailable
+from bellax.certify.common import (
+    LITTLE,
+    at_entry,
+    euler_errors,
+    euler_missing,
+    middle,
+    own_nodes,
+    shown,
+    simulated,
+    worst,
+)
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
@@ -122,8 +131,8 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         value_error=estimate,
         beyond=beyond,
         discount=discount,
-        euler=_euler(setting, found),
-        euler_missing=_missing(setting, found),
+        euler=euler_errors(setting, found),
+        euler_missing=euler_missing(setting, found),
         escape=_escape(setting, found, panel),
         simulated=simulated(panel),
         start=_start(setting, panel),
@@ -168,28 +177,6 @@ def _refined(setting: Setting, arguments: Arguments) -> bool:
     """Whether the quadrature of `examination` is finer; true where there is nothing to refine."""
     exact = all(isinstance(setting.plan.graph.regime.shocks[name], Categorical) for name in setting.plan.shocks)
     return exact or any(finer(setting.numerics, setting.numerics.shock_nodes(arguments)).values())
-
-
-def _missing(setting: Setting, found: Found) -> str:
-    if found.euler is None:
-        return unavailable(setting.numerics) or ""
-    usable = found.euler.interior & np.isfinite(found.euler.error)
-    return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
-
-
-def _euler(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
-    if _missing(setting, found):
-        return {}
-    assert found.euler is not None
-    result = {}
-    stop = found.stop[:, : found.euler.error.shape[1]]
-    for k, (name, place) in enumerate(setting.plan.coordinates):
-        interior = found.euler.interior[..., k] & ~stop
-        error = np.where(interior, found.euler.error[..., k], np.nan)
-        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
-        label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
-        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
-    return result
 
 
 def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:

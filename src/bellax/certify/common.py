@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.setting import Setting, Settings
+from bellax.certify.certificate import quantiles
+from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
 from bellax.errors import ModelError
@@ -39,6 +41,30 @@ def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
     kept = AR1 | VAR if more_nodes(setting.numerics, arguments) is not None else AR1 | VAR | IID
     states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
     return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
+
+
+def euler_missing(setting: Setting, found: Found) -> str:
+    """Why there are no Euler errors; empty where there are."""
+    if found.euler is None:
+        return unavailable(setting.numerics) or ""
+    usable = found.euler.interior & np.isfinite(found.euler.error)
+    return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
+
+
+def euler_errors(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
+    """Quantiles of Euler errors by continuous action, and how often it lies between its bounds."""
+    if euler_missing(setting, found):
+        return {}
+    assert found.euler is not None
+    result = {}
+    stop = found.stop[:, : found.euler.error.shape[1]]
+    for k, (name, place) in enumerate(setting.plan.coordinates):
+        interior = found.euler.interior[..., k] & ~stop
+        error = np.where(interior, found.euler.error[..., k], np.nan)
+        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
+        label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
+        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
+    return result
 
 
 def simulated(panel: Panel | RegimePanel) -> dict[str, float]:

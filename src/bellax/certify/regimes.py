@@ -14,8 +14,20 @@ import numpy as np
 from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.certify.certificate import QUANTILES, plain, quantiles, short, simulated_lines
-from bellax.certify.common import LITTLE, at_entry, middle_of_first, own_nodes, shown, simulated, worst
+from bellax.certify.across import euler_across
+from bellax.certify.certificate import QUANTILES, euler_lines, plain, quantiles, rounding_of, short, simulated_lines
+from bellax.certify.common import (
+    LITTLE,
+    at_entry,
+    euler_errors,
+    euler_missing,
+    middle_of_first,
+    own_nodes,
+    shown,
+    simulated,
+    worst,
+)
+from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -35,7 +47,8 @@ class RegimeErrors:
     """What was found in one regime; see `Certificate`.
 
     Attributes:
-        residuals, missed, worst, undefined, points, periods: as of a `Certificate`.
+        residuals, missed, worst, undefined, points, periods, euler, euler_missing: as of a `Certificate`; in an Euler
+            error is what tomorrow is worth in every regime that may be reached.
         own_nodes: AR1 and IID states, and those that enter another regime by a distribution, which keep the nodes of
             the solver.
     """
@@ -47,6 +60,8 @@ class RegimeErrors:
     points: int
     periods: tuple[int, ...]
     own_nodes: tuple[str, ...]
+    euler: Mapping[str, Mapping[str, float]]
+    euler_missing: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,8 @@ class RegimeCertificate:
 
         rows = [("Bellman residual", n, q, own.residuals[q]) for n, own in self.regimes.items() for q in QUANTILES]
         rows += [("missed by the maximiser", name, "max", own.missed) for name, own in self.regimes.items()]
+        for name, own in self.regimes.items():
+            rows += [("Euler error, log10", f"{name}.{of}", q, x) for of, e in own.euler.items() for q, x in e.items()]
         rows += [("value error, estimated", "", "max", self.value_error)]
         rows += [("simulated value", "", name, value) for name, value in self.simulated.items()]
         return pd.DataFrame(rows, columns=["quantity", "of", "statistic", "value"])
@@ -92,18 +109,18 @@ class RegimeCertificate:
                 f"  {name}, {own.points} points in {len(own.periods)} periods: {numbers}",
                 f"    worst at {where}",
             ]
-            if own.missed > 0.01 * own.residuals["max"]:
+            if own.missed > max(0.01 * own.residuals["max"], rounding_of(self.simulated)):
                 lines.append(f"    the maximiser missed up to {own.missed:.1e} of V there: more candidates (its grid=)")
             if own.undefined > 0:
                 lines.append(f"    {own.undefined:.2%} of the points have an infinite value and are left out")
             if own.own_nodes:
                 lines.append(f"    on the solver's nodes of {', '.join(own.own_nodes)}: see the simulated value")
+            lines += [f"    {line}" for line in euler_lines(own.euler, own.euler_missing)]
         lines.append(
             f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
         )
         if self.leaving:
             lines.append(f"  of what lies on the grids alone.{self.leaving}")
-        lines.append("Euler errors: none, this version has none across regimes")
         return "\n".join([*lines, *simulated_lines(self.simulated, self.start)])
 
 
@@ -140,6 +157,8 @@ def certify_regimes(
             points=relative.size,
             periods=tuple(np.asarray(looked.periods).tolist()),
             own_nodes=own_nodes(setting, arguments) + _entering(setting),
+            euler=euler_errors(setting, seen),
+            euler_missing=euler_missing(setting, seen),
         )
     error = value_error(largest, np.arange(count), discount, count if clock.finite else None)
     return RegimeCertificate(found, error, discount, solution.leaving(), simulated(panel), _started(solution, panel))
@@ -169,6 +188,8 @@ def _look(
     numerics, plan = setting.numerics, setting.plan
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, solution.arguments), strict=False))
     looked = sample(setting.problem, axes, points, seed, active)
+    if unavailable(numerics) is None:
+        return looked, jax.tree.map(np.asarray, euler_across(solution, setting.problem.regime, looked))
     each = cells(numerics.maximiser, plan) + evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     return looked, jax.tree.map(np.asarray, run(solution.arguments, solution.values, looked))

@@ -1,13 +1,11 @@
 """The certificate of a solution of several regimes: Euler errors across their boundaries."""
 
-import dataclasses
-
+import jax.numpy as jnp
 import numpy as np
 
 import bellax as bx
 from bellax.certify.across import euler_across
 from bellax.certify.examine import sample
-from bellax.models import retirement_choice
 
 STEP = 1e-5
 
@@ -67,10 +65,22 @@ def test_it_is_reported_by_regime(certificate):
 
 
 def test_where_the_policy_is_exact_they_are_rounding():
-    """Work and retirement: a choice today and tomorrow, and a borrowing limit that may bind in both."""
-    model = dataclasses.replace(retirement_choice.model, horizon=3)
-    solver = bx.solvers.BackwardInduction(grid={"wealth": 5}, maximiser=bx.maximise.DCEGM(grid={"savings": 12}))
-    found = bx.certify(bx.solve(model, retirement_choice.params, solver), points=60, agents=5)
+    """Log utility and sure incomes: consumption is a straight line between kinks, of which a limit in the other regime
+    makes some."""
+    aging = lambda period: {"young": 1.0 * (period == 0), "old": 1.0 * (period > 0)}  # noqa: E731
+    young = bx.Regime(functions={"income": lambda wage: wage}, next_regime=aging)
+    old = bx.Regime(functions={"income": lambda: 0.2}, entry={"wealth": {"young": lambda savings, tax: savings - tax}})
+    model = bx.Model(
+        regimes={"young": young, "old": old},
+        states={"wealth": bx.Continuous(0.5, 10.0)},
+        actions={"consumption": bx.Continuous(1e-9, "wealth")},
+        functions={"savings": lambda wealth, consumption: wealth - consumption},
+        transitions={"wealth": lambda savings, income: 1.1 * savings + income},
+        reward=lambda consumption: jnp.log(consumption),
+        horizon=3,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"wealth": 5}, maximiser=bx.maximise.EGM(grid={"savings": 12}))
+    found = bx.certify(bx.solve(model, {"discount": 0.9, "wage": 1.5, "tax": -0.3}, solver), points=60, agents=5)
     for own in found.regimes.values():
         assert own.euler["consumption"]["max"] < -13 and 0 < own.euler["consumption"]["interior"] < 1
 

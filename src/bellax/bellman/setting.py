@@ -63,19 +63,19 @@ class Setting:
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        return {**self._literals, **self.statement.parameters(params)}
+        return {**self.literals, **self.statement.parameters(params)}
 
     def is_parameter(self, name: str) -> bool:
         """Whether an argument is a parameter of its own, and neither a literal nor an array of the policy that is
         followed."""
-        return name not in self._literals and not is_carried(name) and not name.startswith(OWNED)
+        return name not in self.literals and not is_carried(name) and not name.startswith(OWNED)
 
     @cached_property
-    def _literals(self) -> Arguments:
+    def literals(self) -> Arguments:
+        """Numbers and arrays that were written into slots, by name."""
         with jax.ensure_compile_time_eval():  # kept for other solves, so never a tracer of this one
-            graph = self.plan.graph if self.problem.regime else self.statement.graph
-            literals = graph.literals()
-            return {name: convert(self.model, name, value) for name, value in literals.items()}
+            given = {**self.plan.graph.literals(), **self.statement.graphs[self.problem.regime].literals()}
+            return {name: convert(self.model, name, value) for name, value in given.items()}
 
 
 class Settings:

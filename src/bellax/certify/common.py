@@ -1,5 +1,6 @@
 """What certificates of one regime and of several say in the same way."""
 
+import math
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.setting import Setting, Settings
-from bellax.certify.certificate import quantiles
+from bellax.certify.certificate import Loss, quantiles
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
@@ -65,6 +66,23 @@ def euler_errors(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
         label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
         result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
     return result
+
+
+def lost(setting: Setting, periods: np.ndarray, found: Found) -> tuple[Loss | None, np.ndarray]:
+    """What a rule loses, without a bound, and the most in each sampled period; None and infinity where that is not
+    known: an action has no bounds between which the best one is. Without a rule None and zero."""
+    clock, none = setting.problem.clock, np.zeros(len(periods))
+    if not setting.follows:
+        return None, none
+    if not all(space.bounded for space in setting.plan.controls.values()):
+        return None, none + math.inf
+    lost = np.where(np.isfinite(found.missed), found.missed, np.nan)
+    points = {"period": np.repeat(periods, lost.shape[1])} if clock.finite else {}
+    points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
+    where = worst(setting, periods, found, lost)
+    del where["residual"]
+    loss = Loss(quantiles(lost), where, math.inf, {**points, "loss": lost.ravel()})
+    return loss, np.where(np.isnan(lost), 0.0, lost).max(axis=1)
 
 
 def simulated(panel: Panel | RegimePanel) -> dict[str, float]:

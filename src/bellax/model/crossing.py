@@ -54,14 +54,12 @@ class Crossing(NamedTuple):
         graph: with the nodes of every arrival.
         targets: every regime that may be reached, itself among them.
         arrivals: by target, then by state.
-        own: its own parameters, those of its mappings among them.
         owned: parameters of others: the name in the graph, whose it is, and its name there.
     """
 
     graph: Graph
     targets: tuple[str, ...]
     arrivals: dict[str, dict[str, Arrival]]
-    own: tuple[str, ...]
     owned: tuple[tuple[str, str, str], ...]
 
 
@@ -91,14 +89,14 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
             arrivals[target][state] = found = _arrival(boundary, space)
             slots += _slots(boundary, found, space, known, owned)
     whole = Graph(slots, graph.kinds, graph.seen, graph.regime, graph.where, graph.clock)
-    own = tuple(entry.name for entry in entries(model) if entry.regime == source)
-    return Crossing(whole, tuple(targets), arrivals, own, tuple((name, *where) for name, where in owned.items()))
+    return Crossing(whole, tuple(targets), arrivals, tuple((name, *where) for name, where in owned.items()))
 
 
-def arguments(regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a regime: its own, and those of others that its graph reads, under their names in it."""
+def arguments(statement: Statement, regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a regime: its own, those of its mappings among them, and those of others that its graph reads,
+    under their names in it."""
     here = lookup(parameters, regime)
-    own = {name: here[name] for name in found.own}
+    own = {entry.name: here[entry.name] for entry in entries(statement) if entry.regime == regime}
     return own | {name: lookup(parameters, owner)[theirs] for name, owner, theirs in found.owned}
 
 

@@ -16,7 +16,7 @@ from bellax.numerics import archive
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Queried
 from bellax.solution.record import record_regimes
-from bellax.solution.solution import Result, Solution
+from bellax.solution.solution import FOLLOWED, Result, Solution
 from bellax.solution.tabulated import Interpolating, Tabulated
 
 
@@ -180,6 +180,8 @@ class RegimeSolution(QueriedRegimes):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution of all regimes to one NetCDF file; see `Solution.save`."""
         self.check_one()
+        if any(setting.follows for setting in self.settings.deciding.values()):
+            raise ModelError(FOLLOWED)
         parts = self.arguments, self.values, self.codes, self.stats
         archive.write(path, record_regimes(self.settings, *parts))
 

@@ -57,6 +57,12 @@ class Result(enum.IntEnum):
         return self.name
 
 
+FOLLOWED = (
+    "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the rule again by "
+    "bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
+)
+
+
 def unless_failed(code: Array) -> Array:
     """One, or NaN after a failure: as a factor it makes derivatives NaN, too."""
     return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
@@ -278,10 +284,7 @@ class Solution(Queried):
         if self.setting.problem.regime:
             raise ModelError("this is one regime of several, whose V is made of theirs: save the whole solution.")
         if self.setting.follows:
-            raise ModelError(
-                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the "
-                "rule again by bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
-            )
+            raise ModelError(FOLLOWED)
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
     def check_one(self) -> None:

@@ -55,8 +55,8 @@ class Solver(GridSolver, abc.ABC):
         self.check(prepared.problem)
         return prepared
 
-    def prepare_regimes(self, model: Model) -> Any:
-        """As `prepare`, of a model with several regimes."""
+    def prepare_regimes(self, model: Model, rule: Rule | None = None) -> Any:
+        """As `prepare`, of a model with several regimes; not kept where a rule is followed."""
         raise ModelError(
             f"{type(self).__name__} solves models of one regime, and this one has {listed(model.graphs)}. Use "
             "bx.solvers.BackwardInduction, or bx.solvers.ValueIteration where there is no end."

@@ -14,14 +14,15 @@ from jax import Array
 from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.follow import Functions
 from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting, Settings
 from bellax.errors import ModelError
 from bellax.model import crossing, shapes, tables
 from bellax.model.boundaries import targets
 from bellax.model.model import Model
-from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
+from bellax.model.rule import Rule
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
@@ -46,22 +47,22 @@ class PreparedRegimes:
     Args:
         model: of several regimes.
         options: the solver; its dicts by name may first be keyed by regime.
+        rule: what is followed, where nothing is maximised.
     """
 
-    def __init__(self, model: Model, options: GridSolver) -> None:
-        self.model, self.options = model, options
+    def __init__(self, model: Model, options: GridSolver, rule: Rule | None = None) -> None:
+        self.model, self.options, self.rule = model, options, rule
+        self.statement = model if rule is None else rule
         self.programs: dict[Any, Any] = {}
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Arguments]:
         """What the compiled programs take: by regime, checked parameters and literals."""
-        found = self.model.parameters(params)
+        found = self.statement.parameters(params)
         settings = self._settings(found)
         by_regime = {}
         for name, setting in settings.regimes.items():
-            own = crossing.arguments(name, self.programs["crossings", settings][name], found)
-            with jax.ensure_compile_time_eval():
-                literals = {k: convert(self.model, k, v) for k, v in setting.plan.graph.literals().items()}
-            by_regime[name] = {**literals, **own}
+            own = crossing.arguments(self.statement, name, self.programs["crossings", settings][name], found)
+            by_regime[name] = {**setting.literals, **own}
         self.programs["latest"] = settings
         self._check_mappings(settings, by_regime)
         entering.check_laws(settings.regimes, by_regime)
@@ -109,7 +110,9 @@ class PreparedRegimes:
             }
             drawn = {state for problem in problems.values() for state in problem.plan.drawn}
             regimes = {
-                name: Setting(self.model, self._options(name, problem, drawn), problem=problem)
+                name: Setting(
+                    self.model, self._options(name, problem, drawn), self._source(name), self.statement, problem
+                )
                 for name, problem in problems.items()
             }
             for name, setting in regimes.items():
@@ -129,6 +132,11 @@ class PreparedRegimes:
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings
         return self.programs[key]
+
+    def _source(self, name: str) -> Functions | None:
+        """Where the actions of a regime come from; None where they are sought, or there are none."""
+        nodes = () if self.rule is None else self.rule.nodes(name)
+        return Functions(self.rule.graphs[name], nodes) if self.rule is not None and nodes else None
 
     def _check_end(self, name: str, setting: Setting) -> None:
         """Raises ModelError for a regime that ceases to exist and does not say what becomes of who is in it."""
@@ -255,14 +263,17 @@ class PreparedRegimes:
     def _unconverged(self, solution: RegimeSolution, name: str) -> str:
         if int(solution.codes[name]) == int(Result.max_steps_reached):
             options: Any = self.options
-            return options.unconverged(False, solution.stats[name], solution.leaving())
+            return options.unconverged(self.rule is not None, solution.stats[name], solution.leaving())
         numerics = solution.settings.regimes[name].numerics
         zeros = {name: own.numerics.zero(solution.arguments) for name, own in solution.settings.deciding.items()}
         return f"{numerics.plan.graph.where}{first_failure(numerics, solution.arguments, zeros)}"
 
 
-def prepared_regimes(model: Model, solver: GridSolver) -> PreparedRegimes:
-    """A model of several regimes under a solver, made once for equal configurations and kept on the model."""
+def prepared_regimes(model: Model, solver: GridSolver, rule: Rule | None = None) -> PreparedRegimes:
+    """A model of several regimes under a solver, made once for equal configurations and kept on the model; of a rule
+    it is not kept."""
+    if rule is not None:
+        return PreparedRegimes(model, solver, rule)
     name = ("prepared", key(solver))
     if name not in model.programs:
         model.programs[name] = PreparedRegimes(model, solver)

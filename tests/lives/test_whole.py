@@ -70,3 +70,23 @@ def test_a_solution_is_a_mapping_by_regime(life):
     assert {name: life[name].setting.problem.regime for name in life} == {name: name for name in life}
     assert set(life.stats) == {"working", "retired", "shop", "seconds"}
     assert "shop: Solution by BackwardInduction" in str(life) and "dead: ends" in str(life)
+
+
+def test_a_figure_has_a_row_for_each_regime_that_is_active_then(life, case):
+    figure = bx.plot(life, periods=[1])
+    seen = [place for place in figure.axes if place.get_visible()]
+    assert [place.get_title(loc="left") for place in seen] == ["working", "", "", "shop", ""]
+    assert [place.get_xlabel() for place in seen] == ["wealth"] * 3 + ["stock"] * 2
+    x, y = seen[3].lines[0].get_data()
+    np.testing.assert_allclose(y, life["shop"].value(age=61, stock=x), rtol=1e-12)
+    with pytest.raises(bx.ModelError, match="along: state 'welth' is unknown. Did you mean 'wealth'"):
+        bx.plot(life, along="welth")
+    with pytest.raises(bx.ModelError, match="RegimePanel, which is drawn by itself: bx.plot.panel."):
+        bx.plot(life, bx.simulate(life, 3, case.start))
+
+
+def test_what_several_regimes_do_not_have(case):
+    with pytest.raises(bx.ModelError, match="operators takes a model of one regime.* is n steps of T over all of them"):
+        bx.operators(case.model, case.params)
+    with pytest.raises(bx.ModelError, match="PolicyIteration solves models of one regime.* bx.solvers.ValueIteration"):
+        bx.solve(case.model, case.params, bx.solvers.PolicyIteration())

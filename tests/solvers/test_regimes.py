@@ -296,8 +296,11 @@ def test_a_model_is_described(health):
 def test_a_regime_is_drawn(health):
     _, _, solution = health
     assert len(bx.plot(solution["retired"]).axes) >= 2
-    with pytest.raises(bx.ModelError, match="plot draws one regime"):
-        bx.plot(solution)
+    figure = bx.plot(solution)
+    rows = [place.get_title(loc="left") for place in figure.axes if place.get_title(loc="left")]
+    assert rows == ["working", "retired"]
+    labels = [place.get_ylabel() for place in figure.axes if place.get_visible()]
+    assert labels == ["value", "consumption", "labor", "value", "consumption"]
 
 
 def test_the_command_line_runs_regimes(tmp_path, capsys):

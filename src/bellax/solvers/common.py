@@ -103,12 +103,6 @@ class Solver(GridSolver, abc.ABC):
         )
 
 
-def check_one_regime(model: Any, what: str) -> None:
-    """Raises ModelError for a model of several regimes where `what` takes one."""
-    if getattr(model, "regimes", None):
-        raise ModelError(f"{what} takes a model of one regime, and this one has {listed(model.graphs)}.")
-
-
 def check_solvable(model: Any) -> None:
     """Raises ModelError for what the solvers on grids do not solve."""
     if isinstance(model, DiffusionModel | Conditions):

@@ -123,12 +123,14 @@ def _answers(numerics: Discretisation) -> Callable[..., Any]:
 
 def _sloped(numerics: Discretisation, value: Callable[[States], Array], states: States) -> Known:
     """A function of states and its partial derivatives; a few forward passes compile faster than a batch of them."""
-    level, slopes = value(states), {}
+    level, slopes = None, {}
     for name, space in numerics.plan.continuous.items():
         along = lambda x, name=name: value({**states, name: x})  # noqa: E731
         own = states[name]
-        unit = np.eye(space.size).reshape(space.size, *own.shape)
-        slopes[name] = jnp.stack([jax.jvp(along, (own,), (jnp.asarray(one, own.dtype),))[1] for one in unit])
+        units = jnp.eye(space.size, dtype=own.dtype).reshape(space.size, *own.shape)
+        passes = [jax.jvp(along, (own,), (unit,)) for unit in units]
+        level, slopes[name] = passes[0][0], jnp.stack([slope for _, slope in passes])
+    level = value(states) if level is None else level
     return Known(level, slopes)
 
 

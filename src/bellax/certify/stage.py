@@ -107,8 +107,10 @@ def later(
     Of the period after the last decision the problem is nonsense, which the terminal value replaces.
     """
     objective, mesh = numerics.solved_period(arguments, values, period)
-    own = values[numerics.problem.regime] if numerics.problem.regime else values
-    final = ending(numerics, arguments, jax.tree.map(lambda leaf: leaf[-1], own))
+    # of regimes it is the model's own function, and never one that another solution gave
+    final = ending(
+        numerics, arguments, None if numerics.problem.regime else jax.tree.map(lambda leaf: leaf[-1], values)
+    )
     over, decided = period == numerics.problem.clock.count, value_of(objective)
     last = lambda point: jnp.where(over, final(point.values), jnp.nan)  # noqa: E731
     value = lambda point, optimum: jnp.where(over, last(point), decided(point, optimum))  # noqa: E731

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import bellax as bx
@@ -64,11 +65,31 @@ def test_what_a_table_refuses(life, table, case):
         jax.grad(lambda w: table["working"].policy(age=60, health="bad", wealth=w)["consumption"])(3.0)
 
 
+def test_under_a_transformation():
+    """A table by age that regimes share, beside what is traced in one of them; agents by the table of the policy."""
+    survival = bx.by_age(pd.Series({60: 0.5, 61: 0.25}))
+    alive = {"next_regime": lambda survival: {"well": survival, "ill": 1 - survival}}
+    well = bx.Regime(actions={"effort": bx.Discrete(2)}, reward=lambda effort, pay: pay * effort, **alive)
+    model = bx.Model(
+        regimes={"well": well, "ill": bx.Regime(reward=0.0, **alive)}, discount=0.8, horizon=bx.Ages(60, 61)
+    )
+
+    def paid(pay):
+        solution = bx.solve(model, {"survival": survival, "pay": pay})
+        panel = bx.simulate(solution.tabulate(), 5, {"regime": "well"})
+        return solution["well"].value(age=60), panel.reward[:, 0]
+
+    (value, first), slopes = jax.jit(lambda x: (paid(x), jax.grad(lambda y: paid(y)[0])(x)))(2.0)
+    assert float(value) == pytest.approx(2.0 * (1 + 0.8 * 0.5)) and float(slopes) == pytest.approx(1 + 0.8 * 0.5)
+    np.testing.assert_array_equal(first, np.full(5, 2.0))
+
+
 def test_a_solution_is_a_mapping_by_regime(life):
     assert list(life) == life.regimes == ["working", "retired", "shop", "dead"]
     assert len(life) == 4 and "shop" in life and "shpo" not in life
     assert {name: life[name].setting.problem.regime for name in life} == {name: name for name in life}
     assert set(life.stats) == {"working", "retired", "shop", "seconds"}
+    assert str(jax.tree.map(lambda leaf: leaf[None], life)).startswith("Solution of 4 regimes: a batch of shape (1,)")
     assert "shop: Solution by BackwardInduction" in str(life) and "dead: ends" in str(life)
 
 

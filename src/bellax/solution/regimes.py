@@ -166,6 +166,7 @@ class RegimeSolution(QueriedRegimes):
 
     def __str__(self) -> str:
         result = self.result.name if isinstance(self.result, Result) else "traced"
+        result = f"a batch of shape {self.code.shape}" if self.code.ndim else result
         parts = [
             f"  {name}: {'ends, a function of its states' if name not in self.values else str(self[name])}"
             for name in self.regimes

@@ -91,7 +91,6 @@ class Settings:
         self.model = model
         self.options = options
         self.regimes = dict(regimes)
-        self.programs: dict[Any, Any] = {}
 
     @property
     def deciding(self) -> dict[str, Setting]:

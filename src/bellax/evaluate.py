@@ -24,9 +24,10 @@ from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import Reading, reading, undifferentiable, warn_of_reading
+from bellax.solution.regimes import QueriedRegimes
 from bellax.solution.solution import Solution
 from bellax.solve import check_solver, run, usual_solver, with_horizon
-from bellax.solvers.common import Solver, check_one_regime, check_solvable
+from bellax.solvers.common import Solver, check_solvable
 from bellax.solvers.prepared import Prepared
 
 _KEPT = 8
@@ -37,37 +38,44 @@ _KEPT = 8
 def evaluate(
     model: Model,
     params: Mapping[str, Any],
-    rule: Mapping[str, Any] | Queried,
+    rule: Mapping[str, Any] | Queried | QueriedRegimes,
     solver: Solver | None = None,
     *,
     horizon: int | None = None,
     terminal: Solution | None = None,
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
-) -> Solution:
+) -> Any:
     """The `Solution` of following a rule: its policy is the rule itself, its value what following it is worth.
 
     Args:
         model: what to follow it in.
         params: parameters of the model and of the rule, by name.
         rule: for every action, and for `stop` in a stopping problem, a function of names: states, parameters, period
-            and age, functions of the model, other actions; or a number, or the name of a parameter. Or a policy: a
+            and age, functions of the model, other actions; or a number, or the name of a parameter. Those of one regime
+            stand under its name, `{"retired": {"consumption": f}}`, and go before those for all. Or a policy: a
             `Solution`, or what its `tabulate()` returns, of a model with the same states and actions. It does not see
             taste shocks, whose mean is zero; a policy under taste shocks is no rule.
         solver: on which grid V is kept, and how it is found; nothing is maximised, so it takes no `maximiser`.
         horizon, terminal, throw, progress: as in `solve`.
+    Returns:
+        A `Solution`; of a model with several regimes a `RegimeSolution`.
     Raises:
         ModelError: if the rule lacks an action, has one that is none, or names what it may not.
         ParameterError: if the parameters do not fit model and rule.
         SolveError: if the rule gives what is not allowed, or is worth nothing finite; the message says where.
     """
-    check_one_regime(model, "evaluate")
     check_solvable(model)
     if horizon is not None:
         model = with_horizon(model, horizon)
     solver = check_solver(usual_solver(model)[0] if solver is None else solver)
     if solver.maximiser is not None:
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
+    if isinstance(rule, QueriedRegimes) or (isinstance(rule, Queried) and model.regimes is not None):
+        raise ModelError(
+            "rule: policies of several regimes are not followed by this version; give functions by regime, such as "
+            "{'retired': {'consumption': f}}. What a solution's own policy is worth is its value."
+        )
     if isinstance(rule, Queried):
         rule.check_one()
         if rule.setting.problem.regime:
@@ -83,14 +91,16 @@ def evaluate(
     return run(prepared, prepared.arguments(params), terminal, throw, progress)
 
 
-def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Prepared:
+def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Any:
     """The numerics of following functions of names."""
     check_mapping(rule, "rule", "{'consumption': lambda wealth: 0.04 * wealth}, or a Solution")
     name = ("rule", key(solver), tuple((action, _same(rule[action])) for action in rule))
 
-    def build() -> Prepared:
+    def build() -> Any:
         stated = Rule(model, dict(rule))
-        return solver.following(model, Functions(stated.graph, tuple(stated.nodes)), stated)
+        if model.regimes is not None:
+            return solver.prepare_regimes(model, stated)
+        return solver.following(model, Functions(stated.graph, stated.nodes()), stated)
 
     return _kept(model, name, build)
 
@@ -147,6 +157,8 @@ def _check_reach(prepared: Prepared, arguments: Arguments, rule: Queried) -> Non
 
 def _same(given: Any) -> Any:
     """A hashable stand-in for an entry of a rule; a function is itself, and the setting that is kept holds it."""
+    if isinstance(given, Mapping):
+        return tuple((name, _same(own)) for name, own in given.items())
     return id(given) if callable(given) or isinstance(given, jax.core.Tracer) else key(_plain(given))
 
 
@@ -154,7 +166,7 @@ def _plain(given: Any) -> Any:
     return given if isinstance(given, str) else np.asarray(given)
 
 
-def _kept(model: Model, name: Any, build: Callable[[], Prepared]) -> Prepared:
+def _kept(model: Model, name: Any, build: Callable[[], Any]) -> Any:
     """The setting of a rule, made once; a model keeps those of the latest rules."""
     if name not in model.programs:
         prepared = build()

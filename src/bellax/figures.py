@@ -57,6 +57,29 @@ def _draw(place: Any, name: str, found: Any) -> None:
     place.legend(fontsize="x-small", frameon=False)
 
 
+def draw_paths(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray) -> None:
+    """The paths of some agents, and bands in which those of half of them lie, and of nine in ten."""
+    there = active.any(axis=0)
+    paths = np.where(active, paths, np.nan)
+    bands = np.nanquantile(paths[:, there], (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+    blue = {"color": _BLUE, "linewidth": 0}
+    place.fill_between(time[there], bands[0], bands[4], alpha=0.15, label="5 to 95 %", **blue)
+    place.fill_between(time[there], bands[1], bands[3], alpha=0.3, label="25 to 75 %", **blue)
+    place.plot(time[there], bands[2], color=_BLUE, label="median")
+    for k, path in enumerate(paths[:3]):
+        place.plot(time, path, color="#444444", linewidth=0.7, alpha=0.8, label="paths" if k == 0 else None)
+    place.legend(fontsize="x-small", frameon=False)
+
+
+def draw_shares(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray, space: Any) -> None:
+    """The share of agents in each category."""
+    count = np.maximum(active.sum(axis=0), 1)
+    for k, (label, value) in enumerate(zip(space.labels[:_MOST], space.values, strict=False)):
+        place.plot(time, (np.isclose(paths, value) & active).sum(axis=0) / count, color=f"C{k}", label=label)
+    place.set_ylim(-0.02, 1.02)
+    place.legend(fontsize="x-small", frameon=False)
+
+
 def draw_regimes(model: Model, parameters: Mapping[str, Any] | None = None) -> Any:
     """The graph of the regimes: an arrow from each to those that may follow; those that end the problem are filled.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from bellax import solvers
 from bellax.bellman.configuration import decode
@@ -24,13 +25,15 @@ from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
 from bellax.numerics.pieces import Pieces
-from bellax.solution.record import FORMAT, axis_names
+from bellax.solution.record import FORMAT, axis_names, of_regime
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 from bellax.solvers.common import Solver
+from bellax.solvers.regimes import PreparedRegimes
 
 
-def save(solution: Solution, path: str | os.PathLike[str]) -> None:
-    """Writes a solution to a NetCDF file, whole or not at all.
+def save(solution: Solution | RegimeSolution, path: str | os.PathLike[str]) -> None:
+    """Writes a solution, of one regime or of several, to a NetCDF file, whole or not at all.
 
     Args:
         solution: what `bx.solve` returned.
@@ -42,12 +45,14 @@ def save(solution: Solution, path: str | os.PathLike[str]) -> None:
     solution.save(path)
 
 
-def load(path: str | os.PathLike[str], model: Any) -> Solution:
+def load(path: str | os.PathLike[str], model: Any) -> Any:
     """The solution in a file, whose value and policy are those that were saved, bit for bit.
 
     Args:
         path: of a file that `bx.save` wrote.
         model: the model that was solved.
+    Returns:
+        A `Solution`; of a model with several regimes a `RegimeSolution`.
     Raises:
         ModelError: if the file is another model's; the message names the slots that differ.
         SolveError: if there is no such file, or it is none of bellax's, damaged, or of another format or precision.
@@ -57,13 +62,33 @@ def load(path: str | os.PathLike[str], model: Any) -> Solution:
     stored = archive.read(path)
     _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
     _check_model(path, stored.attributes, model)
-    setting = _solver(stored.attributes["solver"]).prepare(model)
+    prepared = _solver(stored.attributes["solver"]).prepare(model)
+    if model.regimes is not None:
+        return _of_regimes(path, prepared, stored.variables)
     variables = stored.variables
-    arguments = setting.arguments(_parameters(variables))
-    values = _values(path, setting, variables)
-    stats = {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
-    code = jnp.asarray(variables["code"].array)
-    return Solution(arguments=arguments, values=values, code=code, stats=stats, setting=setting)
+    arguments, values = prepared.arguments(_parameters(variables)), _values(path, prepared, variables)
+    code, stats = _code(variables), _stats(variables)
+    return Solution(arguments=arguments, values=values, code=code, stats=stats, setting=prepared)
+
+
+def _of_regimes(path: Any, prepared: PreparedRegimes, variables: Mapping[str, Variable]) -> RegimeSolution:
+    """The solution of several regimes, what is of each from under its name."""
+    own = {regime: of_regime(regime, variables) for regime in prepared.model.graphs}
+    arguments = prepared.arguments({regime: _parameters(stored) for regime, stored in own.items()})
+    deciding = prepared.settings.deciding
+    values = {regime: _values(path, setting, own[regime]) for regime, setting in deciding.items()}
+    codes = {regime: _code(own[regime]) for regime in deciding}
+    stats: dict[str, Any] = {regime: _stats(own[regime]) for regime in deciding}
+    stats |= _stats(variables)
+    return RegimeSolution(arguments=arguments, values=values, codes=codes, stats=stats, settings=prepared.settings)
+
+
+def _code(variables: Mapping[str, Variable]) -> Array:
+    return jnp.asarray(variables["code"].array)
+
+
+def _stats(variables: Mapping[str, Variable]) -> dict[str, Array]:
+    return {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
 
 
 def _solver(text: str) -> Solver:
@@ -74,7 +99,8 @@ def _solver(text: str) -> Solver:
 
 
 def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> None:
-    needed = ("format", "solver", "fingerprint", "model", "python", "value", "code")
+    needed = ["format", "solver", "fingerprint", "model", "python"]
+    needed += [] if "regimes" in attributes else ["value", "code"]
     missing = [name for name in needed if name not in names]
     if missing:
         raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
@@ -88,6 +114,10 @@ def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> 
 def _check_model(path: Any, attributes: Mapping[str, str], model: Model) -> None:
     if attributes["fingerprint"] == fingerprint(model):
         return
+    ours, theirs = ", ".join(model.regimes or ()), attributes.get("regimes", "")
+    if set(ours.split(", ")) != set(theirs.split(", ")):
+        has, holds = (f"the regimes {found}" if found else "one regime" for found in (ours, theirs))
+        raise ModelError(f"{path} holds a solution of a model with {holds}, and the one that is given has {has}.")
     different = differences(parts(model), json.loads(attributes["model"]))
     here, there = ".".join(platform.python_version_tuple()[:2]), attributes["python"]
     note = "Give the model that was solved, or solve this one."

@@ -26,7 +26,7 @@ from bellax.bellman.frozen import Frozen, follow, improve
 from bellax.bellman.setting import Setting
 from bellax.bellman.sweep import TALLY
 from bellax.bellman.workload import mesh_shape
-from bellax.errors import ModelError, SolveError, check_names, named_arguments
+from bellax.errors import ModelError, SolveError, check_names, listed, named_arguments
 from bellax.model import shapes
 from bellax.model.graph import CLOCK, Graph, Slot
 from bellax.model.model import Model
@@ -40,7 +40,7 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 from bellax.solve import prepare
-from bellax.solvers.common import Solver, check_one_regime, tallied
+from bellax.solvers.common import Solver, tallied
 from bellax.solvers.policy_iteration import value_of
 
 
@@ -275,7 +275,11 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
     Raises:
         ModelError: for an endogenous grid, whose V is none at nodes.
     """
-    check_one_regime(model, "operators")
+    if getattr(model, "regimes", None):
+        raise ModelError(
+            f"operators takes a model of one regime, and this one has {listed(model.graphs)}. bx.solve(model, params, "
+            "horizon=n) is n steps of T over all of them, and bx.evaluate(model, params, rule) the value of a rule."
+        )
     prepared = prepare(model, solver)
     if prepared.numerics.maximiser.makes_pieces:
         raise ModelError(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bellax.errors import ModelError, check_names, named_arguments
-from bellax.figures import draw_moments, draw_regimes
+from bellax.figures import draw_moments, draw_paths, draw_regimes, draw_shares
 from bellax.model.model import Model
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel, RegimePanel
@@ -24,7 +24,6 @@ _COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
 _DASHES = ("-", "--", ":")
 _BARS = 12
 _DECADES = 100.0
-_SHARES = 8
 
 
 class Axis(NamedTuple):
@@ -65,7 +64,8 @@ def plot(
     periods: Sequence[int] | None = None,
     of: Any = None,
 ) -> Any:
-    """Value and each action along one state, and simulated paths where a panel is given.
+    """Value and each action along one state, and simulated paths where a panel is given; of several regimes one row
+    for each.
 
     `bx.plot(panel)` draws a panel alone, of one regime or several: means by age with bands, and shares of categories.
     `bx.plot(model, params)` draws who may follow whom among the regimes of a model.
@@ -91,36 +91,56 @@ def plot(
         return draw_regimes(solution, panel)
     if of is not None:
         raise ModelError("plot: of= says what is drawn of a panel alone, bx.plot(panel, of=[...]).")
-    if isinstance(solution, RegimeSolution):
-        first = next(iter(solution.values))
-        raise ModelError(f"plot draws one regime, such as bx.plot(solution[{first!r}]).")
-    if not isinstance(solution, Solution):
+    if not isinstance(solution, Solution | RegimeSolution):
         raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
     solution.check_one()
     if panel is not None and not isinstance(panel, Panel):
-        raise ModelError(f"plot: panel is a {type(panel).__name__}; give what bx.simulate returned.")
-    if panel is not None and panel.problem is not solution.setting.problem:
+        hint = ", which is drawn by itself: bx.plot(panel)" if isinstance(panel, RegimePanel) else ""
+        raise ModelError(f"plot: panel is a {type(panel).__name__}{hint}; give what bx.simulate returned.")
+    if panel is not None and (isinstance(solution, RegimeSolution) or panel.problem is not solution.setting.problem):
         raise ModelError("plot: the panel is of another model or solver; simulate the solution that is drawn.")
+    shown = _shown(solution, along, periods) if isinstance(solution, RegimeSolution) else [(solution, along, periods)]
     from matplotlib.figure import Figure  # costs .4 s at import, and a solve does not need it
 
-    nodes = _nodes(solution)
-    axis = _axis(solution, nodes, along)
-    curves = _curves(solution, nodes, axis, _periods(solution, periods))
-    names = _panels(solution)
-    rows = 1 if panel is None else 2
-    columns = max(len(names) + 1, 2)
+    rows = len(shown) + (panel is not None)
+    columns = max(2, *(len(_panels(one)) + 1 for one, _, _ in shown))
     figure = Figure(figsize=(4.0 * columns, 3.4 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    _draw_value(grid[0][0], solution, axis, curves)
-    for place, name in zip(grid[0][1:], names, strict=False):
+    for row, which in zip(grid, shown, strict=False):
+        _draw_row(list(row), *which)
+    if panel is not None:
+        _draw_panel(list(grid[-1]), shown[0][0], panel)
+    return figure
+
+
+def _shown(solution: RegimeSolution, along: str | None, periods: Sequence[int] | None) -> list[tuple[Any, ...]]:
+    """The regimes that are drawn, each along its own state and in those periods in which it is active."""
+    settings = {name: setting for name, setting in solution.settings.deciding.items() if setting.plan.states}
+    check_names([along] if along else [], {n for own in settings.values() for n in own.plan.states}, "along: state")
+    found = []
+    for name, setting in settings.items():
+        active = solution.model.active_periods.get(name)
+        own = periods if periods is None or active is None else [t for t in periods if active[t]]
+        if own is None or len(own) > 0:
+            found.append((solution[name], along if along in setting.plan.states else None, own))
+    if not found:
+        raise ModelError("plot: no regime has a state along which it could be drawn and exists in one of the periods.")
+    return found
+
+
+def _draw_row(row: Sequence[Any], solution: Solution, along: str | None, periods: Sequence[int] | None) -> None:
+    """Value and actions of one regime, beside each other."""
+    nodes, names = _nodes(solution), _panels(solution)
+    axis = _axis(solution, nodes, along)
+    curves = _curves(solution, nodes, axis, _periods(solution, periods))
+    _draw_value(row[0], solution, axis, curves)
+    for place, name in zip(row[1:], names, strict=False):
         _draw_action(place, solution, axis, curves, name)
-    for place in grid[0][1 + len(names) :]:
+    for place in row[1 + len(names) :]:
         place.set_visible(False)
     if len(curves) > 1:
-        grid[0][0].legend(fontsize="small", frameon=False)
-    if panel is not None:
-        _draw_panel(list(grid[1]), solution, panel)
-    return figure
+        row[0].legend(fontsize="small", frameon=False)
+    row[0].set_title(solution.setting.problem.regime, loc="left")
 
 
 # -- what is drawn ----------------------------------------------------------------------------------------------------
@@ -353,33 +373,12 @@ def _draw_panel(places: Sequence[Any], solution: Solution, panel: Any) -> None:
     for place, (name, array) in zip(places, known.items(), strict=False):
         paths, space = np.asarray(array), spaces[name]
         if isinstance(space, Discrete | MarkovChain) and space.labels is not None:
-            _draw_shares(place, time, paths, active, space)
+            draw_shares(place, time, paths, active, space)
             place.set_ylabel(f"share by {name}")
         else:
-            _draw_paths(place, time, paths.reshape(*active.shape, -1)[..., 0], active)
+            draw_paths(place, time, paths.reshape(*active.shape, -1)[..., 0], active)
             place.set_ylabel(f"{name}[0]" if paths.ndim > 2 else name)
         place.set_xlabel("age" if aged else "period")
         place.grid(alpha=0.25)
     for place in places[len(known) :]:
         place.set_visible(False)
-
-
-def _draw_paths(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray) -> None:
-    there = active.any(axis=0)
-    paths = np.where(active, paths, np.nan)
-    bands = np.nanquantile(paths[:, there], (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
-    blue = {"color": _COLOURS[0], "linewidth": 0}
-    place.fill_between(time[there], bands[0], bands[4], alpha=0.15, label="5 to 95 %", **blue)
-    place.fill_between(time[there], bands[1], bands[3], alpha=0.3, label="25 to 75 %", **blue)
-    place.plot(time[there], bands[2], color=_COLOURS[0], label="median")
-    for k, path in enumerate(paths[:3]):
-        place.plot(time, path, color="#444444", linewidth=0.7, alpha=0.8, label="paths" if k == 0 else None)
-    place.legend(fontsize="x-small", frameon=False)
-
-
-def _draw_shares(place: Any, time: np.ndarray, paths: np.ndarray, active: np.ndarray, space: Any) -> None:
-    count = np.maximum(active.sum(axis=0), 1)
-    for k, (label, value) in enumerate(zip(space.labels[:_SHARES], space.values, strict=False)):
-        place.plot(time, (np.isclose(paths, value) & active).sum(axis=0) / count, color=f"C{k}", label=label)
-    place.set_ylim(-0.02, 1.02)
-    place.legend(fontsize="x-small", frameon=False)

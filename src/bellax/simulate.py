@@ -36,7 +36,7 @@ from bellax.problem.starts import bytes_of_a_row, starting_states
 from bellax.simulate_regimes import simulate_regimes
 from bellax.solution.policy import Chosen, Policy, Queried
 from bellax.solution.query import masked, undifferentiable
-from bellax.solution.regimes import RegimeSolution
+from bellax.solution.regimes import QueriedRegimes
 from bellax.started import begun, check_start, nothing_begun, worth_at_end
 from bellax.truth import world
 
@@ -47,7 +47,7 @@ _COPIES = 4  # of the paths of some agents that are in flight, by period and by 
 
 @named_arguments
 def simulate(
-    solution: Queried | RegimeSolution,
+    solution: Queried | QueriedRegimes,
     agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
@@ -83,7 +83,7 @@ def simulate(
         ModelError: for an unknown state, a horizon without end and without `periods`, a `truth` with other states or
             actions, or, when it is differentiated, a policy that has no derivative.
     """
-    if isinstance(solution, RegimeSolution):
+    if isinstance(solution, QueriedRegimes):
         return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods), truth)
     if not isinstance(solution, Queried):
         raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")

@@ -18,12 +18,13 @@ from jax import Array, lax
 from bellax.bellman.chunks import fitting, in_parts
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import reach
+from bellax.bellman.setting import Settings
 from bellax.model.slots import view
 from bellax.panel import Problems, RegimePanel
 from bellax.problem.draws import Laws, draw_place, first_states
 from bellax.problem.starts import bytes_of_a_row
 from bellax.solution.query import ending, masked, undifferentiable
-from bellax.solution.regimes import RegimeSolution, Settings
+from bellax.solution.regimes import QueriedRegimes
 from bellax.started import Placed, begun, check_start, nothing_begun, placed_agents
 from bellax.truth import World, world
 
@@ -35,14 +36,16 @@ _LEAST = 64  # agents of a group
 
 
 def simulate_regimes(
-    solution: RegimeSolution, agents: int | None, start: Any, key: Array, periods: int, truth: Any
+    solution: QueriedRegimes, agents: int | None, start: Any, key: Array, periods: int, truth: Any
 ) -> RegimePanel:
     """Simulates agents of a model with several regimes; see `bx.simulate`."""
+    solution.check_one()
     settings = solution.settings.regimes
     true = World({name: own.problem for name, own in settings.items()}, solution.arguments)
     true = true if truth is None else world(truth, settings)
     placed = placed_agents(solution, {} if start is None else start, agents, periods, key)
-    name, programs = ("simulate", solution.settings, periods, tuple(true.problems.values())), solution.model.programs
+    name = ("simulate", type(solution), solution.settings, periods, tuple(true.problems.values()))
+    programs = solution.model.programs
     if name not in programs:
         programs[name] = jax.jit(_program(solution.settings, true.problems, periods))
     count = placed.where.shape[0]
@@ -60,7 +63,7 @@ def simulate_regimes(
 def _program(settings: Settings, problems: Mapping[str, Any], periods: int) -> Callable[..., dict[str, Any]]:
     """A program that simulates some periods, some agents after the others where there are many."""
 
-    def run(solution: RegimeSolution, arguments: Any, placed: Placed, agents: Array, key: Array) -> dict[str, Any]:
+    def run(solution: QueriedRegimes, arguments: Any, placed: Placed, agents: Array, key: Array) -> dict[str, Any]:
         lives = Lives(solution, problems, arguments)
         width = sum(bytes_of_a_row(problem.plan) for problem in problems.values())
         most = max(1, lives.memory // (_COPIES * (periods + 1) * width))
@@ -78,7 +81,7 @@ class Lives(NamedTuple):
         problems, arguments: by regime, the laws.
     """
 
-    solution: RegimeSolution
+    solution: QueriedRegimes
     problems: Mapping[str, Any]
     arguments: Any
 
@@ -103,8 +106,7 @@ class Lives(NamedTuple):
         if numerics.ends:
             return problem.period(self.arguments, period).terminal
         if problem.plan.evaluate_terminal is None and numerics.plan.evaluate_terminal is None:
-            last = jax.tree.map(lambda leaf: leaf[-1], solution.values[name])
-            return ending(numerics, solution.arguments, last)
+            return ending(numerics, solution.arguments, solution[name].pointwise.last)
         return problem.period(self.arguments, problem.clock.count).terminal
 
     def nobody(self, count: int) -> "_Lived":

@@ -33,7 +33,7 @@ from bellax.problem.starts import (
 )
 from bellax.solution.policy import Policy
 from bellax.solution.query import ending
-from bellax.solution.regimes import RegimeSolution
+from bellax.solution.regimes import QueriedRegimes
 
 _LOOKED_AT = 20  # agents without an answer whose bounds are asked
 
@@ -200,7 +200,7 @@ class Placed(NamedTuple):
     states: dict[str, dict[str, Array]]
 
 
-def placed_agents(solution: RegimeSolution, start: Any, agents: int | None, periods: int, key: Array) -> Placed:
+def placed_agents(solution: QueriedRegimes, start: Any, agents: int | None, periods: int, key: Array) -> Placed:
     """Where each agent starts, and the states that were given."""
     settings, clock = solution.settings.regimes, solution.model.clock
     frame = {column: start[column].to_numpy() for column in start.columns} if is_table(start) else start
@@ -265,7 +265,7 @@ def _regimes(given: Any, names: list[str], count: int) -> np.ndarray:
     return np.broadcast_to(np.asarray([places[str(label)] for label in found.reshape(-1)], np.int32), (count,))
 
 
-def _check_active(solution: RegimeSolution, regime: str, here: np.ndarray, entry: np.ndarray) -> None:
+def _check_active(solution: QueriedRegimes, regime: str, here: np.ndarray, entry: np.ndarray) -> None:
     """Raises ParameterError for an agent who starts where nobody decides then."""
     clock = solution.model.clock
     if solution.settings.regimes[regime].numerics.ends:

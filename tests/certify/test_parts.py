@@ -114,3 +114,19 @@ def test_more_nodes_than_points_are_all_looked_for():
     solver = bx.solvers.BackwardInduction(grid={"w": 4}, interpolant=bx.interpolants.Linear())
     found = bx.certify(bx.solve(model, {}, solver), agents=10)
     assert 0.05 < found.residuals["max"] < 0.12
+
+
+def test_a_limit_that_binds_tomorrow_is_no_euler_error():
+    """Consumption by an endogenous grid is exact; from the limit on, V rises by what is consumed there in full."""
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.5, 30.0)},
+        actions={"consumption": bx.Continuous(1e-9, "wealth")},
+        functions={"savings": lambda wealth, consumption: wealth - consumption},
+        transitions={"wealth": lambda savings: 1.02 * savings + 2.0},
+        reward=lambda consumption: jnp.log(consumption),
+        discount=0.9,
+        horizon=3,
+    )
+    by_savings = bx.solvers.BackwardInduction(maximiser=bx.maximise.EGM(grid={"savings": 60}))
+    found = bx.certify(bx.solve(model, {}, by_savings), points=60, agents=5).euler["consumption"]
+    assert found["max"] < -13 and 0 < found["interior"] < 1

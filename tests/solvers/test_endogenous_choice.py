@@ -276,8 +276,9 @@ def test_simulated_policies_are_as_good_as_solved_ones(risky):
         ]
         implied = 1 / (0.95 * 1.02 * np.tensordot([0.3, 0.4, 0.3], 1 / np.stack(later), 1))
         errors.append(np.abs(implied / c - 1)[c < w - 1e-6])
-    certificate = bx.certify(solution, seed=1, panel=panel)
-    assert np.max(np.concatenate(errors)) <= 10 ** certificate.euler["consumption"]["max"]
+    # as many points, since the largest lies beside the kink where the limit begins to bind tomorrow
+    certificate = bx.certify(solution, points=6000, seed=1, panel=panel)
+    assert np.max(np.concatenate(errors)) <= 1.1 * 10 ** certificate.euler["consumption"]["max"] < 1e-3
     assert certificate.residuals["max"] < 1e-5
 
 

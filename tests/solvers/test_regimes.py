@@ -251,18 +251,17 @@ def test_what_is_a_matter_of_all_regimes_takes_the_whole_solution(health):
 
 
 def test_the_certificate_sees_a_coarse_grid_and_a_simulation_agrees(health):
-    model, params, _ = health
+    model, params, coarse = health
     fine = bx.solve(model, params, bx.solvers.BackwardInduction(grid={"wealth": 60}))
-    coarse = bx.solve(model, params, bx.solvers.BackwardInduction(grid={"wealth": 8}))
     at = {"age": 62, "health": "good", "wealth": 5.0}
-    off = abs(float(coarse["working"].value(**at)) - float(fine["working"].value(**at)))
+    promised = float(fine["working"].value(**at))
     start = {"regime": "working", "health": "good", "wealth": 5.0}
-    found = bx.certify(coarse, points=200, agents=500, start=start)
-    assert found.value_error > off
+    found = bx.certify(coarse, points=200, agents=100, start=start)
+    assert found.value_error > abs(float(coarse["working"].value(**at)) - promised)
     assert set(found.regimes) == {"working", "retired"}
-    sound = bx.certify(fine, points=200, agents=4000, start=start)
-    assert abs(sound.simulated["z"]) < 4
-    assert "working" in str(sound) and "worst at" in str(sound)
+    assert "working" in str(found) and "worst at" in str(found)
+    paid = np.asarray(bx.simulate(fine, 4000, start).present_value())
+    assert abs(paid.mean() - promised) < 4 * paid.std() / 4000**0.5
 
 
 def test_leaving_the_grid_of_another_regime_is_counted():
@@ -296,8 +295,11 @@ def test_a_model_is_described(health):
 def test_a_regime_is_drawn(health):
     _, _, solution = health
     assert len(bx.plot(solution["retired"]).axes) >= 2
-    with pytest.raises(bx.ModelError, match="plot draws one regime"):
-        bx.plot(solution)
+    figure = bx.plot(solution)
+    rows = [place.get_title(loc="left") for place in figure.axes if place.get_title(loc="left")]
+    assert rows == ["working", "retired"]
+    labels = [place.get_ylabel() for place in figure.axes if place.get_visible()]
+    assert labels == ["value", "consumption", "labor", "value", "consumption"]
 
 
 def test_the_command_line_runs_regimes(tmp_path, capsys):

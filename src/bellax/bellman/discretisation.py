@@ -125,6 +125,10 @@ class Discretisation:
         """Whether the regime is one that ends: its value is a function, and needs no nodes."""
         return "slot:reward" not in self.plan.graph.slots
 
+    def arriving(self, target: str, arguments: Arguments, period: Any, objective: Objective) -> Reached:
+        """The states in which another regime is reached after `period`, exactly; what it is worth there is not said."""
+        return self._reached(target, arguments, None, period + 1, objective)
+
     def _reached(
         self, target: str, arguments: Arguments, value: Value | None, period: Any, objective: Objective
     ) -> Reached:
@@ -267,6 +271,13 @@ class Discretisation:
     def zero(self, arguments: Arguments) -> Value:
         """V = 0 on the mesh of a stationary model."""
         return self._zero(self.mesh(arguments, 0))
+
+    def nothing(self, arguments: Arguments) -> Values:
+        """V = 0, by regime where there are several."""
+        if not self.problem.regime:
+            return self.zero(arguments)
+        others = {name: other.zero(arguments) for name, other in self.others.items() if not other.ends}
+        return {self.problem.regime: self.zero(arguments), **others}
 
     def _zero(self, mesh: Mesh) -> Value:
         levels = jnp.zeros(mesh.shape)

@@ -118,15 +118,11 @@ class Pointwise(eqx.Module):
 
         return self._over(point, following, weights, self.function.kind, mixed, 0)
 
-    def _over(
-        self,
-        point: Point,
-        following: Mapping[str, Array],
-        weights: Mapping[str, Array],
-        at: Callable[..., Array],
-        mean: Callable[[Array, Array], Array],
-        unknown: Any,
-    ) -> Array:
+    def places(
+        self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], dict[str, Place], dict[str, tuple[Array, Array, Place]], Array]:
+        """Tomorrow's states that are known, and their places; of those that are open the probabilities, values and
+        places; and whether a law gives no category that its state does not have."""
         plan, known = self.plan, jnp.ones((), bool)
         states = {name: _shaped(following[name], plan, name) for name in plan.continuous}
         places: dict[str, Place] = {}
@@ -148,6 +144,18 @@ class Pointwise(eqx.Module):
             else:
                 chances = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)
                 open_[name] = chances, nodes, Place(jnp.arange(nodes.shape[0], dtype=jnp.int32))
+        return states, places, open_, known
+
+    def _over(
+        self,
+        point: Point,
+        following: Mapping[str, Array],
+        weights: Mapping[str, Array],
+        at: Callable[..., Array],
+        mean: Callable[[Array, Array], Array],
+        unknown: Any,
+    ) -> Array:
+        states, places, open_, known = self.places(point, following, weights)
 
         def average(states: dict[str, Array], places: dict[str, Place], rest: list[str]) -> Array:
             if not rest:

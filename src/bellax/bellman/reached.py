@@ -52,15 +52,15 @@ class Reached(eqx.Module):
             point: today's state.
             outcome: what the period brings; of scanned states, codes.
         """
-        return self.value(point, *self._arrived(outcome, target))
+        return self.value(point, *self.arrived(outcome, target))
 
     def kind(self, point: Point, outcome: Outcome, target: str) -> Array:
         """A whole number that changes where V there has a kink, as far as that is known."""
         if isinstance(self.value, Continuation):
             return jnp.zeros((), jnp.uint32)
-        return self.value.kind(point, *self._arrived(outcome, target))
+        return self.value.kind(point, *self.arrived(outcome, target))
 
-    def _arrived(self, outcome: Outcome, target: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    def arrived(self, outcome: Outcome, target: str) -> tuple[dict[str, Array], dict[str, Array]]:
         """The states there, and the probabilities of those that are open."""
         arrived = outcome.arrivals[target]
         following, weights = dict(arrived.following), dict(arrived.weights)

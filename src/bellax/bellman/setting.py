@@ -63,16 +63,36 @@ class Setting:
 
     def arguments(self, params: Mapping[str, Any]) -> Arguments:
         """What the compiled programs take: checked parameters and the literals of the model."""
-        return {**self._literals, **self.statement.parameters(params)}
+        return {**self.literals, **self.statement.parameters(params)}
 
     def is_parameter(self, name: str) -> bool:
         """Whether an argument is a parameter of its own, and neither a literal nor an array of the policy that is
         followed."""
-        return name not in self._literals and not is_carried(name) and not name.startswith(OWNED)
+        return name not in self.literals and not is_carried(name) and not name.startswith(OWNED)
 
     @cached_property
-    def _literals(self) -> Arguments:
+    def literals(self) -> Arguments:
+        """Numbers and arrays that were written into slots, by name."""
         with jax.ensure_compile_time_eval():  # kept for other solves, so never a tracer of this one
-            graph = self.plan.graph if self.problem.regime else self.statement.graph
-            literals = graph.literals()
-            return {name: convert(self.model, name, value) for name, value in literals.items()}
+            given = {**self.plan.graph.literals(), **self.statement.graphs[self.problem.regime].literals()}
+            return {name: convert(self.model, name, value) for name, value in given.items()}
+
+
+class Settings:
+    """The settings of the regimes that may be reached from one another, by name. Static, and told apart by identity.
+
+    Attributes:
+        model: whose they are.
+        options: how all of them are solved.
+        regimes: the settings, each with the options as its regime sees them.
+    """
+
+    def __init__(self, model: Model, options: GridSolver, regimes: Mapping[str, Setting]) -> None:
+        self.model = model
+        self.options = options
+        self.regimes = dict(regimes)
+
+    @property
+    def deciding(self) -> dict[str, Setting]:
+        """Those of regimes in which something is decided."""
+        return {name: setting for name, setting in self.regimes.items() if not setting.numerics.ends}

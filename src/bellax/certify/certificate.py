@@ -30,6 +30,10 @@ class Loss:
     bound: float
     points: Mapping[str, np.ndarray]
 
+    def as_dict(self) -> dict[str, Any]:
+        """All but the points."""
+        return {"quantiles": self.quantiles, "worst": self.worst, "bound": self.bound}
+
     def frame(self) -> Any:
         """A pandas DataFrame with a row a sampled point; a vector is one column a number."""
         import pandas as pd  # costs .4 s at import
@@ -92,8 +96,7 @@ class Certificate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
-        lost = self.loss and {"quantiles": self.loss.quantiles, "worst": self.loss.worst, "bound": self.loss.bound}
-        return plain(asdict(replace(self, loss=None)) | {"loss": lost})
+        return plain(asdict(replace(self, loss=None)) | {"loss": self.loss and self.loss.as_dict()})
 
     def table(self) -> Any:
         """A pandas DataFrame with columns quantity, of, statistic, value."""
@@ -118,18 +121,12 @@ class Certificate:
     def __str__(self) -> str:
         parts = (
             self._residual_lines(),
-            self._loss_lines(),
-            self._euler_lines(),
+            loss_lines(self.loss),
+            euler_lines(self.euler, self.euler_missing),
             self._escape_lines(),
             simulated_lines(self.simulated, self.start),
         )
         return "\n".join(line for part in parts for line in part)
-
-    @property
-    def _rounding(self) -> float:
-        """What two ways to add up V may differ by."""
-        value = abs(self.simulated["value"])
-        return rounding() * max(1.0, value if math.isfinite(value) else 1.0)
 
     def _residual_lines(self) -> Iterable[str]:
         where = ", ".join(f"{name} = {short(value)}" for name, value in self.worst.items() if name != "residual")
@@ -137,7 +134,7 @@ class Certificate:
         yield f"Bellman residual at {self.points} points{when}, |T V - V| / max(1, |V|)"
         yield "  " + _quantiles(self.residuals, ".1e")
         yield f"  worst at {where}"
-        if self.missed > max(0.01 * self.residuals["max"] * max(1.0, self.missed), self._rounding):
+        if self.missed > max(0.01 * self.residuals["max"] * max(1.0, self.missed), rounding_of(self.simulated)):
             yield f"  the maximiser missed up to {self.missed:.1e} of V there: more candidates (its grid=)"
         if self.undefined > 0:
             yield f"  {self.undefined:.2%} of the points have an infinite value and are left out: beside a node of"
@@ -154,33 +151,43 @@ class Certificate:
             yield f"  paths leave the grid or stop at its end, beyond which V is a guess: {self.beyond:.1e} from that"
             yield "  alone, and no bound is known; wider bounds of the states lower it where paths then stay inside"
 
-    def _loss_lines(self) -> Iterable[str]:
-        if self.loss is None:
-            return
-        where = ", ".join(f"{name} = {short(value)}" for name, value in self.loss.worst.items())
-        yield "Lost by the rule against the best action of one period, T V - V, in V"
-        yield "  " + _quantiles(self.loss.quantiles, ".1e")
-        most = f"the optimum is worth at most {self.loss.bound:.1e} more than the rule"
-        yield f"  worst at {where}; {most if math.isfinite(self.loss.bound) else 'no bound, as paths leave the grid'}"
-
-    def _euler_lines(self) -> Iterable[str]:
-        if self.euler_missing:
-            yield f"Euler errors: none, {self.euler_missing}"
-            return
-        yield "Euler errors, log10 |g / (r_aa a)|"
-        for name, own in self.euler.items():
-            numbers = {quantile: own[quantile] for quantile in QUANTILES}
-            if math.isnan(own["50%"]):
-                yield f"  {name}: none; the action moves no reward of its own period, or is always at a bound"
-                continue
-            yield f"  {name}: {_quantiles(numbers, '.1f')}  (interior at {own['interior']:.0%} of the points)"
-
     def _escape_lines(self) -> Iterable[str]:
         if any(self.escape.values()):
             yield "Probability that the next state leaves the grid"
         for where, lines in self.escape.items():
             for name, sides in lines.items():
                 yield f"  {name}, {where}: below {sides['below']:.2g}, above {sides['above']:.2g}"
+
+
+def loss_lines(loss: Loss | None) -> Iterable[str]:
+    """What a rule loses, where one is followed."""
+    if loss is None:
+        return
+    where = ", ".join(f"{name} = {short(value)}" for name, value in loss.worst.items())
+    yield "Lost by the rule against the best action of one period, T V - V, in V"
+    yield "  " + _quantiles(loss.quantiles, ".1e")
+    most = f"the optimum is worth at most {loss.bound:.1e} more than the rule"
+    yield f"  worst at {where}; {most if math.isfinite(loss.bound) else 'no bound, as paths leave the grid'}"
+
+
+def rounding_of(simulated: Mapping[str, float]) -> float:
+    """What two ways to add up V may differ by."""
+    value = abs(simulated["value"])
+    return rounding() * max(1.0, value if math.isfinite(value) else 1.0)
+
+
+def euler_lines(euler: Mapping[str, Mapping[str, float]], missing: str) -> Iterable[str]:
+    """Unit-free Euler errors by action, or why there are none."""
+    if missing:
+        yield f"Euler errors: none, {missing}"
+        return
+    yield "Euler errors, log10 |g / (r_aa a)|"
+    for name, own in euler.items():
+        numbers = {quantile: own[quantile] for quantile in QUANTILES}
+        if math.isnan(own["50%"]):
+            yield f"  {name}: none; the action moves no reward of its own period, or is always at a bound"
+            continue
+        yield f"  {name}: {_quantiles(numbers, '.1f')}  (interior at {own['interior']:.0%} of the points)"
 
 
 def simulated_lines(s: Mapping[str, float], start: Mapping[str, Any]) -> Iterable[str]:

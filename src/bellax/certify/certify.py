@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,9 +13,19 @@ from jax import Array
 from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.certify.certificate import Certificate, Loss, quantiles
-from bellax.certify.common import LITTLE, at_entry, middle, own_nodes, shown, simulated, worst
-from bellax.certify.euler import unavailable
+from bellax.certify.certificate import Certificate, quantiles
+from bellax.certify.common import (
+    LITTLE,
+    at_entry,
+    euler_errors,
+    euler_missing,
+    lost,
+    middle,
+    own_nodes,
+    shown,
+    simulated,
+    worst,
+)
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
@@ -114,6 +125,10 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
+    loss, largest = lost(setting, periods, found)
+    if loss is not None:
+        # nothing bounds what there is to gain where paths leave for what is only guessed
+        loss = replace(loss, bound=math.inf if beyond > 0 else value_error(largest, periods, discount, count))
     return Certificate(
         residuals=quantiles(relative),
         missed=float(np.max(missed)),
@@ -122,8 +137,8 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         value_error=estimate,
         beyond=beyond,
         discount=discount,
-        euler=_euler(setting, found),
-        euler_missing=_missing(setting, found),
+        euler=euler_errors(setting, found),
+        euler_missing=euler_missing(setting, found),
         escape=_escape(setting, found, panel),
         simulated=simulated(panel),
         start=_start(setting, panel),
@@ -131,28 +146,8 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),
-        loss=_loss(setting, periods, found, discount, beyond),
+        loss=loss,
     )
-
-
-def _loss(setting: Setting, periods: np.ndarray, found: Found, discount: float, beyond: float) -> Loss | None:
-    """What a rule loses; None where none is followed, or an action has no bounds between which the best one is.
-
-    Args:
-        beyond: what of V's error is due to paths that leave the grid.
-    """
-    clock = setting.problem.clock
-    if not setting.follows or not all(space.bounded for space in setting.plan.controls.values()):
-        return None
-    lost = np.where(np.isfinite(found.missed), found.missed, np.nan)
-    largest = np.where(np.isnan(lost), 0.0, lost).max(axis=1)
-    points = {"period": np.repeat(periods, lost.shape[1])} if clock.finite else {}
-    points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
-    where = worst(setting, periods, found, lost)
-    del where["residual"]
-    # nothing bounds what there is to gain where paths leave for what is only guessed
-    bound = math.inf if beyond > 0 else value_error(largest, periods, discount, clock.count if clock.finite else None)
-    return Loss(quantiles(lost), where, bound, {**points, "loss": lost.ravel()})
 
 
 def _start(setting: Setting, panel: Panel) -> dict[str, Any]:
@@ -168,28 +163,6 @@ def _refined(setting: Setting, arguments: Arguments) -> bool:
     """Whether the quadrature of `examination` is finer; true where there is nothing to refine."""
     exact = all(isinstance(setting.plan.graph.regime.shocks[name], Categorical) for name in setting.plan.shocks)
     return exact or any(finer(setting.numerics, setting.numerics.shock_nodes(arguments)).values())
-
-
-def _missing(setting: Setting, found: Found) -> str:
-    if found.euler is None:
-        return unavailable(setting.numerics) or ""
-    usable = found.euler.interior & np.isfinite(found.euler.error)
-    return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
-
-
-def _euler(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
-    if _missing(setting, found):
-        return {}
-    assert found.euler is not None
-    result = {}
-    stop = found.stop[:, : found.euler.error.shape[1]]
-    for k, (name, place) in enumerate(setting.plan.coordinates):
-        interior = found.euler.interior[..., k] & ~stop
-        error = np.where(interior, found.euler.error[..., k], np.nan)
-        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
-        label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
-        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
-    return result
 
 
 def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:

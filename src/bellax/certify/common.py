@@ -1,5 +1,6 @@
 """What certificates of one regime and of several say in the same way."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.setting import Setting
+from bellax.bellman.setting import Setting, Settings
+from bellax.certify.certificate import Loss, quantiles
+from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found
 from bellax.certify.stage import more_nodes
 from bellax.errors import ModelError
@@ -15,7 +18,6 @@ from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.panel import Panel, RegimePanel
 from bellax.problem.problem import Arguments
-from bellax.solution.regimes import Settings
 
 LITTLE = 20_000_000  # points times candidates up to which quick code pays
 
@@ -40,6 +42,47 @@ def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
     kept = AR1 | VAR if more_nodes(setting.numerics, arguments) is not None else AR1 | VAR | IID
     states = {name: space for name, space in setting.plan.states.items() if isinstance(space, kept)}
     return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
+
+
+def euler_missing(setting: Setting, found: Found) -> str:
+    """Why there are no Euler errors; empty where there are."""
+    if found.euler is None:
+        return unavailable(setting.numerics) or ""
+    usable = found.euler.interior & np.isfinite(found.euler.error)
+    return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
+
+
+def euler_errors(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
+    """Quantiles of Euler errors by continuous action, and how often it lies between its bounds."""
+    if euler_missing(setting, found):
+        return {}
+    assert found.euler is not None
+    result = {}
+    stop = found.stop[:, : found.euler.error.shape[1]]
+    for k, (name, place) in enumerate(setting.plan.coordinates):
+        interior = found.euler.interior[..., k] & ~stop
+        error = np.where(interior, found.euler.error[..., k], np.nan)
+        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
+        label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
+        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
+    return result
+
+
+def lost(setting: Setting, periods: np.ndarray, found: Found) -> tuple[Loss | None, np.ndarray]:
+    """What a rule loses, without a bound, and the most in each sampled period; None and infinity where that is not
+    known: an action has no bounds between which the best one is. Without a rule None and zero."""
+    clock, none = setting.problem.clock, np.zeros(len(periods))
+    if not setting.follows:
+        return None, none
+    if not all(space.bounded for space in setting.plan.controls.values()):
+        return None, none + math.inf
+    lost = np.where(np.isfinite(found.missed), found.missed, np.nan)
+    points = {"period": np.repeat(periods, lost.shape[1])} if clock.finite else {}
+    points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
+    where = worst(setting, periods, found, lost)
+    del where["residual"]
+    loss = Loss(quantiles(lost), where, math.inf, {**points, "loss": lost.ravel()})
+    return loss, np.where(np.isnan(lost), 0.0, lost).max(axis=1)
 
 
 def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
@@ -79,7 +122,7 @@ def middle(setting: Setting, arguments: Arguments) -> dict[str, Any]:
 def middle_of_first(settings: Settings, arguments: Any) -> dict[str, Any]:
     """The middle of the grid of the first regime in which something is decided in period 0, and which that is."""
     active = settings.model.active_periods
-    deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
+    deciding = settings.deciding
     name = next((name for name in deciding if active.get(name, (True,))[0]), None)
     if name is None:
         raise ModelError("no regime in which something is decided is active in period 0, so that nobody can start.")

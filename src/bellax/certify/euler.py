@@ -6,7 +6,7 @@ re-maximised value of tomorrow; its derivative is that of Q at tomorrow's optimu
 consumption this is the Euler error of Judd (1992), in units of consumption.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,10 +15,10 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision
-from bellax.certify.stage import Stage, branches
+from bellax.certify.branches import branches
+from bellax.certify.stage import Stage
 from bellax.problem.period import by_action, in_a_row
 
 _EDGE = 1e-7  # in u: closer to a bound than this counts as being there
@@ -34,8 +34,6 @@ class Euler(NamedTuple):
 def unavailable(numerics: Discretisation) -> str | None:
     """Why a model has no Euler equation, or None."""
     plan = numerics.plan
-    if numerics.problem.regime:
-        return "this version has none across regimes"
     if not plan.states:
         return "no state"
     if numerics.follows:
@@ -49,12 +47,14 @@ def unavailable(numerics: Discretisation) -> str | None:
     return None
 
 
-def euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> Euler:
+def euler(
+    asked: Stage, point: Point, decision: Decision, tomorrow: Mapping[str, Callable[[Point], Float[Array, "q c"]]]
+) -> Euler:
     """Euler errors at one point.
 
     Args:
         decision: the one whose optimality is in question.
-        tomorrow: the optima where it may lead, along one axis.
+        tomorrow: of each regime, V where it may lead, and near there.
     """
     numerics = asked.numerics
     actions, _ = asked.objective.actions(point, decision)
@@ -62,11 +62,12 @@ def euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> 
     flat = in_a_row({name: actions[name] for name in numerics.plan.controls})
 
     def worth(flat: Array) -> Array:
-        probability, outcome, following = branches(asked, point, choices | by_action(numerics.plan, flat))
-        optima = jax.tree.map(lambda leaf: leaf.reshape(*probability.shape, *leaf.shape[1:]), tomorrow)
-        value = jax.vmap(jax.vmap(asked.value_next))(following, optima)
-        earned = outcome.reward[:, None] + outcome.discount[:, None] * jnp.where(probability > 0, value, 0.0)
-        return jnp.sum(probability * earned)
+        weights, outcome, found = branches(asked, point, choices | by_action(numerics.plan, flat))
+        total = jnp.sum(weights * outcome.reward)
+        for regime, own in found.items():
+            value = jnp.where(own.chances > 0, tomorrow[regime](own.points), 0.0)
+            total = total + jnp.sum(outcome.discount[:, None] * own.chances * value)
+        return total
 
     def reward(flat: Array) -> Array:
         weights, outcome = asked.fine.outcomes(point, choices | by_action(numerics.plan, flat))

@@ -14,13 +14,14 @@ from bellax.bellman.chunks import over_batch
 from bellax.bellman.decided import averaged
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum, cells, dotted_size
-from bellax.bellman.mesh import Point
+from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.certify.branches import branches
 from bellax.certify.escape import Escape, escape
 from bellax.certify.euler import Euler, euler, unavailable
 from bellax.certify.residuals import residual
 from bellax.certify.scan import spread, width
-from bellax.certify.stage import Stage, branches, finer, stage
+from bellax.certify.stage import Stage, finer, stage
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments, Problem
 
@@ -89,26 +90,78 @@ def examination(numerics: Discretisation) -> Callable[[Arguments, Values, Sample
     with_euler = unavailable(numerics) is None
 
     def run(arguments: Arguments, values: Values, looked: Sample) -> Found:
-        counts = finer(numerics, numerics.shock_nodes(arguments))
-
-        def at_period(entry: tuple[Array, dict[str, Array], Array, Array]) -> Found:
-            period, codes, shares, shifts = entry
-            asked = stage(numerics, arguments, values, period, counts)
-            points = jax.vmap(lambda c, y: _point(asked, c, y))(codes, shares)
+        def at_period(entry: Sample) -> Found:
+            asked, points = asked_in(numerics, arguments, values, entry)
             size = _branches(asked)
-            some = min(shares.shape[0], max(1, _EULER_QUERIES // (size * looked.periods.shape[0])))
+            some = _some(looked, size)
             optima, tomorrow = _optima(asked, points, size, some if with_euler else 0)
-            found = _over(asked, lambda entry: _look(asked, *entry), (points, optima, shifts), _scanned(numerics))
+            found = _over(asked, lambda entry: _look(asked, *entry), (points, optima, entry.shifts), _scanned(numerics))
             if not with_euler:
                 return found
             chosen = jax.tree.map(lambda leaf: leaf[:some], (points, optima.decision))
             each = size * dotted_size(numerics.plan)
-            errors = _over(asked, lambda entry: euler(asked, *entry), (*chosen, tomorrow), each)
+            errors = _over(asked, lambda entry: _euler(asked, *entry), (*chosen, tomorrow), each)
             return found._replace(euler=errors)
 
-        return jax.lax.map(at_period, tuple(looked))
+        return jax.lax.map(at_period, looked)
 
     return run
+
+
+def looking(numerics: Discretisation) -> Callable[[Arguments, Values, Sample, Optimum], tuple[Found, Any]]:
+    """A program that looks at every point of a sample, of which the optima are known.
+
+    Its second answer is where decisions at the first points of each period lead: by regime the states by name, and
+    under the name '' their probabilities, shape (t, n, q, c).
+    """
+
+    def run(arguments: Arguments, values: Values, looked: Sample, optima: Optimum) -> tuple[Found, Any]:
+        def at_period(entry: tuple[Sample, Optimum]) -> tuple[Found, Any]:
+            here, decided = entry
+            asked, points = asked_in(numerics, arguments, values, here)
+            found = _over(asked, lambda entry: _look(asked, *entry), (points, decided, here.shifts), _scanned(numerics))
+            leads = lambda pair: _leads(asked, *pair)  # noqa: E731
+            one = jax.tree.map(lambda leaf: leaf[0], (points, decided.decision))
+            size = sum(own[""].size for own in jax.eval_shape(leads, one).values())
+            chosen = jax.tree.map(lambda leaf: leaf[: _some(looked, size)], (points, decided.decision))
+            return found, _over(asked, leads, chosen, size)
+
+        return jax.lax.map(at_period, (looked, optima))
+
+    return run
+
+
+def points_of(numerics: Discretisation) -> Callable[[Arguments, Sample], dict[str, Array]]:
+    """A program for the states of a sample, by name."""
+
+    def run(arguments: Arguments, looked: Sample) -> dict[str, Array]:
+        def at_period(entry: Sample) -> dict[str, Array]:
+            mesh = numerics.mesh(arguments, entry.periods)
+            return jax.vmap(lambda c, y: _point(mesh, c, y))(entry.codes, entry.shares).values
+
+        return jax.lax.map(at_period, looked)
+
+    return run
+
+
+def asked_in(numerics: Discretisation, arguments: Arguments, values: Values, entry: Sample) -> tuple[Stage, Point]:
+    """What is asked in one period of a sample, and at which points."""
+    counts = finer(numerics, numerics.shock_nodes(arguments))
+    asked = stage(numerics, arguments, values, entry.periods, counts)
+    return asked, jax.vmap(lambda c, y: _point(asked.mesh, c, y))(entry.codes, entry.shares)
+
+
+def _some(looked: Sample, size: int) -> int:
+    """At how many points of a period Euler errors are taken, each of which leads to so many states."""
+    periods, points = looked.shifts.shape
+    return min(points, max(1, _EULER_QUERIES // (size * periods)))
+
+
+def _leads(asked: Stage, point: Point, decision: Decision) -> dict[str, dict[str, Array]]:
+    """Where a decision may lead, by regime; see `looking`."""
+    actions, _ = asked.objective.actions(point, decision)
+    _, _, found = branches(asked, point, actions)
+    return {regime: {"": own.chances, **own.points.values} for regime, own in found.items()}
 
 
 def _optima(asked: Stage, points: Point, size: int, some: int) -> tuple[Optimum, Optimum | None]:
@@ -159,8 +212,19 @@ def _optima(asked: Stage, points: Point, size: int, some: int) -> tuple[Optimum,
 def _reached(asked: Stage, point: Point, decision: Decision) -> Point:
     """Where an action may lead, along one axis."""
     actions, _ = asked.objective.actions(point, decision)
-    _, _, following = branches(asked, point, actions)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), following)
+    _, _, found = branches(asked, point, actions)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found[""].points)
+
+
+def _euler(asked: Stage, point: Point, decision: Decision, tomorrow: Optimum) -> Euler:
+    """Euler errors of a model of one regime, given the optima where a decision may lead, along one axis."""
+
+    def value(points: Point) -> Array:
+        shape = next(iter(points.values.values())).shape[:2]
+        optima = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), tomorrow)
+        return jax.vmap(jax.vmap(asked.value_next))(points, optima)
+
+    return euler(asked, point, decision, {"": value})
 
 
 def _look(asked: Stage, point: Point, optimum: Optimum, shift: Array) -> Found:
@@ -170,11 +234,11 @@ def _look(asked: Stage, point: Point, optimum: Optimum, shift: Array) -> Found:
     return Found(point.values, found.error, found.missed, found.value, found.stop, left, None)
 
 
-def _point(asked: Stage, codes: dict[str, Array], shares: Array) -> Point:
-    lines = asked.mesh.lines
+def _point(mesh: Mesh, codes: dict[str, Array], shares: Array) -> Point:
+    lines = mesh.lines
     ends = [(line.coordinates[0], line.coordinates[-1]) for line in lines]
     numbers = [first + shares[k] * (last - first) for k, (first, last) in enumerate(ends)]
-    return asked.mesh.point(codes, jnp.stack(numbers) if numbers else jnp.zeros(0))
+    return mesh.point(codes, jnp.stack(numbers) if numbers else jnp.zeros(0))
 
 
 def _over(asked: Stage, function: Callable[[Any], Any], batch: Any, each: int) -> Any:

@@ -4,8 +4,9 @@ V of one regime is made of tomorrow's V of those that it may reach. So what V is
 discounted sum of the largest residual of *any* regime in each period, as for one regime the sum of its own.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,8 +15,31 @@ import numpy as np
 from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.certify.certificate import QUANTILES, plain, quantiles, short, simulated_lines
-from bellax.certify.common import LITTLE, at_entry, middle_of_first, own_nodes, shown, simulated, worst
+from bellax.certify.across import euler_across
+from bellax.certify.certificate import (
+    QUANTILES,
+    Loss,
+    euler_lines,
+    loss_lines,
+    plain,
+    quantiles,
+    rounding_of,
+    short,
+    simulated_lines,
+)
+from bellax.certify.common import (
+    LITTLE,
+    at_entry,
+    euler_errors,
+    euler_missing,
+    lost,
+    middle_of_first,
+    own_nodes,
+    shown,
+    simulated,
+    worst,
+)
+from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -35,7 +59,9 @@ class RegimeErrors:
     """What was found in one regime; see `Certificate`.
 
     Attributes:
-        residuals, missed, worst, undefined, points, periods: as of a `Certificate`.
+        residuals, missed, worst, undefined, points, periods, euler, euler_missing: as of a `Certificate`; in an Euler
+            error is what tomorrow is worth in every regime that may be reached.
+        loss: of a rule that is followed, what it loses in this regime; the bound is that of all regimes.
         own_nodes: AR1 and IID states, and those that enter another regime by a distribution, which keep the nodes of
             the solver.
     """
@@ -47,6 +73,9 @@ class RegimeErrors:
     points: int
     periods: tuple[int, ...]
     own_nodes: tuple[str, ...]
+    euler: Mapping[str, Mapping[str, float]]
+    euler_missing: str
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +100,8 @@ class RegimeCertificate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
-        return plain({**vars(self), "regimes": {name: vars(own) for name, own in self.regimes.items()}})
+        regimes = {n: {**vars(own), "loss": own.loss and own.loss.as_dict()} for n, own in self.regimes.items()}
+        return plain({**vars(self), "regimes": regimes})
 
     def table(self) -> Any:
         """A pandas DataFrame with columns quantity, of, statistic, value; `of` is the regime."""
@@ -79,6 +109,11 @@ class RegimeCertificate:
 
         rows = [("Bellman residual", n, q, own.residuals[q]) for n, own in self.regimes.items() for q in QUANTILES]
         rows += [("missed by the maximiser", name, "max", own.missed) for name, own in self.regimes.items()]
+        for name, own in self.regimes.items():
+            rows += [("Euler error, log10", f"{name}.{of}", q, x) for of, e in own.euler.items() for q, x in e.items()]
+        for name, loss in ((name, own.loss) for name, own in self.regimes.items() if own.loss is not None):
+            rows += [("lost by the rule", name, q, loss.quantiles[q]) for q in QUANTILES]
+            rows += [("lost by the rule, bound", name, "max", loss.bound)]
         rows += [("value error, estimated", "", "max", self.value_error)]
         rows += [("simulated value", "", name, value) for name, value in self.simulated.items()]
         return pd.DataFrame(rows, columns=["quantity", "of", "statistic", "value"])
@@ -92,18 +127,19 @@ class RegimeCertificate:
                 f"  {name}, {own.points} points in {len(own.periods)} periods: {numbers}",
                 f"    worst at {where}",
             ]
-            if own.missed > 0.01 * own.residuals["max"]:
+            if own.missed > max(0.01 * own.residuals["max"], rounding_of(self.simulated)):
                 lines.append(f"    the maximiser missed up to {own.missed:.1e} of V there: more candidates (its grid=)")
             if own.undefined > 0:
                 lines.append(f"    {own.undefined:.2%} of the points have an infinite value and are left out")
             if own.own_nodes:
                 lines.append(f"    on the solver's nodes of {', '.join(own.own_nodes)}: see the simulated value")
+            for line in (*loss_lines(own.loss), *euler_lines(own.euler, own.euler_missing)):
+                lines.append(f"    {line}")
         lines.append(
             f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
         )
         if self.leaving:
             lines.append(f"  of what lies on the grids alone.{self.leaving}")
-        lines.append("Euler errors: none, this version has none across regimes")
         return "\n".join([*lines, *simulated_lines(self.simulated, self.start)])
 
 
@@ -113,36 +149,54 @@ def certify_regimes(
     """As `bx.certify`, of a solution of several regimes."""
     _check(solution, panel)
     settings, arguments = solution.settings, solution.arguments
-    deciding = {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
+    deciding = settings.deciding
     if panel is None:
         start = middle_of_first(settings, arguments) if start is None else start
         periods = _PERIODS if periods is None and not solution.model.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     clock = solution.model.clock
     count = clock.count if clock.finite else 1
-    found, largest, discount = {}, np.zeros(count), 0.0
+    found: dict[str, RegimeErrors] = {}
+    largest, largest_lost, discount = np.zeros(count), np.zeros(count), 0.0
     each = max(1, points // len(deciding))
     for name, setting in deciding.items():
         active = np.flatnonzero(solution.model.active_periods.get(name, (True,) * count))
         looked, seen = _look(setting, solution, each, seed, active)
-        size = np.abs(seen.error)
-        relative = size / np.maximum(1.0, np.abs(seen.value))
-        missed = np.where(np.isfinite(seen.missed), seen.missed, 0.0)
-        guess = np.asarray(seen.escape.guess)[..., 0]
+        periods_seen = np.asarray(looked.periods)
+        missed = np.where(np.isfinite(seen.missed) & ~np.asarray(setting.follows), seen.missed, 0.0)
+        size, guess = np.abs(seen.error), np.asarray(seen.escape.guess)[..., 0]
         size = np.maximum(np.where(np.isfinite(size), size, 0.0), missed) + guess
-        largest[active] = np.maximum(largest[active], _between(size.max(axis=1), np.asarray(looked.periods), active))
+        loss, most_lost = lost(setting, periods_seen, seen)
+        for total, own in ((largest, size.max(axis=1)), (largest_lost, most_lost)):
+            total[active] = np.maximum(total[active], _between(own, periods_seen, active))
         discount = max(discount, float(seen.escape.discount.max()))
-        found[name] = RegimeErrors(
-            residuals=quantiles(relative),
-            missed=float(missed.max()),
-            worst=worst(setting, np.asarray(looked.periods), seen, relative),
-            undefined=float(np.mean(~np.isfinite(relative))),
-            points=relative.size,
-            periods=tuple(np.asarray(looked.periods).tolist()),
-            own_nodes=own_nodes(setting, arguments) + _entering(setting),
-        )
-    error = value_error(largest, np.arange(count), discount, count if clock.finite else None)
+        found[name] = _errors(setting, arguments, looked, seen, loss)
+    horizon = count if clock.finite else None
+    error, bound = (value_error(total, np.arange(count), discount, horizon) for total in (largest, largest_lost))
+    bound = math.inf if solution.leaving() else bound
+    for name, own in found.items():
+        if own.loss is not None:
+            found[name] = replace(own, loss=replace(own.loss, bound=bound))
     return RegimeCertificate(found, error, discount, solution.leaving(), simulated(panel), _started(solution, panel))
+
+
+def _errors(setting: Setting, arguments: Any, looked: Sample, seen: Found, loss: Loss | None) -> RegimeErrors:
+    """What was found in one regime."""
+    periods = np.asarray(looked.periods)
+    relative = np.abs(seen.error) / np.maximum(1.0, np.abs(seen.value))
+    missed = np.where(np.isfinite(seen.missed) & ~np.asarray(setting.follows), seen.missed, 0.0)
+    return RegimeErrors(
+        residuals=quantiles(relative),
+        missed=float(missed.max()),
+        worst=worst(setting, periods, seen, relative),
+        undefined=float(np.mean(~np.isfinite(relative))),
+        points=relative.size,
+        periods=tuple(periods.tolist()),
+        own_nodes=own_nodes(setting, arguments) + _entering(setting),
+        euler=euler_errors(setting, seen),
+        euler_missing=euler_missing(setting, seen),
+        loss=loss,
+    )
 
 
 def _check(solution: RegimeSolution, panel: Any) -> None:
@@ -169,6 +223,8 @@ def _look(
     numerics, plan = setting.numerics, setting.plan
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, solution.arguments), strict=False))
     looked = sample(setting.problem, axes, points, seed, active)
+    if unavailable(numerics) is None:
+        return looked, jax.tree.map(np.asarray, euler_across(solution, setting.problem.regime, looked))
     each = cells(numerics.maximiser, plan) + evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     return looked, jax.tree.map(np.asarray, run(solution.arguments, solution.values, looked))

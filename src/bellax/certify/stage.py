@@ -18,15 +18,15 @@ from bellax.bellman.decided import combinations_of, optimum_at, or_stopped, valu
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import Optimum
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.objective import Objective
+from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.reached import Reached
 from bellax.bellman.sweep import step
 from bellax.bellman.taste import chosen
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import IID
 from bellax.numerics.rules import RULES, Nodes
-from bellax.problem.categories import category
-from bellax.problem.period import Outcome
+from bellax.problem.period import by_action, in_a_row
 from bellax.problem.problem import Arguments
 from bellax.solution.query import ending
 
@@ -47,6 +47,7 @@ class Stage(NamedTuple):
         mesh, mesh_next: today's and tomorrow's nodes.
         stored: V of this period between its nodes, of a located point.
         value_next: V of the next period at a point, of the decision taken there.
+        arriving: the states in which each other regime may be reached.
     """
 
     numerics: Discretisation
@@ -58,10 +59,16 @@ class Stage(NamedTuple):
     mesh_next: Mesh
     stored: Callable[[Point], Float[Array, ""]]
     value_next: Callable[[Point, Any], Float[Array, ""]]
+    arriving: Mapping[str, Reached]
 
     def decide(self, objective: Objective, point: Point) -> Optimum:
         """The optimum at a point of one of the two problems, as the solver's maximiser finds it."""
-        return jax.tree.map(jax.lax.stop_gradient, optimum_at(self.numerics.maximiser, objective, point))
+        return decide(self.numerics, objective, point)
+
+
+def decide(numerics: Discretisation, objective: Objective, point: Point) -> Optimum:
+    """The optimum at a point, as the solver's maximiser finds it."""
+    return jax.tree.map(jax.lax.stop_gradient, optimum_at(numerics.maximiser, objective, point))
 
 
 def stage(
@@ -79,34 +86,63 @@ def stage(
     own = values[numerics.problem.regime] if numerics.problem.regime else values
     now = jax.tree.map(lambda leaf: leaf[period], own) if finite else own
     stored = numerics.stored(now, objective.period.environment, mesh)
-    following, mesh_next = objective, mesh
+    following, mesh_next, value_next = objective, mesh, value_of(objective)
     last: Callable[[Point], Array] | None = None
     if finite:
-        # After the last decision this is nonsense that the terminal value replaces.
-        following, mesh_next = numerics.solved_period(arguments, values, period + 1)
-        final = ending(numerics, arguments, jax.tree.map(lambda leaf: leaf[-1], own))
-        last = lambda point: jnp.where(period + 1 == numerics.problem.clock.count, final(point.values), jnp.nan)  # noqa: E731
-
-    def value_next(point: Point, optimum: Any) -> Array:
-        value = or_stopped(_going_on(following, point, optimum), following, point, optimum)
-        if last is None:
-            return value
-        return jnp.where(period + 1 == numerics.problem.clock.count, last(point), value)
-
+        following, mesh_next, last, value_next = later(numerics, arguments, values, period + 1)
     fine = judge = replace(objective, shock_nodes=rules)
     wide = more_nodes(numerics, arguments)
     if wide is not None:
         judge = replace(_afresh(wide, arguments, period, following, mesh, last), shock_nodes=rules)
-    return Stage(numerics, objective, following, fine, judge, mesh, mesh_next, stored, value_next)
+    arriving = {name: numerics.arriving(name, arguments, period, objective) for name in numerics.plan.arrivals}
+    return Stage(numerics, objective, following, fine, judge, mesh, mesh_next, stored, value_next, arriving)
 
 
-def _going_on(objective: Objective, point: Point, optimum: Optimum) -> Array:
-    """V of the decision that is taken at a point, without stopping. It is chosen already: a constraint must not judge
-    rounding."""
-    if optimum.value is None or objective.plan.taste_shocks is None:
-        return objective.judged(point, optimum.decision)[0]
-    q = jax.vmap(lambda one: objective.judged(point, one)[0])(combinations_of(optimum))
-    return chosen(objective.period, jnp.where(optimum.choice_values > -jnp.inf, q, -jnp.inf)).value
+def later(
+    numerics: Discretisation, arguments: Arguments, values: Values, period: Any
+) -> tuple[Objective, Mesh, Callable[[Point], Array], Callable[[Point, Any], Array]]:
+    """A period of a finite horizon that may be the one after the last decision: its problem, its nodes, V where it is
+    the last, else NaN, and V of a decision at a point.
+
+    Of the period after the last decision the problem is nonsense, which the terminal value replaces.
+    """
+    objective, mesh = numerics.solved_period(arguments, values, period)
+    # of regimes it is the model's own function, and never one that another solution gave
+    final = ending(
+        numerics, arguments, None if numerics.problem.regime else jax.tree.map(lambda leaf: leaf[-1], values)
+    )
+    over, decided = period == numerics.problem.clock.count, value_of(objective)
+    last = lambda point: jnp.where(over, final(point.values), jnp.nan)  # noqa: E731
+    value = lambda point, optimum: jnp.where(over, last(point), decided(point, optimum))  # noqa: E731
+    return objective, mesh, last, value
+
+
+def value_of(objective: Objective) -> Callable[[Point, Any], Float[Array, ""]]:
+    """V at a point, of the decision that is taken there. It is chosen already: a constraint must not judge rounding."""
+
+    def judged(point: Point, decision: Decision) -> Array:
+        return Objective.judged(*_in_shares(objective, point, decision))[0]
+
+    def value(point: Point, optimum: Optimum) -> Array:
+        if optimum.value is None or objective.plan.taste_shocks is None:
+            found = judged(point, optimum.decision)
+        else:
+            each = jax.vmap(lambda one: judged(point, one))(combinations_of(optimum))
+            found = chosen(objective.period, jnp.where(optimum.choice_values > -jnp.inf, each, -jnp.inf)).value
+        return or_stopped(found, objective, point, optimum)
+
+    return value
+
+
+def _in_shares(objective: Objective, point: Point, decision: Decision) -> tuple[Objective, Point, Decision]:
+    """A decision as shares of the way between the bounds, where there are some: where a bound binds it stays there."""
+    bounded = {name for name in objective.absolute if objective.plan.controls[name].bounded}
+    if not bounded:
+        return objective, point, decision
+    own, shares = (by_action(objective.plan, u) for u in (decision.u, objective.shares(point, decision)))
+    u = in_a_row({name: shares[name] if name in bounded else own[name] for name in own})
+    plain = replace(objective, absolute=objective.absolute - bounded)
+    return plain, point, Decision(decision.combination, jax.lax.stop_gradient(u))
 
 
 def more_nodes(numerics: Discretisation, arguments: Arguments) -> Discretisation | None:
@@ -184,47 +220,3 @@ def _nodes(numerics: Discretisation, name: str, spec: Any, nodes: Nodes) -> int:
 
 def _rule(distribution: Distribution, spec: Any, old: Nodes) -> Nodes:
     return old if spec is None else distribution.rule(spec, {})
-
-
-# -- tomorrow ---------------------------------------------------------------------------------------------------------
-
-
-def branches(asked: Stage, point: Point, actions: Mapping[str, Array]) -> tuple[Array, Outcome, Point]:
-    """Every state that an action may lead to, each process at each of its nodes.
-
-    Returns:
-        Probabilities, shape (q, c): nodes of the fine quadrature, and categories of what they leave open; the outcomes
-        of the nodes, shape (q,); and the points of tomorrow, shape (q, c).
-    """
-    plan, mesh = asked.numerics.plan, asked.mesh_next
-    weights, outcome = asked.fine.outcomes(point, actions)
-    lengths = {name: mesh.discrete_axes[name] for name in (*plan.integrated, *plan.dotted)}
-    places = np.indices(tuple(lengths.values())).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
-    codes = {name: jnp.asarray(row, jnp.int32) for name, row in zip(lengths, places, strict=True)}
-    codes |= {} if lengths else {"": jnp.zeros(1, jnp.int32)}
-    rows = {name: asked.fine.row(name, point) for name in plan.integrated}
-
-    def at(weight: Array, found: Outcome, place: dict[str, Array]) -> tuple[Array, Point]:
-        probabilities = {**rows, **found.weights}
-        for name in lengths:
-            weight = weight * probabilities[name][place[name]]
-        return weight, _reached(plan, mesh, found.following, place)
-
-    over_places = jax.vmap(at, in_axes=(None, None, 0))
-    probability, following = jax.vmap(over_places, in_axes=(0, 0, None))(weights, outcome, codes)
-    return probability, outcome, following
-
-
-def _reached(plan: Any, mesh: Mesh, following: Mapping[str, Array], place: Mapping[str, Array]) -> Point:
-    codes: dict[str, Array] = {}
-    values: dict[str, Array] = {name: following[name] for name in plan.continuous}
-    for name, process in mesh.processes.items():
-        codes[name] = following[name] if name in plan.scanned else place[name]
-        values[name] = process.values[codes[name]]
-    for name, known in mesh.discrete.items():
-        if name in plan.markov:
-            codes[name] = following[name] if name in plan.scanned else place[name]
-        else:
-            codes[name], _ = category(plan.states[name], following[name])
-        values[name] = known[codes[name]]
-    return Point(values, codes, {})

@@ -1,4 +1,4 @@
-"""`bellax run` of a model with several regimes: one figure for each, and one certificate for all."""
+"""`bellax run` of a model with several regimes: one file, figure and certificate for all of them."""
 
 import json
 import time
@@ -31,9 +31,9 @@ def computed(
     stage.enter("certifying")
     certificate = bx.certify(solution, seed=seed, panel=panel)
     stage.enter("drawing")
-    for name in solution.values:
-        if solution[name].setting.plan.states:
-            bx.plot(solution[name]).savefig(staging.path(f"figure_{name}.png"), dpi=110)
+    if any(setting.plan.states for setting in solution.settings.deciding.values()):
+        bx.plot(solution).savefig(staging.path("figure.png"), dpi=110)
+    solution.save(staging.path("solution.nc"))
     staging.path("certificate.json").write_text(json.dumps(certificate.as_dict(), indent=2) + "\n")
     staging.path("shares.csv").write_text(_shares(panel))
     place, value, policy = _first(solution, panel)

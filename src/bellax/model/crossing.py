@@ -16,7 +16,7 @@ from bellax.model.demands import probabilities
 from bellax.model.distribution import Distribution
 from bellax.model.graph import Graph, Slot
 from bellax.model.laws import Ergodic, Fixed, Markov
-from bellax.model.parameters import OWNED, lookup
+from bellax.model.parameters import OWNED, entries, lookup
 from bellax.model.quantity import Quantity, quantity
 from bellax.model.shocks import Categorical
 from bellax.model.slots import view
@@ -86,10 +86,11 @@ def crossing(model: Statement, source: str, targets: Iterable[str]) -> Crossing:
     return Crossing(whole, tuple(targets), arrivals, tuple((name, *where) for name, where in owned.items()))
 
 
-def arguments(model: Statement, regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that the graph of a regime reads: its own, and those of others under their names in it."""
-    graphs = list(model.graphs)
-    own = {name: value for name, value in lookup(parameters, regime).items() if name not in graphs}
+def arguments(statement: Statement, regime: str, found: Crossing, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a regime: its own, those of its mappings among them, and those of others that its graph reads,
+    under their names in it."""
+    here = lookup(parameters, regime)
+    own = {entry.name: here[entry.name] for entry in entries(statement) if entry.regime == regime}
     return own | {name: lookup(parameters, owner)[theirs] for name, owner, theirs in found.owned}
 
 

@@ -19,6 +19,7 @@ from bellax.model.regime import kinds
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.model.statement import Statement
 from bellax.model.time import Clock
+from bellax.numerics.programs import all_concrete
 
 OWNED = "parameter_of_"
 """What the name of a parameter that belongs to another regime begins with in a graph."""
@@ -152,8 +153,9 @@ def parameters(model: Statement, given: Mapping[str, Any], clock: Clock | None =
 
 
 def _same(a: Any, b: Any) -> bool:
+    """Whether two values are known to be equal; of what is being traced nobody knows."""
     a, b = (value.values if isinstance(value, ByPeriod) else value for value in (a, b))
-    return a is b or np.array_equal(np.asarray(a), np.asarray(b))
+    return a is b or (all_concrete((a, b)) and np.array_equal(np.asarray(a), np.asarray(b)))
 
 
 def lookup(found: Mapping[str, Any], regime: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from bellax.bellman.maximisers.maximum import Optimum, guarded
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.reach import Reach, admitted, entries, first_outside, numbers, outside, reach, warn_once
+from bellax.bellman.setting import Setting
 from bellax.bellman.taste import chosen
-from bellax.errors import ModelError
+from bellax.errors import ModelError, ParameterError
 from bellax.model.time import Clock
 from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.programs import concrete
@@ -106,6 +107,16 @@ def in_its_period(clock: Clock, period: Any, answer: Any) -> Any:
         return answer
     there = (period >= 0) & (period < clock.count)
     return jax.tree.map(lambda leaf: masked(there, leaf), answer)
+
+
+def check_active(setting: Setting, period: Any) -> None:
+    """Raises ParameterError of a regime that does not exist in a period; under a transformation V is NaN there."""
+    regime, clock = setting.problem.regime, setting.problem.clock
+    active = setting.model.active_periods.get(regime) if regime else None
+    if active is None or not concrete(period) or active[min(int(period), clock.count - 1)]:
+        return
+    when = f"at age {clock.age(int(period)):g}" if clock.aged else f"in period {int(period)}"
+    raise ParameterError(f"the regime {regime!r} is not active {when}: it has no value and no policy there.")
 
 
 def ending(

@@ -12,7 +12,8 @@ from jax import Array
 
 from bellax.bellman.configuration import encode
 from bellax.bellman.continuation import Value
-from bellax.bellman.setting import Setting
+from bellax.bellman.options import GridSolver
+from bellax.bellman.setting import Setting, Settings
 from bellax.errors import ModelError
 from bellax.model.fingerprint import fingerprint, parts
 from bellax.model.quantity import ByPeriod
@@ -24,16 +25,17 @@ FORMAT = "1"
 # Names that NetCDF 3 or this format keep for themselves; a state of that name gets an underscore.
 _TAKEN = {"value", "code", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
 _TAKEN |= {"float", "real", "double", "bool", "string"}
+_SHARED = ("period", "age")
+"""What is the same in every regime."""
 
 
 def record(setting: Setting, arguments: Arguments, values: Value, code: Array, stats: Mapping[str, Array]) -> Archive:
-    """The archive of a solution.
+    """The archive of a solution, or of what is of one regime in it.
 
     Raises:
         ModelError: if the solver's configuration holds functions, or the solution is being traced.
     """
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, values, code))):
-        raise ModelError("a solution cannot be saved under a transformation of jax; save the result outside of it.")
+    _check_concrete((arguments, values, code))
     lead = ("period",) if setting.problem.clock.finite else ()
     axes = (*lead, *axis_names(setting.problem))
     lines = axes[len(axes) - len(setting.plan.lines) :]
@@ -45,8 +47,48 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
         variables |= {f"pieces:{k}": _plain(f"pieces:{k}", array) for k, array in vars(values.pieces).items()}
     variables["code"] = Variable((), np.asarray(code))
     variables |= {f"stat:{name}": _plain(f"stat:{name}", number) for name, number in stats.items()}
-    variables |= {f"parameter:{k}": _parameter(k, v) for k, v in arguments.items() if setting.is_parameter(k)}
-    return Archive(variables, _coordinates(setting, arguments), _attributes(setting))
+    variables |= _parameters(setting, arguments)
+    return Archive(variables, _coordinates(setting, arguments), _attributes(setting.model, setting.options))
+
+
+def record_regimes(
+    settings: Settings,
+    arguments: dict[str, Arguments],
+    values: Mapping[str, Value],
+    codes: Mapping[str, Array],
+    stats: Mapping[str, Any],
+) -> Archive:
+    """The archive of a solution of several regimes: what is of one, under the name of the regime and a dot."""
+    _check_concrete((arguments, values, codes))
+    variables: dict[str, Variable] = {}
+    coordinates: dict[str, Variable] = {}
+    for regime, setting in settings.regimes.items():
+        found = Archive(_parameters(setting, arguments))
+        if regime in values:
+            found = record(setting, arguments, values[regime], codes[regime], stats[regime])
+        variables |= {f"{regime}.{name}": _under(regime, variable) for name, variable in found.variables.items()}
+        for name, variable in found.coordinates.items():
+            coordinates[name if name in _SHARED else f"{regime}.{name}"] = _under(regime, variable)
+    variables |= {f"stat:{k}": _plain(f"stat:{k}", number) for k, number in stats.items() if k not in settings.regimes}
+    names = {"regimes": ", ".join(settings.regimes)}
+    return Archive(variables, coordinates, _attributes(settings.model, settings.options) | names)
+
+
+def of_regime(regime: str, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    """Of the variables of a file those of one regime, under their own names."""
+    start = f"{regime}."
+    return {name.removeprefix(start): variable for name, variable in variables.items() if name.startswith(start)}
+
+
+def _under(regime: str, variable: Variable) -> Variable:
+    """The variable on axes of its regime: those of two may have other nodes."""
+    axes = (axis if axis in _SHARED else f"{regime}.{axis}" for axis in variable.axes)
+    return Variable(tuple(axes), variable.array, variable.attributes)
+
+
+def _check_concrete(leaves: Any) -> None:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(leaves)):
+        raise ModelError("a solution cannot be saved under a transformation of jax; save the result outside of it.")
 
 
 def axis_names(problem: Problem) -> list[str]:
@@ -126,6 +168,11 @@ def _labels(space: Any) -> dict[str, str]:
     return {"labels": ", ".join(labels)} if labels else {}
 
 
+def _parameters(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
+    own = setting.problem.own(arguments)
+    return {f"parameter:{k}": _parameter(k, v) for k, v in own.items() if setting.is_parameter(k)}
+
+
 def _parameter(name: str, value: Any) -> Variable:
     if isinstance(value, ByPeriod):
         return _plain(f"parameter:{name}", value.values, {"by_period": "yes"})
@@ -137,12 +184,12 @@ def _plain(label: str, value: Any, attributes: Mapping[str, str] | None = None) 
     return Variable(tuple(f"{label}:{k}" for k in range(array.ndim)), array, attributes or {})
 
 
-def _attributes(setting: Setting) -> dict[str, str]:
+def _attributes(model: Any, options: GridSolver) -> dict[str, str]:
     return {
         "title": "a solution of bellax",
         "format": FORMAT,
-        "solver": encode(setting.options),
-        "fingerprint": fingerprint(setting.model),
-        "model": json.dumps(parts(setting.model)),
+        "solver": encode(options),
+        "fingerprint": fingerprint(model),
+        "model": json.dumps(parts(model)),
         "python": ".".join(platform.python_version_tuple()[:2]),
     }

@@ -23,7 +23,7 @@ from bellax.bellman.leaving import SIDES
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import first_outside, reach, warn_once
 from bellax.bellman.setting import Setting
-from bellax.errors import ModelError, ParameterError
+from bellax.errors import ModelError
 from bellax.numerics import archive
 from bellax.numerics.programs import LITTLE, all_concrete, concrete, quickly
 from bellax.numerics.scalar import put
@@ -31,7 +31,15 @@ from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Policy, Queried
-from bellax.solution.query import Remaximising, asked_outside, choose, ending, in_its_period, undifferentiable
+from bellax.solution.query import (
+    Remaximising,
+    asked_outside,
+    check_active,
+    choose,
+    ending,
+    in_its_period,
+    undifferentiable,
+)
 from bellax.solution.record import record
 from bellax.solution.seeded import seeded
 from bellax.solution.tabulated import Tabulated, tabulated
@@ -47,6 +55,12 @@ class Result(enum.IntEnum):
 
     def __str__(self) -> str:
         return self.name
+
+
+FOLLOWED = (
+    "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the rule again by "
+    "bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
+)
 
 
 def unless_failed(code: Array) -> Array:
@@ -148,7 +162,7 @@ class Solution(Queried):
             The broadcast shape, in units of the reward.
         """
         period = check_period(self.setting.problem.clock, period, age, last=True)
-        self._check_active(period)
+        check_active(self.setting, period)
         if self.setting.numerics.ends:
             return self._ask("terminal", period, states)
         if concrete(period) and self.setting.problem.clock.finite and int(period) == self.setting.problem.clock.count:
@@ -172,7 +186,7 @@ class Solution(Queried):
         """
         self._check_decides()
         period = check_period(self.setting.problem.clock, period, age, last=False)
-        self._check_active(period)
+        check_active(self.setting, period)
         chosen = self._ask("policy", period, states)
         if not self.smooth and self.setting.plan.controls:
             chosen = {name: undifferentiable(x, self.arguments) for name, x in chosen.items()}
@@ -187,7 +201,7 @@ class Solution(Queried):
         """
         self._check_decides()
         period = check_period(self.setting.problem.clock, period, age, last=False)
-        self._check_active(period)
+        check_active(self.setting, period)
         return self._ask("choices", period, states)
 
     def choice_probabilities(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
@@ -201,7 +215,7 @@ class Solution(Queried):
         """
         self._check_decides()
         period = check_period(self.setting.problem.clock, period, age, last=False)
-        self._check_active(period)
+        check_active(self.setting, period)
         return self._ask("probabilities", period, states)
 
     def action_probabilities(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
@@ -251,8 +265,7 @@ class Solution(Queried):
             ModelError: of a rule, which is a function already.
         """
         self.check_one()
-        if self.setting.problem.regime:
-            raise ModelError("this is one regime among several, whose policies this version does not tabulate.")
+        self._check_decides()
         if self.setting.follows:
             raise ModelError(
                 "this solution follows a rule, which is a function already; a table of it would be less exact. Ask the "
@@ -269,12 +282,9 @@ class Solution(Queried):
         """
         self.check_one()
         if self.setting.problem.regime:
-            raise ModelError("this is one regime among several, whose solution this version does not save.")
+            raise ModelError("this is one regime of several, whose V is made of theirs: save the whole solution.")
         if self.setting.follows:
-            raise ModelError(
-                "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the "
-                "rule again by bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
-            )
+            raise ModelError(FOLLOWED)
         archive.write(path, record(self.setting, self.arguments, self.values, self.code, self.stats))
 
     def check_one(self) -> None:
@@ -290,15 +300,6 @@ class Solution(Queried):
         """Raises ModelError for a regime in which nothing is."""
         if self.setting.numerics.ends:
             raise ModelError(f"the regime {self.setting.problem.regime!r} ends the problem: nothing is decided in it.")
-
-    def _check_active(self, period: Any) -> None:
-        """Raises ParameterError of a regime that does not exist in a period; under a transformation V is NaN there."""
-        regime, clock = self.setting.problem.regime, self.setting.problem.clock
-        active = self.model.active_periods.get(regime) if regime else None
-        if active is None or not concrete(period) or active[min(int(period), clock.count - 1)]:
-            return
-        when = f"at age {clock.age(int(period)):g}" if clock.aged else f"in period {int(period)}"
-        raise ParameterError(f"the regime {regime!r} is not active {when}: it has no value and no policy there.")
 
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
         self.check_one()

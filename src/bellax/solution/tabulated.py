@@ -17,7 +17,7 @@ from jax import Array
 
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Value, over_cells
-from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.maximisers.maximum import cells, first_maximum
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
@@ -33,7 +33,7 @@ from bellax.problem.period import over_combinations
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.policy import Chosen, Policy, Queried
-from bellax.solution.query import asked_outside, in_its_period, masked, undifferentiable
+from bellax.solution.query import asked_outside, check_active, in_its_period, masked, undifferentiable
 
 
 class Interpolating(Policy):
@@ -66,8 +66,7 @@ class Interpolating(Policy):
         numerics = self.numerics
         u, values = (leaf[period] if numerics.problem.finite else leaf for leaf in (self.u, self.choice_values))
         # bounds and payoffs need an objective, and nobody looks at its continuation
-        tomorrow = numerics.zero(self.arguments)
-        objective, mesh = numerics.one_period(self.arguments, tomorrow, period)
+        objective, mesh = numerics.one_period(self.arguments, numerics.nothing(self.arguments), period)
         return lambda states: _interpolated(objective, mesh, u, values, states, admitted(numerics, mesh, states))
 
 
@@ -98,6 +97,7 @@ class Tabulated(Queried):
         """The interpolated actions at any states, by name; see `Solution.policy`."""
         setting, numerics = self.setting, self.setting.numerics
         period = check_period(setting.problem.clock, period, age, last=False)
+        check_active(setting, period)
         arrays, shape = flattened(setting.problem, states)
 
         def ask(policy: Interpolating, period: Array, arrays: dict[str, Array]) -> Any:
@@ -116,26 +116,31 @@ class Tabulated(Queried):
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), answer)
 
 
-def tabulated(setting: Setting, arguments: Arguments, values: Value) -> Tabulated:
-    """The policy of a solution at every node of every period."""
+def tabulated(setting: Setting, arguments: Arguments, values: Values) -> Tabulated:
+    """The policy of a solution at every node of every period.
+
+    Args:
+        values: V of every period; by regime where there are several.
+    """
     for name, space in setting.plan.states.items():
         if getattr(getattr(space, "distribution", None), "shape", ()) != ():
             raise ModelError(f"tabulate cannot interpolate over the IID vector {name!r}; query the solution itself.")
 
     numerics, finite = setting.numerics, setting.problem.finite
 
-    def at_period(arguments: Arguments, values: Value, period: Any) -> Any:
+    def at_period(arguments: Arguments, values: Values, period: Any) -> Any:
         objective, mesh = numerics.solved_period(arguments, values, period)
         entry = lambda node: _entry(numerics, objective, mesh.point(node.codes, node.coordinates))  # noqa: E731
         return over_mesh(entry, mesh, cells(numerics.maximiser, setting.plan), numerics.memory)
 
-    def run(arguments: Arguments, values: Value) -> Any:
+    def run(arguments: Arguments, values: Values) -> Any:
         if not finite:
             return at_period(arguments, values, 0)
         periods = jnp.arange(setting.problem.clock.count, dtype=jnp.int32)
         return jax.lax.map(lambda period: at_period(arguments, values, period), periods)
 
-    final = jax.tree.map(lambda leaf: leaf[-1], values) if finite else None
+    own = values[setting.problem.regime] if setting.problem.regime else values
+    final = jax.tree.map(lambda leaf: leaf[-1], own) if finite else None
     u, choice_values = setting.program("tabulate", lambda: jax.jit(run))(arguments, values)
     table = Interpolating(arguments=arguments, u=u, choice_values=choice_values, final=final, numerics=numerics)
     return Tabulated(table=table, setting=setting)

@@ -15,6 +15,7 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError, named_options
 from bellax.model.model import Model
+from bellax.model.rule import Rule
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, outcome, stats, tallied
 from bellax.solvers.driver import Iteration, Run
@@ -37,13 +38,13 @@ class BackwardInduction(Solver):
                 "bx.solvers.PolicyIteration or ValueIteration, or solve with horizon=T."
             )
 
-    def prepare_regimes(self, model: Model) -> PreparedRegimes:
+    def prepare_regimes(self, model: Model, rule: Rule | None = None) -> PreparedRegimes:
         if not model.clock.finite:
             raise ModelError(
                 "BackwardInduction starts from the last period, and the horizon is infinite. Use "
                 "bx.solvers.ValueIteration for several regimes without end, or solve with horizon=T."
             )
-        return prepared_regimes(model, self)
+        return prepared_regimes(model, self, rule)
 
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array

@@ -55,8 +55,8 @@ class Solver(GridSolver, abc.ABC):
         self.check(prepared.problem)
         return prepared
 
-    def prepare_regimes(self, model: Model) -> Any:
-        """As `prepare`, of a model with several regimes."""
+    def prepare_regimes(self, model: Model, rule: Rule | None = None) -> Any:
+        """As `prepare`, of a model with several regimes; not kept where a rule is followed."""
         raise ModelError(
             f"{type(self).__name__} solves models of one regime, and this one has {listed(model.graphs)}. Use "
             "bx.solvers.BackwardInduction, or bx.solvers.ValueIteration where there is no end."
@@ -101,12 +101,6 @@ class Solver(GridSolver, abc.ABC):
             "interpolant that does not contract (try bx.interpolants.Linear()), or a maximiser that jumps between "
             "local maxima (more candidates in its grid=). `throw=False` returns what there is, with its `result`."
         )
-
-
-def check_one_regime(model: Any, what: str) -> None:
-    """Raises ModelError for a model of several regimes where `what` takes one."""
-    if getattr(model, "regimes", None):
-        raise ModelError(f"{what} takes a model of one regime, and this one has {listed(model.graphs)}.")
 
 
 def check_solvable(model: Any) -> None:

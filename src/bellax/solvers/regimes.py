@@ -14,19 +14,20 @@ from jax import Array
 from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.follow import Functions
 from bellax.bellman.options import GridSolver, key
-from bellax.bellman.setting import Setting
+from bellax.bellman.setting import Setting, Settings
 from bellax.errors import ModelError
 from bellax.model import crossing, shapes, tables
 from bellax.model.boundaries import targets
 from bellax.model.model import Model
-from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
+from bellax.model.rule import Rule
 from bellax.model.spaces import AR1, IID, MarkovChain
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
-from bellax.solution.regimes import RegimeSolution, Settings
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result
 from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
@@ -46,22 +47,22 @@ class PreparedRegimes:
     Args:
         model: of several regimes.
         options: the solver; its dicts by name may first be keyed by regime.
+        rule: what is followed, where nothing is maximised.
     """
 
-    def __init__(self, model: Model, options: GridSolver) -> None:
-        self.model, self.options = model, options
+    def __init__(self, model: Model, options: GridSolver, rule: Rule | None = None) -> None:
+        self.model, self.options, self.rule = model, options, rule
+        self.statement = model if rule is None else rule
         self.programs: dict[Any, Any] = {}
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Arguments]:
         """What the compiled programs take: by regime, checked parameters and literals."""
-        found = self.model.parameters(params)
+        found = self.statement.parameters(params)
         settings = self._settings(found)
         by_regime = {}
         for name, setting in settings.regimes.items():
-            own = crossing.arguments(self.model, name, self.programs["crossings", settings][name], found)
-            with jax.ensure_compile_time_eval():
-                literals = {k: convert(self.model, k, v) for k, v in setting.plan.graph.literals().items()}
-            by_regime[name] = {**literals, **own}
+            own = crossing.arguments(self.statement, name, self.programs["crossings", settings][name], found)
+            by_regime[name] = {**setting.literals, **own}
         self.programs["latest"] = settings
         self._check_mappings(settings, by_regime)
         entering.check_laws(settings.regimes, by_regime)
@@ -109,7 +110,9 @@ class PreparedRegimes:
             }
             drawn = {state for problem in problems.values() for state in problem.plan.drawn}
             regimes = {
-                name: Setting(self.model, self._options(name, problem, drawn), problem=problem)
+                name: Setting(
+                    self.model, self._options(name, problem, drawn), self._source(name), self.statement, problem
+                )
                 for name, problem in problems.items()
             }
             for name, setting in regimes.items():
@@ -125,10 +128,15 @@ class PreparedRegimes:
                 later = nx.descendants(following, name) if name in following else ()
                 setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
                 self._check_end(name, setting)
-            settings = Settings(self.model, regimes)
+            settings = Settings(self.model, self.options, regimes)
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings
         return self.programs[key]
+
+    def _source(self, name: str) -> Functions | None:
+        """Where the actions of a regime come from; None where they are sought, or there are none."""
+        nodes = () if self.rule is None else self.rule.nodes(name)
+        return Functions(self.rule.graphs[name], nodes) if self.rule is not None and nodes else None
 
     def _check_end(self, name: str, setting: Setting) -> None:
         """Raises ModelError for a regime that ceases to exist and does not say what becomes of who is in it."""
@@ -196,7 +204,7 @@ class PreparedRegimes:
 
     def check(self, arguments: dict[str, Arguments]) -> None:
         """Raises ParameterError or ModelError for numbers that make no model, or do not fit in memory."""
-        for setting in self._deciding(self.settings).values():
+        for setting in self.settings.deciding.values():
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
         _check_ends(self.settings, arguments)
@@ -207,7 +215,7 @@ class PreparedRegimes:
     ) -> RegimeSolution:
         """Solves; see `Prepared.solve`."""
         settings = self.settings
-        numerics = {name: setting.numerics for name, setting in self._deciding(settings).items()}
+        numerics = {name: setting.numerics for name, setting in settings.deciding.items()}
 
         def run(arguments: dict[str, Arguments], ticket: Array) -> Any:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
@@ -224,7 +232,9 @@ class PreparedRegimes:
         if name not in self.programs:
             self.programs[name] = quickly_at_first(run, *quick)
         found = self.programs[name](arguments, np.asarray(0) if ticket is None else ticket)
-        return RegimeSolution(arguments, found.values, found.code, found.stats, settings)
+        return RegimeSolution(
+            arguments=arguments, values=found.values, codes=found.code, stats=found.stats, settings=settings
+        )
 
     def _iteration(self, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> Iteration[Any]:
         if self.model.clock.finite:
@@ -258,18 +268,17 @@ class PreparedRegimes:
     def _unconverged(self, solution: RegimeSolution, name: str) -> str:
         if int(solution.codes[name]) == int(Result.max_steps_reached):
             options: Any = self.options
-            return options.unconverged(False, solution.stats[name], solution.leaving())
+            return options.unconverged(self.rule is not None, solution.stats[name], solution.leaving())
         numerics = solution.settings.regimes[name].numerics
-        zeros = {name: own.numerics.zero(solution.arguments) for name, own in self._deciding(solution.settings).items()}
+        zeros = {name: own.numerics.zero(solution.arguments) for name, own in solution.settings.deciding.items()}
         return f"{numerics.plan.graph.where}{first_failure(numerics, solution.arguments, zeros)}"
 
-    @staticmethod
-    def _deciding(settings: Settings) -> dict[str, Setting]:
-        return {name: setting for name, setting in settings.regimes.items() if not setting.numerics.ends}
 
-
-def prepared_regimes(model: Model, solver: GridSolver) -> PreparedRegimes:
-    """A model of several regimes under a solver, made once for equal configurations and kept on the model."""
+def prepared_regimes(model: Model, solver: GridSolver, rule: Rule | None = None) -> PreparedRegimes:
+    """A model of several regimes under a solver, made once for equal configurations and kept on the model; of a rule
+    it is not kept."""
+    if rule is not None:
+        return PreparedRegimes(model, solver, rule)
     name = ("prepared", key(solver))
     if name not in model.programs:
         model.programs[name] = PreparedRegimes(model, solver)

@@ -20,6 +20,7 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.sweep import step
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.model.model import Model
+from bellax.model.rule import Rule
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
 from bellax.solvers.driver import Iteration
@@ -53,13 +54,13 @@ class ValueIteration(Solver):
     def check(self, problem: Problem) -> None:
         check_stationary(problem, "ValueIteration")
 
-    def prepare_regimes(self, model: Model) -> PreparedRegimes:
+    def prepare_regimes(self, model: Model, rule: Rule | None = None) -> PreparedRegimes:
         if model.clock.finite:
             raise ModelError(
                 "ValueIteration looks for a stationary value, and the horizon is finite. Use "
                 "bx.solvers.BackwardInduction."
             )
-        return prepared_regimes(model, self)
+        return prepared_regimes(model, self, rule)
 
     def iteration(
         self, numerics: Discretisation, arguments: Arguments, final: Value | None, sane: Array

@@ -200,7 +200,7 @@ class PreparedRegimes:
     @property
     def endogenous(self) -> bool:
         """Whether endogenous grids solve a regime."""
-        return any(own.numerics.maximiser.makes_pieces for own in self._deciding(self.settings).values())
+        return any(own.numerics.maximiser.makes_pieces for own in self.settings.deciding.values())
 
     def check(self, arguments: dict[str, Arguments]) -> None:
         """Raises ParameterError or ModelError for numbers that make no model, or do not fit in memory."""

@@ -133,3 +133,23 @@ def test_regimes_have_them_where_they_can():
     inside = np.linspace(2.0, 18.0, 9)
     ours, theirs = (solution["working"].value(0, wealth=inside) for solution in (found, other))
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_a_table_of_two_discrete_choices():
+    """Each combination keeps its place."""
+    model = saving(
+        horizon=2,
+        actions={
+            "consumption": bx.Continuous(1e-6, "wealth"),
+            "move": bx.Discrete(3),
+            "labor": bx.Discrete(Labor),
+        },
+        reward=lambda consumption, labor, move: jnp.log(consumption) - 0.2 * labor - 0.1 * move,
+        transitions={"wealth": lambda savings, labor, move, income: savings + income * (0.5 + labor + 0.6 * move)},
+    )
+    found = bx.solve(model, PARAMS)
+    ours, table = (policy.policy(0, wealth=WEALTH) for policy in (found, found.tabulate()))
+    assert set(np.asarray(ours["move"])) > {0} and set(np.asarray(ours["labor"])) == {0, 1}
+    for name in ("move", "labor"):
+        np.testing.assert_array_equal(ours[name], table[name])
+    np.testing.assert_allclose(ours["consumption"], table["consumption"], rtol=1e-2)

@@ -92,6 +92,16 @@ class Period(eqx.Module):
             return (combination,)
         return tuple(take(jnp.asarray(column), combination) for column in combinations(self.plan).T)
 
+    def place(self, combination: Combination) -> Int[Array, ""]:
+        """The place of a combination of discrete actions among all of them."""
+        if not isinstance(combination, tuple):
+            return combination
+        place = jnp.zeros((), jnp.int32)
+        for space, code in zip(self.plan.choices.values(), combination, strict=True):
+            assert isinstance(space, Discrete)
+            place = place * len(space.values) + code
+        return place
+
     def bounds(self, name: str, states: Values, before: Values) -> tuple[Array, Array]:
         """Lower and upper bound of a continuous action, given the actions before it, in its shape.
 

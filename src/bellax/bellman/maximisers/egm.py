@@ -123,8 +123,8 @@ class _Endogenous(Maximiser):
             raise ModelError(
                 f"{type(self).__name__} makes a grid of its own, and finds no optimum at one state: ask its solution."
             )
-        u = found.shares[combination]
-        return Best(found.choice_values[combination], u, jnp.ones(()))
+        place = objective.period.place(combination)
+        return Best(found.choice_values[place], found.shares[place], jnp.ones(()))
 
     def function(self, period: Period, value: Value) -> Endogenous:
         assert value.pieces is not None

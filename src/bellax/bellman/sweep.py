@@ -119,6 +119,8 @@ def over_optima(
         found = over_batch(lambda pair: function(*pair), pairs, dotted_size(mesh.plan), memory)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
+    objective = maximiser.prepared(objective, mesh, memory)
+
     def at(node: Node) -> Any:
         point = mesh.point(node.codes, node.coordinates)
         chosen = maximiser.given(objective, point)

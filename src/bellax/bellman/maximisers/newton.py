@@ -117,23 +117,39 @@ class Newton(Maximiser):
     ) -> Best:
         if not widths:
             return start
-        objective, point, start = jax.tree.map(lax.stop_gradient, (objective, point, start))
-
-        def value(u: Float[Array, "m"]) -> Float[Array, ""]:
-            return objective(point, Decision(combination, u))
-
         if len(widths) == 1:
-            found = on_line(value, start, widths[0], self.steps, self.tolerance)
+            climb = lambda value, start: on_line(value, start, widths[0], self.steps, self.tolerance)  # noqa: E731
         else:
-            found = in_box(value, start, self.steps, self.tolerance)
-        # A start that nothing beats is kept: the safeguard where derivatives mislead.
-        slack = 1e-12 * jnp.maximum(1e-3, jnp.abs(start.value))
-        better = (found.value >= start.value - slack) & (start.value > 0.5 * barrier(start.value.dtype))
-        return Best(
-            jnp.where(better, found.value, start.value),
-            jnp.where(better, found.u, start.u),
-            start.evaluations + found.evaluations,
-        )
+            climb = lambda value, start: in_box(value, start, self.steps, self.tolerance)  # noqa: E731
+        return climbed(objective, point, combination, start, climb)
+
+
+def climbed(
+    objective: Objective,
+    point: Point,
+    combination: Int[Array, ""],
+    start: Best,
+    climb: Callable[[Callable[[Array], Array], Best], Best],
+) -> Best:
+    """A local maximum by a search from a start, which is kept where that leads nowhere.
+
+    Args:
+        climb: the search, of Q as a function of u and the start.
+    """
+    objective, point, start = jax.tree.map(lax.stop_gradient, (objective, point, start))
+    found = climb(lambda u: objective(point, Decision(combination, u)), start)
+    # A start that nothing beats is kept: the safeguard where derivatives mislead.
+    slack = 1e-12 * jnp.maximum(1e-3, jnp.abs(start.value))
+    better = (found.value >= start.value - slack) & _worth_something(start)
+    return Best(
+        jnp.where(better, found.value, start.value),
+        jnp.where(better, found.u, start.u),
+        start.evaluations + found.evaluations,
+    )
+
+
+def _worth_something(start: Best) -> Bool[Array, ""]:
+    return start.value > 0.5 * barrier(start.value.dtype)
 
 
 def check_polish(polish: Any, what: str) -> None:
@@ -216,9 +232,11 @@ def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: f
     u = jnp.clip(start.u, 1e-6, 1 - 1e-6)
     # The start is the first trial, against a value that everything beats: Q stands in the program once.
     lowest, flat = jnp.full((), jnp.finfo(u.dtype).min), jnp.zeros_like(u)
-    yes, no = jnp.ones((), bool), jnp.zeros((), bool)
+    yes = jnp.ones((), bool)
     damping, none = jnp.asarray(1e-3), jnp.zeros((), jnp.int32)
-    first = _BoxState(u, lowest, flat, jnp.zeros((size, size), u.dtype), u, yes, damping, no, none)
+    # from where nothing is allowed no step leads anywhere, and others would wait for it
+    hopeless = ~_worth_something(start)
+    first = _BoxState(u, lowest, flat, jnp.zeros((size, size), u.dtype), u, yes, damping, hopeless, none)
 
     def step(state: _BoxState) -> _BoxState:
         tried = (state.trial, *derivatives(value, state.trial))
@@ -265,6 +283,8 @@ def _norm(gradient: Array, u: Array) -> Array:
 
 def _damped_step(gradient: Array, hessian: Array, damping: Array, free: Array) -> Float[Array, "m"]:
     """(D - H) p = g on the free coordinates; infinite where the matrix is not positive definite."""
+    # an action whose bounds are equal, which changes nothing
+    free = free & ((gradient != 0) | jnp.any(hessian != 0, axis=1))
     scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
     matrix = -hessian + damping * jnp.diag(scale)
     both = free[:, None] & free[None, :]

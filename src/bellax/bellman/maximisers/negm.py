@@ -1,0 +1,200 @@
+"""Nested endogenous grids: an outer choice around a problem of one action, which is solved without a search.
+
+For each node of the outer action, and of whatever else the inner problem sees, the inner method makes its grid; at a
+state the best of the outer nodes are starts, between which a parabola leads, and Newton's method on the Q of the period
+goes on from there in both actions. So what is interpolated decides where to look, and not what is found.
+
+Sources: Fella (2014); Druedahl (2021), "A guide on solving non-convex consumption-saving models".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from bellax.bellman.chunks import nodes_of
+from bellax.bellman.continuation import Value
+from bellax.bellman.endogenous import Structure
+from bellax.bellman.endogenous_step import EndogenousStep, Fault
+from bellax.bellman.maximisers.egm import DCEGM, EGM
+from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, guarded, highest
+from bellax.bellman.maximisers.newton import Newton, climbed, in_box
+from bellax.bellman.mesh import Mesh, Point
+from bellax.bellman.nested import Nested, nested
+from bellax.bellman.objective import Decision, Objective
+from bellax.errors import ModelError, check_count, check_mapping, named_options
+from bellax.numerics import grids
+from bellax.numerics.scalar import where
+from bellax.problem.period import combinations
+from bellax.problem.plan import Plan
+
+_NODES = 40
+_INNER = 80  # nodes of savings: they are where a search starts
+_KINKS = 32
+_PEAKS = 2
+_STEPS, _TOLERANCE = 60, 1e-11
+_TOLERATED = frozenset({Fault.floor})  # Newton's method honours bounds
+
+
+@named_options
+@dataclass(frozen=True)
+class NEGM(Maximiser):
+    """The nested endogenous grid method: an outer continuous action, or a second continuous state, around `EGM`.
+
+    Discrete actions come along as combinations, each with its own inner problem. V is a table, as of `Newton`, and
+    what is found is the maximum of the same Q: faster, and with the local maxima in the outer action compared.
+
+    Args:
+        inner: how the inner problem is solved: `DCEGM()`, by default, or `EGM()` where it is concave. Its `grid` of
+            savings has 80 nodes by default.
+        outer: the continuous action that is chosen first; by default the one that savings are not taken from.
+        grid: of the outer action, a number of nodes between its lowest and its highest bound, 40 by default, at equal
+            ratios where the bounds are positive; or `bx.grids.Given`.
+    Raises:
+        ModelError: if the model has not that structure, says which condition fails, and which method serves.
+    Assumes: given what is outer, what `inner` assumes; the outer nodes tell the local maxima in the outer action apart.
+    Source: Druedahl (2021).
+    """
+
+    inner: EGM | DCEGM = field(default_factory=DCEGM)
+    outer: str | None = None
+    grid: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, EGM | DCEGM):
+            raise ModelError(f"NEGM: inner is {self.inner!r}; give bx.maximise.EGM() or DCEGM().")
+        check_mapping(self.grid, "NEGM: grid", "{'stock': 40}")
+
+    @property
+    def smooth(self) -> bool:
+        return True
+
+    def structure(self, plan: Plan) -> Structure:
+        """What the method needs of a model.
+
+        Raises:
+            ModelError: if it has not got it.
+        """
+        own = self.inner
+        names = (self.outer, own.action, own.resources, own.post_decision)
+        return plan.once(("nested", names), lambda: nested(plan, "NEGM", *names))
+
+    def check(self, plan: Plan) -> None:
+        check_bounded(plan, "NEGM")
+        found = self.structure(plan)
+        self._inner(found).check_grid(found)
+        self._spec(found)
+
+    def completed(self, plan: Plan) -> Maximiser:
+        found = self.structure(plan)
+        inner = replace(self._inner(found), action=found.action, post_decision=found.savings)
+        return replace(self, inner=inner, outer=_outer(found))
+
+    def cells(self, plan: Plan) -> int:
+        return 10 * self._count(self.structure(plan))
+
+    def evaluations(self, plan: Plan) -> int:
+        return self._count(self.structure(plan)) + 40 * len(plan.coordinates)
+
+    def candidates(self, plan: Plan) -> list[Array]:
+        return Newton().candidates(plan)
+
+    def fault_of(self, objective: Objective, value: Value) -> Array:
+        known = objective.solved
+        return known.pieces.fault if isinstance(known, Nested) else jnp.zeros(())
+
+    def fault(self, plan: Plan, code: int, when: str) -> str:
+        found = self.structure(plan)
+        return self.inner.worded(found, code, when, f"NEGM, inner {type(self.inner).__name__}")
+
+    # -- the grid of the outer action -------------------------------------------------------------------------------
+
+    def _spec(self, found: Structure) -> int | grids.Given:
+        """How many nodes of the outer action there are, or which.
+
+        Raises:
+            ModelError: for a grid of what is none, or too few.
+        """
+        outer = _outer(found)
+        for key in self.grid:
+            if key != outer:
+                takes = f"it takes the outer action, grid={{{outer!r}: 40}}" if outer else "there is no outer action"
+                raise ModelError(
+                    f"NEGM: grid names {key!r}; {takes}, and the inner method the grid of {found.savings!r}: "
+                    f"inner=bx.maximise.DCEGM(grid={{{found.savings!r}: 80}})."
+                )
+        spec = self.grid.get(outer, _NODES) if outer else 1
+        if isinstance(spec, grids.Given):
+            return spec
+        check_count(spec, f"NEGM: grid of {outer!r}")
+        if outer and spec < 4:
+            raise ModelError(f"NEGM: the grid of {outer!r} has {spec} nodes; give at least 4.")
+        return int(spec)
+
+    def _count(self, found: Structure) -> int:
+        spec = self._spec(found)
+        return len(spec.nodes) if isinstance(spec, grids.Given) else spec
+
+    def _nodes(self, found: Structure, objective: Objective, mesh: Mesh, outer: str) -> Float[Array, "n"]:
+        """Nodes from the lowest bound to the highest that some state has."""
+        spec, period = self._spec(found), objective.period
+        if isinstance(spec, grids.Given):
+            return jnp.asarray(spec.nodes)
+
+        def bounds(node: Any) -> tuple[Array, Array]:
+            states = mesh.point(node.codes, node.coordinates).values
+            codes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32)
+            return jax.vmap(lambda k: period.bounds(outer, states, period.choices(k)))(codes)
+
+        low, high = jax.vmap(bounds)(nodes_of(mesh))
+        low = jnp.min(low)
+        high = jnp.maximum(jnp.max(high), low + jnp.maximum(1.0, jnp.abs(low)) * 1e-6)
+        share = jnp.asarray(np.linspace(0.0, 1.0, spec))
+        positive = low > 0
+        least = where(positive, low, 1.0)
+        return jnp.where(positive, least * (where(positive, high, 2.0) / least) ** share, low + (high - low) * share)
+
+    # -- the step -----------------------------------------------------------------------------------------------------
+
+    def _inner(self, found: Structure) -> EGM | DCEGM:
+        inner = self.inner
+        if found.savings not in inner.grid:
+            inner = replace(inner, grid={**inner.grid, found.savings: _INNER})
+        # V is a table, which has no kinks but between cells
+        return inner if inner.kinks is not None else replace(inner, kinks=_KINKS if found.kinked else 0)
+
+    def prepared(self, objective: Objective, mesh: Mesh, memory: int) -> Objective:
+        if objective.solved is not None:
+            return objective
+        found, outer = self.structure(mesh.plan), _outer(self.structure(mesh.plan))
+        fixed, still = jax.tree.map(lax.stop_gradient, (objective, mesh))
+        lines = {own.name: line for own, line in zip(mesh.plan.lines, still.lines, strict=True)}
+        nodes = {n: self._nodes(found, fixed, still, n) if n == outer else lines[n].coordinates for n in found.keys}
+        step = EndogenousStep(self._inner(found), fixed, still, found, memory, nodes, _TOLERATED)
+        keys = {n: own if n == outer else lines[n].scale.inverse(own) for n, own in nodes.items()}
+        known = Nested(fixed.period, step.pieces(), keys, found)
+        return replace(objective, solved=jax.tree.map(lax.stop_gradient, known))
+
+    def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
+        known, plain = objective.solved, replace(objective, solved=None)
+        if not isinstance(known, Nested):
+            return Newton().best(plain, point, combination)
+        starts = known.starts(point, combination, _PEAKS if objective.plan.rugged else 1)
+        found = jax.vmap(lambda u: self._climbed(plain, point, combination, u))(starts)
+        value, place = highest(found.value)
+        value = where(known.pieces.fault > 0, jnp.nan, value)
+        return Best(value, found.u[place], jnp.sum(found.evaluations) + self._count(known.structure))
+
+    def _climbed(self, objective: Objective, point: Point, combination: Array, u: Array) -> Best:
+        start = Best(guarded(objective, point, Decision(combination, u)), u, jnp.ones(()))
+        climb = lambda value, start: in_box(value, start, _STEPS, _TOLERANCE)  # noqa: E731
+        return climbed(objective, point, combination, start, climb)
+
+
+def _outer(found: Structure) -> str | None:
+    return next((name for name in found.keys if name in found.plan.controls), None)

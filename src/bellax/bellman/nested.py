@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.endogenous import Structure, axes_of, check_resources, cut_at, following, seen_beside
 from bellax.bellman.maximisers.maximum import check_constraints, first_maximum
@@ -29,6 +29,7 @@ from bellax.problem.period import Period, in_a_row
 from bellax.problem.plan import Plan
 
 _NEWTON = "bx.maximise.Newton() serves"
+_PEAKS = 2  # local maxima in the outer action that are looked at
 
 # -- what is read off a model -----------------------------------------------------------------------------------------
 
@@ -169,35 +170,30 @@ class Nested(eqx.Module):
     keys: dict[str, Float[Array, "_"]]
     structure: Structure = eqx.field(static=True)
 
-    def starts(self, point: Point, combination: Int[Array, ""], count: int) -> Float[Array, "p m"]:
+    def starts(self, point: Point, combination: Int[Array, ""]) -> Float[Array, "k m"]:
         """Shares of the actions close to the highest local maxima in the outer action, the inner one at its optimum.
 
-        Args:
-            count: how many; for want of more, the highest again.
+        Where that jumps from one outer node to the next, what is optimal at the neighbours may be so here.
         """
         structure, states, choices = self.structure, point.values, self.period.choices(combination)
         place = self._place(point)
-        outer = next((name for name in structure.keys if name in structure.plan.controls), None)
+        outer = outer_of(structure)
         if outer is None:
             value, c = self._inner(states, choices, (*place, combination), {})
-            return jnp.broadcast_to(self._shares(point, combination, value, {structure.action: c}), (count, 1))
-        nodes = self.keys[outer]
-        lead = len(structure.axes)
+            return self._shares(point, combination, value, {structure.action: c})[None]
+        nodes, lead = self.keys[outer], len(structure.axes)
 
         def at(node: Array, o: Array) -> tuple[Array, Array]:
             """v and c of an outer action, with the inner problem at a node of it."""
-            where_ = (*place[:lead], node, *place[lead:], combination)
-            return self._inner(states, {**choices, outer: o}, where_, {outer: take(nodes, node)})
+            known = (*place[:lead], node, *place[lead:], combination)
+            return self._inner(states, {**choices, outer: o}, known, {outer: take(nodes, node)})
 
         low, high = self.period.bounds(outer, states, choices)
-        high = jnp.maximum(low, high)
-        every = jnp.arange(nodes.shape[0], dtype=jnp.int32)
-        ends = jax.vmap(lambda o: self._between(at, nodes, o))(jnp.stack([low, high]))
-        inside = jax.vmap(at)(every, nodes)
-        o = jnp.concatenate([low[None], nodes, high[None]])
-        value, c = (jnp.concatenate([end[:1], own, end[1:]]) for end, own in zip(ends, inside, strict=True))
-        there = jnp.concatenate([jnp.ones(1, bool), (nodes > low) & (nodes < high), jnp.ones(1, bool)])
-        found = _peaks(o, where(there, value, -jnp.inf), c, there, count)
+        ends = jnp.stack([low, jnp.maximum(low, high)])
+        below, fraction = jax.vmap(lambda o: between(nodes, o))(ends)
+        here, above = jax.vmap(at)(below, ends), jax.vmap(at)(below + 1, ends)
+        inside = jax.vmap(at)(jnp.arange(nodes.shape[0], dtype=jnp.int32), nodes)
+        found = _candidates(nodes, inside, ends, fraction, here, above)
         shares = lambda o, c, v: self._shares(point, combination, v, {outer: o, structure.action: c})  # noqa: E731
         return jax.vmap(shares)(*found)
 
@@ -237,16 +233,6 @@ class Nested(eqx.Module):
         value = pieces.value(segment, held, structure.utility(period, states, {**choices, **nodes}))
         return where(enough, value, -jnp.inf), pieces.consumption(segment, held)
 
-    def _between(self, at, nodes: Array, o: Array) -> tuple[Array, Array]:  # noqa: ANN001
-        """v and c of an outer action between two nodes: a mixture of both inner problems, at the same resources."""
-        node, fraction = between(nodes, o)
-        (v0, c0), (v1, c1) = at(node, o), at(node + 1, o)
-        mixed = lambda a, b: a + fraction * (b - a)  # noqa: E731
-        value = where(fraction <= 0, v0, where(fraction >= 1, v1, mixed(v0, v1)))
-        # what one of them cannot pay the other may
-        some = where(jnp.isfinite(value), value, jnp.maximum(v0, v1))
-        return some, where(v0 == -jnp.inf, c1, where(v1 == -jnp.inf, c0, mixed(c0, c1)))
-
     def _shares(self, point: Point, combination: Array, value: Array, wanted: Mapping[str, Array]) -> Float[Array, "m"]:
         """Actions as shares of the way between bounds; where nothing is known, the least outer and half the inner."""
         known = value > -jnp.inf
@@ -260,36 +246,64 @@ class Nested(eqx.Module):
         return in_a_row(self.period.resolved(point.values, combination, act)[1])
 
 
-def _peaks(
-    o: Float[Array, "n"], value: Float[Array, "n"], c: Float[Array, "n"], there: Array, count: int
-) -> tuple[Float[Array, "p"], Float[Array, "p"], Float[Array, "p"]]:
-    """The highest local maxima of a function of o, between its nodes by a parabola through the nodes around: o, the
-    inner action, and the value at the node.
+def outer_of(structure: Structure) -> str | None:
+    """The outer action, if there is one."""
+    return next((name for name in structure.keys if name in structure.plan.controls), None)
+
+
+_Known = tuple[Array, Array]  # v and c, of several outer actions
+
+
+def _candidates(
+    nodes: Float[Array, "n"], inside: _Known, ends: Float[Array, "2"], fraction: Array, here: _Known, above: _Known
+) -> tuple[Float[Array, "k"], Float[Array, "k"], Float[Array, "k"]]:
+    """Of the highest local maxima of v in o: o, five inner actions that may be optimal there, and v.
+
+    The inner optimum may jump from one node to the next, and between them so may the place of the jump.
 
     Args:
-        o: the lower bound, nodes, the upper bound.
-        there: which nodes lie between the bounds.
+        nodes: of o, and v and c `inside`.
+        ends: bounds of o; how far they lie on the way between two nodes, and v and c by the problems of both of them.
     """
-    last, places = o.shape[0] - 1, jnp.arange(o.shape[0], dtype=jnp.int32)
+    mixed = lambda a, b: where(fraction <= 0, a, where(fraction >= 1, b, a + fraction * (b - a)))  # noqa: E731
+    value = mixed(here[0], above[0])
+    # what the problem of one node cannot pay that of the other may
+    value = where(jnp.isfinite(value), value, jnp.maximum(here[0], above[0]))
+    known = jnp.isfinite(here[0]), jnp.isfinite(above[0])
+    both = where(known[0], here[1], above[1]), where(known[1], above[1], here[1])
+    c = mixed(*both)
+    wide = lambda ends, own: jnp.concatenate([ends[:1], own, ends[1:]])  # noqa: E731
+    o, yes = wide(ends, nodes), jnp.ones(2, bool)
+    there = wide(yes, (nodes > ends[0]) & (nodes < ends[1]))
+    values, left, right = _neighbours(there, wide(value, inside[0]))
+    cs = wide(c, inside[1])
+    beside = wide(both[0], cs[left[1:-1]]), wide(both[1], cs[right[1:-1]])
+    peak = there & (values >= values[left]) & (values >= values[right])
+    heights, place, found = where(peak, values, -jnp.inf), first_maximum(values), []
+    for _ in range(_PEAKS):
+        three = jnp.stack([left[place], place, right[place]])
+        top, along = _vertex(o[three], values[three], cs[three])
+        low, high = beside[0][place], beside[1][place]
+        own = jnp.stack([low, 0.5 * (low + along), along, 0.5 * (along + high), high])
+        found.append((jnp.broadcast_to(top, 5), own, jnp.broadcast_to(values[place], 5)))
+        heights = where(jnp.arange(o.shape[0], dtype=jnp.int32) == place, -jnp.inf, heights)
+        place = first_maximum(heights)
+    return tuple(jnp.concatenate(column) for column in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def _neighbours(there: Bool[Array, "n"], value: Float[Array, "n"]) -> tuple[Array, Array, Array]:
+    """Values, minus infinity where there is none, and the places of the neighbours of each that are there.
+
+    Args:
+        there: which places are; the first and the last always, and those in between that are follow each other.
+    """
+    last, places = there.shape[0] - 1, jnp.arange(there.shape[0], dtype=jnp.int32)
     first = jnp.argmax(there[1:]).astype(jnp.int32) + 1
     final = last - 1 - jnp.argmax(there[:-1][::-1]).astype(jnp.int32)
     before, after = jnp.maximum(places - 1, 0), jnp.minimum(places + 1, last)
     left = where(places == last, final, where(there[before], before, 0))
     right = where(places == 0, first, where(there[after], after, last))
-    heights = where(there & (value >= value[left]) & (value >= value[right]), value, -jnp.inf)
-    highest, found = first_maximum(value), []
-    for k in range(count):
-        place = highest if k == 0 else first_maximum(heights)
-        place = where(heights[place] > -jnp.inf, place, highest)
-        heights = where(places == place, -jnp.inf, heights)
-        l, r = left[place], right[place]  # noqa: E741
-        found.append(
-            (
-                *_vertex(o[jnp.stack([l, place, r])], value[jnp.stack([l, place, r])], c[jnp.stack([l, place, r])]),
-                value[place],
-            )
-        )
-    return tuple(jnp.stack(column) for column in zip(*found, strict=True))
+    return where(there, value, -jnp.inf), left, right
 
 
 def _vertex(o: Float[Array, "3"], value: Float[Array, "3"], c: Float[Array, "3"]) -> tuple[Array, Array]:

@@ -17,15 +17,26 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from bellax.bellman.chunks import nodes_of
+from bellax.bellman.chunks import Node, fitting, nodes_of, over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.endogenous import Structure
 from bellax.bellman.endogenous_step import EndogenousStep, Fault
+from bellax.bellman.maximisers.climb import better_of, in_box, in_boxes
 from bellax.bellman.maximisers.egm import DCEGM, EGM
-from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, guarded, highest
-from bellax.bellman.maximisers.newton import Newton, climbed, in_box
+from bellax.bellman.maximisers.maximum import (
+    Best,
+    Maximiser,
+    Optimum,
+    best_combination,
+    cells,
+    check_bounded,
+    dotted_size,
+    guarded,
+    highest,
+)
+from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.mesh import Mesh, Point
-from bellax.bellman.nested import Nested, nested
+from bellax.bellman.nested import Nested, nested, outer_of
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_count, check_mapping, named_options
 from bellax.numerics import grids
@@ -36,8 +47,10 @@ from bellax.problem.plan import Plan
 _NODES = 40
 _INNER = 80  # nodes of savings: they are where a search starts
 _KINKS = 32
-_PEAKS = 2
+_ELSEWHERE = 0.02  # of the way between bounds: so far apart two starts are two
 _STEPS, _TOLERANCE = 60, 1e-11
+_TOGETHER = 1024  # searches
+_DERIVATIVES = 16  # numbers of a search that are in flight, for each number of its Q
 _TOLERATED = frozenset({Fault.floor})  # Newton's method honours bounds
 
 
@@ -93,7 +106,7 @@ class NEGM(Maximiser):
     def completed(self, plan: Plan) -> Maximiser:
         found = self.structure(plan)
         inner = replace(self._inner(found), action=found.action, post_decision=found.savings)
-        return replace(self, inner=inner, outer=_outer(found))
+        return replace(self, inner=inner, outer=outer_of(found))
 
     def cells(self, plan: Plan) -> int:
         return 10 * self._count(self.structure(plan))
@@ -120,7 +133,7 @@ class NEGM(Maximiser):
         Raises:
             ModelError: for a grid of what is none, or too few.
         """
-        outer = _outer(found)
+        outer = outer_of(found)
         for key in self.grid:
             if key != outer:
                 takes = f"it takes the outer action, grid={{{outer!r}: 40}}" if outer else "there is no outer action"
@@ -171,7 +184,7 @@ class NEGM(Maximiser):
     def prepared(self, objective: Objective, mesh: Mesh, memory: int) -> Objective:
         if objective.solved is not None:
             return objective
-        found, outer = self.structure(mesh.plan), _outer(self.structure(mesh.plan))
+        found, outer = self.structure(mesh.plan), outer_of(self.structure(mesh.plan))
         fixed, still = jax.tree.map(lax.stop_gradient, (objective, mesh))
         lines = {own.name: line for own, line in zip(mesh.plan.lines, still.lines, strict=True)}
         nodes = {n: self._nodes(found, fixed, still, n) if n == outer else lines[n].coordinates for n in found.keys}
@@ -180,21 +193,58 @@ class NEGM(Maximiser):
         known = Nested(fixed.period, step.pieces(), keys, found)
         return replace(objective, solved=jax.tree.map(lax.stop_gradient, known))
 
+    def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
+        objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
+        known, plain = self.prepared(objective, mesh, memory), replace(objective, solved=None)
+        assert isinstance(known.solved, Nested)
+        codes, nodes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32), nodes_of(mesh)
+
+        def start(node: Node) -> Best:
+            point = mesh.point(node.codes, node.coordinates)
+            return jax.vmap(lambda k: self._starts(known, point, k))(codes)
+
+        starts = over_batch(start, nodes, cells(self, mesh.plan), memory)
+        shape = starts.value.shape  # nodes, combinations, starts
+
+        def value(row: Array, u: Array) -> Array:
+            node, k = jax.tree.map(lambda leaf: leaf[row // (shape[1] * shape[2])], nodes), row // shape[2] % shape[1]
+            return plain(mesh.point(node.codes, node.coordinates), Decision(k, u))
+
+        size = min(_TOGETHER, fitting(_DERIVATIVES * dotted_size(mesh.plan), memory))
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:]), starts)
+        found = in_boxes(value, flat, _STEPS, _TOLERANCE, size, 0.0)
+        found = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
+        best = jax.vmap(jax.vmap(lambda several: self._highest(known.solved, several)))(found)
+        return jax.vmap(best_combination)(best)
+
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:
         known, plain = objective.solved, replace(objective, solved=None)
         if not isinstance(known, Nested):
             return Newton().best(plain, point, combination)
-        starts = known.starts(point, combination, _PEAKS if objective.plan.rugged else 1)
-        found = jax.vmap(lambda u: self._climbed(plain, point, combination, u))(starts)
+
+        def climbed(start: Best) -> Best:
+            q = lambda u: plain(point, Decision(combination, u))  # noqa: E731
+            return better_of(start, in_box(q, start, _STEPS, _TOLERANCE))
+
+        return self._highest(known, jax.vmap(climbed)(self._starts(objective, point, combination)))
+
+    def _starts(self, objective: Objective, point: Point, combination: Array) -> Best:
+        """Where to search from, along a first axis: the best of what the inner problems suggest, and the best that is
+        elsewhere, where there may be several local maxima."""
+        known, plain = objective.solved, replace(objective, solved=None)
+        assert isinstance(known, Nested)
+        u = known.starts(point, combination)
+        q = jax.vmap(lambda u: guarded(plain, point, Decision(combination, u)))(u)
+        count = jnp.full((), float(self._count(known.structure) + q.shape[0]))
+        top, first = highest(q)
+        if not objective.plan.rugged or q.shape[0] == 1:
+            return Best(top[None], u[first][None], count[None])
+        elsewhere = jnp.where(jnp.max(jnp.abs(u - u[first]), axis=1) > _ELSEWHERE, q, -jnp.inf)
+        other, second = highest(elsewhere)
+        return Best(jnp.stack([top, other]), u[jnp.stack([first, second])], jnp.stack([count, jnp.zeros(())]))
+
+    def _highest(self, known: Nested, found: Best) -> Best:
+        """The best of what was found from several starts; no number where an inner problem is none."""
         value, place = highest(found.value)
         value = where(known.pieces.fault > 0, jnp.nan, value)
-        return Best(value, found.u[place], jnp.sum(found.evaluations) + self._count(known.structure))
-
-    def _climbed(self, objective: Objective, point: Point, combination: Array, u: Array) -> Best:
-        start = Best(guarded(objective, point, Decision(combination, u)), u, jnp.ones(()))
-        climb = lambda value, start: in_box(value, start, _STEPS, _TOLERANCE)  # noqa: E731
-        return climbed(objective, point, combination, start, climb)
-
-
-def _outer(found: Structure) -> str | None:
-    return next((name for name in found.keys if name in found.plan.controls), None)
+        return Best(value, found.u[place], jnp.sum(found.evaluations))

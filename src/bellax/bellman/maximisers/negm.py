@@ -239,7 +239,7 @@ class NEGM(Maximiser):
         top, first = highest(q)
         if not objective.plan.rugged or q.shape[0] == 1:
             return Best(top[None], u[first][None], count[None])
-        elsewhere = jnp.where(jnp.max(jnp.abs(u - u[first]), axis=1) > _ELSEWHERE, q, -jnp.inf)
+        elsewhere = jnp.where(jnp.max(jnp.abs(u - u[first][None]), axis=1) > _ELSEWHERE, q, -jnp.inf)
         other, second = highest(elsewhere)
         return Best(jnp.stack([top, other]), u[jnp.stack([first, second])], jnp.stack([count, jnp.zeros(())]))
 

@@ -195,13 +195,14 @@ class NEGM(Maximiser):
 
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
         objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
-        known, plain = self.prepared(objective, mesh, memory), replace(objective, solved=None)
-        assert isinstance(known.solved, Nested)
+        prepared, plain = self.prepared(objective, mesh, memory), replace(objective, solved=None)
+        known = prepared.solved
+        assert isinstance(known, Nested)
         codes, nodes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32), nodes_of(mesh)
 
         def start(node: Node) -> Best:
             point = mesh.point(node.codes, node.coordinates)
-            return jax.vmap(lambda k: self._starts(known, point, k))(codes)
+            return jax.vmap(lambda k: self._starts(prepared, point, k))(codes)
 
         starts = over_batch(start, nodes, cells(self, mesh.plan), memory)
         shape = starts.value.shape  # nodes, combinations, starts
@@ -214,7 +215,7 @@ class NEGM(Maximiser):
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:]), starts)
         found = in_boxes(value, flat, _STEPS, _TOLERANCE, size, 0.0)
         found = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
-        best = jax.vmap(jax.vmap(lambda several: self._highest(known.solved, several)))(found)
+        best = jax.vmap(jax.vmap(lambda several: self._highest(known, several)))(found)
         return jax.vmap(best_combination)(best)
 
     def best(self, objective: Objective, point: Point, combination: Int[Array, ""]) -> Best:

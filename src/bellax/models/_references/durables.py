@@ -12,6 +12,7 @@ With a cost the last period but one is solved as it stands: V of the last is kno
 plans has no grid of states.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -141,28 +142,33 @@ def costly_durable(
     rows = []
     for m, d in zip(np.ravel(cash), np.ravel(durable), strict=True):
         x = m + (1 - cost) * d
-        keep = lambda c, _, m=m, d=d: u(c * m, d) + worth((1 - c) * m, np.full_like(c, d))  # noqa: E731
-        trade = lambda c, e, x=x: u(c * (1 - e) * x, e * x) + worth((1 - c) * (1 - e) * x, e * x)  # noqa: E731
+
+        def keep(c: np.ndarray, e: np.ndarray, m: float = m, d: float = d) -> np.ndarray:
+            own = np.full_like(c, d)
+            return u(c * m, own) + worth((1 - c) * m, own)
+
+        def trade(c: np.ndarray, e: np.ndarray, x: float = x) -> np.ndarray:
+            return u(c * (1 - e) * x, e * x) + worth((1 - c) * (1 - e) * x, e * x)
+
         kept_value, kept_c, _ = _closing_in(keep, 400, 1)
         value, c, e = _closing_in(trade, 120, 120)
-        if value > kept_value:
-            rows.append((value, 1, e * x, c * (1 - e) * x))
-        else:
-            rows.append((kept_value, 0, d, kept_c * m))
+        traded = value > kept_value
+        rows.append((value, 1, e * x, c * (1 - e) * x) if traded else (kept_value, 0, d, kept_c * m))
     return Best(*(np.asarray(column) for column in zip(*rows, strict=True)))
 
 
-def _closing_in(value, first: int, second: int) -> tuple[float, float, float]:  # noqa: ANN001
-    """The maximum over two shares: the best of a grid, then of finer ones around it; so many candidates of each."""
-    low, high = np.array([1e-6, 1e-6]), np.array([1.0, 1 - 1e-6])
-    wide = high - low
+_FINE = 24  # candidates of a share once the search closes in
+
+
+def _closing_in(value: Callable[..., np.ndarray], first: int, second: int) -> tuple[float, float, float]:
+    """The maximum over two shares: the best of a grid of so many candidates of each, then of finer ones around it."""
+    low, high = np.full(2, 1e-6), np.array([1.0, 1 - 1e-6])
+    counts, width = np.array([first, second]), (high - low) * 10 / np.array([first, second])
     for _ in range(24):
-        c, e = (np.linspace(low[k], high[k], count) for k, count in ((0, first), (1, second)))
+        c, e = np.linspace(low[0], high[0], counts[0]), np.linspace(low[1], high[1], counts[1])
         found = value(*np.meshgrid(c, e, indexing="ij"))
-        best = np.unravel_index(np.argmax(found), found.shape)
-        top = np.array([c[best[0]], e[best[1]]])
-        # five steps of the first grid, then half of it each time
-        wide = 10 * wide / (np.array([first, second]) - 1 + (np.array([first, second]) == 1)) if _ == 0 else 0.5 * wide
-        low, high = np.maximum(top - wide / 2, 1e-6), np.minimum(top + wide / 2, [1.0, 1 - 1e-6])
-        first, second = min(first, 24), min(second, 24)
-    return float(found[best]), float(top[0]), float(top[1])
+        row, column = np.unravel_index(np.argmax(found), found.shape)
+        top = np.array([c[row], e[column]])
+        low, high = np.maximum(top - width / 2, 1e-6), np.minimum(top + width / 2, [1.0, 1 - 1e-6])
+        counts, width = np.minimum(counts, _FINE), width / 2
+    return float(found[row, column]), float(top[0]), float(top[1])

@@ -154,47 +154,59 @@ def test_without_end():
 # -- a discrete outer choice and a stock that wears out --------------------------------------------------------------
 
 
-def house(law=lambda savings: 1.03 * savings, **slots):
-    """Keep a house, sell it, or move to a large one; the inner problem sees the house that is left."""
-    return bx.Model(
-        states={"assets": bx.Continuous(0.0, 10.0, scale=bx.scales.power(2.0)), "house": bx.Continuous(0.2, 3.0)},
-        actions={"move": bx.Discrete([0, 1, 2]), "consumption": bx.Continuous(1e-6, "means")},
-        functions={
-            "size": lambda house, move: jnp.where(move == 0, house, jnp.where(move == 1, 0.2, 2.0)),
-            "means": lambda assets, house, size, move: assets + 1.5 - (move != 0) * (0.5 * size - 0.4 * house),
-            "savings": lambda means, consumption: means - consumption,
-        },
-        transitions={"assets": law, "house": "size"},
-        reward=lambda consumption, size: jnp.log(consumption) + 0.4 * jnp.log(size),
-        horizon=2,
-        **slots,
-    )
+house = bx.Model(
+    states={"assets": bx.Continuous(0.0, 10.0, scale=bx.scales.power(2.0)), "house": bx.Continuous(0.2, 3.0)},
+    actions={"move": bx.Discrete([0, 1, 2]), "consumption": bx.Continuous(1e-6, "means")},
+    functions={
+        "size": lambda house, move: jnp.where(move == 0, house, jnp.where(move == 1, 0.2, 2.0)),
+        "means": lambda assets, house, size, move: assets + 1.5 - (move != 0) * (0.5 * size - 0.4 * house),
+        "savings": lambda means, consumption: means - consumption,
+    },
+    transitions={"assets": lambda savings, bonus: 1.03 * savings + bonus * (savings >= 2.0), "house": "size"},
+    reward=lambda consumption, size: jnp.log(consumption) + 0.4 * jnp.log(size),
+    horizon=2,
+)
+"""Stay, sell, or move to a large house; the inner problem sees the house that is left."""
 
 
-def test_moves_are_the_best_of_all_plans():
+def moved(bonus):
+    found = backward(NEGM(), assets=60, house=30)
+    return bx.solve(house, {"bonus": bonus, "discount": BETA}, found)
+
+
+@pytest.mark.parametrize(
+    "bonus", [pytest.param(0.0, id="a concave law"), pytest.param(1.5, id="just enough for a bonus")]
+)
+def test_moves_are_the_best_of_all_plans(bonus):
     """Two periods, the second in closed form: everything is consumed, in the best house that there is."""
-    grid = {"assets": 60, "house": 30}
-    found = bx.solve(house(), {"discount": BETA}, backward(NEGM(), **grid))
-    assets, own = np.meshgrid([0.1, 1.0, 4.0], [0.3, 1.1, 2.4], indexing="ij")
-    sizes = lambda h: np.stack([h, np.full_like(h, 0.2), np.full_like(h, 2.0)])  # noqa: E731
-    means = lambda a, h: a + 1.5 - np.array([0.0, 1.0, 1.0]).reshape(3, *[1] * h.ndim) * (0.5 * sizes(h) - 0.4 * h)  # noqa: E731
-    last = lambda a, h: (np.log(np.maximum(means(a, h), 1e-300)) + 0.4 * np.log(sizes(h))).max(0)  # noqa: E731
-    share = np.linspace(1e-4, 1.0, 20_001)
+
+    def sizes(h):
+        return np.stack([h, np.full_like(h, 0.2), np.full_like(h, 2.0)])
+
+    def means(a, h):
+        moves = np.array([0.0, 1.0, 1.0]).reshape(3, *[1] * h.ndim)
+        return a + 1.5 - moves * (0.5 * sizes(h) - 0.4 * h)
+
+    def last(a, h):
+        return (np.log(np.maximum(means(a, h), 1e-300)) + 0.4 * np.log(sizes(h))).max(0)
+
+    solution = moved(bonus)
+    assets, own = np.meshgrid([0.1, 1.0, 4.0, 6.0], [0.3, 1.1, 2.4], indexing="ij")
     best = np.full(assets.shape, -np.inf)
     for place in np.ndindex(assets.shape):
         for m, h in zip(means(assets[place], own[place]), sizes(own[place]), strict=True):
-            plans = np.log(share * m) + 0.4 * np.log(h) + BETA * last(1.03 * (1 - share) * m, np.full_like(share, h))
-            best[place] = max(best[place], plans.max())
-    np.testing.assert_allclose(found.value(0, assets=assets, house=own), best, atol=2e-3)
+            saved = np.append(np.linspace(0.0, m, 20_001)[:-1], min(2.0, 0.999 * m))
+            follows = last(1.03 * saved + bonus * (saved >= 2.0), np.full_like(saved, h))
+            best[place] = max(best[place], (np.log(m - saved) + 0.4 * np.log(h) + BETA * follows).max())
+    np.testing.assert_allclose(solution.value(0, assets=assets, house=own), best, atol=2e-3)
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------
+# -- what is refused ---------------------------------------------------------------------------------------------------
 
 
 def test_a_law_that_falls_is_refused():
-    model = house(lambda savings: 1.03 * savings - 2.0 * (savings > 3.0) + 3.0)
-    with pytest.raises(bx.SolveError, match=r"NEGM, inner DCEGM: .*assets.* of tomorrow falls.*Newton"):
-        bx.solve(model, {"discount": BETA}, backward(NEGM(), assets=8, house=4))
+    with pytest.raises(bx.SolveError, match=r"NEGM, inner DCEGM: 'assets' of tomorrow falls.*Newton"):
+        moved(-1.5)
 
 
 def told(model, method, match, params=SHARES, error=bx.ModelError):
@@ -304,7 +316,7 @@ def test_models_that_do_not_qualify(slots, match):
 
 
 def test_an_outer_choice_that_is_discrete():
-    told(house(), NEGM(outer="move"), "outer='move' is a discrete action", {"discount": BETA})
+    told(house, NEGM(outer="move"), "outer='move' is a discrete action", {"bonus": 0.0, "discount": BETA})
 
 
 def test_an_outer_action_that_touches_nothing():

@@ -115,7 +115,7 @@ class EndogenousStep:
         found: the structure of the model.
         memory: bytes that may be in flight; rows are cut in chunks that fit.
         keys: nodes of the structure's keys; of a state, coordinates of its line.
-        tolerated: faults that are none to whoever asks.
+        tolerated: faults that are none to whoever asks, or cannot be; they are not looked for.
     """
 
     def __init__(
@@ -267,8 +267,9 @@ class EndogenousStep:
         endless = after.first == jnp.inf
         unknown = jnp.any(jnp.isnan(value) | (~sound & ~endless & (value > -jnp.inf)))
         bound = where(endless[0], -jnp.inf, value[0])
-        seen = lax.stop_gradient((savings, value, marginal))
-        jumping = jumps(*seen, sound, self._following(row))
+        jumping = jnp.zeros((), bool)
+        if Fault.jump not in self.tolerated:
+            jumping = jumps(*lax.stop_gradient((savings, value, marginal)), sound, self._following(row))
         # more than the first unit of consumption is worth, so that there is none
         sated = ~known & (marginal > utility.marginal(floor + 1.0))
         nodes = Nodes(savings, c, slope, level, marginal, value, sated, ends.limit, bound, ends.floor)

@@ -231,7 +231,9 @@ class Nested(eqx.Module):
         held = where(enough, resources, limit + lower + 1.0)
         segment = self.pieces.at(row, held)
         value = pieces.value(segment, held, structure.utility(period, states, {**choices, **nodes}))
-        return where(enough, value, -jnp.inf), pieces.consumption(segment, held)
+        # who saves just enough for a step of what follows must not miss it by rounding
+        little = 256 * float(jnp.finfo(held.dtype).eps) * jnp.maximum(1.0, jnp.abs(held))
+        return where(enough, value, -jnp.inf), pieces.consumption(segment, held) - little
 
     def _shares(self, point: Point, combination: Array, value: Array, wanted: Mapping[str, Array]) -> Float[Array, "m"]:
         """Actions as shares of the way between bounds; where nothing is known, the least outer and half the inner."""

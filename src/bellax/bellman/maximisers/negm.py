@@ -51,7 +51,6 @@ _ELSEWHERE = 0.02  # of the way between bounds: so far apart two starts are two
 _STEPS, _TOLERANCE = 60, 1e-11
 _TOGETHER = 1024  # searches
 _DERIVATIVES = 16  # numbers of a search that are in flight, for each number of its Q
-_TOLERATED = frozenset({Fault.floor})  # Newton's method honours bounds
 
 
 @named_options
@@ -188,7 +187,10 @@ class NEGM(Maximiser):
         fixed, still = jax.tree.map(lax.stop_gradient, (objective, mesh))
         lines = {own.name: line for own, line in zip(mesh.plan.lines, still.lines, strict=True)}
         nodes = {n: self._nodes(found, fixed, still, n) if n == outer else lines[n].coordinates for n in found.keys}
-        step = EndogenousStep(self._inner(found), fixed, still, found, memory, nodes, _TOLERATED)
+        # Newton's method honours bounds; and what follows is a table, which has no jumps that no law has
+        smooth = not found.kinked and not objective.elsewhere
+        tolerated = frozenset({Fault.floor, Fault.jump} if smooth else {Fault.floor})
+        step = EndogenousStep(self._inner(found), fixed, still, found, memory, nodes, tolerated)
         keys = {n: own if n == outer else lines[n].scale.inverse(own) for n, own in nodes.items()}
         known = Nested(fixed.period, step.pieces(), keys, found)
         return replace(objective, solved=jax.tree.map(lax.stop_gradient, known))

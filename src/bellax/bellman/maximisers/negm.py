@@ -113,9 +113,6 @@ class NEGM(Maximiser):
     def evaluations(self, plan: Plan) -> int:
         return self._count(self.structure(plan)) + 40 * len(plan.coordinates)
 
-    def candidates(self, plan: Plan) -> list[Array]:
-        return Newton().candidates(plan)
-
     def fault_of(self, objective: Objective, value: Value) -> Array:
         known = objective.solved
         return known.pieces.fault if isinstance(known, Nested) else jnp.zeros(())

@@ -223,6 +223,7 @@ def told(model, method, match, params=SHARES, error=bx.ModelError):
         (NEGM(inner=bx.maximise.EGM(post_decision="left")), "post_decision"),
         (NEGM(inner=bx.maximise.EGM(resources="savings")), "is to be known before 'consumption' is chosen"),
         (NEGM(grid={"share": 2}), "the grid of 'share' has 2 nodes; give at least 4"),
+        (NEGM(grid={"share": bx.grids.Given([0.0, 1.0])}), "the grid of 'share' has 2 nodes; give at least 4"),
         (NEGM(grid={"savings": 60}), "grid names 'savings'; it takes the outer action"),
         (NEGM(inner=bx.maximise.EGM(grid={"savings": 2})), "the grid of 'savings' has 2 nodes"),
     ],

@@ -318,6 +318,5 @@ def _vertex(o: Float[Array, "3"], value: Float[Array, "3"], c: Float[Array, "3"]
     top = jnp.clip(-0.5 * left - 0.5 * rise[0] / where(inner, bend, -1.0), -left, right)
     first = (c[1] - c[0]) / left, (c[2] - c[1]) / right
     second = (first[1] - first[0]) / (left + right)
-    between_ = c[1] + top * (first[0] + second * (top + left))
-    held = jnp.clip(between_, jnp.min(c), jnp.max(c))
-    return where(inner, o[1] + top, o[1]), where(inner, held, c[1])
+    there = jnp.clip(c[1] + top * (first[0] + second * (top + left)), jnp.min(c), jnp.max(c))
+    return where(inner, o[1] + top, o[1]), where(inner, there, c[1])

@@ -69,7 +69,8 @@ class NEGM(Maximiser):
             ratios where the bounds are positive; or `bx.grids.Given`.
     Raises:
         ModelError: if the model has not that structure, says which condition fails, and which method serves.
-    Assumes: given what is outer, what `inner` assumes; the outer nodes tell the local maxima in the outer action apart.
+    Assumes: given what is outer, what `inner` assumes; the outer nodes tell the local maxima in the outer action apart;
+        where some outer action is possible, one of its bounds or a node is.
     Source: Druedahl (2021).
     """
 
@@ -137,13 +138,16 @@ class NEGM(Maximiser):
                     f"NEGM: grid names {key!r}; {takes}, and the inner method the grid of {found.savings!r}: "
                     f"inner=bx.maximise.DCEGM(grid={{{found.savings!r}: 80}})."
                 )
-        spec = self.grid.get(outer, _NODES) if outer else 1
-        if isinstance(spec, grids.Given):
-            return spec
-        check_count(spec, f"NEGM: grid of {outer!r}")
-        if outer and spec < 4:
-            raise ModelError(f"NEGM: the grid of {outer!r} has {spec} nodes; give at least 4.")
-        return int(spec)
+        if outer is None:
+            return 1
+        spec = self.grid.get(outer, _NODES)
+        given = isinstance(spec, grids.Given)
+        if not given:
+            check_count(spec, f"NEGM: grid of {outer!r}")
+        count = len(spec.nodes) if given else int(spec)
+        if count < 4:
+            raise ModelError(f"NEGM: the grid of {outer!r} has {count} nodes; give at least 4.")
+        return spec if given else count
 
     def _count(self, found: Structure) -> int:
         spec = self._spec(found)
@@ -178,10 +182,8 @@ class NEGM(Maximiser):
         return inner if inner.kinks is not None else replace(inner, kinks=_KINKS if found.kinked else 0)
 
     def prepared(self, objective: Objective, mesh: Mesh, memory: int) -> Objective:
-        if objective.solved is not None:
-            return objective
         found, outer = self.structure(mesh.plan), outer_of(self.structure(mesh.plan))
-        fixed, still = jax.tree.map(lax.stop_gradient, (objective, mesh))
+        fixed, still = jax.tree.map(lax.stop_gradient, (replace(objective, solved=None), mesh))
         lines = {own.name: line for own, line in zip(mesh.plan.lines, still.lines, strict=True)}
         nodes = {n: self._nodes(found, fixed, still, n) if n == outer else lines[n].coordinates for n in found.keys}
         # Newton's method honours bounds; and what follows is a table, which has no jumps that no law has
@@ -193,8 +195,9 @@ class NEGM(Maximiser):
         return replace(objective, solved=jax.tree.map(lax.stop_gradient, known))
 
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum:
-        objective, mesh = jax.tree.map(lax.stop_gradient, (objective, mesh))
-        prepared, plain = self.prepared(objective, mesh, memory), replace(objective, solved=None)
+        # what is known already may be of another mesh
+        plain, mesh = jax.tree.map(lax.stop_gradient, (replace(objective, solved=None), mesh))
+        prepared = self.prepared(plain, mesh, memory)
         known = prepared.solved
         assert isinstance(known, Nested)
         codes, nodes = jnp.arange(len(combinations(mesh.plan)), dtype=jnp.int32), nodes_of(mesh)

@@ -20,13 +20,17 @@ def backward(maximiser, **grid):
 # -- a stock that is bought out of what there is, and pledged, before a last period that values it as it likes -------
 
 
-def bequest(assets, durable, first, second):
+def bequest(assets, durable, first, second, resale):
     humps = first * jnp.exp(-(((durable - 2.0) / 0.6) ** 2)) + second * jnp.exp(-(((durable - 5.0) / 0.6) ** 2))
-    return jnp.log(assets + 0.9 * durable + 3.0) + humps
+    return jnp.log(assets + resale * durable + 3.0) + humps
 
 
 def enjoyed(consumption, stock, duty):
     return jnp.log(consumption) + 0.3 * jnp.log(stock) - duty * jnp.maximum(stock - 4.0, 0.0)
+
+
+def kept(savings, tax):
+    return GROSS * savings - tax * jnp.maximum(savings - 2.0, 0.0)
 
 
 pledged = bx.Model(
@@ -37,29 +41,35 @@ pledged = bx.Model(
         "most": lambda means, stock, pledge: means - (1 - pledge) * stock,
         "savings": lambda means, stock, consumption: means - stock - consumption,
     },
-    transitions={"assets": lambda savings: GROSS * savings, "durable": "stock"},
+    transitions={"assets": kept, "durable": "stock"},
     reward=enjoyed,
     terminal=bequest,
     horizon=1,
 )
-PLEDGED = {"pledge": 0.2, "first": 0.0, "second": 0.0, "duty": 0.0, "discount": BETA}
+PLEDGED = {"pledge": 0.2, "first": 0.0, "second": 0.0, "duty": 0.0, "tax": 0.0, "resale": 0.9, "discount": BETA}
 ASSETS, DURABLE = np.meshgrid([-1.9, -0.5, 1.0, 4.0, 9.0], [0.1, 1.3, 4.0], indexing="ij")
 
 
-def searched(assets, durable, pledge, first, second, duty, discount):
-    """V and the stock of the best plan: every stock, and consumption in closed form."""
+def searched(assets, durable, pledge, first, second, duty, tax, resale, discount):
+    """V and the stock of the best plan: every stock, and consumption in closed form, with the tax, without it, and
+    where it just begins."""
     stock = np.linspace(0.1, 8.0, 80_001)
     left = assets + 3.0 + 0.9 * durable - stock
-    # 1/c = beta R / (R (left - c) + .9 stock + 3)
-    consumption = (GROSS * left + 0.9 * stock + 3.0) / (GROSS * (1 + discount))
+    humps = first * np.exp(-(((stock - 2.0) / 0.6) ** 2)) + second * np.exp(-(((stock - 5.0) / 0.6) ** 2))
     most = left + pledge * stock
     possible = most >= 1e-3
-    consumption = np.where(possible, np.clip(consumption, 1e-3, np.maximum(most, 1e-3)), 1.0)
-    end = np.where(possible, GROSS * (left - consumption) + 0.9 * stock + 3.0, 1.0)
-    humps = first * np.exp(-(((stock - 2.0) / 0.6) ** 2)) + second * np.exp(-(((stock - 5.0) / 0.6) ** 2))
-    today = np.log(consumption) + 0.3 * np.log(stock) - duty * np.maximum(stock - 4.0, 0.0)
-    value = today + discount * (np.log(end) + humps)
-    value = np.where(possible, value, -np.inf)
+    plans = [left - 2.0]
+    # 1/c = beta R / (R (left - c) + free + resale stock + 3)
+    for gross, free in ((GROSS, 0.0), (GROSS - tax, 2.0 * tax)):
+        plans.append((gross * left + free + resale * stock + 3.0) / (gross * (1 + discount)))
+    value = np.full(stock.shape, -np.inf)
+    for plan in plans:
+        consumption = np.where(possible, np.clip(plan, 1e-3, np.maximum(most, 1e-3)), 1.0)
+        saved = left - consumption
+        end = GROSS * saved - tax * np.maximum(saved - 2.0, 0.0) + resale * stock + 3.0
+        today = np.log(consumption) + 0.3 * np.log(stock) - duty * np.maximum(stock - 4.0, 0.0)
+        worth = today + discount * (np.log(np.where(possible, end, 1.0)) + humps)
+        value = np.maximum(value, np.where(possible, worth, -np.inf))
     return value.max(), stock[value.argmax()]
 
 
@@ -75,6 +85,7 @@ def solved(**changed):
         pytest.param({"first": 0.8, "second": 0.75}, id="two humps, nearly equal"),
         pytest.param({"pledge": 0.3, "second": 1.5}, id="pledged for the far hump"),
         pytest.param({"duty": 0.5, "second": 0.8}, id="a kink between outer nodes, at which many stay"),
+        pytest.param({"tax": 0.5, "resale": 0.1}, id="savings bunch where a tax begins, whatever is bought"),
         pytest.param({"first": -5.0, "second": -5.0}, id="pits: the least stock, or the most"),
     ],
 )

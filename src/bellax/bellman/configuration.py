@@ -14,6 +14,7 @@ import numpy as np
 from bellax.bellman.maximisers.egm import DCEGM, EGM
 from bellax.bellman.maximisers.enumeration import Enumerate
 from bellax.bellman.maximisers.golden import Golden
+from bellax.bellman.maximisers.negm import NEGM
 from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.options import GridSolver
 from bellax.bellman.outside import Extrapolate, Nan
@@ -23,7 +24,7 @@ from bellax.numerics import chains, grids, interpolants, rules, scales
 _GROUPS: dict[str, tuple[type, ...]] = {
     "grids": (grids.Scaled, grids.Regular, grids.Given, *chains.CHAINS),
     "interpolants": (interpolants.Linear, interpolants.Hermite),
-    "maximise": (Enumerate, Golden, Newton, EGM, DCEGM),
+    "maximise": (Enumerate, Golden, Newton, EGM, DCEGM, NEGM),
     "outside": (Extrapolate, Nan),
     "quadrature": rules.RULES,
     "scales": (scales.Linear, scales.Log, scales.Asinh, scales.Power, scales.Octave),

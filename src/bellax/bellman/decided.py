@@ -40,7 +40,12 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
     if given is not None:
         return given
     fixed_objective, fixed_point = jax.tree.map(lax.stop_gradient, (objective, point))
-    optimum = jax.tree.map(lax.stop_gradient, maximum(maximiser, fixed_objective, fixed_point))
+    found = jax.tree.map(lax.stop_gradient, maximum(maximiser, fixed_objective, fixed_point))
+    return differentiable(maximiser, objective, point, found)
+
+
+def differentiable(maximiser: Maximiser, objective: Objective, point: Point, optimum: Optimum) -> Optimum:
+    """What was found at a state, whose u moves by the implicit function theorem where `maximiser.smooth`."""
     if not maximiser.smooth:
         return optimum
     combination, u = optimum.decision
@@ -48,7 +53,9 @@ def optimum_at(maximiser: Maximiser, objective: Objective, point: Point) -> Opti
         return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
     every = combinations_of(optimum)
     shares = jax.vmap(lambda one: moving(one.u, objective, point, one.combination))(every)
-    return optimum._replace(decision=Decision(combination, take(shares, combination)), shares=shares)
+    return optimum._replace(
+        decision=Decision(combination, take(shares, objective.period.place(combination))), shares=shares
+    )
 
 
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:

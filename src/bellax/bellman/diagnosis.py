@@ -40,8 +40,8 @@ def first_failure(
     def solve(arguments: Arguments, values: Values, period: Any) -> tuple[Any, Any, Any]:
         objective, mesh = numerics.solved_period(arguments, values, period)
         found = step(numerics.maximiser, objective, mesh, numerics.memory)
-        fault = 0 if found.value.pieces is None else found.value.pieces.fault
-        return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0, jnp.asarray(fault)
+        fault = numerics.maximiser.fault_of(objective, found.value)
+        return found.value.levels, found.tally[..., TALLY.index("infeasible_nodes")] == 0, fault
 
     if finite:
         own = values[numerics.problem.regime] if numerics.problem.regime else values

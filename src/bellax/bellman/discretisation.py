@@ -204,7 +204,10 @@ class Discretisation:
         objective, mesh = self.one_period(arguments, following, period)
         own = values[self.problem.regime] if self.problem.regime else values
         today = jax.tree.map(lambda leaf: leaf[period], own) if self.problem.finite else own
-        return replace(objective, solved=self.function(today, objective.period.environment)), mesh
+        known = self.function(today, objective.period.environment)
+        if known is None:
+            return self.maximiser.prepared(objective, mesh, self.memory), mesh
+        return replace(objective, solved=known), mesh
 
     def objective(
         self,

@@ -10,25 +10,21 @@ without a search.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from bellax.bellman.maximisers.maximum import check_constraints
-from bellax.bellman.mesh import Point
-from bellax.bellman.objective import Objective
 from bellax.bellman.pointwise import Function, Place, kind_of_end, odd
 from bellax.bellman.taste import chosen
 from bellax.errors import ModelError, check_names, listed
 from bellax.model.autoregressions import VAR
 from bellax.model.graph import Graph
 from bellax.model.spaces import IID
-from bellax.numerics import loops, pieces
-from bellax.numerics.interpolate import is_barrier
+from bellax.numerics import pieces
 from bellax.numerics.pieces import Pieces
 from bellax.numerics.scalar import where
 from bellax.problem.period import Period, as_float, combinations
@@ -45,6 +41,7 @@ class Structure:
         action, state, savings: names.
         named: what the user says that resources are; None where nothing was said.
         axes: discrete axes along which the optimum differs, beside resources.
+        keys: continuous states, and an action that is chosen before, along which it differs, too.
     """
 
     plan: Plan
@@ -54,6 +51,13 @@ class Structure:
     savings: str
     named: str | None
     axes: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+    @cached_property
+    def moved(self) -> tuple[str, ...]:
+        """The continuous states of tomorrow that see savings."""
+        graph = self.cut.graph
+        return tuple(n for n in self.cut.continuous if self.savings in graph.leaves(f"next_{n}", "action"))
 
     @cached_property
     def kinked(self) -> bool:
@@ -127,27 +131,37 @@ def structure(plan: Plan, what: str, action: str | None, resources: str | None, 
     names = [n for n, slot in plan.graph.slots.items() if slot.scope == "function"]
     check_names([] if savings is None else [savings], names, f"{what}: function post_decision=")
     asked = [name for name in ([savings] if savings is not None else names) if _saves(plan, act, state, name)]
-    cuts = [(name, *_cut(plan, act, state, name)) for name in asked]
-    fitting = [(name, cut) for name, cut, _ in cuts if cut is not None]
+    cuts = [(name, cut_at(plan, name)) for name in asked]
+    beside = [seen_beside(plan, cut, name, {act, state}) for name, cut in cuts]
+    fitting = [pair for pair, why in zip(cuts, beside, strict=True) if not why]
     if savings is not None and not asked:
         raise ModelError(
             f"{what}: post_decision={savings!r} does not see both the action {act!r} and the state {state!r}; it is to "
             f"be what is left of resources: functions={{{savings!r}: lambda {state}, {act}: {state} - {act}}}."
         )
     if not fitting:
-        why = cuts[0][2] if cuts else "there is no function of the model that sees both"
+        why = beside[0] if cuts else "there is no function of the model that sees both"
         raise ModelError(
             f"{what}: tomorrow is to see the action {act!r} and the state {state!r} through one function alone, like "
             f"functions={{'savings': lambda {state}, {act}: {state} - {act}}}; {why}. Write laws in terms of it, or "
             "use bx.maximise.Newton()."
         )
     found, cut = fitting[0]
-    known = [*names, *plan.states]
-    check_names([] if resources is None else [resources], known, f"{what}: resources")
-    if resources is not None and (plan.graph.leaves(resources, "action") & {act} or plan.graph.is_random(resources)):
-        raise ModelError(f"{what}: resources={resources!r} is to be known before {act!r} is chosen.")
-    axes = tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n))
-    return Structure(plan, cut, act, state, found, resources, axes)
+    check_resources(plan, what, act, resources)
+    return Structure(plan, cut, act, state, found, resources, axes_of(plan, cut, act))
+
+
+def check_resources(plan: Plan, what: str, action: str, resources: str | None) -> None:
+    """Raises ModelError for resources= that are no name, or not known before the action."""
+    names = [n for n, slot in plan.graph.slots.items() if slot.scope == "function"]
+    check_names([] if resources is None else [resources], [*names, *plan.states], f"{what}: resources")
+    if resources is not None and (plan.graph.leaves(resources, "action") & {action} or plan.graph.is_random(resources)):
+        raise ModelError(f"{what}: resources={resources!r} is to be known before {action!r} is chosen.")
+
+
+def axes_of(plan: Plan, cut: Plan, action: str) -> tuple[str, ...]:
+    """The discrete axes along which the optimum differs, given resources."""
+    return tuple(n for n in (*plan.processes, *plan.discrete) if _matters(plan, cut, n, action))
 
 
 def _check_kind(plan: Plan, what: str) -> None:
@@ -179,34 +193,37 @@ def _saves(plan: Plan, action: str, state: str, name: str) -> bool:
     return {action, state} <= graph.leaves(name, "action", "state") and not graph.is_random(name)
 
 
-def _cut(plan: Plan, action: str, state: str, savings: str) -> tuple[Plan | None, str]:
-    """The plan in whose graph savings are given, or what sees the action or the state beside them."""
+def cut_at(plan: Plan, savings: str) -> Plan:
+    """The plan in whose graph savings are given."""
     graph = plan.graph
     slots = [slot for node, slot in graph.slots.items() if node != savings]
     seen = graph.seen | {savings: jax.ShapeDtypeStruct((), jnp.result_type(float))}
     kinds = graph.kinds | {savings: "action"}
-    cut = Graph(slots, kinds, seen, graph.regime, graph.where, graph.clock)
-    found = Plan(cut, plan.arrivals)
-    nodes = [node for node in found.targets if node != "slot:reward"]
-    nodes += [node for name in found.shocks for node in found.shock_nodes(name)]
-    for node in nodes:
-        beside = cut.leaves(node, "action", "state") & {action, state}
+    return Plan(Graph(slots, kinds, seen, graph.regime, graph.where, graph.clock), plan.arrivals)
+
+
+def following(cut: Plan) -> list[str]:
+    """The nodes that what follows is made of."""
+    nodes = [node for node in cut.targets if node != "slot:reward"]
+    return nodes + [node for name in cut.shocks for node in cut.shock_nodes(name)]
+
+
+def seen_beside(plan: Plan, cut: Plan, savings: str, names: set[str]) -> str:
+    """What sees some of these states and actions beside savings, in words; empty where nothing does."""
+    for node in following(cut):
+        beside = cut.graph.leaves(node, "action", "state") & names
         if beside:
-            label = graph.slots[node].quantity.label if node in graph.slots else node
-            return None, f"beside {savings!r}, {label} sees {listed(sorted(beside))}"
-    return found, ""
+            label = plan.graph.slots[node].quantity.label if node in plan.graph.slots else node
+            return f"beside {savings!r}, {label} sees {listed(sorted(beside))}"
+    return ""
 
 
-def _matters(plan: Plan, cut: Plan, name: str) -> bool:
+def _matters(plan: Plan, cut: Plan, name: str, action: str) -> bool:
     """Whether the optimum differs along a discrete axis, given resources; only what is drawn afresh need not."""
     if not isinstance(plan.states[name], IID):
         return True
-    nodes = [*cut.targets, *(n for shock in cut.shocks for n in cut.shock_nodes(shock)), f"lower:{_only(plan)}"]
+    nodes = [*cut.targets, *(n for shock in cut.shocks for n in cut.shock_nodes(shock)), f"lower:{action}"]
     return any(name in cut.graph.leaves(node, "state") for node in nodes)
-
-
-def _only(plan: Plan) -> str:
-    return next(iter(plan.controls))
 
 
 # -- V as a function ------------------------------------------------------------------------------------------------
@@ -310,95 +327,3 @@ def _worth_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if moved is not None:
         change = change + utility.marginal(pieces.consumption(segment, resources)) * moved
     return value, change
-
-
-# -- what follows from savings ----------------------------------------------------------------------------------------
-
-
-class Future(NamedTuple):
-    """W and its first two derivatives, of one or of many savings."""
-
-    value: Float[Array, "*n"]
-    first: Float[Array, "*n"]
-    second: Float[Array, "*n"]
-
-    @property
-    def sound(self) -> Bool[Array, "*n"]:
-        """Whether all of them are numbers."""
-        return jnp.isfinite(self.value) & jnp.isfinite(self.first) & jnp.isfinite(self.second)
-
-
-@eqx.filter_custom_jvp
-def future(
-    savings: Float[Array, ""], spare: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str
-) -> Future:
-    """W of savings, all else given; with derivatives that are zero where W is no number.
-
-    Args:
-        spare: savings of which it is one.
-        objective: in whose graph savings are given.
-        actions: all others.
-        name: of savings.
-    """
-    return _derivatives(savings, objective, point, actions, name)
-
-
-def _derivatives(savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str) -> Future:
-    one = jnp.ones_like(savings)
-
-    def first(a: Array) -> tuple[Array, Array]:
-        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}), (a,), (one,))
-
-    (value, slope), (_, second) = jax.jvp(first, (savings,), (one,))
-    return Future(value, slope, second)
-
-
-@future.def_jvp
-def _future_jvp(primals: tuple, tangents: tuple) -> tuple[Future, Future]:
-    savings, spare, *rest = primals
-    found = future(*primals)
-    sound = found.sound & ~is_barrier(found.value)
-    held = where(sound, savings, spare)
-    _, moved = eqx.filter_jvp(_derivatives, (held, *rest), (tangents[0], *tangents[2:]))
-    zero = jnp.zeros_like(found.value)
-    return found, Future(*(zero if t is None else where(sound, t, 0.0) for t in moved))
-
-
-# -- the inverse of marginal utility --------------------------------------------------------------------------------
-
-
-@eqx.filter_custom_jvp
-def inverse(marginal: Float[Array, ""], utility: Utility, floor: Float[Array, ""]) -> Float[Array, ""]:
-    """c above `floor` with u'(c) = marginal; NaN where there is none that is found.
-
-    Newton's method on log u' as a function of log c, a straight line where relative risk aversion is constant.
-    """
-    target = jnp.log(marginal)
-
-    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        x, _, count = state
-        c = jnp.exp(x)
-        at, curvature = utility.marginal(floor + c), utility.curvature(floor + c)
-        gap = jnp.log(at) - target
-        move = jnp.clip(-gap * at / (curvature * c), -4.0, 4.0)
-        # where marginal utility is not positive there is less to consume
-        move = jnp.where(at > 0, move, -1.0)
-        return x + move, jnp.where(at > 0, jnp.abs(move), 1.0), count + 1
-
-    tolerance = 16 * float(jnp.finfo(marginal.dtype).eps)
-    done = lambda state: ~(state[1] > tolerance) | (state[2] > 200)  # noqa: E731
-    start = (jnp.zeros_like(marginal), jnp.ones_like(marginal), jnp.zeros((), jnp.int32))
-    x, move, _ = loops.until(done, step, start)
-    return jnp.where((marginal > 0) & (move <= max(1e-9, tolerance)), floor + jnp.exp(x), jnp.nan)
-
-
-@inverse.def_jvp
-def _inverse_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    marginal, utility, floor = primals
-    t_marginal, t_utility, _ = tangents
-    c = inverse(marginal, utility, floor)
-    held = jnp.where(jnp.isfinite(c), c, floor + 1.0)
-    _, at = eqx.filter_jvp(lambda utility: utility.marginal(held), (utility,), (t_utility,))
-    change = jnp.zeros_like(c) if t_marginal is None else t_marginal
-    change = change if at is None else change - at
-    return c, change / utility.curvature(held)

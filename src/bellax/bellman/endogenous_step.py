@@ -1,8 +1,9 @@
 """One step of an endogenous grid: all rows, places of discrete axes and combinations of discrete actions, at once."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -12,7 +13,8 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.chunks import in_chunks, in_flight
-from bellax.bellman.endogenous import Future, Structure, Utility, future, inverse
+from bellax.bellman.endogenous import Structure, Utility
+from bellax.bellman.first_order import Future, future, inverse
 from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
@@ -112,14 +114,27 @@ class EndogenousStep:
         objective, mesh: of the period.
         found: the structure of the model.
         memory: bytes that may be in flight; rows are cut in chunks that fit.
+        keys: nodes of the structure's keys; of a state, coordinates of its line.
+        tolerated: faults that are none to whoever asks, or cannot be; they are not looked for.
     """
 
-    def __init__(self, method: Method, objective: Objective, mesh: Mesh, found: Structure, memory: int) -> None:
+    def __init__(
+        self,
+        method: Method,
+        objective: Objective,
+        mesh: Mesh,
+        found: Structure,
+        memory: int,
+        keys: Mapping[str, Array] = MappingProxyType({}),
+        tolerated: frozenset[Fault] = frozenset(),
+    ) -> None:
         self.method, self.mesh, self.found = method, mesh, found
+        self.keys, self.tolerated = dict(keys), tolerated
         self.period = objective.period
         self.cut = replace(objective, period=Period(objective.period.environment, found.cut), absolute=frozenset())
         self.lengths = {name: mesh.discrete_axes[name] for name in found.axes}
-        self.shape = (*self.lengths.values(), len(combinations(objective.plan)))
+        own = [nodes.shape[0] for nodes in self.keys.values()]
+        self.shape = (*self.lengths.values(), *own, len(combinations(objective.plan)))
         places = np.indices(self.shape).reshape(len(self.shape), -1)
         self.places = [jnp.asarray(place, jnp.int32) for place in places]
         self.rows = jnp.arange(places.shape[1], dtype=jnp.int32)
@@ -165,11 +180,20 @@ class EndogenousStep:
         place = lambda count: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
         codes = {name: place(count) for name, count in self.mesh.discrete_axes.items()}
         codes |= {name: at[row] for name, at in zip(self.lengths, self.places, strict=False)}
-        line = self.mesh.lines[0].coordinates
-        return self.mesh.point(codes, line[place(line.shape[0])][None])
+        held = self._held(row)
+        labels = zip(self.mesh.plan.lines, self.mesh.lines, strict=True)
+        numbers = [held.get(own.name, line.coordinates[place(line.count)]) for own, line in labels]
+        return self.mesh.point(codes, jnp.stack(numbers))
+
+    def _held(self, row: Array) -> dict[str, Array]:
+        """The keys of a row."""
+        places = self.places[len(self.lengths) : -1]
+        return {name: nodes[at[row]] for (name, nodes), at in zip(self.keys.items(), places, strict=True)}
 
     def _choices(self, row: Array) -> dict[str, Array]:
-        return self.period.choices(self.places[-1][row])
+        """The actions of a row that are chosen before."""
+        chosen = {name: value for name, value in self._held(row).items() if name in self.mesh.plan.controls}
+        return {**self.period.choices(self.places[-1][row]), **chosen}
 
     def _utility(self, row: Array) -> Utility:
         return self.found.utility(self.period, self._point(row).values, self._choices(row))
@@ -196,7 +220,8 @@ class EndogenousStep:
         fault = jnp.where(jnp.any(moves), jnp.int32(Fault.limit), jnp.zeros((), jnp.int32))
         fault = jnp.where(jnp.all(straight), fault, jnp.int32(Fault.savings))
         top = jnp.max(resources) - lower[0]
-        fault = jnp.where(self._concave(row, lower[0], top - limit[0]), fault, jnp.int32(Fault.utility))
+        most = jnp.where(top > limit[0], top - limit[0], 1.0)  # a row without enough at any state
+        fault = jnp.where(self._concave(row, lower[0], most), fault, jnp.int32(Fault.utility))
         return _Ends(limit[0], top, lower[0], fault)
 
     def _concave(self, row: Array, lower: Array, most: Array) -> Bool[Array, ""]:
@@ -242,8 +267,9 @@ class EndogenousStep:
         endless = after.first == jnp.inf
         unknown = jnp.any(jnp.isnan(value) | (~sound & ~endless & (value > -jnp.inf)))
         bound = where(endless[0], -jnp.inf, value[0])
-        seen = lax.stop_gradient((savings, value, marginal))
-        jumping = jumps(*seen, sound, self._following(row))
+        jumping = jnp.zeros((), bool)
+        if Fault.jump not in self.tolerated:
+            jumping = jumps(*lax.stop_gradient((savings, value, marginal)), sound, self._following(row))
         # more than the first unit of consumption is worth, so that there is none
         sated = ~known & (marginal > utility.marginal(floor + 1.0))
         nodes = Nodes(savings, c, slope, level, marginal, value, sated, ends.limit, bound, ends.floor)
@@ -332,20 +358,24 @@ class EndogenousStep:
         ]
         code = jnp.zeros((), jnp.int32)
         for there, fault in faults:
-            code = jnp.where(there, int(fault), code)
+            if fault not in self.tolerated:
+                code = jnp.where(there, int(fault), code)
         return code
 
     def _falls(self, common: Array, ends: _Ends) -> Bool[Array, ""]:
-        """Whether tomorrow's continuous state falls somewhere as savings rise."""
+        """Whether a continuous state of tomorrow falls somewhere as savings rise."""
+        if not self.found.moved:
+            return jnp.zeros((), bool)
 
         def following(savings: Array, row: Array) -> Array:
             _, outcome = self.cut.outcomes(self._point(row), self._actions(savings, row))
-            return outcome.following[self.found.state]
+            moved = [outcome.following[name].reshape(outcome.reward.shape[0], -1) for name in self.found.moved]
+            return jnp.concatenate(moved, axis=1)
 
         found = self._over(lambda a, row: following(a, row), common)
         size = jnp.maximum(1.0, jnp.abs(found[:, 1:]))
         falls = jnp.diff(found, axis=1) < -rounding() * size
-        return jnp.any(falls & (common[None, :-1, None] >= ends.limit[:, None, None]))
+        return jnp.any(falls & (common[None, :-1, None, None] >= ends.limit[:, None, None, None]))
 
 
 def _twice(others: int, sides: int) -> np.ndarray:

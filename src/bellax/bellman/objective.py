@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from bellax.bellman.continuation import Continuation, mixed
 from bellax.bellman.expectation import contribution, expectation
 from bellax.bellman.mesh import Point, Process
-from bellax.bellman.pointwise import Function, Pointwise, odd
+from bellax.bellman.pointwise import Pointwise, odd
 from bellax.bellman.reached import Reached
 from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
@@ -51,7 +51,8 @@ class Objective(eqx.Module):
         elsewhere: tomorrow in each other regime that may be reached.
         exists: whether a regime is active tomorrow, of those that are not always.
         regime: today's.
-        solved: today's V, where it is known and says what is done.
+        solved: what the maximiser knows of the period already, where it is asked of many states: today's V, or a part
+            of the problem.
     """
 
     period: Period
@@ -62,7 +63,7 @@ class Objective(eqx.Module):
     elsewhere: dict[str, Reached] = eqx.field(default_factory=dict)
     exists: dict[str, Array] = eqx.field(default_factory=dict)
     regime: str = eqx.field(static=True, default="")
-    solved: Function | None = None
+    solved: eqx.Module | None = None
 
     @property
     def plan(self) -> Plan:

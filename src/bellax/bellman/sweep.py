@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from bellax.bellman.chunks import Node, nodes_of, over_batch, over_mesh
 from bellax.bellman.continuation import Value
-from bellax.bellman.decided import averaged, decided, optimum_at, stopping, unchosen, value_and_slopes
+from bellax.bellman.decided import averaged, decided, differentiable, optimum_at, stopping, unchosen, value_and_slopes
 from bellax.bellman.leaving import SIDES, leaving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, cells, dotted_size
 from bellax.bellman.mesh import Mesh
@@ -115,8 +115,12 @@ def over_optima(
     if optima is None:
         optima = maximiser.over(objective, mesh, memory)
     if optima is not None:
-        pairs = (nodes_of(mesh), optima)
-        found = over_batch(lambda pair: function(*pair), pairs, dotted_size(mesh.plan), memory)
+
+        def at_known(pair: tuple[Node, Optimum]) -> Any:
+            point = mesh.point(pair[0].codes, pair[0].coordinates)
+            return function(pair[0], differentiable(maximiser, objective, point, pair[1]))
+
+        found = over_batch(at_known, (nodes_of(mesh), optima), dotted_size(mesh.plan), memory)
         return jax.tree.map(lambda leaf: leaf.reshape(*mesh.shape, *leaf.shape[1:]), found)
 
     def at(node: Node) -> Any:

@@ -189,7 +189,8 @@ def _afresh(
         ended = over_mesh(at, tomorrow, 1, wide.memory)
         value = jax.tree.map(lambda a, b: jnp.where(period + 1 == wide.problem.clock.count, a, b), ended, value)
     later = wide.problem.environment(arguments, period + 1 if wide.problem.finite else period)
-    return wide.objective(today, mesh.processes, value, tomorrow, later)
+    objective = wide.objective(today, mesh.processes, value, tomorrow, later)
+    return wide.maximiser.prepared(objective, mesh, wide.memory)
 
 
 def finer(numerics: Discretisation, rules: Mapping[str, Nodes]) -> dict[str, Any]:

@@ -248,7 +248,8 @@ class Graph:
         graph.add_nodes_from(actions)
         for name in actions:
             for side in ("lower", "upper"):
-                others = self.leaves(f"{side}:{name}", "action", "unknown")
+                # and not what is given in place of a function
+                others = self.leaves(f"{side}:{name}", "action", "unknown") & set(actions)
                 graph.add_edges_from((other, name) for other in others)
         try:
             return list(nx.lexicographical_topological_sort(graph, key=actions.index))

@@ -10,6 +10,7 @@ from bellax.models._references.buffer_stock import buffer_stock, equiprobable, g
 from bellax.models._references.bus_engine import bus_engine
 from bellax.models._references.differences import regime_switching_put_by_differences
 from bellax.models._references.discrete import discrete_dp, mccall, puterman_621, rust_replacement
+from bellax.models._references.durables import costly_durable, frictionless_durable
 from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.growth import brock_mirman, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
@@ -31,10 +32,12 @@ __all__ = [
     "buffer_stock",
     "bus_engine",
     "carroll_deaton_egm",
+    "costly_durable",
     "crr_tree",
     "discrete_dp",
     "equiprobable",
     "gauss_hermite",
+    "frictionless_durable",
     "jump_diffusion_put",
     "lifestyle",
     "lognormal_incomes",

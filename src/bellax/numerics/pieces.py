@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.numerics.scalar import rounding
+from bellax.numerics.scalar import rounding, take
 
 Utility = Callable[[Array], Array]
 
@@ -64,6 +64,17 @@ class Pieces(eqx.Module):
         """The segment at these resources, and the number of its stretch; of a single function."""
         piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)
         return self.segments[self.place[piece].astype(jnp.int32)], self.stretch[piece]
+
+    def at(self, row: Int[Array, ""], resources: Float[Array, ""]) -> Float[Array, "_"]:
+        """The segment at these resources, of the function of that number along the leading axes: for many of them at
+        once, of which none is copied as `row` does."""
+        count = self.left.shape[-1]
+        left, low = self.left.reshape(-1), row * count
+        for power in reversed(range(count.bit_length())):  # the last that does not begin beyond
+            ahead = jnp.minimum(low + 2**power, (row + 1) * count - 1)
+            low = jnp.where(take(left, ahead) <= resources, ahead, low)
+        number = row * self.segments.shape[-2] + take(self.place.reshape(-1), low).astype(jnp.int32)
+        return take(self.segments.reshape(-1, WIDTH), number)
 
 
 def consumption(segment: Float[Array, "_"], resources: Float[Array, ""]) -> Float[Array, ""]:

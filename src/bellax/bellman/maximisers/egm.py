@@ -69,7 +69,11 @@ class _Endogenous(Maximiser):
         return frozenset() if self.action is None else frozenset({self.action})
 
     def check(self, plan: Plan) -> None:
-        self._spec(self.structure(plan))
+        self.check_grid(self.structure(plan))
+
+    def check_grid(self, found: Structure) -> None:
+        """Raises ModelError for a grid of what is none, or too few nodes."""
+        self._spec(found)
 
     def completed(self, plan: Plan) -> Maximiser:
         found = self.structure(plan)
@@ -140,7 +144,14 @@ class _Endogenous(Maximiser):
         return Pieces(left, left, left, numbers, jnp.zeros(lead), jnp.ones(()), jnp.zeros(()))
 
     def fault(self, plan: Plan, code: int, when: str) -> str:
-        found, name = self.structure(plan), type(self).__name__
+        return self.worded(self.structure(plan), code, when, type(self).__name__)
+
+    def worded(self, found: Structure, code: int, when: str, name: str) -> str:
+        """A fault in words.
+
+        Args:
+            name: of the method.
+        """
         serves = "bx.maximise.Newton() or Enumerate() serve."
         own, savings, state = repr(found.action), repr(found.savings), repr(found.state)
         words = {
@@ -162,7 +173,7 @@ class _Endogenous(Maximiser):
             Fault.savings: f"{savings} is not what is left of resources after {own}{when}: it is to fall one for one "
             f"with {own}, from what resources= says if it says something. {serves}",
         }
-        return f"{plan.graph.where}{name}: {words[Fault(code)]}"
+        return f"{found.plan.graph.where}{name}: {words[Fault(code)]}"
 
     # -- the grid -------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,14 @@ class Maximiser(abc.ABC):
         """What is done at a state where that is given, differentiable as it stands; None where a maximum is sought."""
         return None
 
+    def prepared(self, objective: Objective, mesh: Mesh, memory: int) -> Objective:
+        """The problem of a period with what is worked out of it once, before many states ask for their `best`.
+
+        Args:
+            memory: bytes that may be in flight.
+        """
+        return objective
+
     @abc.abstractmethod
     def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         """The best continuous actions of one combination of discrete ones."""
@@ -108,11 +116,20 @@ class Maximiser(abc.ABC):
         """
         return None
 
-    def fault(self, plan: Plan, code: int, when: str) -> str:
-        """What is wrong with `pieces` that are none, in words.
+    def fault_of(self, objective: Objective, value: Value) -> Array:
+        """The number of what keeps the method from solving a period; zero where nothing does.
 
         Args:
-            code: as the pieces have it.
+            objective: as `prepared`.
+            value: of the period.
+        """
+        return jnp.zeros(()) if value.pieces is None else value.pieces.fault
+
+    def fault(self, plan: Plan, code: int, when: str) -> str:
+        """What that is, in words.
+
+        Args:
+            code: as `fault_of` gives it.
             when: it was, such as ` in period 3`.
         """
         raise NotImplementedError

@@ -1,8 +1,7 @@
 """Newton's method on the unit box, with derivatives by autodiff, safeguarded where the objective is not concave.
 
 One action: Newton on Q_u = 0 inside a bracket around the best of a few candidates, halved where a step leaves it.
-Several: steps (D - H) p = g on the coordinates that are not held at a bound, D a damping that falls with success and
-rises with failure (Levenberg 1944), projected on the box. A maximum located by values alone is good to the square root
+Several: see `climb`. A maximum located by values alone is good to the square root
 of rounding; one located by derivatives is good to rounding.
 """
 
@@ -16,14 +15,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.implicit import derivatives
 from bellax.bellman.maximisers.candidates import candidates, peaks, scan
+from bellax.bellman.maximisers.climb import better_of, in_box
 from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, highest
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
-from bellax.numerics.interpolate import barrier
 from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination, combinations
 from bellax.problem.plan import Plan
@@ -124,14 +122,7 @@ class Newton(Maximiser):
             found = on_line(value, start, widths[0], self.steps, self.tolerance)
         else:
             found = in_box(value, start, self.steps, self.tolerance)
-        # A start that nothing beats is kept: the safeguard where derivatives mislead.
-        slack = 1e-12 * jnp.maximum(1e-3, jnp.abs(start.value))
-        better = (found.value >= start.value - slack) & (start.value > 0.5 * barrier(start.value.dtype))
-        return Best(
-            jnp.where(better, found.value, start.value),
-            jnp.where(better, found.u, start.u),
-            start.evaluations + found.evaluations,
-        )
+        return better_of(start, found)
 
 
 def check_polish(polish: Any, what: str) -> None:
@@ -193,80 +184,3 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
     return Best(
         last.value, where(last.done & close, last.u, last.seen)[None], 3.0 * last.steps.astype(last.value.dtype)
     )
-
-
-class _BoxState(NamedTuple):
-    u: Array
-    value: Array
-    gradient: Array
-    hessian: Array
-    trial: Array
-    usable: Bool[Array, ""]
-    damping: Array
-    done: Bool[Array, ""]
-    steps: Int[Array, ""]
-
-
-def in_box(value: Callable[[Array], Array], start: Best, most: int, tolerance: float) -> Best:
-    """A local maximum on the unit box, by damped projected Newton steps from `start.u`."""
-    size = start.u.shape[0]
-    # Off the bounds a little: there a derivative may be infinite. An optimum at a bound is found again by projection.
-    u = jnp.clip(start.u, 1e-6, 1 - 1e-6)
-    # The start is the first trial, against a value that everything beats: Q stands in the program once.
-    lowest, flat = jnp.full((), jnp.finfo(u.dtype).min), jnp.zeros_like(u)
-    yes, no = jnp.ones((), bool), jnp.zeros((), bool)
-    damping, none = jnp.asarray(1e-3), jnp.zeros((), jnp.int32)
-    first = _BoxState(u, lowest, flat, jnp.zeros((size, size), u.dtype), u, yes, damping, no, none)
-
-    def step(state: _BoxState) -> _BoxState:
-        tried = (state.trial, *derivatives(value, state.trial))
-        accept = _accepted(state, tried)
-        moved = jnp.max(jnp.abs(state.trial - state.u) / (jnp.abs(state.u) + 1e-8))
-        small = (moved <= tolerance) & (state.steps > 0)
-        # A step that neither raises Q nor flattens it by more than rounding ends the search, too.
-        stuck = ~accept & (small | (state.damping > 1e12))
-        lowered = jnp.where(state.damping < 1e-8, 0.0, state.damping * 0.1)
-        damping = jnp.where(accept, jnp.where(state.steps > 0, lowered, state.damping), _raised(state.damping))
-        kept = (state.u, state.value, state.gradient, state.hessian)
-        u, q, g, h = jax.tree.map(lambda new, old: jnp.where(accept, new, old), tried, kept)
-        free = _free(g, u)
-        move = _damped_step(g, h, damping, free)
-        done = (accept & small) | stuck | ~jnp.any(free)
-        trial = jnp.clip(u + move, 0.0, 1.0)
-        return _BoxState(u, q, g, h, trial, jnp.all(jnp.isfinite(move)), damping, done, state.steps + 1)
-
-    last = loops.until(lambda s: s.done | (s.steps > most), step, first)
-    return Best(last.value, last.u, (1.0 + size) ** 2 * last.steps.astype(last.value.dtype))
-
-
-def _accepted(state: _BoxState, tried: tuple[Array, Array, Array, Array]) -> Bool[Array, ""]:
-    """Whether a trial raises Q, or flattens it where it is as high to rounding."""
-    u, q, g, h = tried
-    noise = 1e-13 * jnp.maximum(1e-3, jnp.abs(state.value))
-    flatter = _norm(g, u) < _norm(state.gradient, state.u)
-    sound = jnp.isfinite(q) & jnp.all(jnp.isfinite(g)) & jnp.all(jnp.isfinite(h)) & state.usable
-    return sound & ((q > state.value + noise) | ((q >= state.value - noise) & flatter))
-
-
-def _raised(damping: Array) -> Array:
-    return jnp.maximum(damping * 8, 1e-6)
-
-
-def _free(gradient: Array, u: Array) -> Bool[Array, "m"]:
-    """The coordinates that no bound holds."""
-    return ~((u <= 0) & (gradient <= 0)) & ~((u >= 1) & (gradient >= 0))
-
-
-def _norm(gradient: Array, u: Array) -> Array:
-    return jnp.max(jnp.where(_free(gradient, u), jnp.abs(gradient), 0.0))
-
-
-def _damped_step(gradient: Array, hessian: Array, damping: Array, free: Array) -> Float[Array, "m"]:
-    """(D - H) p = g on the free coordinates; infinite where the matrix is not positive definite."""
-    scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
-    matrix = -hessian + damping * jnp.diag(scale)
-    both = free[:, None] & free[None, :]
-    matrix = jnp.where(both, matrix, jnp.eye(free.shape[0]))
-    factor = jnp.linalg.cholesky(matrix)
-    move = jax.scipy.linalg.cho_solve((factor, True), jnp.where(free, gradient, 0.0))
-    return jnp.where(jnp.all(jnp.isfinite(factor)), move, jnp.inf)

@@ -1,0 +1,59 @@
+"""The durable with a cost: against references in numpy, and by three methods."""
+
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models import durables
+from bellax.models.references import costly_durable, frictionless_durable
+
+TOLERANCES = {
+    "V without a cost": 1e-5,
+    "durable without a cost": 2e-3,
+    "V": 1e-4,
+    "who trades": 0.0,
+    "durable": 1e-3,
+    "consumption": 1e-3,
+}
+
+
+def test_checks():
+    checks = {check.quantity: check for check in durables.checks()}
+    assert checks.keys() == TOLERANCES.keys()
+    for quantity, check in checks.items():
+        assert check.passed and check.error <= TOLERANCES[quantity], check
+
+
+def test_three_methods_agree():
+    """On one grid: nested and not, to rounding; and the best of finitely many candidates, from below."""
+    small = {"grid": {"cash": 12, "durable": 10}, "quadrature": {"income": 2}}
+    hermite = bx.interpolants.Hermite()
+
+    def solved(maximiser):
+        found = bx.solvers.BackwardInduction(maximiser=maximiser, interpolant=hermite, **small)
+        return np.asarray(bx.solve(durables.model, durables.params, found).values.levels)
+
+    nested = solved(durables.solver.maximiser)
+    newton = solved(bx.maximise.Newton())
+    candidates = solved(bx.maximise.Enumerate(grid={"stock": 60, "consumption": 60}))
+    np.testing.assert_allclose(nested, newton, rtol=1e-10)
+    assert np.all(candidates[-2] <= nested[-2] + 1e-12)
+    np.testing.assert_allclose(candidates, nested, rtol=5e-3)
+
+
+def test_the_references_agree_where_there_is_no_cost():
+    given = {**durables.params, "cost": 0.0, "incomes": 3}
+    cash, own = np.array([0.7, 1.5, 4.0]), np.array([0.3, 2.0, 0.8])
+    best = costly_durable(**given, cash=cash, durable=own)
+    known = frictionless_durable(**given, horizon=2)
+    np.testing.assert_allclose(known.value(0, cash + own), best.value, rtol=1e-8)
+    np.testing.assert_allclose(known.durable(0, cash + own), best.durable, rtol=1e-5)
+
+
+@pytest.mark.parametrize("nodes", [750, 1500])
+def test_the_reference_without_a_cost_converges(nodes):
+    given = {**durables.params, "cost": 0.0, "incomes": 3, "horizon": 4}
+    wealth = np.geomspace(0.7, 8.0, 20)
+    coarse, fine = (frictionless_durable(**given, nodes=n) for n in (nodes, 2 * nodes))
+    gap = np.abs(coarse.value(0, wealth) / fine.value(0, wealth) - 1).max()
+    assert gap < 1e-7

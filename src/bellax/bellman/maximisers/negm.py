@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from bellax.bellman.chunks import Node, fitting, nodes_of, over_batch
 from bellax.bellman.continuation import Value

@@ -18,7 +18,9 @@ from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.model import crossing, shapes, tables
+from bellax.model.alike import alike
 from bellax.model.boundaries import targets
+from bellax.model.crossing import Arrival
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
@@ -35,6 +37,8 @@ from bellax.solvers.progress import report
 from bellax.solvers.recursions import Backward, Endless
 
 _BY_REGIME = ("grid", "quadrature")
+_OF_THE_SOURCE = ("next_regime", "entry", "exit", "active")
+"""Slots of a regime that nobody asks who comes there."""
 
 
 class PreparedRegimes:
@@ -115,6 +119,7 @@ class PreparedRegimes:
             for name, setting in regimes.items():
                 others = [other for other in crossings[name].targets if other != name]
                 setting.numerics.others = {other: regimes[other].numerics for other in others}
+                setting.numerics.alike = self._alike(others, regimes, problems[name].plan.arrivals)
                 gridded = [other for other in others if not regimes[other].numerics.ends]
                 setting.plan.elsewhere = {other: regimes[other].plan.labels for other in gridded}
                 active = {key: self.model.active_periods.get(key) for key in (name, *others)}
@@ -129,6 +134,29 @@ class PreparedRegimes:
             self.programs["crossings", settings] = crossings
             self.programs[key] = settings
         return self.programs[key]
+
+    def _alike(
+        self, others: list[str], regimes: Mapping[str, Setting], arrivals: Mapping[str, Mapping[str, Arrival]]
+    ) -> dict[str, str]:
+        """Of the regimes that may be reached, by name, the first of those that a source sees alike."""
+
+        def arrives(name: str) -> Any:
+            return [(state, found.way) for state, found in arrivals[name].items()]
+
+        found: dict[str, str] = {}
+        for name in others:
+            own = regimes[name]
+            plain = all(arrival.distribution is None for arrival in arrivals[name].values())
+            for first in dict.fromkeys(found.values()) if plain else ():
+                if (
+                    arrives(name) == arrives(first)
+                    and key(own.options) == key(regimes[first].options)
+                    and alike(own.plan.graph.regime, regimes[first].plan.graph.regime, but=_OF_THE_SOURCE)
+                ):
+                    found[name] = first
+                    break
+            found.setdefault(name, name)
+        return found
 
     def _check_end(self, name: str, setting: Setting) -> None:
         """Raises ModelError for a regime that ceases to exist and does not say what becomes of who is in it."""

@@ -18,9 +18,7 @@ from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.model import crossing, shapes, tables
-from bellax.model.alike import alike
 from bellax.model.boundaries import targets
-from bellax.model.crossing import Arrival
 from bellax.model.model import Model
 from bellax.model.parameters import convert
 from bellax.model.quantity import ByPeriod
@@ -32,13 +30,12 @@ from bellax.solution.regimes import RegimeSolution, Settings
 from bellax.solution.solution import Result
 from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
+from bellax.solvers.families import families, seen_alike
 from bellax.solvers.prepared import haste
 from bellax.solvers.progress import report
 from bellax.solvers.recursions import Backward, Endless
 
 _BY_REGIME = ("grid", "quadrature")
-_OF_THE_SOURCE = ("next_regime", "entry", "exit", "active")
-"""Slots of a regime that nobody asks who comes there."""
 
 
 class PreparedRegimes:
@@ -119,7 +116,6 @@ class PreparedRegimes:
             for name, setting in regimes.items():
                 others = [other for other in crossings[name].targets if other != name]
                 setting.numerics.others = {other: regimes[other].numerics for other in others}
-                setting.numerics.alike = self._alike(others, regimes, problems[name].plan.arrivals)
                 gridded = [other for other in others if not regimes[other].numerics.ends]
                 setting.plan.elsewhere = {other: regimes[other].plan.labels for other in gridded}
                 active = {key: self.model.active_periods.get(key) for key in (name, *others)}
@@ -129,34 +125,13 @@ class PreparedRegimes:
             for name, setting in regimes.items():
                 later = nx.descendants(following, name) if name in following else ()
                 setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
+                setting.numerics.alike = seen_alike(setting, regimes)
                 self._check_end(name, setting)
             settings = Settings(self.model, regimes)
             self.programs["crossings", settings] = crossings
+            self.programs["families", settings] = families(regimes)
             self.programs[key] = settings
         return self.programs[key]
-
-    def _alike(
-        self, others: list[str], regimes: Mapping[str, Setting], arrivals: Mapping[str, Mapping[str, Arrival]]
-    ) -> dict[str, str]:
-        """Of the regimes that may be reached, by name, the first of those that a source sees alike."""
-
-        def arrives(name: str) -> Any:
-            return [(state, found.way) for state, found in arrivals[name].items()]
-
-        found: dict[str, str] = {}
-        for name in others:
-            own = regimes[name]
-            plain = all(arrival.distribution is None for arrival in arrivals[name].values())
-            for first in dict.fromkeys(found.values()) if plain else ():
-                if (
-                    arrives(name) == arrives(first)
-                    and key(own.options) == key(regimes[first].options)
-                    and alike(own.plan.graph.regime, regimes[first].plan.graph.regime, but=_OF_THE_SOURCE)
-                ):
-                    found[name] = first
-                    break
-            found.setdefault(name, name)
-        return found
 
     def _check_end(self, name: str, setting: Setting) -> None:
         """Raises ModelError for a regime that ceases to exist and does not say what becomes of who is in it."""
@@ -250,9 +225,10 @@ class PreparedRegimes:
         return RegimeSolution(arguments, found.values, found.code, found.stats, settings)
 
     def _iteration(self, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> Iteration[Any]:
+        several = self.programs["families", self.settings]
         if self.model.clock.finite:
-            return Backward(numerics, self.model.active_periods, arguments)
-        return Endless(self.options, numerics, arguments, sane)
+            return Backward(numerics, several, self.model.active_periods, arguments)
+        return Endless(self.options, numerics, several, arguments, sane)
 
     def final(self, arguments: Any, terminal: Any) -> None:
         """Refused: what follows the last decision is said by each regime."""

@@ -33,12 +33,12 @@ def model(bx: Any, jnp: Any, sizes: tuple[int, int, int], ages: int) -> Any:
     """Regimes of so many kinds of health, insurance and jobs."""
     names = {place: label(*place) for place in product(*map(range, sizes))}
 
-    def following(hours: Any, health_odds: Any, exercise: Any, insurance_odds: Any, job_odds: Any, survival: Any) -> Any:
+    def following(
+        hours: Any, health_odds: Any, exercise: Any, insurance_odds: Any, job_odds: Any, survival: Any
+    ) -> Any:
         """Work wears health down a little."""
         worn = health_odds - exercise * hours * (health_odds - health_odds[::-1])
-        chances = {
-            name: survival * worn[h] * insurance_odds[i] * job_odds[j] for (h, i, j), name in names.items()
-        }
+        chances = {name: survival * worn[h] * insurance_odds[i] * job_odds[j] for (h, i, j), name in names.items()}
         return {**chances, "dead": 1 - survival}
 
     def utility(consumption: Any, hours: Any, risk_aversion: Any, disutility: Any) -> Any:
@@ -130,7 +130,9 @@ def main() -> None:
         chosen = None
     solution, first = clocked(lambda: bx.solve(stated, numbers, chosen))
     names = [name for name in stated.regimes if name != "dead"]
-    value, query = clocked(lambda: {name: solution[name].value(FIRST_AGE, wealth=WEALTH).tolist() for name in names[:1]})
+    value, query = clocked(
+        lambda: {name: solution[name].value(FIRST_AGE, wealth=WEALTH).tolist() for name in names[:1]}
+    )
     run = bx.compile(stated, chosen)
     compiled = clocked(lambda: jax.block_until_ready(run(numbers).values))[1]
     warm = [clocked(lambda: jax.block_until_ready(run(numbers).values))[1] for _ in range(3)]

@@ -58,8 +58,9 @@ model = bx.Model(
         "grown": lambda outcome, growth, permanent: growth * permanent[outcome],
     },
     transitions={
-        "cash": lambda savings, grown, outcome, gross_return, transitory: gross_return / grown * savings
-        + transitory[outcome]
+        "cash": lambda savings, grown, outcome, gross_return, transitory: (
+            gross_return / grown * savings + transitory[outcome]
+        )
     },
     reward=lambda consumption, risk_aversion: consumption ** (1 - risk_aversion) / (1 - risk_aversion),
     discount=lambda patience, survival, grown, risk_aversion: patience * survival * grown ** (1 - risk_aversion),

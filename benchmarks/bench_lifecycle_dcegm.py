@@ -1,11 +1,11 @@
 """Fifty periods of work and saving under risk: `DCEGM` beside enumeration, and at which sizes they are equally exact.
 
-Two choices, 1,000 nodes of savings, 11 states of persistent income, 7 nodes of transitory income. Errors are those of V
-in the first period, at wealth from poor to rich and every state of income, against `DCEGM` on four times as many nodes;
-all share the nodes of income, so that they differ by what a method does along wealth.
+Two choices with small taste shocks, 1,000 nodes of savings, 11 states of persistent income, 7 nodes of transitory
+income. Errors are those of V in the first period, at wealth from poor to rich and every state of income, against
+`DCEGM` on twice as many nodes; all share the nodes of income, so that they differ by what a method does along wealth.
 
-Enumeration as exact as that is out of reach. Its error is taken at sizes that are not (as many candidates as nodes,
-with cubic interpolation of V), and goes on as the last two of them say, as does its time.
+Enumeration as exact as that is out of reach. Its error is taken at sizes that are not (as many candidates as nodes),
+and goes on as the last two of them say, as does its time.
 """
 
 import time
@@ -20,6 +20,7 @@ import bellax as bx
 
 PERIODS, INCOMES, TRANSITORY = 50, 11, 7
 NODES, SIZES = 1000, (100, 200, 400)
+TWICE = 2  # times as many nodes know better
 WEALTH = np.geomspace(0.5, 60.0, 60)
 Labor = IntEnum("Labor", {"rest": 0, "work": 1})
 PARAMS = {
@@ -31,6 +32,7 @@ PARAMS = {
     "rho": 0.95,
     "sigma": 0.12,
     "spread": 0.1,
+    "scale": 0.05,
 }
 
 model = bx.Model(
@@ -44,8 +46,10 @@ model = bx.Model(
         ),
     },
     transitions={"wealth": lambda savings, pay, interest: (1 + interest) * savings + pay},
-    reward=lambda consumption, labor, risk_aversion, effort: consumption ** (1 - risk_aversion) / (1 - risk_aversion)
-    - effort * (labor == Labor.work),
+    reward=lambda consumption, labor, risk_aversion, effort: (
+        consumption ** (1 - risk_aversion) / (1 - risk_aversion) - effort * (labor == Labor.work)
+    ),
+    taste_shocks=bx.ExtremeValue("scale", over=("labor",)),
     horizon=PERIODS,
 )
 
@@ -61,8 +65,7 @@ def endogenous(nodes: int) -> Any:
 
 
 def enumerated(size: int) -> Any:
-    found = solver(bx.maximise.Enumerate(grid={"consumption": size}), wealth=size)
-    return found
+    return solver(bx.maximise.Enumerate(grid={"consumption": size}), wealth=size)
 
 
 def newton(size: int) -> Any:
@@ -91,7 +94,7 @@ def measured(options: Any, rounds: int = 2) -> tuple[float, float, np.ndarray]:
 
 def test_lifecycle(record):
     group = "fifty periods, two choices, risk"
-    exact = answers(bx.compile(model, endogenous(4 * NODES))(PARAMS))
+    exact = answers(bx.compile(model, endogenous(TWICE * NODES))(PARAMS))
     off = lambda values: float(np.max(np.abs(values - exact) / np.maximum(1.0, np.abs(exact))))  # noqa: E731
 
     def shown(name: str, cpu: float, wall: float, error: float, note: str = "") -> None:
@@ -100,7 +103,7 @@ def test_lifecycle(record):
     cpu, wall, values = measured(endogenous(NODES))
     ours, spent = off(values), cpu
     shown(f"DCEGM, {NODES} nodes", cpu, wall, ours)
-    for size in SIZES:
+    for size in SIZES[:-1]:
         cpu, wall, values = measured(newton(size), 1)
         shown(f"Newton, {size} nodes", cpu, wall, off(values))
     errors, times = [], []

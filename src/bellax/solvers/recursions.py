@@ -52,8 +52,8 @@ class Backward(Iteration[dict[str, Value]]):
         return found[0], found
 
     def _step(self, kind: tuple[str, ...], state: dict[str, Value], number: Array) -> tuple[Any, Any]:
-        own = {name: self.numerics[name] for name in kind}
-        values, tallies = stepped(own, self.families, self.arguments, state, number)
+        active = {name: self.numerics[name] for name in kind}
+        values, tallies = stepped(active, self.families, self.arguments, state, number)
         for name, own in self.numerics.items():
             if name not in kind:
                 values[name], tallies[name] = _nowhere(state[name]), untallied(own.plan)

@@ -1,7 +1,7 @@
 """A working life of 18 regimes: first answers of fresh processes, compile time by number of regimes, warm solves.
 
-Regimes of the same functions are one program with an axis of regimes, so that compile time hardly grows with them; every
-period is of one kind. The solvers agree on V at the same nodes, which is the accuracy given.
+Regimes of the same functions are one program with an axis of regimes, so that compile time hardly grows with them;
+every period is of one kind. The solvers agree on V at the same nodes, which is the accuracy given.
 """
 
 import json

@@ -5,8 +5,8 @@ probabilities of what follows.
 
     echo '{"sizes": [3, 3, 2], "solver": "default", "ages": 40}' | python benchmarks/examples_regimes.py
 
-One model in this fresh process. Prints JSON: seconds and CPU seconds of the import, of the first solve with a query of
-every regime, and of warm solves; equations of the program; V of every regime at some wealth in the first period.
+One model in this fresh process. Prints JSON: seconds and CPU seconds of the import, of the first solve, of a query,
+of the second compilation (good code) and of warm solves; V of every regime at some wealth in the first period.
 """
 
 import json

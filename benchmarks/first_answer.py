@@ -129,6 +129,30 @@ def search(bx: Any, jnp: Any) -> Case:
     return model, params, None, {"assets": 2.0, "wage": 1.0, "offer": 1.0, "status": "employed"}
 
 
+def saving(bx: Any, jnp: Any, choice: bool) -> Case:
+    """Twenty periods of saving under risk by an endogenous grid; with a choice to work, by an envelope."""
+    reward = lambda consumption, gamma: consumption ** (1 - gamma) / (1 - gamma)  # noqa: E731
+    pay = lambda luck: jnp.exp(0.1 * luck)  # noqa: E731
+    actions = {"consumption": bx.Continuous(0.0, "cash")}
+    if choice:
+        actions["work"] = bx.Discrete(IntEnum("Work", {"rest": 0, "work": 1}))
+        reward = lambda consumption, work, gamma: consumption ** (1 - gamma) / (1 - gamma) - 0.5 * work  # noqa: E731
+        pay = lambda luck, work: jnp.where(work == 1, jnp.exp(0.1 * luck), 0.3)  # noqa: E731
+    model = bx.Model(
+        states={"cash": bx.Continuous(1e-2, 20.0)},
+        actions=actions,
+        shocks={"luck": bx.shocks.Normal()},
+        functions={"savings": lambda cash, consumption: cash - consumption, "pay": pay},
+        transitions={"cash": lambda savings, pay, r: (1 + r) * savings + pay},
+        reward=reward,
+        taste_shocks=bx.ExtremeValue(0.05, over=("work",)) if choice else None,
+        horizon=20,
+    )
+    method = bx.maximise.DCEGM() if choice else bx.maximise.EGM()
+    params = {"gamma": 2.0, "r": 0.02, "discount": 0.95}
+    return model, params, bx.solvers.BackwardInduction(maximiser=method), {"cash": 2.0}
+
+
 CASES: dict[str, Callable[..., Case]] = {
     "lq": linear_quadratic,
     "growth": growth,
@@ -137,6 +161,8 @@ CASES: dict[str, Callable[..., Case]] = {
     "two_sectors": lambda bx, jnp: sectors(bx, jnp, two=True),
     "three_sectors": lambda bx, jnp: sectors(bx, jnp, two=False),
     "search": search,
+    "egm": lambda bx, jnp: saving(bx, jnp, choice=False),
+    "dcegm": lambda bx, jnp: saving(bx, jnp, choice=True),
 }
 
 

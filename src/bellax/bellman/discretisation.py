@@ -56,6 +56,7 @@ class Discretisation:
         follows: whether actions are given, and not optimal.
         outside: what is answered outside the grid; None where nothing was said.
         others: the other regimes that may be reached, by name; none where the model has but one.
+        alike: of these, by name, the first of those that differ from it by parameters alone.
         active: of itself and these, if they are not always active, whether they are in each period, the one after the
             last decision included.
     """
@@ -75,6 +76,7 @@ class Discretisation:
         self.memory = options.memory // self.interpolant.cost(len(plan.lines)).held
         self.outside = options.outside
         self.others: dict[str, Discretisation] = {}
+        self.alike: dict[str, str] = {}
         self.active: dict[str, np.ndarray] = {}
 
     @property
@@ -111,9 +113,9 @@ class Discretisation:
         }
         own, later = value[self.problem.regime], self._later(arguments, period)
         objective = self.objective(environment, mesh.processes, own, tomorrow, later)
-        elsewhere = {
-            name: self._reached(name, arguments, value.get(name), period + 1, objective) for name in self.others
-        }
+        elsewhere = tuple(
+            self._reached(names, arguments, value, period + 1, objective) for names in self._together(arguments, value)
+        )
         return replace(objective, elsewhere=elsewhere, exists=exists, regime=self.problem.regime), mesh
 
     def _later(self, arguments: Arguments, period: Any) -> dict[str, Array]:
@@ -127,26 +129,44 @@ class Discretisation:
 
     def arriving(self, target: str, arguments: Arguments, period: Any, objective: Objective) -> Reached:
         """The states in which another regime is reached after `period`, exactly; what it is worth there is not said."""
-        return self._reached(target, arguments, None, period + 1, objective)
+        return self._reached((target,), arguments, {}, period + 1, objective)
+
+    def _together(self, arguments: Arguments, value: Values) -> list[tuple[str, ...]]:
+        """The other regimes that may be reached, those together that differ by numbers alone."""
+
+        def shaped(leaf: Any) -> Any:
+            return jnp.shape(leaf), jnp.result_type(leaf)
+
+        found: dict[Any, list[str]] = {}
+        for name in self.others:
+            leaves, structure = jax.tree.flatten((arguments[name], value.get(name)))
+            kind = (self.alike.get(name, name), structure, tuple(map(shaped, leaves)))
+            found.setdefault(kind, []).append(name)
+        return [tuple(names) for names in found.values()]
 
     def _reached(
-        self, target: str, arguments: Arguments, value: Value | None, period: Any, objective: Objective
+        self, targets: tuple[str, ...], arguments: Arguments, value: Values, period: Any, objective: Objective
     ) -> Reached:
-        """Tomorrow in another regime."""
-        other, arrivals = self.others[target], self.plan.arrivals[target]
-        environment = other.problem.environment(arguments, period)
+        """Tomorrow in other regimes that are alike."""
+        first = targets[0]
+        other, arrivals = self.others[first], self.plan.arrivals[first]
         found = reached.ways(self.plan, other.plan, arrivals)
-        mesh = other.nodes(environment)
         drawn, rules = self.drawn(arrivals, found, objective.period.environment)
-        rows, seen = reached.rows(found, objective.processes, drawn, mesh, exact=value is None)
         here = objective.continuation
         tomorrow = {**here.discrete, **{name: process.values for name, process in here.arrivals.items()}}
         tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
-        if value is None:
-            seen = {name: seen[name] for name in found}
+
+        def expected(arguments: Arguments, value: Value | None) -> Continuation | Pointwise:
+            environment = other.problem.environment({first: arguments}, period)
+            mesh = other.nodes(environment)
+            rows, seen = reached.rows(found, objective.processes, drawn, mesh, exact=value is None)
+            if value is not None:
+                return other.expected(value, environment, mesh, found, rows)
             ending = Ending(Period(environment, other.plan))
-            return Reached(pointwise(ending, mesh, found, rows, seen), tomorrow, rules, arrivals)
-        return Reached(other.expected(value, environment, mesh, found, rows), tomorrow, rules, arrivals)
+            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found})
+
+        given = [(arguments[name], value.get(name)) for name in targets]
+        return Reached(reached.each(expected, given), tomorrow, rules, arrivals, targets)
 
     def expected(
         self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]

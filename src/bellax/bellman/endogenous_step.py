@@ -143,10 +143,8 @@ class EndogenousStep:
     def pieces(self) -> Pieces:
         ends = jax.vmap(self._ends)(self.rows)
         common = lax.stop_gradient(self.method.common(self.found, jnp.min(ends.limit), jnp.max(ends.top)))
-        after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
-        inside, (before, behind) = self._over(after, common), self._kinks(common, ends)
-        own = jnp.concatenate([ends.limit[:, None], before, behind], axis=1)
-        beside = in_chunks(lambda pair: jax.vmap(lambda a: after(a, pair[0]))(pair[1]), (self.rows, own), self.fits)
+        own = jnp.concatenate([ends.limit[:, None], *self._kinks(common, ends)], axis=1)
+        inside, beside = self._after(common, own)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
         nodes, unknown, jumping = lay(self.rows, ends, common, inside, own, beside)
         found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
@@ -164,6 +162,17 @@ class EndogenousStep:
             jnp.zeros(()),
             fault.astype(numbers.dtype),
         )
+
+    def _after(self, common: Float[Array, "n"], own: Float[Array, "r x"]) -> tuple[Future, Future]:
+        """W of the savings that rows have in common, and of their own; of a single row in one copy of the objective."""
+        after = lambda a, row: self._future(a, row, common[-1])  # noqa: E731
+        if own.shape[0] == 1:
+            every = self._over(after, jnp.concatenate([common, own[0]]))
+            return Future(*(leaf[:, : len(common)] for leaf in every)), Future(
+                *(leaf[:, len(common) :] for leaf in every)
+            )
+        beside = in_chunks(lambda pair: jax.vmap(lambda a: after(a, pair[0]))(pair[1]), (self.rows, own), self.fits)
+        return self._over(after, common), beside
 
     def _joined(self, nodes: Nodes, found: Segments) -> Pieces:
         still = lambda tree: jax.tree.map(lax.stop_gradient, tree)  # noqa: E731

@@ -1,6 +1,6 @@
 """Leaving the grid: how probable it is that the next state lies where V is extrapolated and not known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.pointwise import Pointwise
 from bellax.bellman.reach import beyond, ends_of, on_lines
+from bellax.bellman.reached import Reached
 from bellax.numerics.grids import Line
 from bellax.problem.period import Outcome
 from bellax.problem.plan import Plan
@@ -38,8 +39,9 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
         here = _unknown(
             objective.continuation, off_grid(objective.plan, objective.continuation.ends, own, outcome.following)
         )
-        there = [_elsewhere(objective, target, weights, outcome) for target in objective.plan.elsewhere]
-        off = jnp.concatenate([here, *there])
+        there = {name: off for reached in objective.elsewhere for name, off in _elsewhere(reached, weights, outcome)}
+        none = {name: jnp.zeros((len(labels), 2)) for name, labels in objective.plan.elsewhere.items()}
+        off = jnp.concatenate([here, *(there.get(name, off) for name, off in none.items())])
         return jnp.where(allowed & objective.period.feasible(point.values, actions), off, 0.0)
 
     if not objective.plan.reached:
@@ -52,14 +54,20 @@ def leaving(objective: Objective, point: Point, decision: Decision, maximiser: M
     return jnp.max(jax.vmap(at)(tried), axis=0)
 
 
-def _elsewhere(objective: Objective, target: str, weights: Float[Array, "q"], outcome: Outcome) -> Float[Array, "d 2"]:
-    """As `off_grid`, of another regime; nobody leaves one that does not exist tomorrow."""
-    reached = objective.elsewhere.get(target)
-    if reached is None:
-        return jnp.zeros((len(objective.plan.elsewhere[target]), 2))
-    following = {**outcome.following, **outcome.arrivals[target].following}
-    found = off_grid(reached.plan, reached.value.ends, weights * outcome.regimes[target], following)
-    return _unknown(reached.value, found)
+def _elsewhere(
+    reached: Reached, weights: Float[Array, "q"], outcome: Outcome
+) -> Iterable[tuple[str, Float[Array, "d 2"]]]:
+    """As `off_grid`, of other regimes, by name."""
+
+    def arriving(target: str) -> tuple[Array, dict[str, Array]]:
+        following = {**outcome.following, **outcome.arrivals[target].following}
+        return outcome.regimes[target], {name: following[name] for name in reached.plan.continuous}
+
+    def off(value: Continuation | Pointwise, arrived: tuple[Array, dict[str, Array]]) -> Float[Array, "d 2"]:
+        probability, following = arrived
+        return _unknown(value, off_grid(reached.plan, value.ends, weights * probability, following))
+
+    return zip(reached.targets, reached.over(off, arriving), strict=True)
 
 
 def _unknown(tomorrow: Continuation | Pointwise, off: Float[Array, "d 2"]) -> Float[Array, "d 2"]:

@@ -48,7 +48,7 @@ class Objective(eqx.Module):
         shock_nodes: standard nodes of the shocks, by name.
         absolute: continuous actions whose u is the value itself: candidates that a user gave as values stay what they
             are, to the last digit and when bounds move.
-        elsewhere: tomorrow in each other regime that may be reached.
+        elsewhere: tomorrow in the other regimes that may be reached, those together that are alike.
         exists: whether a regime is active tomorrow, of those that are not always.
         regime: today's.
         solved: what the maximiser knows of the period already, where it is asked of many states: today's V, or a part
@@ -60,7 +60,7 @@ class Objective(eqx.Module):
     processes: dict[str, Process]
     shock_nodes: dict[str, Nodes]
     absolute: frozenset[str] = eqx.field(static=True, default=frozenset())
-    elsewhere: dict[str, Reached] = eqx.field(default_factory=dict)
+    elsewhere: tuple[Reached, ...] = ()
     exists: dict[str, Array] = eqx.field(default_factory=dict)
     regime: str = eqx.field(static=True, default="")
     solved: eqx.Module | None = None
@@ -157,10 +157,12 @@ class Objective(eqx.Module):
         if (not outcome.regimes or self.regime in outcome.regimes) and isinstance(self.continuation, Pointwise):
             total = self.continuation.kind(point, outcome.following, outcome.weights)
             total = jnp.where(jnp.asarray(outcome.staying(self.regime)) > 0, total, 0)
-        others = [name for name in outcome.regimes if name != self.regime]
-        for regime, factor in zip(others, odd(len(others)), strict=True):
-            found = self.elsewhere[regime].kind(point, outcome, regime)
-            total = total + jnp.where(outcome.regimes[regime] > 0, found * factor, 0)
+        factors = odd(sum(len(reached.targets) for reached in self.elsewhere))
+        for reached in self.elsewhere:
+            count = len(reached.targets)
+            chances = jnp.stack([outcome.regimes[name] for name in reached.targets])
+            found = jnp.where(chances > 0, reached.kind(point, outcome) * factors[:count], 0)
+            total, factors = total + jnp.sum(found, dtype=jnp.uint32), factors[count:]
         return total
 
     def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:
@@ -169,15 +171,20 @@ class Objective(eqx.Module):
             value = self.continuation(point, outcome.following, outcome.weights)
             return where(self.exists[self.regime], value, jnp.nan) if self.regime in self.exists else value
         total = jnp.zeros(())
-        for regime, probability in outcome.regimes.items():
-            if regime == self.regime:
-                value = self.continuation(point, outcome.following, outcome.weights)
-            else:
-                value = self.elsewhere[regime](point, outcome, regime)
-            if regime in self.exists:
-                value = where(self.exists[regime], value, jnp.nan)
-            total = total + contribution(probability, value)
+        if self.regime in outcome.regimes:
+            value = self.continuation(point, outcome.following, outcome.weights)
+            total = self._weighed(outcome, (self.regime,), value[None])
+        for reached in self.elsewhere:
+            total = total + self._weighed(outcome, reached.targets, reached(point, outcome))
         return total
+
+    def _weighed(self, outcome: Outcome, regimes: tuple[str, ...], values: Float[Array, "r"]) -> Float[Array, ""]:
+        """V of each of these regimes times its probability, summed."""
+        if any(name in self.exists for name in regimes):
+            there = jnp.stack([self.exists.get(name, jnp.ones((), bool)) for name in regimes])
+            values = jax.vmap(lambda there, value: where(there, value, jnp.nan))(there, values)
+        chances = jnp.stack([outcome.regimes[name] for name in regimes])
+        return jnp.sum(jax.vmap(contribution)(chances, values))
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""

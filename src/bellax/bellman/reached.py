@@ -2,12 +2,15 @@
 
 Of each state of the target the `Arrival` says whether it is the source's own next state, what a mapping gives, or
 drawn. A distribution that is the same in every state becomes probabilities of the target's nodes before any look-up. A
-`Terminal` is asked for its function, exactly; another regime for its table.
+`Terminal` is asked for its function, exactly; another regime for its table. Targets that differ by numbers alone are
+asked together, along a first axis, so that a program with many regimes is no longer than one with a few.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
@@ -27,10 +30,10 @@ from bellax.problem.plan import Plan
 
 
 class Reached(eqx.Module):
-    """Tomorrow in another regime, as today's regime sees it.
+    """Tomorrow in another regime, or in several that are alike, as today's regime sees it.
 
     Attributes:
-        value: expected V at tomorrow's states.
+        value: expected V at tomorrow's states; of several along a first axis.
         tomorrow: what functions see of the source's own categories and nodes tomorrow.
         rules: standard nodes of the distributions by which states enter, by state.
     """
@@ -39,26 +42,39 @@ class Reached(eqx.Module):
     tomorrow: dict[str, Array]
     rules: dict[str, Nodes]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
+    targets: tuple[str, ...] = eqx.field(static=True)
 
     @property
     def plan(self) -> Plan:
-        """Of the regime that is reached."""
+        """Of the regimes that are reached."""
         return self.value.plan
 
-    def __call__(self, point: Point, outcome: Outcome, target: str) -> Float[Array, ""]:
-        """E[V] there.
+    def __call__(self, point: Point, outcome: Outcome) -> Float[Array, "r"]:
+        """E[V] in each target.
 
         Args:
             point: today's state.
             outcome: what the period brings; of scanned states, codes.
         """
-        return self.value(point, *self.arrived(outcome, target))
+        return self.over(lambda value, arrived: value(point, *arrived), lambda name: self.arrived(outcome, name))
 
-    def kind(self, point: Point, outcome: Outcome, target: str) -> Array:
-        """A whole number that changes where V there has a kink, as far as that is known."""
+    def kind(self, point: Point, outcome: Outcome) -> Array:
+        """Of each target a whole number that changes where V there has a kink, as far as that is known."""
         if isinstance(self.value, Continuation):
-            return jnp.zeros((), jnp.uint32)
-        return self.value.kind(point, *self.arrived(outcome, target))
+            return jnp.zeros(len(self.targets), jnp.uint32)
+        return self.over(lambda value, arrived: value.kind(point, *arrived), lambda name: self.arrived(outcome, name))
+
+    def over(self, function: Callable[[Any, Any], Array], given: Callable[[str], Any]) -> Array:
+        """`function` of V in each target and of what is given by its name, along a first axis."""
+        if len(self.targets) == 1:
+            return function(self.value, given(self.targets[0]))[None]
+        columns = list(zip(*(jax.tree.leaves(given(name)) for name in self.targets), strict=True))
+        # what is the same for all, such as the state that goes on, stays one number
+        axes = [None if all(leaf is column[0] for leaf in column) else 0 for column in columns]
+        leaves = [column[0] if axis is None else jnp.stack(column) for axis, column in zip(axes, columns, strict=True)]
+        structure = jax.tree.structure(given(self.targets[0]))
+        whole, places = jax.tree.unflatten(structure, leaves), jax.tree.unflatten(structure, axes)
+        return jax.vmap(function, in_axes=(0, places))(self.value, whole)
 
     def arrived(self, outcome: Outcome, target: str) -> tuple[dict[str, Array], dict[str, Array]]:
         """The states there, and the probabilities of those that are open."""
@@ -77,6 +93,13 @@ class Reached(eqx.Module):
             # with the state, so that no check before the solve saw them
             weights[name] = jnp.where(fulfilled(distribution.demands(), given), chances, jnp.nan)
         return following, weights
+
+
+def each(function: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Any:
+    """`function` of what is given for each of several targets, along a first axis; of one of them without it."""
+    if len(given) == 1:
+        return function(*given[0])
+    return jax.vmap(function)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *given))
 
 
 def ways(source: Plan, target: Plan, arrivals: Mapping[str, Arrival]) -> dict[str, Way]:

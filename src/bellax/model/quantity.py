@@ -103,8 +103,11 @@ class Quantity:
 
     @property
     def key(self) -> str:
-        """Under what name a literal travels among the arguments: an identifier, as dags takes no other."""
-        return "literal_" + re.sub(r"\W+", "_", self.label)
+        """Under what name a literal travels among the arguments: an identifier, as dags takes no other.
+
+        It is the same in every regime, whose arguments are its own.
+        """
+        return "literal_" + re.sub(r"\W+", "_", re.sub(r"^regime ('.*?'|\".*?\"): ", "", self.label))
 
     def node(self) -> Callable[..., Any]:
         """This quantity as a function that dags composes."""

@@ -14,11 +14,10 @@ from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
-from bellax.bellman.sweep import step
 from bellax.numerics.fixed_point import implicit
-from bellax.problem.problem import Arguments
-from bellax.solvers.common import faulty, latest, outcome, stats, tallied, untallied
+from bellax.solvers.common import faulty, latest, outcome, stats, untallied
 from bellax.solvers.driver import Iteration, Run
+from bellax.solvers.families import Family, stepped
 from bellax.solvers.stationary import Pace, Rest, at_rest, changed, off_the_mark, reachable
 
 
@@ -26,9 +25,13 @@ class Backward(Iteration[dict[str, Value]]):
     """The state is V of the period after, by regime; NaN where a regime is not active."""
 
     def __init__(
-        self, numerics: dict[str, Discretisation], active: Mapping[str, tuple[bool, ...]], arguments: Any
+        self,
+        numerics: dict[str, Discretisation],
+        families: list[Family],
+        active: Mapping[str, tuple[bool, ...]],
+        arguments: Any,
     ) -> None:
-        self.numerics, self.arguments = numerics, arguments
+        self.numerics, self.families, self.arguments = numerics, families, arguments
         self.count = self.length = next(iter(numerics.values())).problem.clock.count
         always = (True,) * self.length
         self.active = {name: active.get(name, always) for name in numerics}
@@ -49,7 +52,8 @@ class Backward(Iteration[dict[str, Value]]):
         return found[0], found
 
     def _step(self, kind: tuple[str, ...], state: dict[str, Value], number: Array) -> tuple[Any, Any]:
-        values, tallies = _stepped(self.numerics, self.arguments, state, number, kind)
+        active = {name: self.numerics[name] for name in kind}
+        values, tallies = stepped(active, self.families, self.arguments, state, number)
         for name, own in self.numerics.items():
             if name not in kind:
                 values[name], tallies[name] = _nowhere(state[name]), untallied(own.plan)
@@ -86,8 +90,11 @@ class _State(NamedTuple):
 class Endless(Iteration[_State]):
     """Value iteration of all regimes at once, from V = 0; see `Stationary`, which is that of one."""
 
-    def __init__(self, solver: Any, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> None:
-        self.solver, self.numerics, self.arguments, self.sane = solver, numerics, arguments, sane
+    def __init__(
+        self, solver: Any, numerics: dict[str, Discretisation], families: list[Family], arguments: Any, sane: Array
+    ) -> None:
+        self.solver, self.numerics, self.families = solver, numerics, families
+        self.arguments, self.sane = arguments, sane
         self.fixed = jax.lax.stop_gradient(arguments)
         self.tolerance = reachable(solver.tolerance)
 
@@ -99,7 +106,7 @@ class Endless(Iteration[_State]):
         return _State(values, first, jnp.asarray(jnp.inf), none, tallies, off_the_mark(), at_rest())
 
     def step(self, state: _State, number: Array) -> tuple[_State, None]:
-        values, tallies = _stepped(self.numerics, self.fixed, state.values, 0)
+        values, tallies = stepped(self.numerics, self.families, self.fixed, state.values, 0)
         first = {n: jnp.where(state.steps == 0, value.levels, state.first[n]) for n, value in values.items()}
         found = [
             changed(value.levels, state.values[n].levels, first[n], len(self.numerics[n].plan.lines))
@@ -127,8 +134,8 @@ class Endless(Iteration[_State]):
         return state.steps, state.change
 
     def result(self, state: _State, kept: None) -> Run:
-        numerics = self.numerics
-        values = implicit(lambda a, v: _stepped(numerics, a, v, 0)[0], None, self.arguments, state.values)
+        numerics, families = self.numerics, self.families
+        values = implicit(lambda a, v: stepped(numerics, families, a, v, 0)[0], None, self.arguments, state.values)
         converged = self.converged(state)
         codes = {name: outcome(tally, converged, state.pace.diverges) for name, tally in state.tallies.items()}
         numbers = {
@@ -136,20 +143,3 @@ class Endless(Iteration[_State]):
             for name, own in numerics.items()
         }
         return Run(values, codes, numbers)
-
-
-def _stepped(
-    numerics: dict[str, Discretisation],
-    arguments: dict[str, Arguments],
-    values: dict[str, Value],
-    period: Any,
-    regimes: tuple[str, ...] | None = None,
-) -> tuple[dict[str, Value], dict[str, Array]]:
-    """V of one more Bellman step, and its tally, by regime; of all of them by default."""
-    found, tallies = {}, {}
-    for name, own in numerics.items():
-        if regimes is None or name in regimes:
-            objective, mesh = own.one_period(arguments, values, period)
-            stepped = step(own.maximiser, objective, mesh, own.memory)
-            found[name], tallies[name] = stepped.value, tallied(stepped)
-    return found, tallies

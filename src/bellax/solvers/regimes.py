@@ -31,6 +31,7 @@ from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result
 from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
+from bellax.solvers.families import families, seen_alike
 from bellax.solvers.prepared import haste
 from bellax.solvers.progress import report
 from bellax.solvers.recursions import Backward, Endless
@@ -127,9 +128,11 @@ class PreparedRegimes:
             for name, setting in regimes.items():
                 later = nx.descendants(following, name) if name in following else ()
                 setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
+                setting.numerics.alike = seen_alike(setting, regimes)
                 self._check_end(name, setting)
             settings = Settings(self.model, self.options, regimes)
             self.programs["crossings", settings] = crossings
+            self.programs["families", settings] = families(regimes)
             self.programs[key] = settings
         return self.programs[key]
 
@@ -237,9 +240,10 @@ class PreparedRegimes:
         )
 
     def _iteration(self, numerics: dict[str, Discretisation], arguments: Any, sane: Array) -> Iteration[Any]:
+        several = self.programs["families", self.settings]
         if self.model.clock.finite:
-            return Backward(numerics, self.model.active_periods, arguments)
-        return Endless(self.options, numerics, arguments, sane)
+            return Backward(numerics, several, self.model.active_periods, arguments)
+        return Endless(self.options, numerics, several, arguments, sane)
 
     def final(self, arguments: Any, terminal: Any) -> None:
         """Refused: what follows the last decision is said by each regime."""

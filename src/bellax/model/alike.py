@@ -1,0 +1,67 @@
+"""Whether two regimes say the same, so that one program serves both and only parameters differ.
+
+In doubt they do not: functions are the same object, or the same code with the same defaults and the same objects
+around it, as those that a loop makes.
+"""
+
+import enum
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from bellax.model.regime import Slots
+
+
+def alike(one: Slots, other: Slots, but: Sequence[str] = ()) -> bool:
+    """Whether two regimes have the same slots.
+
+    Args:
+        but: slots that may differ.
+    """
+    return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(Slots) if f.name not in but)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two parts of a model are the same in all that they do."""
+    return one is other or (type(one) is type(other) and _equal(one, other))
+
+
+@singledispatch
+def _equal(one: Any, other: Any) -> bool:
+    if not is_dataclass(one):
+        return False
+    return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+
+
+@_equal.register(int | float | complex | str | bytes | enum.Enum)
+def _(one: Any, other: Any) -> bool:
+    return bool(one == other)
+
+
+@_equal.register
+def _(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+@_equal.register
+def _(one: Mapping, other: Mapping) -> bool:
+    return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+
+
+@_equal.register
+def _(one: tuple | list, other: Any) -> bool:
+    return len(one) == len(other) and all(map(same, one, other))
+
+
+@_equal.register
+def _(one: types.FunctionType, other: types.FunctionType) -> bool:
+    def around(function: types.FunctionType) -> list[Any]:
+        return [cell.cell_contents for cell in function.__closure__ or ()]
+
+    plain = one.__code__ is other.__code__ and one.__globals__ is other.__globals__ and not (vars(one) or vars(other))
+    given = same(one.__defaults__, other.__defaults__) and same(one.__kwdefaults__, other.__kwdefaults__)
+    return plain and given and same(around(one), around(other))

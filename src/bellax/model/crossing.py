@@ -145,14 +145,17 @@ def _drawn(boundary: Boundary, space: Any) -> Arrival:
     raise ModelError(
         f"{what} shocks.{kind}, and the state is a bx.{type(space).__name__}. "
         + (
-            f"Give a distribution of as many numbers, such as bx.shocks.{_LIKE[type(space)]}."
+            f"Give a distribution of {_LIKE[type(space)]}."
             if numbers
             else "Give probabilities in the order of its categories: bx.shocks.Categorical(probabilities=...)."
         )
     )
 
 
-_LIKE = {AR1: "Normal(mean, sd)", VAR: "MultivariateNormal(mean, covariance)"}
+_LIKE = {
+    AR1: "single numbers, such as bx.shocks.Normal(mean, sd)",
+    VAR: "as many numbers, such as bx.shocks.MultivariateNormal(mean, covariance)",
+}
 
 
 def _check_carried(boundary: Boundary, ours: Any, theirs: Any) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 import bellax as bx
 
@@ -95,7 +96,7 @@ def test_the_value_is_that_of_a_recursion_on_the_same_nodes(solved):
         own = 0.2 * talent, 0.15 * (1 + talent) / 2
         school = 0.0
         for t in (2, 1, 0):
-            between = lambda x, t=t: np.interp(x, nodes, ar1[t + 1])  # noqa: E731
+            between = CubicSpline(nodes, ar1[t + 1])
             ways = [
                 _normal(0.05, 0.15, between),
                 _normal(*own, between),
@@ -106,7 +107,8 @@ def test_the_value_is_that_of_a_recursion_on_the_same_nodes(solved):
                 _normal(*own, lambda x: np.exp(2 * x)),
             ]
             school = 1 + DISCOUNT * (0.3 * school + 0.1 * sum(ways))
-            assert float(solved["school"].value(period=t, talent=talent)) == pytest.approx(school, rel=1e-12)
+            # what enters between nodes is put on them with its mean and variance, which V sees in third order
+            assert float(solved["school"].value(period=t, talent=talent)) == pytest.approx(school, rel=1e-4)
 
 
 def test_simulated_agents_enter_by_the_distribution_itself(solved):
@@ -153,14 +155,12 @@ def test_derivatives_pass_through_a_distribution(solved):
 
 
 def test_the_quadrature_of_a_distribution_is_an_option():
-    """Enough equally spaced nodes integrate the straight lines between nodes."""
+    """Enough equally spaced nodes have the mean and the variance of the distribution."""
     model = _two(bx.AR1(RHO, SIGMA, MEAN), bx.shocks.Normal(0.05, 0.15), reward=lambda z: jnp.exp(z))
     quadrature = {"z": bx.quadrature.Equispaced(2001)}
     found = bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"z": COUNT}, quadrature=quadrature))
-    z = np.linspace(-8, 8, 400_001)
-    density = np.exp(-0.5 * z**2)
-    exact = density @ np.interp(0.05 + 0.15 * z, _nodes(), np.exp(_nodes())) / density.sum()
-    assert float(found["a"].value(period=0)) == pytest.approx(DISCOUNT * exact, rel=1e-6)
+    exact = np.exp(0.05 + 0.15**2 / 2)
+    assert float(found["a"].value(period=0)) == pytest.approx(DISCOUNT * exact, rel=3e-5)
     with pytest.raises(bx.ModelError, match="quadrature: shock 'y'"):
         bx.solve(model, {}, bx.solvers.BackwardInduction(quadrature={"y": 3}))
 
@@ -249,3 +249,26 @@ def test_a_distribution_that_leaves_the_nodes_in_some_state_is_an_error():
     model = bx.Model(regimes={"a": a, "b": b}, discount=0.9, horizon=1)
     with pytest.raises(bx.SolveError, match="x = 1 in period 0.*a mapping lead beyond the nodes of a process"):
         bx.solve(model, {})
+
+
+@pytest.mark.parametrize(("spread", "nodes"), [(0.2, 7), (0.3, 11)])
+def test_what_enters_between_nodes_keeps_its_variance(spread, nodes):
+    """Rewards of z and of its square: what is only shared out to the two nodes around it spreads."""
+    entering = bx.Regime(reward=lambda: 0.0 * jnp.ones(()), next_regime=lambda: {"b": 1.0})
+    model = bx.Model(
+        regimes={
+            "a": entering,
+            "b": bx.Regime(
+                states={"z": bx.AR1(0.9, 0.2)},
+                entry={"z": {"a": bx.shocks.Normal("mean", "spread")}},
+                reward=lambda z: z + z**2,
+            ),
+        },
+        horizon=2,
+        discount=0.5,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"z": nodes})
+    solve = lambda spread: bx.solve(model, {"b": {"mean": 0.1, "spread": spread}}, solver)["a"].value(0)  # noqa: E731
+    value, slope = jax.value_and_grad(solve)(spread)
+    assert float(value) == pytest.approx(0.5 * (0.1 + 0.1**2 + spread**2), rel=1e-9)
+    assert float(slope) == pytest.approx(spread, rel=1e-6)

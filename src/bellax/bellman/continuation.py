@@ -121,7 +121,7 @@ class Continuation(eqx.Module):
                 sides = self.arrivals[name].sides(name, self.strides[name], fraction)
                 mixing, fractions = mixing | sides[0], fractions | sides[1]
             elif way is Way.drawn:
-                chances = landed(self.arrivals[name], following[name], weights[name])
+                chances = landed(self.arrivals[name], following[name], weights[name], closely=False)
                 weights = {**weights, name: chances}
             elif way is Way.integrated:
                 base = base + point.codes[name] * self.strides[name]

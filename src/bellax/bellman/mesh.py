@@ -19,7 +19,7 @@ from bellax.errors import ModelError
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR, Discrete, MarkovChain
-from bellax.numerics import grids, markov, vector
+from bellax.numerics import entropy, grids, markov, vector
 from bellax.numerics.grids import Line
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
@@ -246,9 +246,31 @@ def strays(process: Process, values: Array, weights: Float[Array, "q"]) -> tuple
     return jnp.max(off), jnp.any(far)
 
 
-def landed(process: Process, values: Array, weights: Float[Array, "q"]) -> Float[Array, "n"]:
-    """Probabilities of the nodes of a process that a distribution enters; NaN where it lies beyond them."""
-    return jnp.where(~strays(process, values, weights)[1], weights @ process.shares(values), jnp.nan)
+def landed(process: Process, values: Array, weights: Float[Array, "q"], closely: bool) -> Float[Array, "n"]:
+    """Probabilities of the nodes of a process that a distribution enters; NaN where it lies beyond them. See `laid`."""
+    return jnp.where(~strays(process, values, weights)[1], laid(process, values, weights, closely), jnp.nan)
+
+
+def laid(process: Process, values: Array, weights: Float[Array, "q"], closely: bool) -> Float[Array, "n"]:
+    """Probabilities of the nodes of a process that stand for those of values between them: of a single number with the
+    same mean and variance, where the nodes can have it.
+
+    Args:
+        closely: whether these are sought where the shares of the values do not lead there, which takes a search.
+    """
+    shared = weights @ process.shares(values)
+    if process.frame is not None:
+        return shared
+    inside = jnp.clip(values, process.values[0], process.values[-1])
+    mean = weights @ inside
+    variance = weights @ (inside - mean) ** 2
+    found, exact = entropy.narrowed(process.values, shared, variance)
+    if not closely or process.count < 3:
+        return found
+    # a spread of zero stays where it is shared out to
+    some = ~exact & (variance > 0)
+    deviation = jnp.sqrt(jnp.where(some, variance, 1.0))
+    return jnp.where(some, entropy.matched(process.values, mean, deviation), found)
 
 
 def realised(distribution: Distribution, rule: Nodes, given: Mapping[str, Array]) -> tuple[Array, Float[Array, "q"]]:

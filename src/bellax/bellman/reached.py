@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, Way
-from bellax.bellman.mesh import Mesh, Point, Process, landed, realised
+from bellax.bellman.mesh import Mesh, Point, Process, laid, landed, realised
 from bellax.bellman.pointwise import Pointwise
 from bellax.errors import ModelError
 from bellax.model.crossing import Arrival
@@ -149,7 +149,7 @@ def rows(
             if exact:
                 seen[name], probabilities[name] = values, weights
             else:
-                probabilities[name] = landed(mesh.processes[name], values, weights)
+                probabilities[name] = landed(mesh.processes[name], values, weights, closely=True)
         elif way is Way.averaged:
             process = mesh.processes[name]
             probabilities[name] = process.transition if process.memoryless else ergodic(process.transition)
@@ -161,8 +161,15 @@ def rows(
             elif exact or not process.continuous:
                 seen[name], probabilities[name] = process.values, process.transition
             else:
-                probabilities[name] = process.transition @ theirs.shares(process.values)
+                probabilities[name] = _carried(process, theirs)
     return probabilities, seen
+
+
+def _carried(ours: Process, theirs: Process) -> Array:
+    """Probabilities of the nodes that a process has where it goes on, by those that it has here."""
+    if ours.memoryless:
+        return laid(theirs, ours.values, ours.transition, closely=True)
+    return jax.vmap(lambda row: laid(theirs, ours.values, row, closely=True))(ours.transition)
 
 
 def _check_count(name: str, ours: Process, theirs: Process) -> None:

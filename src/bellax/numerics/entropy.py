@@ -56,6 +56,28 @@ def matched(
     return jnp.where(also, _probabilities(u, more, also), best)
 
 
+def narrowed(
+    nodes: Float[Array, "n"], probabilities: Float[Array, "n"], variance: Float[Array, ""]
+) -> tuple[Float[Array, "n"], Bool[Array, ""]]:
+    """Probabilities of nodes with the same mean and another variance, as far as they can have it; and whether they do.
+
+    What lies between two nodes and is shared out to them spreads. A factor that is quadratic in the distance from the
+    mean takes that back, as far as no probability becomes negative.
+    """
+    off = nodes - probabilities @ nodes
+    second, third, fourth = (probabilities @ off**k for k in (2, 3, 4))
+    there = second > 0
+    second_or_one = jnp.where(there, second, 1.0)
+    spare = fourth - second**2 - third**2 / second_or_one
+    can = there & (spare > rounding(nodes.dtype) * second_or_one**2)
+    bend = jnp.where(can, (variance - second) / jnp.where(can, spare, 1.0), 0.0)
+    change = probabilities * bend * (off**2 - off * third / second_or_one - second)
+    taken = (change < 0) & (probabilities > 0)
+    most = jnp.min(jnp.where(taken, probabilities / jnp.where(taken, -change, 1.0), jnp.inf))
+    close = jnp.abs(variance - second) <= rounding(nodes.dtype) * jnp.maximum(variance, second)
+    return probabilities + jnp.minimum(1.0, most) * change, (can & (most >= 1)) | close
+
+
 def _statistics(u: Float[Array, "n"], count: int) -> Float[Array, "n l"]:
     """Powers of u, less their means."""
     return jnp.stack([u**k for k in range(1, count + 1)], axis=1) - jnp.asarray(_NORMAL[None, :count], u.dtype)

@@ -29,6 +29,9 @@ WIDTH = 10
 """Numbers of a segment: its origin; c and three coefficients; three of q, or of V where B is zero; B; K."""
 
 
+_ONWARD = 0.5  # of a segment, how far it goes on beside a fold
+
+
 class Pieces(eqx.Module):
     """Which segment holds where: pointwise functions of resources, or more leading axes of them.
 
@@ -186,7 +189,8 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
     # the limit binds although savings at it are worth something: up to no node
     binds = jnp.isfinite(nodes.bound) & ~alive[0]
     endless = (alive & ~onward) | (dead & binds & (onward | (first == m.shape[0]))) | (on & same)
-    begins = jnp.where(to & same, nodes.savings + nodes.floor, jnp.where(alive, m, jnp.inf))
+    before, after = _folds(nodes, rising)
+    begins = jnp.where(to & same, nodes.savings + nodes.floor, jnp.where(alive, m + after - before, jnp.inf))
     return Segments(
         jnp.concatenate([start[None], inner]),
         jnp.concatenate([limit[None], jnp.where(dead, limit, begins)]),
@@ -194,6 +198,24 @@ def segments(nodes: Nodes, utility: Utility) -> Segments:
         jnp.concatenate([none, endless]),
         limit,
     )
+
+
+def _folds(nodes: Nodes, rising: Bool[Array, "n"]) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+    """How far what is known at nodes beside a fold goes on: before its first node again, and beyond its last one.
+
+    A fold is a kink of W, upwards, at unknown savings between two nodes. Both sides go on up to it; farther on they are
+    less than what is best, so that going on up to the other node does no harm. Without it there may be nothing between
+    the two, or V jump from one to the other.
+    """
+    no, none, m = jnp.zeros(1, bool), jnp.zeros(1), nodes.resources
+    there = nodes.alive[:-1] & nodes.alive[1:] & ~rising[:-1]
+    follows, leads = jnp.concatenate([no, there]), jnp.concatenate([there, no])
+    gap, long = jnp.diff(nodes.savings), jnp.maximum(jnp.diff(jnp.where(nodes.alive, m, 0.0)), 0.0)
+    rate = 1 / jnp.maximum(1 - jnp.clip(nodes.slope, 0.0, 1.0), 0.1)
+    # a cubic is not to be trusted far from its own nodes
+    before = jnp.minimum(jnp.concatenate([none, gap]) * rate, _ONWARD * jnp.concatenate([long, none]))
+    after = jnp.minimum(jnp.concatenate([gap, none]) * rate, _ONWARD * jnp.concatenate([none, long]))
+    return jnp.where(follows & ~leads, before, 0.0), jnp.where(leads & ~follows, after, 0.0)
 
 
 def _staying(nodes: Nodes) -> Float[Array, "n _"]:

@@ -116,7 +116,7 @@ def named_options(cls: type[T]) -> type[T]:
 
 def named_arguments(function: F) -> F:
     """Decorator of a function: an unknown keyword raises ModelError with the nearest one that exists."""
-    known = list(inspect.signature(function).parameters)
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:

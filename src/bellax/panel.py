@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.reach import entries
-from bellax.errors import ModelError, check_names
+from bellax.errors import ModelError, check_names, named_arguments
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.moments import STATISTICS, table
 from bellax.problem.along import Asked, along, asked, check_known, missing
@@ -124,6 +124,7 @@ class Panel(eqx.Module):
         states, actions = (_of(leaves, inside) for leaves in (self.states, self.actions))
         return pd.DataFrame(columns | _extras(self, self.problem, quantities, (inside, states, actions)))
 
+    @named_arguments
     def moments(self, of: Any = None, by: Any = None, statistics: Sequence[str] = STATISTICS) -> Any:
         """Moments by age as a table: rows are ages, columns variables and their statistics.
 
@@ -238,6 +239,7 @@ class RegimePanel(eqx.Module):
         """Each regime, and who is in it when."""
         return [(name, np.asarray(self.regime) == place) for place, name in enumerate(self.regimes)]
 
+    @named_arguments
     def moments(self, of: Any = None, by: Any = None, statistics: Sequence[str] = STATISTICS) -> Any:
         """Moments by age as a table, as `Panel.moments`: of those who are in some regime.
 

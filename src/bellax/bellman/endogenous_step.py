@@ -62,6 +62,9 @@ class Method(Protocol):
     def count(self, found: Structure, mesh: Mesh) -> int:
         """Nodes of savings, those at the limit and at kinks included."""
 
+    def frugal(self, found: Structure) -> int:
+        """How many of these, after the first, are there for who saves next to nothing."""
+
     def most_kinks(self, found: Structure, mesh: Mesh) -> int:
         """How many kinks of what follows may become nodes."""
 
@@ -254,6 +257,10 @@ class EndogenousStep:
         follows is no number somewhere; and whether it jumps.
         """
         low = common <= ends.limit  # as often as it takes the limit itself
+        # nodes beside the limit are for savings whose first unit is worth endlessly much, and which are not vital
+        endless = (beside.first[0] == jnp.inf) & (value_of(beside)[0] > -jnp.inf)
+        near = np.isin(np.arange(common.shape[0]), np.arange(1, 1 + self.method.frugal(self.found)))
+        low = low | (jnp.asarray(near) & ~endless)
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
         savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
         after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))
@@ -261,7 +268,7 @@ class EndogenousStep:
         savings, after = savings[twice], jax.tree.map(lambda leaf: leaf[twice], after)
         order = jnp.argsort(lax.stop_gradient(savings))
         savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
-        value = where(is_barrier(after.value), -jnp.inf, after.value)
+        value = value_of(after)
         sound = after.sound & (value > -jnp.inf)
         marginal, second = where(sound, after.first, -1.0), where(sound, after.second, -1.0)
         utility = self._utility(row)
@@ -385,6 +392,11 @@ class EndogenousStep:
         size = jnp.maximum(1.0, jnp.abs(found[:, 1:]))
         falls = jnp.diff(found, axis=1) < -rounding() * size
         return jnp.any(falls & (common[None, :-1, None, None] >= ends.limit[:, None, None, None]))
+
+
+def value_of(after: Future) -> Array:
+    """W, minus infinity where it is a barrier."""
+    return where(is_barrier(after.value), -jnp.inf, after.value)
 
 
 def _twice(others: int, sides: int) -> np.ndarray:

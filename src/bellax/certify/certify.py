@@ -107,6 +107,8 @@ def _check(solution: Any, panel: Panel | None) -> None:
         raise ModelError(f"the solve ended as {result.name!r}; there is nothing to certify.")
     if panel is None:
         return
+    if not isinstance(panel, Panel):
+        raise ModelError(f"panel is a {type(panel).__name__}; give what bx.simulate makes of this solution.")
     pairs = zip(jax.tree.leaves(panel.arguments), jax.tree.leaves(solution.arguments), strict=False)
     if panel.problem is not solution.setting.problem or not all(a is b or np.array_equal(a, b) for a, b in pairs):
         raise ModelError("the panel is of another model, solver or parameters; simulate the solution to certify.")

@@ -87,6 +87,7 @@ def _seen(plan: Plan, name: str, value: Any) -> Any:
 
 def split_clock(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a start says of states, and what of the clock: `age`, or `period`."""
+    _check_index(given)
     states = dict(given)
     when: dict[str, Any] = {name: states.pop(name) for name in ("age", "period") if name in states}
     if len(when) == 2:
@@ -172,6 +173,18 @@ def check_agents(agents: Any) -> None:
     """Raises ParameterError for what is no count of agents."""
     if agents is not None and (isinstance(agents, bool) or not isinstance(agents, int | np.integer) or agents < 1):
         raise ParameterError(f"agents is {agents!r}; give a whole number of at least 1.")
+
+
+def _check_index(given: Mapping[str, Any]) -> None:
+    """Raises ParameterError for Series whose rows are not the same agents."""
+    series = {name: value for name, value in given.items() if is_table(value)}
+    first = next(iter(series), "")
+    for name, value in series.items():
+        if not value.index.equals(series[first].index):
+            raise ParameterError(
+                f"start: the Series of {first!r} and {name!r} have different indices, and each row is to be one agent. "
+                "Give a DataFrame, or arrays."
+            )
 
 
 def _columns(frame: Any, plan: Plan) -> dict[str, Any]:

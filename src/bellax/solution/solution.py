@@ -129,7 +129,8 @@ class Solution(Queried):
         periods = clock.count if clock.finite else 1
         if self.setting.numerics.ends or self.code.ndim or not concrete(self.code):
             return ""
-        count = self.own.levels.size * periods // (periods + clock.finite)
+        active = self.setting.model.active_periods.get(self.setting.problem.regime, [True] * periods)
+        count = self.own.levels.size // (periods + clock.finite) * max(sum(active[:periods]), 1)
         shares = {
             f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
             for label in self.setting.plan.reached

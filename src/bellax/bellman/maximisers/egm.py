@@ -205,6 +205,9 @@ class _Endogenous(Maximiser):
         shares = np.expm1(_CLUSTER * np.linspace(0, 1, spec)) / math.expm1(_CLUSTER)
         return low + (high - low) * jnp.asarray(np.concatenate([shares[:1], _NEAR * shares[1], shares[1:]]))
 
+    def frugal(self, found: Structure) -> int:
+        return 0 if isinstance(self._spec(found), grids.Given) else len(_NEAR)
+
     def count(self, found: Structure, mesh: Mesh) -> int:
         """Nodes of savings, those at the limit and at kinks included."""
         spec = self._spec(found)

@@ -76,6 +76,9 @@ def _of_regimes(path: Any, prepared: PreparedRegimes, variables: Mapping[str, Va
     own = {regime: of_regime(regime, variables) for regime in prepared.model.graphs}
     arguments = prepared.arguments({regime: _parameters(stored) for regime, stored in own.items()})
     deciding = prepared.settings.deciding
+    missing = [f"{regime}.{name}" for regime in deciding for name in ("value", "code") if name not in own[regime]]
+    if missing:
+        raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
     values = {regime: _values(path, setting, own[regime]) for regime, setting in deciding.items()}
     codes = {regime: _code(own[regime]) for regime in deciding}
     stats: dict[str, Any] = {regime: _stats(own[regime]) for regime in deciding}

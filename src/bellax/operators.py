@@ -39,7 +39,7 @@ from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
-from bellax.solve import prepare
+from bellax.solve import prepare, usual_solver
 from bellax.solvers.common import Solver, tallied
 from bellax.solvers.policy_iteration import value_of
 
@@ -280,7 +280,7 @@ def operators(model: Model, params: Mapping[str, Any], solver: Solver | None = N
             f"operators takes a model of one regime, and this one has {listed(model.graphs)}. bx.solve(model, params, "
             "horizon=n) is n steps of T over all of them, and bx.evaluate(model, params, rule) the value of a rule."
         )
-    prepared = prepare(model, solver)
+    prepared = prepare(model, usual_solver(model)[0] if solver is None else solver)
     if prepared.numerics.maximiser.makes_pieces:
         raise ModelError(
             f"operators act on values at nodes, and {type(prepared.numerics.maximiser).__name__} knows V between them. "

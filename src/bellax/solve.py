@@ -16,7 +16,7 @@ from bellax.model.spaces import Continuous
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
-from bellax.solution.solution import Solution
+from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.common import Solver, blanked, check_solvable
 from bellax.solvers.policy_iteration import PolicyIteration
@@ -44,7 +44,8 @@ def solve(
         model: what to solve.
         params: parameters by name; a pytree that may be traced by `jit`, `grad` and `vmap`.
         solver: one of `bx.solvers`; chosen by the structure of the model where absent. `print(solution)` says which,
-            `choose_solver` also why, and the logger `bellax` at level INFO both.
+            `choose_solver` also why, and the logger `bellax` at level INFO both. An endogenous grid that does not serve
+            gives way to `Newton`; under a transformation it can only where a solve with numbers has shown that before.
         horizon: a number of periods to solve a model of infinite horizon for.
         terminal: a solution whose value is the value after the last decision.
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
@@ -75,11 +76,21 @@ def _solved_by_structure(
     solution = run(prepared, prepared.arguments(params), terminal, False, progress)
     wrong = prepared.explain(solution) if all_concrete(solution) else ""
     if wrong and prepared.endogenous:
-        # the model keeps it for solves under a transformation, which do not know how they end
-        model.programs[_UNSERVED] = wrong
-        return _solved_by_structure(model, params, terminal, throw, progress)
+        return _otherwise(model, params, throw, progress, wrong)
     if wrong and throw:
         raise SolveError(wrong)
+    return solution
+
+
+def _otherwise(model: Any, params: Mapping[str, Any], throw: bool, progress: Any, wrong: str) -> Any:
+    """Solves by what serves every model, where an endogenous grid has failed."""
+    solver, why = usual_solver(model)
+    _LOG.info("solved by %s An endogenous grid did not serve: %s", why, wrong)
+    prepared = prepare(model, solver)
+    solution = run(prepared, prepared.arguments(params), None, throw, progress)
+    if int(solution.code) == int(Result.successful):
+        # the model keeps it, for solves under a transformation, too, which do not know how they end
+        model.programs[_UNSERVED] = wrong
     return solution
 
 
@@ -114,7 +125,8 @@ def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str
     """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
 
     Names and shapes of parameters are checked. What their numbers get wrong (a discount above one, rows of a chain)
-    raises nothing, nor does a failed solve: it is NaN with its `result`.
+    raises nothing, nor does a failed solve: it is NaN with its `result`. Without a solver it is that of
+    `choose_solver`, which does not give way to another where it fails.
     """
     prepared = prepare(model, solver)
 

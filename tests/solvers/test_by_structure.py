@@ -153,3 +153,31 @@ def test_a_table_of_two_discrete_choices():
     for name in ("move", "labor"):
         np.testing.assert_array_equal(ours[name], table[name])
     np.testing.assert_allclose(ours["consumption"], table["consumption"], rtol=1e-2)
+
+
+def test_operators_and_files_take_what_serves_them(tmp_path):
+    """Operators act on nodes and take tables; a file of regimes keeps that each has the method that fits it."""
+    assert bx.operators(saving(), PARAMS).T is not None
+    model = bx.Model(
+        regimes={"young": bx.Regime(next_regime=lambda: {"old": 1.0}), "old": bx.Regime()},
+        states={"wealth": bx.Continuous(1.0, 20.0)},
+        actions={"consumption": bx.Continuous(1e-6, "wealth")},
+        functions={"savings": lambda wealth, consumption: wealth - consumption},
+        transitions={"wealth": lambda savings: savings + 1.0},
+        reward=lambda consumption: jnp.log(consumption),
+        horizon=2,
+        discount=0.9,
+    )
+    found = bx.solve(model, {})
+    found.save(tmp_path / "lives.nc")
+    again = bx.load(tmp_path / "lives.nc", model)
+    asked = {"period": 0, "wealth": WEALTH}
+    np.testing.assert_array_equal(found["young"].value(**asked), again["young"].value(**asked))
+
+
+def test_one_failure_of_all_methods_says_nothing_of_endogenous_grids():
+    model = saving(reward=lambda consumption, scale: jnp.log(scale * consumption))
+    with pytest.raises(bx.SolveError):
+        bx.solve(model, {**PARAMS, "scale": -1.0})
+    assert bx.choose_solver(model)[0].maximiser == bx.maximise.EGM()
+    assert "Maximiser EGM" in str(bx.solve(model, {**PARAMS, "scale": 2.0}))

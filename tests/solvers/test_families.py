@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.model.alike import alike
+from bellax.model.alike import alike, same
 from bellax.solve import prepare
 
 Job = IntEnum("Job", {"none": 0, "part": 1, "full": 2})
@@ -143,3 +143,25 @@ def test_what_is_alike():
     spaces = [bx.Regime(states={"x": bx.Continuous(0.0, upper)}) for upper in (1.0, 1.0, 2.0)]
     assert alike(spaces[0], spaces[1])
     assert not alike(spaces[0], spaces[2])
+
+
+def test_what_is_not_surely_the_same_is_not():
+    """Classes, whose methods nobody compares, and functions that name themselves."""
+
+    @dataclasses.dataclass
+    class One:
+        pay: float = 1.0
+
+    @dataclasses.dataclass
+    class Other:
+        pay: float = 1.0
+
+    def recursive(depth):
+        def inner(k):
+            return 0.0 if k == 0 else inner(k - 1)
+
+        return lambda: inner(depth)
+
+    assert not same(One, Other) and same(One(2.0), One(2.0))
+    assert not same(recursive(2), recursive(2))
+    assert same(*((lambda scale: lambda wealth: scale * wealth)(2.0) for _ in range(2)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bellax.bellman.maximisers.by_structure import ByStructure
 from bellax.bellman.maximisers.egm import DCEGM, EGM
 from bellax.bellman.maximisers.enumeration import Enumerate
 from bellax.bellman.maximisers.golden import Golden
@@ -24,7 +25,7 @@ from bellax.numerics import chains, grids, interpolants, rules, scales
 _GROUPS: dict[str, tuple[type, ...]] = {
     "grids": (grids.Scaled, grids.Regular, grids.Given, *chains.CHAINS),
     "interpolants": (interpolants.Linear, interpolants.Hermite),
-    "maximise": (Enumerate, Golden, Newton, EGM, DCEGM, NEGM),
+    "maximise": (ByStructure, Enumerate, Golden, Newton, EGM, DCEGM, NEGM),
     "outside": (Extrapolate, Nan),
     "quadrature": rules.RULES,
     "scales": (scales.Linear, scales.Log, scales.Asinh, scales.Power, scales.Octave),

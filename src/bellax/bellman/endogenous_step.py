@@ -1,6 +1,5 @@
 """One step of an endogenous grid: all rows, places of discrete axes and combinations of discrete actions, at once."""
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.chunks import in_chunks, in_flight
 from bellax.bellman.endogenous import Structure, Utility
+from bellax.bellman.faults import Fault
 from bellax.bellman.first_order import Future, future, inverse
 from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
@@ -36,20 +36,6 @@ _CONSUMED = np.concatenate(
     [np.geomspace(1e-4, 0.02, 16), np.linspace(0.02, 1.0, 113)[1:]]
 )  # of all, where u is looked at
 _NEAR = 1e-6  # of all savings: so near the limit nobody is
-
-
-class Fault(enum.IntEnum):
-    """Why an endogenous grid is none, as far as it shows at the nodes; the largest is told."""
-
-    none = 0
-    nonfinite = 1
-    folded = 2
-    floor = 3
-    jump = 4
-    falling = 5
-    limit = 6
-    savings = 7
-    utility = 8
 
 
 @runtime_checkable
@@ -258,9 +244,9 @@ class EndogenousStep:
         """
         low = common <= ends.limit  # as often as it takes the limit itself
         # nodes beside the limit are for savings whose first unit is worth endlessly much, and which are not vital
-        endless = (beside.first[0] == jnp.inf) & (value_of(beside)[0] > -jnp.inf)
+        pays = (beside.first[0] == jnp.inf) & (value_of(beside)[0] > -jnp.inf)
         near = np.isin(np.arange(common.shape[0]), np.arange(1, 1 + self.method.frugal(self.found)))
-        low = low | (jnp.asarray(near) & ~endless)
+        low = low | (jnp.asarray(near) & ~pays)
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
         savings = jnp.concatenate([jnp.where(low, ends.limit, common), own])
         after = Future(*(jnp.concatenate([a, b]) for a, b in zip(at_limit, beside, strict=True)))

@@ -35,7 +35,7 @@ class GridSolver:
         quadrature: by shock, a number of nodes or one of `bx.quadrature`.
         interpolant: `bx.interpolants.Linear` or `Hermite`, or a subclass of `Interpolant`; by default Hermite where the
             maximiser is smooth.
-        maximiser: one of `bx.maximise`; by default `Newton` where there are continuous actions, else `Enumerate`.
+        maximiser: one of `bx.maximise`; by default `Newton` where bounds alone limit the actions, else `Enumerate`.
         memory: bytes that a Bellman step may have in flight; work is cut in chunks that fit.
         outside: what is answered where a state is outside its grid: `bx.outside.Extrapolate()` or `Nan()`. By default
             it is extrapolated with a warning, once a solution, and no simulation starts there.
@@ -77,7 +77,7 @@ def complete_maximiser(plan: Plan, given: Maximiser | None) -> Maximiser:
     if given is None:
         given = usual(plan)
     if not isinstance(given, Maximiser):
-        raise ModelError(f"maximiser is {given!r}; give one of bx.maximise: Enumerate(), Golden(), Newton().")
+        raise ModelError(f"maximiser is {given!r}; give one of bx.maximise, such as Newton(), Enumerate() or EGM().")
     given.check(plan)
     return given.completed(plan)
 

@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.bellman.continuation import Way
-from bellax.bellman.mesh import Mesh, Point, Process
+from bellax.bellman.mesh import Mesh, Point, Process, landed
 from bellax.numerics import interpolate
 from bellax.numerics.grids import Line
 from bellax.numerics.interpolants import Linear
@@ -42,6 +42,11 @@ class Function(eqx.Module):
 
     period: eqx.AbstractVar[Period]
 
+    @property
+    def exact(self) -> bool:
+        """Whether V is known between the nodes of processes, too."""
+        return False
+
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         """V at a state, and its places on the discrete axes that have some."""
         raise NotImplementedError
@@ -55,6 +60,10 @@ class Ending(Function):
     """The value of a regime that ends."""
 
     period: Period
+
+    @property
+    def exact(self) -> bool:
+        return True
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         return self.period.terminal(states)
@@ -156,6 +165,10 @@ class Pointwise(eqx.Module):
         unknown: Any,
     ) -> Array:
         states, places, open_, known = self.places(point, following, weights)
+        for name in (name for name, way in self.ways.items() if way is Way.drawn and not self.function.exact):
+            chances, values, _ = open_[name]
+            found = landed(self.arrivals[name], values, chances, closely=False)
+            open_[name] = found, self.seen[name], Place(jnp.arange(found.shape[0], dtype=jnp.int32))
 
         def average(states: dict[str, Array], places: dict[str, Place], rest: list[str]) -> Array:
             if not rest:

@@ -95,8 +95,8 @@ def _elsewhere(point: Point, weight: Array, outcome: Outcome, target: str, reach
     lengths = tuple(chances.shape[0] for chances, _, _ in open_.values())
     count = math.prod(lengths)
     places = np.indices(lengths).reshape(len(lengths), count)
-    chance = jnp.broadcast_to(jnp.where(known, weight, jnp.nan), (count,))
+    chance = jnp.broadcast_to(jnp.where(known | (weight == 0), weight, jnp.nan), (count,))
     values = {name: jnp.broadcast_to(value, (count, *value.shape)) for name, value in states.items()}
     for row, (name, (chances, nodes, _)) in zip(places, open_.items(), strict=True):
-        chance, values[name] = chance * chances[row], nodes[row]
+        chance, values[name] = jnp.where(chance == 0, 0.0, chance * chances[row]), nodes[row]
     return Branches(chance, Point(values, {}, {}))

@@ -44,6 +44,11 @@ def unavailable(numerics: Discretisation) -> str | None:
         return "a constraint on a continuous action"
     if "slot:reward" not in plan.graph.slots or not plan.graph.leaves("slot:reward", "action") & set(plan.controls):
         return "the reward does not see the action"
+    for target, arrivals in plan.arrivals.items():
+        for state, arrival in arrivals.items():
+            acts = any(plan.graph.leaves(node, "action") & set(plan.controls) for node in arrival.nodes)
+            if acts and arrival.way in ("given", "drawn") and state not in numerics.others[target].plan.continuous:
+                return f"an action moves the process {state!r} of regime {target!r}, in which V has no slope"
     return None
 
 

@@ -47,8 +47,7 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    # who names a solver, or nodes of states, has tables in mind
-    solver, why = bx.choose_solver(model) if name is None and not grid else usual_solver(model)
+    solver, why = usual_solver(model)
     if recommended is not None:
         solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
     if name is not None:

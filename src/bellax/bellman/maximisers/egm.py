@@ -21,7 +21,8 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.endogenous import Endogenous, Structure, Utility, structure
-from bellax.bellman.endogenous_step import AT_ONCE, EndogenousStep, Fault
+from bellax.bellman.endogenous_step import AT_ONCE, EndogenousStep
+from bellax.bellman.faults import Fault
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum, best_combination
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective

@@ -20,7 +20,8 @@ from jaxtyping import Float
 from bellax.bellman.chunks import Node, fitting, nodes_of, over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.endogenous import Structure
-from bellax.bellman.endogenous_step import EndogenousStep, Fault
+from bellax.bellman.endogenous_step import EndogenousStep
+from bellax.bellman.faults import Fault
 from bellax.bellman.maximisers.climb import better_of, in_box, in_boxes
 from bellax.bellman.maximisers.egm import DCEGM, EGM
 from bellax.bellman.maximisers.maximum import (

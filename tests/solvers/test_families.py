@@ -165,3 +165,39 @@ def test_what_is_not_surely_the_same_is_not():
     assert not same(One, Other) and same(One(2.0), One(2.0))
     assert not same(recursive(2), recursive(2))
     assert same(*((lambda scale: lambda wealth: scale * wealth)(2.0) for _ in range(2)))
+
+
+def _three(entry=None, **params):
+    """Three regimes of one function, of which the first may be entered by a mapping of its own."""
+    regime = dict(functions={"income": lambda wage: wage}, next_regime=lambda: {"A": 0.4, "B": 0.3, "C": 0.3})
+    regimes = {name: bx.Regime(**regime, **({"entry": entry} if entry and name == "A" else {})) for name in "ABC"}
+    return bx.Model(
+        regimes=regimes,
+        states={"wealth": bx.Continuous(0.0, 10.0)},
+        actions={"consumption": bx.Continuous(1e-3, lambda wealth, income: wealth + income)},
+        transitions={"wealth": lambda wealth, income, consumption: 1.02 * (wealth + income - consumption)},
+        reward=lambda consumption: jnp.log(consumption),
+        discount=0.95,
+        horizon=3,
+    )
+
+
+def test_a_rule_is_followed_in_regimes_that_are_alike():
+    """One wage for all, so that three regimes are one: what is consumed follows from wealth alone."""
+    rule = {"consumption": lambda wealth, income: 0.05 * (wealth + income)}
+    solver = bx.solvers.BackwardInduction(grid={"wealth": 60})
+    found = bx.evaluate(_three(), {"wage": 1.0}, rule, solver)["A"].value(period=0, wealth=2.0)
+    wealth, worth = 2.0, 0.0
+    for t in range(3):
+        worth += 0.95**t * np.log(0.05 * (wealth + 1.0))
+        wealth = 1.02 * 0.95 * (wealth + 1.0)
+    assert float(found) == pytest.approx(worth, abs=1e-3)
+
+
+def test_an_entry_of_one_member_is_not_forgotten():
+    """Who comes to A from elsewhere keeps a fifth: three periods, since the first is asked of each regime by itself."""
+    model = _three({"wealth": {name: lambda next_wealth: 0.2 * next_wealth for name in "BC"}})
+    solver = bx.solvers.BackwardInduction(grid={"wealth": 80})
+    found, plain = (bx.solve(m, {"wage": 1.0}, solver) for m in (model, _three()))
+    values = [s[name].value(period=0, wealth=2.0) for s in (found, plain) for name in "AB"]
+    assert float(values[0]) > float(values[1]) + 0.05 and float(values[2]) == pytest.approx(float(values[3]), rel=1e-9)

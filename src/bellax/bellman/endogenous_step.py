@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.chunks import in_chunks, in_flight
 from bellax.bellman.endogenous import Structure, Utility
-from bellax.bellman.faults import Fault
+from bellax.bellman.faults import SHARES, Fault, looked
 from bellax.bellman.first_order import Future, future, inverse
 from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
@@ -31,7 +31,6 @@ AT_ONCE = 16
 _HALVINGS = 54
 _PARTS = np.arange(4) / 4  # of a cell, at whose ends kinks are looked for
 _HELD = 8  # numbers of a node that are in flight with its derivatives
-_SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 _CONSUMED = np.concatenate(
     [np.geomspace(1e-4, 0.02, 16), np.linspace(0.02, 1.0, 113)[1:]]
 )  # of all, where u is looked at
@@ -174,9 +173,15 @@ class EndogenousStep:
     # -- pointwise
 
     def _point(self, row: Array, share: Array | float = 0.0) -> Point:
-        """A state of a row: the lowest, or a share of the way to the highest, of what is drawn afresh, too."""
-        place = lambda count: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
-        codes = {name: place(count) for name, count in self.mesh.discrete_axes.items()}
+        """A state of a row: the lowest, or a share of the way to the highest, of what is drawn afresh, too.
+
+        Args:
+            share: one for all, or one an axis, the continuous state the last.
+        """
+        axes = self.mesh.discrete_axes
+        *shares, last = jnp.broadcast_to(share, len(axes) + 1)
+        place = lambda count, share=last: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
+        codes = {name: place(count, own) for (name, count), own in zip(axes.items(), shares, strict=True)}
         codes |= {name: at[row] for name, at in zip(self.lengths, self.places, strict=False)}
         held = self._held(row)
         labels = zip(self.mesh.plan.lines, self.mesh.lines, strict=True)
@@ -204,7 +209,7 @@ class EndogenousStep:
             resources = self.found.resources(self.period, point.values, choices)
             lower, upper = self.period.bounds(self.found.action, point.values, choices)
             saved = lambda action: self.found.saved(self.period, point.values, choices, action)  # noqa: E731
-            some = jnp.append(lower + _SHARES * (jnp.maximum(lower, upper) - lower), 1.0)
+            some = jnp.append(lower + SHARES * (jnp.maximum(lower, upper) - lower), 1.0)
             left = jax.vmap(saved)(some)
             size = jnp.maximum(1.0, jnp.maximum(jnp.abs(resources), jnp.abs(some)))
             straight = jnp.all(jnp.abs(resources - some - left) <= rounding() * size)
@@ -212,7 +217,7 @@ class EndogenousStep:
             straight = straight & (jnp.abs(claimed - resources) <= rounding() * jnp.maximum(1.0, jnp.abs(resources)))
             return resources, lower, resources - upper, straight
 
-        resources, lower, limit, straight = jax.vmap(at)(jnp.asarray(_SHARES))
+        resources, lower, limit, straight = jax.vmap(at)(jnp.asarray(looked(len(self.mesh.discrete_axes) + 1)))
         size = jnp.maximum(1.0, jnp.max(jnp.abs(resources)))
         moves = jnp.maximum(jnp.abs(limit - limit[0]), jnp.abs(lower - lower[0])) > rounding() * size
         fault = jnp.where(jnp.any(moves), jnp.int32(Fault.limit), jnp.zeros((), jnp.int32))

@@ -1,6 +1,10 @@
-"""What an endogenous grid cannot do, as a number that its pieces carry."""
+"""What an endogenous grid cannot do, as a number that its pieces carry, and where a model is looked at for it."""
 
 import enum
+
+import numpy as np
+
+SHARES = np.linspace(0.0, 1.0, 17)  # of the way between bounds, where a structure is looked at
 
 
 class Fault(enum.IntEnum):
@@ -15,3 +19,13 @@ class Fault(enum.IntEnum):
     limit = 6
     savings = 7
     utility = 8
+
+
+def looked(axes: int) -> np.ndarray:
+    """Where a structure is looked at, in shares of the way along each axis: all axes together, each by itself, and all
+    but one."""
+    together = np.repeat(SHARES[:, None], axes, axis=1)
+    if axes == 1:
+        return together
+    alone = np.concatenate([share * np.eye(axes) for share in (0.5, 1.0)])
+    return np.concatenate([together, alone, 1.0 - alone])

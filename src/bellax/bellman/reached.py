@@ -167,9 +167,11 @@ def rows(
 
 def _carried(ours: Process, theirs: Process) -> Array:
     """Probabilities of the nodes that a process has where it goes on, by those that it has here."""
+    known = jnp.all(jax.vmap(theirs.reaches)(ours.values))
     if ours.memoryless:
-        return laid(theirs, ours.values, ours.transition, closely=True)
-    return jax.vmap(lambda row: laid(theirs, ours.values, row, closely=True))(ours.transition)
+        return jnp.where(known, laid(theirs, ours.values, ours.transition, closely=True), jnp.nan)
+    rows = jax.vmap(lambda row: laid(theirs, ours.values, row, closely=True))(ours.transition)
+    return jnp.where(known, rows, jnp.nan)
 
 
 def _check_count(name: str, ours: Process, theirs: Process) -> None:

@@ -5,6 +5,7 @@ of them has to do is then one step, of other parameters and another V. In that s
 targets like all others, also to themselves.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,9 @@ def _family(members: tuple[str, ...], regimes: Mapping[str, Setting]) -> Family 
         return None
     arrivals = {members[0]: to_itself, **plan.arrivals}
     if any(_ways(arrivals[name]) != _ways(to_itself) for name in members):
+        return None
+    pairs = itertools.permutations(members, 2)
+    if any(_ways(regimes[source].plan.arrivals[target]) != _ways(to_itself) for source, target in pairs):
         return None
     name = f"all of {', '.join(members)}"
     numerics = Discretisation(Problem(plan.graph, first.problem.clock, name, arrivals), first.options)

@@ -132,7 +132,7 @@ class PreparedRegimes:
                 self._check_end(name, setting)
             settings = Settings(self.model, self.options, regimes)
             self.programs["crossings", settings] = crossings
-            self.programs["families", settings] = families(regimes)
+            self.programs["families", settings] = [] if self.rule is not None else families(regimes)
             self.programs[key] = settings
         return self.programs[key]
 

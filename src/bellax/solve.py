@@ -74,7 +74,8 @@ def _solved_by_structure(
     _LOG.info("solved by %s", why)
     prepared = prepare(model, solver)
     solution = run(prepared, prepared.arguments(params), terminal, False, progress)
-    wrong = prepared.explain(solution) if all_concrete(solution) else ""
+    asked = (throw or prepared.endogenous) and all_concrete(solution)
+    wrong = prepared.explain(solution) if asked else ""
     if wrong and prepared.endogenous:
         return _otherwise(model, params, throw, progress, wrong)
     if wrong and throw:

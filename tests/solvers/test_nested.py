@@ -343,3 +343,27 @@ def test_savings_that_see_a_shock_by_name():
     )
     method = NEGM(inner=bx.maximise.DCEGM(post_decision="savings"))
     told(model, method, "'savings' is to be known with the decision, and it sees 'risky'", {"discount": BETA})
+
+
+def test_a_bound_that_only_keeps_a_stock_positive_hides_no_hump():
+    """A house of one pays a step: nodes at equal ratios from 1e-4 to 20 alone do not come near it for who has 1.2."""
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.5, 20.0, scale=bx.scales.log)},
+        actions={
+            "stock": bx.Continuous(1e-4, "wealth"),
+            "consumption": bx.Continuous(1e-6, lambda wealth, stock: wealth - stock),
+        },
+        functions={"savings": lambda wealth, stock, consumption: wealth - stock - consumption},
+        transitions={"wealth": lambda savings, stock: 1.02 * savings + 0.8 * stock + 0.1},
+        reward=lambda consumption, stock: jnp.log(consumption) + jnp.where(stock >= 1.0, 0.8, 0.0),
+        discount=0.95,
+        horizon=2,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"wealth": 40}, maximiser=bx.maximise.NEGM(outer="stock"))
+    found = bx.solve(model, {}, solver)
+    wealth, stock, share = 1.2, np.append(np.linspace(1e-4, 1.19, 600), 1.0), np.linspace(1e-3, 1.0, 600)[:, None]
+    # in the last period everything is consumed, but for the house where it is worth it
+    last = lambda w: np.maximum(np.log(w - 1e-4), np.where(w > 1.0, 0.8 + np.log(np.maximum(w - 1.0, 1e-9)), -9.0))  # noqa: E731
+    left = wealth - stock
+    values = np.log(share * left) + 0.8 * (stock >= 1) + 0.95 * last(1.02 * (1 - share) * left + 0.8 * stock + 0.1)
+    assert float(found.value(0, wealth=wealth)) == pytest.approx(values.max(), abs=5e-3)

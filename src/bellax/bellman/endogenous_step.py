@@ -172,20 +172,20 @@ class EndogenousStep:
 
     # -- pointwise
 
-    def _point(self, row: Array, share: Array | float = 0.0) -> Point:
-        """A state of a row: the lowest, or a share of the way to the highest, of what is drawn afresh, too.
+    def _point(self, row: Array, shares: Array | None = None) -> Point:
+        """A state of a row: the lowest, or shares of the way to the highest, of what is drawn afresh, too.
 
         Args:
-            share: one for all, or one an axis, the continuous state the last.
+            shares: one an axis, the continuous state the last.
         """
         axes = self.mesh.discrete_axes
-        *shares, last = jnp.broadcast_to(share, len(axes) + 1)
+        *own, last = (0.0,) * (len(axes) + 1) if shares is None else shares
         place = lambda count, share=last: jnp.round(share * (count - 1)).astype(jnp.int32)  # noqa: E731
-        codes = {name: place(count, own) for (name, count), own in zip(axes.items(), shares, strict=True)}
+        codes = {name: place(count, share) for (name, count), share in zip(axes.items(), own, strict=True)}
         codes |= {name: at[row] for name, at in zip(self.lengths, self.places, strict=False)}
         held = self._held(row)
         labels = zip(self.mesh.plan.lines, self.mesh.lines, strict=True)
-        numbers = [held.get(own.name, line.coordinates[place(line.count)]) for own, line in labels]
+        numbers = [held.get(number.name, line.coordinates[place(line.count)]) for number, line in labels]
         return self.mesh.point(codes, jnp.stack(numbers))
 
     def _held(self, row: Array) -> dict[str, Array]:
@@ -204,8 +204,8 @@ class EndogenousStep:
     def _ends(self, row: Array) -> _Ends:
         choices = self._choices(row)
 
-        def at(share: Array) -> tuple[Array, Array, Array, Array]:
-            point = self._point(row, share)
+        def at(shares: Array) -> tuple[Array, Array, Array, Array]:
+            point = self._point(row, shares)
             resources = self.found.resources(self.period, point.values, choices)
             lower, upper = self.period.bounds(self.found.action, point.values, choices)
             saved = lambda action: self.found.saved(self.period, point.values, choices, action)  # noqa: E731

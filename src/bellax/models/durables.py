@@ -95,13 +95,13 @@ CASH, DURABLE = np.meshgrid(np.geomspace(0.6, 8.0, 12), np.geomspace(0.1, 3.0, 1
 def checks() -> list[Check]:
     """Without a cost, V of every period and what is bought; with it, both two periods before the end."""
     free = bx.solve(model, {**params, "cost": 0.0}, solver)
-    known = frictionless_durable(**{**params, "cost": 0.0}, incomes=INCOMES, horizon=HORIZON)
+    known = frictionless_durable({**params, "cost": 0.0}, INCOMES, HORIZON)
     values = [free.value(t, cash=CASH, durable=DURABLE) for t in range(HORIZON)]
     exact = [known.value(t, CASH + DURABLE) for t in range(HORIZON)]
     bought = free.policy(0, cash=CASH, durable=DURABLE)["stock"]
     solution = bx.solve(model, params, solver)
     points = {"cash": CASH[::3, ::3].ravel(), "durable": DURABLE[::3, ::3].ravel()}
-    best = costly_durable(**params, incomes=INCOMES, cash=points["cash"], durable=points["durable"])
+    best = costly_durable(params, INCOMES, points["cash"], points["durable"])
     found = solution.policy(HORIZON - 2, **points)
     return [
         comparison.of_value("V without a cost", values, exact, 1e-5, FRICTIONLESS),

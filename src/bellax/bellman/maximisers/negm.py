@@ -35,7 +35,6 @@ from bellax.bellman.maximisers.maximum import (
     guarded,
     highest,
 )
-from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.nested import Nested, nested, outer_of
 from bellax.bellman.objective import Decision, Objective
@@ -66,8 +65,8 @@ class NEGM(Maximiser):
         inner: how the inner problem is solved: `DCEGM()`, by default, or `EGM()` where it is concave. Its `grid` of
             savings has 80 nodes by default.
         outer: the continuous action that is chosen first; by default the one that savings are not taken from.
-        grid: of the outer action, a number of nodes between its lowest and its highest bound, 40 by default, at equal
-            ratios where the bounds are positive; or `bx.grids.Given`.
+        grid: of the outer action, a number of nodes between its lowest and its highest bound, 40 by default, half
+            of them at equal ratios where the bounds are positive; or `bx.grids.Given`.
     Raises:
         ModelError: if the model has not that structure, says which condition fails, and which method serves.
     Assumes: given what is outer, what `inner` assumes; the outer nodes tell the local maxima in the outer action apart;
@@ -168,10 +167,14 @@ class NEGM(Maximiser):
         low, high = jax.vmap(bounds)(nodes_of(mesh))
         low = jnp.min(low)
         high = jnp.maximum(jnp.max(high), low + jnp.maximum(1.0, jnp.abs(low)) * 1e-6)
-        share = jnp.asarray(np.linspace(0.0, 1.0, spec))
+        even = low + (high - low) * jnp.asarray(np.linspace(0.0, 1.0, spec))
+        # a bound that only keeps a stock positive must not draw all of them to zero, nor a wide one away from there
+        few = spec // 2
         positive = low > 0
         least = where(positive, low, 1.0)
-        return jnp.where(positive, least * (where(positive, high, 2.0) / least) ** share, low + (high - low) * share)
+        ratios = least * (where(positive, high, 2.0) / least) ** jnp.asarray(np.linspace(0.0, 1.0, few + 1)[:-1])
+        others = low + (high - low) * jnp.asarray((1 + np.arange(spec - few)) / (spec - few))
+        return jnp.where(positive, jnp.sort(jnp.concatenate([ratios, others])), even)
 
     # -- the step -----------------------------------------------------------------------------------------------------
 
@@ -224,7 +227,9 @@ class NEGM(Maximiser):
     def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         known, plain = objective.solved, replace(objective, solved=None)
         if not isinstance(known, Nested):
-            return Newton().best(plain, point, combination)
+            raise ModelError(
+                "NEGM works a period out for a whole mesh, and finds nothing at one state: ask its solution."
+            )
 
         def climbed(start: Best) -> Best:
             q = lambda u: plain(point, Decision(combination, u))  # noqa: E731

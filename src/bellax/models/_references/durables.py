@@ -12,7 +12,7 @@ With a cost the last period but one is solved as it stands: V of the last is kno
 plans has no grid of states.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -44,39 +44,52 @@ class Best(NamedTuple):
     consumption: np.ndarray
 
 
+class Economy(NamedTuple):
+    """The parameters of the model, by its names."""
+
+    discount: float
+    risk_aversion: float
+    share: float
+    interest: float
+    depreciation: float
+    spread: float
+    cost: float
+
+    @property
+    def gross(self) -> float:
+        """What one unit of savings becomes."""
+        return 1 + self.interest
+
+    @property
+    def kept(self) -> float:
+        """What is left of one unit of the durable."""
+        return 1 - self.depreciation
+
+    def utility(self, c: np.ndarray, e: np.ndarray) -> np.ndarray:
+        """Of consumption and the durable."""
+        return (c**self.share * e ** (1 - self.share)) ** (1 - self.risk_aversion) / (1 - self.risk_aversion)
+
+
 def incomes_of(spread: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes of income with mean one, and weights."""
     nodes, weights = hermegauss(count)
     return np.exp(spread * nodes - spread**2 / 2), weights / weights.sum()
 
 
-def frictionless_durable(
-    discount: float,
-    risk_aversion: float,
-    share: float,
-    interest: float,
-    depreciation: float,
-    spread: float,
-    cost: float,
-    incomes: int,
-    horizon: int,
-    nodes: int = 3000,
-) -> Frictionless:
+def frictionless_durable(params: Mapping[str, float], incomes: int, horizon: int, nodes: int = 3000) -> Frictionless:
     """The solution without a cost.
 
     Args:
-        cost: zero.
+        params: by the names of the model; the cost is zero.
         incomes: nodes of income.
         nodes: of what is carried over; the error falls with the square of their number.
     """
-    assert cost == 0.0
-    gross, kept = 1 + interest, 1 - depreciation
-    income, weights = incomes_of(spread, incomes)
-    a, g = share, risk_aversion
+    economy = Economy(**params)
+    assert economy.cost == 0.0
+    u, discount, gross, kept = economy.utility, economy.discount, economy.gross, economy.kept
+    income, weights = incomes_of(economy.spread, incomes)
+    a, g = economy.share, economy.risk_aversion
     ratio = (1 - a) / a
-
-    def u(c: np.ndarray, e: np.ndarray) -> np.ndarray:
-        return (c**a * e ** (1 - a)) ** (1 - g) / (1 - g)
 
     def marginal(c: np.ndarray, e: np.ndarray) -> np.ndarray:
         return a * (c**a * e ** (1 - a)) ** (1 - g) / c
@@ -109,29 +122,18 @@ def frictionless_durable(
     return Frictionless(values, durables)
 
 
-def costly_durable(
-    discount: float,
-    risk_aversion: float,
-    share: float,
-    interest: float,
-    depreciation: float,
-    spread: float,
-    cost: float,
-    incomes: int,
-    cash: np.ndarray,
-    durable: np.ndarray,
-) -> Best:
+def costly_durable(params: Mapping[str, float], incomes: int, cash: np.ndarray, durable: np.ndarray) -> Best:
     """The best plan of two periods from each state, among candidates around which the search closes in.
 
     Args:
+        params: by the names of the model.
         incomes: nodes of income.
         cash, durable: states, of one shape.
     """
-    gross, kept, a, g = 1 + interest, 1 - depreciation, share, risk_aversion
-    income, weights = incomes_of(spread, incomes)
-
-    def u(c: np.ndarray, e: np.ndarray) -> np.ndarray:
-        return (c**a * e ** (1 - a)) ** (1 - g) / (1 - g)
+    economy = Economy(**params)
+    u, discount, gross, kept = economy.utility, economy.discount, economy.gross, economy.kept
+    income, weights = incomes_of(economy.spread, incomes)
+    a, cost = economy.share, economy.cost
 
     def worth(saved: np.ndarray, e: np.ndarray) -> np.ndarray:
         """What follows: keep and consume everything, or trade and split it."""

@@ -19,7 +19,6 @@ from bellax.bellman.jumps import jumps
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
-from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.kinks import branch
 from bellax.numerics.pieces import Nodes, Pieces, Segments, segments
 from bellax.numerics.scalar import rounding, where
@@ -40,6 +39,10 @@ _NEAR = 1e-6  # of all savings: so near the limit nobody is
 @runtime_checkable
 class Method(Protocol):
     """What the step asks of a method."""
+
+    @property
+    def lines(self) -> int:
+        """How many kinks upwards are known to lie between nodes."""
 
     def common(self, found: Structure, low: Array, high: Array) -> Float[Array, "n"]:
         """Savings that all rows have in common, between the lowest limit and the most that there is to save."""
@@ -135,7 +138,7 @@ class EndogenousStep:
         inside, beside = self._after(common, own)
         lay = jax.vmap(self._nodes, in_axes=(0, 0, None, 0, 0, 0))
         nodes, unknown, jumping = lay(self.rows, ends, common, inside, own, beside)
-        found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row)))(nodes, self.rows)
+        found = jax.vmap(lambda nodes, row: segments(nodes, self._utility(row), self.method.lines))(nodes, self.rows)
         pieces = self._joined(nodes, found)
         fault = jnp.maximum(jnp.max(ends.fault), self._fault(nodes, found, ends, common, unknown, jumping))
         fine = fault == int(Fault.none)
@@ -249,7 +252,7 @@ class EndogenousStep:
         """
         low = common <= ends.limit  # as often as it takes the limit itself
         # nodes beside the limit are for savings whose first unit is worth endlessly much, and which are not vital
-        pays = (beside.first[0] == jnp.inf) & (value_of(beside)[0] > -jnp.inf)
+        pays = (beside.first[0] == jnp.inf) & (beside.worth[0] > -jnp.inf)
         near = np.isin(np.arange(common.shape[0]), np.arange(1, 1 + self.method.frugal(self.found)))
         low = low | (jnp.asarray(near) & ~pays)
         at_limit = Future(*(jnp.where(low, b[0], a) for a, b in zip(inside, beside, strict=True)))
@@ -259,7 +262,7 @@ class EndogenousStep:
         savings, after = savings[twice], jax.tree.map(lambda leaf: leaf[twice], after)
         order = jnp.argsort(lax.stop_gradient(savings))
         savings, after = savings[order], jax.tree.map(lambda leaf: leaf[order], after)
-        value = value_of(after)
+        value = after.worth
         sound = after.sound & (value > -jnp.inf)
         marginal, second = where(sound, after.first, -1.0), where(sound, after.second, -1.0)
         utility = self._utility(row)
@@ -383,11 +386,6 @@ class EndogenousStep:
         size = jnp.maximum(1.0, jnp.abs(found[:, 1:]))
         falls = jnp.diff(found, axis=1) < -rounding() * size
         return jnp.any(falls & (common[None, :-1, None, None] >= ends.limit[:, None, None, None]))
-
-
-def value_of(after: Future) -> Array:
-    """W, minus infinity where it is a barrier."""
-    return where(is_barrier(after.value), -jnp.inf, after.value)
 
 
 def _twice(others: int, sides: int) -> np.ndarray:

@@ -30,6 +30,11 @@ class Future(NamedTuple):
         """Whether all of them are numbers."""
         return jnp.isfinite(self.value) & jnp.isfinite(self.first) & jnp.isfinite(self.second)
 
+    @property
+    def worth(self) -> Float[Array, "*n"]:
+        """W, minus infinity where it is a barrier."""
+        return where(is_barrier(self.value), -jnp.inf, self.value)
+
 
 @eqx.filter_custom_jvp
 def future(

@@ -25,17 +25,20 @@ _HALVINGS = 60
 _FAINT = 3e-4  # change of the slope of c that is no kink: with chance they multiply, and fade
 
 
-def room(segments: int) -> int:
-    """How many pieces so many segments may make."""
-    return 2 * (segments + min(_CROSSINGS, segments))
+def room(segments: int, lines: int) -> int:
+    """How many pieces so many segments, and lines beside kinks, may make."""
+    entries = segments + 2 * lines
+    return 2 * (entries + min(_CROSSINGS, entries))
 
 
 def one_run(nodes: Nodes, found: Segments) -> Pieces:
     """The pieces where resources rise with savings: every segment, one after the other."""
-    count = found.begins.shape[0]
-    place = jnp.arange(count, dtype=jnp.int32)
-    left = jnp.concatenate([found.begins, jnp.full(room(count) - count, jnp.inf)])  # as many as an envelope has
-    return _pieces(nodes, found, left, jnp.concatenate([place, jnp.full(room(count) - count, count - 1, jnp.int32)]))
+    entries, count = found.begins.shape[0], nodes.savings.shape[0] + 1
+    more = 2 * (entries + min(_CROSSINGS, entries)) - count  # as many as an envelope has
+    cells = jnp.nonzero(found.place == found.cell, size=count)[0] if entries > count else jnp.arange(count)
+    left = jnp.concatenate([found.begins[cells], jnp.full(more, jnp.inf)])
+    place = jnp.concatenate([jnp.arange(count, dtype=jnp.int32), jnp.full(more, count - 1, jnp.int32)])
+    return _pieces(nodes, found, left, place, place, jnp.zeros_like(place))
 
 
 def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Array]) -> Pieces:
@@ -61,7 +64,8 @@ def envelope(nodes: Nodes, found: Segments, value: Callable[[Array, Array], Arra
     change, _ = _changes(at, after, left, right, value)
     ends = jnp.stack([x, jnp.where(left != right, change, jnp.where(jnp.isfinite(x), after, x))], axis=1).reshape(-1)
     ends = jnp.where(jnp.repeat(jnp.isfinite(x), 2), ends, jnp.inf)
-    return _pieces(nodes, found, ends, jnp.stack([left, right], axis=1).reshape(-1))
+    entry = jnp.stack([left, right], axis=1).reshape(-1)
+    return _pieces(nodes, found, ends, found.place[entry], found.cell[entry], run[entry])
 
 
 def _largest(
@@ -105,9 +109,16 @@ def _largest(
     return at, after, left, right
 
 
-def _pieces(nodes: Nodes, found: Segments, left: Float[Array, "p"], place: Int[Array, "p"]) -> Pieces:
+def _pieces(
+    nodes: Nodes,
+    found: Segments,
+    left: Float[Array, "p"],
+    place: Int[Array, "p"],
+    cell: Int[Array, "p"],
+    run: Int[Array, "p"],
+) -> Pieces:
     none, kind = jnp.zeros((), left.dtype), left.dtype
-    stretch = _stretches(nodes, place)
+    stretch = _stretches(nodes, cell, run)
     return Pieces(left, place.astype(kind), stretch.astype(kind), found.numbers, found.limit, none, none)
 
 
@@ -132,7 +143,7 @@ def _changes(
     return every, jnp.where(changes, b, jnp.inf)
 
 
-def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
+def _stretches(nodes: Nodes, place: Int[Array, "p"], run: Int[Array, "p"]) -> Int[Array, "p"]:
     """Numbers that go up where consumption or its slope jump from one piece to the next."""
     savings, alive = nodes.savings, nodes.alive
     bends = jnp.abs(jnp.diff(nodes.slope)) + jnp.abs(jnp.diff(nodes.consumption)) > _FAINT
@@ -144,17 +155,16 @@ def _stretches(nodes: Nodes, place: Int[Array, "p"]) -> Int[Array, "p"]:
     # of a segment: whether it leads from one side of a kink to the other
     across = jnp.concatenate([jnp.zeros(1, bool), near, jnp.zeros(1, bool)])
     before = jnp.concatenate([place[:1], place[:-1]])
-    jumps = (place != before) & (place != before + 1)
+    jumps = (place != before) & (place != before + 1) | (run != jnp.concatenate([run[:1], run[:-1]]))
     first = jnp.where(jnp.any(alive), jnp.argmax(alive), savings.shape[0]).astype(place.dtype)
     binds = jnp.isfinite(nodes.bound)  # else the limit is approached along a line without a kink
     turns = (across[place] != across[before]) | ((before <= first) & (place > first) & binds)
     return jnp.cumsum((jumps | turns).astype(jnp.int32))
 
 
-def folds(nodes: Nodes, found: Segments) -> Bool[Array, ""]:
+def folds(nodes: Nodes) -> Bool[Array, ""]:
     """Whether resources fall somewhere with savings, or there is no optimum between two nodes that have one."""
     alive = nodes.alive
-    backwards = ~found.fits[1:-1] & alive[:-1] & alive[1:]
     begins = alive & ~jnp.concatenate([jnp.zeros(1, bool), alive[:-1]])
     binding = jnp.any(alive) & ~alive[0] & jnp.isfinite(nodes.bound)
-    return jnp.any(backwards) | (jnp.sum(begins) > 1) | binding
+    return jnp.any(nodes.falls) | (jnp.sum(begins) > 1) | binding

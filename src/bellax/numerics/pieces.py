@@ -29,9 +29,6 @@ WIDTH = 10
 """Numbers of a segment: its origin; c and three coefficients; three of q, or of V where B is zero; B; K."""
 
 
-_ONWARD = 0.5  # of a segment, how far it goes on beside a fold
-
-
 class Pieces(eqx.Module):
     """Which segment holds where: pointwise functions of resources, or more leading axes of them.
 
@@ -138,6 +135,20 @@ class Nodes(eqx.Module):
         return jnp.where(jnp.abs(rise) > least, jnp.sign(rise), 0.0)
 
     @property
+    def falls(self) -> Array:
+        """Of each node but the last, whether resources are less at the next one, or W makes a step to it."""
+        m, both = self.resources, self.alive[1:] & self.alive[:-1]
+        return both & ((m[1:] < m[:-1] - _slack(m[1:])) | (self.steps != 0))
+
+    @property
+    def kinks(self) -> Array:
+        """Of each node but the last, whether W has a kink upwards at unknown savings before the next one: consumption
+        is less there, though it rises at both."""
+        c, both = self.consumption, self.alive[1:] & self.alive[:-1] & ~self.twins
+        rises = (self.slope >= 0) & (self.slope < 1)
+        return both & (c[1:] < c[:-1] - _slack(c[1:])) & rises[1:] & rises[:-1]
+
+    @property
     def alive(self) -> Array:
         """Where there is an optimum between the bounds: a marginal value that consumption can have."""
         possible = jnp.isfinite(self.consumption) & (self.consumption >= self.floor)
@@ -145,77 +156,127 @@ class Nodes(eqx.Module):
 
 
 class Segments(NamedTuple):
-    """Segments of nodes: one up to the first that is alive, one between each two, one beyond the last.
+    """Segments of nodes: one up to the first that is alive, one between each two, one beyond the last; and straight
+    lines on to where W has a kink upwards, which is between two nodes.
 
     Attributes:
-        numbers: shape (n + 1, WIDTH).
+        numbers: of the segments, then of the lines that lead to a node; shape (n + 1 + lines, WIDTH).
+        place: of segments, ends of lines, and lines, in the order of savings: their place among the numbers, shape (k,).
+        cell: the number of the segment that each belongs to.
         begins: where each begins; infinite of those that are none.
         fits: whether it leads to resources that are not below.
         endless: whether it leads to no other node.
         limit: resources that nobody may have less of.
     """
 
-    numbers: Float[Array, "k _"]
+    numbers: Float[Array, "s _"]
+    place: Int[Array, "k"]
+    cell: Int[Array, "k"]
     begins: Float[Array, "k"]
     fits: Bool[Array, "k"]
     endless: Bool[Array, "k"]
     limit: Float[Array, ""]
 
 
-def segments(nodes: Nodes, utility: Utility) -> Segments:
+class _Onward(NamedTuple):
+    """How nodes go on where W has a kink upwards at unknown savings before the next one.
+
+    Both sides go on up to it, along straight lines; farther on they are less than what is best, so that going on up to
+    where savings are those of the other node does no harm. Without it there may be nothing between the two, or V jump
+    from one to the other.
+
+    Attributes:
+        there: whether a node goes on beyond itself, shape (n,).
+        after, before: how far a node goes on beyond itself, and before itself.
+    """
+
+    there: Bool[Array, "n"]
+    after: Float[Array, "n"]
+    before: Float[Array, "n"]
+
+
+def segments(nodes: Nodes, utility: Utility, lines: int) -> Segments:
     """The segments of nodes.
 
     Where savings at the borrowing limit are worth something, everything beyond is consumed up to the first node. Where
     they are worth minus infinity, and the node after them is not, the limit is approached and never reached. Where that
     is so at more nodes, savings of the first other node are the limit.
+
+    Args:
+        lines: how many kinks upwards, the first, are known to lie between nodes.
     """
     alive, m, none = nodes.alive, nodes.resources, jnp.zeros(1, bool)
     first = jnp.where(jnp.any(alive), jnp.argmax(alive), m.shape[0])
     start, limit = _start(nodes, first, utility)
     dead = jnp.arange(m.shape[0]) < first
     onward = jnp.concatenate([alive[1:], none])
-    rising = jnp.concatenate([m[1:] >= m[:-1] - _slack(m[1:]), none])
-    inner = jnp.where(onward[:, None], _between(nodes, utility), _beyond(nodes, utility))
+    kinks = _onward(nodes, lines)
+    beyond = _beyond(nodes, utility)
+    inner = jnp.where((onward & ~kinks.there)[:, None], _between(nodes, utility), beyond)
     # what is consumed below the first node that is alive is the segment before it, whatever its number
     inner = jnp.where(dead[:, None], start[None], inner)
     # at a step savings stay at its better side: up to the node beyond one upwards, from the node before one downwards
     steps, quiet = nodes.steps, jnp.zeros(1)
-    step = jnp.concatenate([steps, quiet]) != 0
     to, on = jnp.concatenate([quiet, steps]) > 0, jnp.concatenate([steps[1:], quiet, quiet]) < 0
     same = jnp.concatenate([jnp.diff(nodes.savings) == 0, none])
     stays = (to | on) & same
     inner = jnp.where(stays[:, None], unmoved(_staying(nodes), stays), inner)
-    fits = dead | (alive & (rising | ~onward) & ~step)
+    fits = dead | (alive & (~jnp.concatenate([nodes.falls, none]) | kinks.there))
     # the limit binds although savings at it are worth something: up to no node
     binds = jnp.isfinite(nodes.bound) & ~alive[0]
     endless = (alive & ~onward) | (dead & binds & (onward | (first == m.shape[0]))) | (on & same)
-    before, after = _folds(nodes, rising)
-    begins = jnp.where(to & same, nodes.savings + nodes.floor, jnp.where(alive, m + after - before, jnp.inf))
-    return Segments(
+    # a node between two kinks goes on to both sides by one line
+    begins = jnp.where(alive, m - jnp.where(kinks.there, kinks.before, 0.0), jnp.inf)
+    begins = jnp.where(to & same, nodes.savings + nodes.floor, begins)
+    cells = Segments(
         jnp.concatenate([start[None], inner]),
+        jnp.arange(m.shape[0] + 1, dtype=jnp.int32),
+        jnp.arange(m.shape[0] + 1, dtype=jnp.int32),
         jnp.concatenate([limit[None], jnp.where(dead, limit, begins)]),
         jnp.concatenate([~none, fits]),
         jnp.concatenate([none, endless]),
         limit,
     )
+    return _with_lines(cells, kinks, nodes, beyond, lines) if lines else cells
 
 
-def _folds(nodes: Nodes, rising: Bool[Array, "n"]) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
-    """How far what is known at nodes beside a fold goes on: before its first node again, and beyond its last one.
+def _onward(nodes: Nodes, lines: int) -> _Onward:
+    no, none = jnp.zeros(1, bool), jnp.zeros(1)
+    kink = ((nodes.falls & ~nodes.twins) | nodes.kinks) & (jnp.diff(nodes.consumption) < 0)
+    kink = kink & (jnp.cumsum(kink) <= lines)
+    follows, leads = jnp.concatenate([no, kink]), jnp.concatenate([kink, no])
+    # between two: a maximum only where consumption rises with resources, and savings do
+    sound = (nodes.slope < 1) & ((nodes.slope >= 0) | ~(follows & leads))
+    gap, slope = jnp.where(jnp.concatenate([kink, no]), jnp.diff(nodes.savings, append=jnp.inf), 0.0), nodes.slope
+    rate = 1 / jnp.maximum(1 - slope, 0.1)
+    consumed = 0.9 * (nodes.consumption - nodes.floor) / jnp.maximum(slope, 1e-9)
+    after = jnp.where(leads & sound, gap * rate, 0.0)
+    before = jnp.where(follows & sound, jnp.minimum(jnp.concatenate([none, gap[:-1]]) * rate, consumed), 0.0)
+    return _Onward(after > 0, after, before)
 
-    A fold is a kink of W, upwards, at unknown savings between two nodes. Both sides go on up to it; farther on they are
-    less than what is best, so that going on up to the other node does no harm. Without it there may be nothing between
-    the two, or V jump from one to the other.
-    """
-    no, none, m = jnp.zeros(1, bool), jnp.zeros(1), nodes.resources
-    there = nodes.alive[:-1] & nodes.alive[1:] & ~rising[:-1]
-    follows, leads = jnp.concatenate([no, there]), jnp.concatenate([there, no])
-    gap, long = jnp.diff(nodes.savings), jnp.maximum(jnp.diff(jnp.where(nodes.alive, m, 0.0)), 0.0)
-    rate = 1 / jnp.maximum(1 - jnp.clip(nodes.slope, 0.0, 1.0), 0.1)
-    # a cubic is not to be trusted far from its own nodes
-    before = jnp.minimum(jnp.concatenate([none, gap]) * rate, _ONWARD * jnp.concatenate([long, none]))
-    after = jnp.minimum(jnp.concatenate([gap, none]) * rate, _ONWARD * jnp.concatenate([none, long]))
-    return jnp.where(follows & ~leads, before, 0.0), jnp.where(leads & ~follows, after, 0.0)
+
+def _with_lines(cells: Segments, kinks: _Onward, nodes: Nodes, beyond: Float[Array, "n _"], lines: int) -> Segments:
+    """Segments, and beside them lines that lead to a node, and where lines end, as entries in the order of savings."""
+    count, m = cells.cell.shape[0], nodes.resources
+    no, every = jnp.zeros(count, bool), jnp.ones(count, bool)
+    led = (kinks.before > 0) & ~kinks.there
+    leads, ends = (jnp.concatenate([no[:1], which]) for which in (led, kinks.there))
+    # before the segment that begins at a node is the line that leads to it, and behind it where its own line ends
+    flat = lambda *of: jnp.stack(of, axis=1).reshape(-1)  # noqa: E731
+    order = jnp.nonzero(flat(leads, every, ends), size=count + 2 * lines, fill_value=3 * count)[0].astype(jnp.int32)
+    entry = lambda none, *of: jnp.append(flat(*of), none)[order]  # noqa: E731
+    padded = lambda values: jnp.concatenate([jnp.zeros(1), values])  # noqa: E731
+    of = jnp.nonzero(led, size=lines, fill_value=0)[0]
+    place = cells.place, jnp.zeros_like(cells.place)
+    return Segments(
+        jnp.concatenate([cells.numbers, beyond[of]]),
+        entry(0, count - 1 + jnp.cumsum(leads, dtype=jnp.int32), *place),
+        order // 3,
+        entry(jnp.inf, padded(m - kinks.before), cells.begins, padded(m + kinks.after)),
+        entry(False, leads, cells.fits, no),
+        entry(False, no, cells.endless, no),
+        cells.limit,
+    )
 
 
 def _staying(nodes: Nodes) -> Float[Array, "n _"]:

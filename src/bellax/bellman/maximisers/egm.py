@@ -39,6 +39,7 @@ _CLUSTER = 6.0  # log of how much denser nodes are at the borrowing limit than a
 _NEAR = np.geomspace(1e-6, 0.1, 6)  # of the first cell, for who saves next to nothing, though it would pay much
 _FEW = 8  # outcomes of the shocks up to which kinks of tomorrow's V are looked for one by one
 _KINKS = 128
+_LINES = 64  # kinks upwards that lie between nodes of a grid, at most
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class _Endogenous(Maximiser):
     @property
     def makes_pieces(self) -> bool:
         return True
+
+    @property
+    def lines(self) -> int:
+        """How many kinks upwards are known to lie between nodes."""
+        return 0
 
     @property
     def absolute(self) -> frozenset[str]:
@@ -140,8 +146,9 @@ class _Endogenous(Maximiser):
         axes = tuple(mesh.discrete_axes[name] for name in found.axes)
         lead = (*axes, len(combinations(plan)))
         count = self.count(found, mesh)
-        numbers = jnp.broadcast_to(jnp.asarray([0.0, 1, 1, 0, 0, 1, 0, 0, 1, 0]), (*lead, count + 1, WIDTH))
-        left = jnp.zeros((*lead, room(count + 1)))
+        rows = (*lead, count + 1 + self.lines, WIDTH)
+        numbers = jnp.broadcast_to(jnp.asarray([0.0, 1, 1, 0, 0, 1, 0, 0, 1, 0]), rows)
+        left = jnp.zeros((*lead, room(count + 1, self.lines)))
         return Pieces(left, left, left, numbers, jnp.zeros(lead), jnp.ones(()), jnp.zeros(()))
 
     def fault(self, plan: Plan, code: int, when: str) -> str:
@@ -282,7 +289,7 @@ class EGM(_Endogenous):
         return jax.vmap(one_run)(nodes, found)
 
     def wrong(self, nodes: Nodes, found: Segments) -> Bool[Array, ""]:
-        return jnp.any(jax.vmap(folds)(nodes, found))
+        return jnp.any(jax.vmap(folds)(nodes))
 
 
 @named_options
@@ -302,13 +309,17 @@ class DCEGM(_Endogenous):
     Source: Iskhakov, Jorgensen, Rust & Schjerning (2017).
     """
 
+    @property
+    def lines(self) -> int:
+        return _LINES
+
     def joined(self, nodes: Nodes, found: Segments, rows: Array, utility: Callable[[Array], Utility]) -> Pieces:
         def largest(nodes: Nodes, found: Segments, row: Array) -> Pieces:
-            one = lambda k, x: value(found.numbers[k], x, utility(row))  # noqa: E731
+            one = lambda k, x: value(found.numbers[found.place[k]], x, utility(row))  # noqa: E731
             return envelope(nodes, found, jax.vmap(one))
 
         return lax.cond(
-            jnp.any(jax.vmap(folds)(nodes, found)),
+            jnp.any(jax.vmap(lambda one: folds(one) | jnp.any(one.kinks))(nodes)),
             lambda: jax.vmap(largest)(nodes, found, rows),
             lambda: jax.vmap(one_run)(nodes, found),
         )

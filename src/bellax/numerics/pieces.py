@@ -161,7 +161,7 @@ class Segments(NamedTuple):
 
     Attributes:
         numbers: of the segments, then of the lines that lead to a node; shape (n + 1 + lines, WIDTH).
-        place: of segments, ends of lines, and lines, in the order of savings: their place among the numbers, shape (k,).
+        place: of segments, ends of lines, and lines, in the order of savings: their place among the numbers.
         cell: the number of the segment that each belongs to.
         begins: where each begins; infinite of those that are none.
         fits: whether it leads to resources that are not below.

@@ -1,0 +1,96 @@
+"""Linear systems of a generator, (rate - A) x = b, by a sparse direct solve, differentiable in everything.
+
+The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves with
+the same matrix or its transpose; the last few factorisations are kept, so that these cost little.
+"""
+
+import threading
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from bellax.numerics.generator import Generator, Pattern
+
+_KEPT = 4  # factorisations
+_kept: "OrderedDict[Any, Any]" = OrderedDict()
+_lock = threading.Lock()
+
+
+def solve(generator: Generator, rate: Array, right: Array, transposed: bool = False) -> Array:
+    """x with (rate - A) x = b, or of the transpose.
+
+    Args:
+        rate: shape of the nodes, or a number.
+        right: b, shape of the nodes.
+    """
+    values = lax.stop_gradient(generator.values(rate))
+    run = partial(_called, generator.pattern, values)
+    move = generator.push if transposed else generator.apply
+    return lax.custom_linear_solve(
+        lambda x: rate * x - move(x),
+        right,
+        lambda _, b: run(b, transposed),
+        lambda _, b: run(b, not transposed),
+    )
+
+
+def _called(pattern: Pattern, values: Array, right: Array, transposed: bool) -> Array:
+    shape = jax.ShapeDtypeStruct(right.shape, right.dtype)
+    host = partial(_on_host, pattern, transposed)
+    return jax.pure_callback(host, shape, values, right, vmap_method="sequential")
+
+
+def _on_host(pattern: Pattern, transposed: bool, values: Any, right: Any) -> np.ndarray:
+    values, right = np.asarray(values), np.asarray(right)
+    if not np.all(np.isfinite(values)):
+        return np.full_like(right, np.nan)
+    found = _factor(pattern, values).solve(right.ravel().astype(float), "T" if transposed else "N")
+    return found.reshape(right.shape).astype(right.dtype)
+
+
+def _factor(pattern: Pattern, values: np.ndarray) -> Any:
+    from scipy.sparse import csc_matrix
+    from scipy.sparse.linalg import splu
+
+    name = (pattern, hash(values.tobytes()))
+    with _lock:
+        if name in _kept:
+            _kept.move_to_end(name)
+            return _kept[name]
+    matrix = csc_matrix((values.astype(float), pattern.entries), shape=(pattern.count, pattern.count))
+    # weakly diagonally dominant, so that no pivot is needed and the order may be that of a symmetric matrix
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    with _lock:
+        _kept[name] = factor
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    return factor
+
+
+def stationary(generator: Generator, start: Array) -> Array:
+    """Mass that does not move, which sums to one; differentiable in the rates.
+
+    By inverse iteration, each step of which keeps the mass: what of `start` belongs to classes that do not meet stays in
+    them.
+
+    Args:
+        start: mass to begin with, shape of the nodes.
+    """
+    still = jax.tree.map(lax.stop_gradient, generator)
+    fast = jnp.max(sum(up + down for up, down in zip(still.up, still.down, strict=True))) if still.up else 1.0
+    rate = 1e-11 * fast
+
+    def step(_: Any, mass: Array) -> Array:
+        found = jnp.maximum(solve(still, rate, rate * mass, transposed=True), 0.0)
+        return found / jnp.sum(found)
+
+    mass = lax.stop_gradient(lax.fori_loop(0, 3, step, start / jnp.sum(start)))
+    moved = generator.push(mass)
+    change = moved - lax.stop_gradient(moved)
+    first = solve(still, rate, change, transposed=True)
+    return mass + solve(still, rate, change + rate * first, transposed=True)

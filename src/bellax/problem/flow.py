@@ -1,0 +1,127 @@
+"""A model of continuous time with numbers and without a grid: what flows at one state, pointwise.
+
+At a state s, given marginal values p = V_s, the actions are those of a closed form or of the first-order condition, and
+
+    H(s, p) = r + sum of p_i drift_i
+
+is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem, where
+actions maximise; something else where reward or functions name `marginal_<state>` by themselves.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.errors import ModelError
+from bellax.model.diffusion import DiffusionModel
+from bellax.model.graph import Graph
+from bellax.model.spaces import Continuous
+from bellax.problem.period import as_float
+
+Arguments = dict[str, Any]
+
+
+class Flowing(NamedTuple):
+    """What flows at a state.
+
+    Attributes:
+        reward: the flow of reward.
+        drift: of each continuous state, in its own units.
+        actions: by name.
+    """
+
+    reward: Array
+    drift: dict[str, Array]
+    actions: dict[str, Array]
+
+
+class Flow:
+    """The static side of a diffusion model: no array, no grid.
+
+    Attributes:
+        continuous: names of the continuous states.
+        chains: names of the others.
+        driven: continuous states whose drift sees an action or a marginal value.
+        adjoint: whether marginal values are named by closed forms of actions alone, so that values and mass follow the
+            same drift.
+    """
+
+    def __init__(self, model: DiffusionModel) -> None:
+        self.graph: Graph = model.graphs[""]
+        self.spaces = dict(model.states)
+        self.actions = dict(model.actions)
+        self.policy = tuple(model.policy)
+        self.spreads = tuple(model.diffusion)
+        self.continuous = tuple(n for n, space in model.states.items() if isinstance(space, Continuous))
+        self.chains = tuple(name for name in model.states if name not in self.continuous)
+        moved = {name: self.graph.leaves(f"drift:{name}", "action", "marginal") for name in self.continuous}
+        self.driven = tuple(name for name in self.continuous if moved[name])
+        seen = ["slot:reward", *(f"drift:{name}" for name in self.continuous)]
+        self.adjoint = not any(self.graph.leaves(node, "marginal") for node in seen)
+        self.order = self._order()
+
+    def _order(self) -> tuple[str, ...]:
+        """Closed forms, each after those that it names."""
+        left, order = list(self.policy), []
+        while left:
+            ready = [n for n in left if not (self.graph.leaves(f"policy:{n}", "action") & set(left))]
+            if not ready:
+                raise ModelError(f"the closed forms of {left} name each other in a circle.")
+            order += ready
+            left = [name for name in left if name not in ready]
+        return tuple(order)
+
+    def bounds(self, arguments: Arguments, name: str) -> tuple[Array, Array]:
+        """Bounds of a continuous state."""
+        found = self.graph.compose([f"lower:{name}", f"upper:{name}"])(**arguments)
+        return as_float(found[f"lower:{name}"]), as_float(found[f"upper:{name}"])
+
+    def chain(self, arguments: Arguments, name: str) -> tuple[Array, Array]:
+        """Values of a chain as functions see them, and its intensities."""
+        node, space = f"process:{name}", self.spaces[name]
+        intensity = as_float(self.graph.compose([f"{node}.intensity"])(**arguments)[f"{node}.intensity"])
+        if space.known:
+            return jnp.asarray(space.values), intensity
+        return self.graph.compose([f"{node}.values"])(**arguments)[f"{node}.values"], intensity
+
+    def discount(self, arguments: Arguments, states: Mapping[str, Array]) -> Array:
+        return self._one("slot:discount", arguments, states)
+
+    def variance(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Array:
+        """The variance of a continuous state per unit of time."""
+        if name not in self.spreads:
+            return jnp.zeros(())
+        return self._one(f"diffusion:{name}", arguments, states) ** 2
+
+    def flowing(self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]) -> Flowing:
+        """What flows at a state where marginal values are these."""
+        known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
+        actions: dict[str, Array] = {}
+        for name in self.order:
+            actions[name] = as_float(self.graph.compose([f"policy:{name}"])(**known, **actions)[f"policy:{name}"])
+        nodes = ["slot:reward", *(f"drift:{name}" for name in self.continuous)]
+        found = self.graph.compose(nodes)(**known, **actions)
+        drift = {name: as_float(found[f"drift:{name}"]) for name in self.continuous}
+        return Flowing(as_float(found["slot:reward"]), drift, actions)
+
+    def hamiltonian(
+        self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array], name: str
+    ) -> tuple[Array, Array, Flowing]:
+        """H less the flows of states that are not driven, its derivative in the marginal value of one state, and what
+        flows."""
+
+        def of(marginal: Array) -> tuple[Array, Flowing]:
+            given = {**marginals, name: marginal}
+            found = self.flowing(arguments, states, given)
+            total = found.reward + sum(given[each] * found.drift[each] for each in self.driven)
+            return total, found
+
+        one = jnp.ones_like(marginals[name])
+        total, velocity, found = jax.jvp(of, (marginals[name],), (one,), has_aux=True)
+        return total, velocity, found
+
+    def _one(self, node: str, arguments: Arguments, states: Mapping[str, Array]) -> Array:
+        return as_float(self.graph.compose([node])(**arguments, **states)[node])

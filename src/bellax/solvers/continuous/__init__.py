@@ -1,0 +1,1 @@
+"""Solvers of models in continuous time."""

@@ -1,0 +1,225 @@
+"""The Hamilton-Jacobi-Bellman equation on nodes: rates and rewards that are linear in V, and where they are tangent to it.
+
+    discount V = H(s, V_s) + drift of other states . V_s + 1/2 variance . V_ss + intensities . V
+
+Along a driven state H is replaced by its tangent at the marginal value that selection.py picks: reward H - w p, and rates that
+have the velocity w. Newton's method on that is Howard's improvement of the policy where actions maximise.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from bellax.model.diffusion import Boundary, Natural, Reflecting
+from bellax.numerics.generator import Generator, Pattern, rates
+from bellax.numerics.grids import Line
+from bellax.problem.flow import Arguments, Flow
+from bellax.solvers.continuous.selection import Differences, Selected, select
+
+
+class Axis(eqx.Module):
+    """Nodes of one continuous state, laid out over all nodes.
+
+    Attributes:
+        below, above: distances in the coordinate to the neighbours, at the ends those of the other one, shape (n,).
+        slope, bend: first and second derivative of the coordinate in the state, shape (n,).
+    """
+
+    place: int = eqx.field(static=True)
+    sides: tuple[Boundary, Boundary] = eqx.field(static=True)
+    line: Line
+    below: Array
+    above: Array
+    slope: Array
+    bend: Array
+
+    @property
+    def count(self) -> int:
+        return self.line.count
+
+
+def axis(place: int, line: Line, sides: tuple[Boundary, Boundary]) -> Axis:
+    """The axis of a line of nodes."""
+    steps = jnp.diff(line.coordinates)
+    one = lambda x: jax.jvp(line.scale.forward, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
+    slope = jax.vmap(one)(line.nodes)
+    bend = jax.vmap(lambda x: jax.jvp(one, (x,), (jnp.ones_like(x),))[1])(line.nodes)
+    below, above = jnp.concatenate([steps[:1], steps]), jnp.concatenate([steps, steps[-1:]])
+    return Axis(place, sides, line, below, above, slope, bend)
+
+
+class Tangent(NamedTuple):
+    """What is linear in V.
+
+    Attributes:
+        generator: of values.
+        reward: shape of the nodes.
+        selected: of every driven state, by name, along all nodes.
+    """
+
+    generator: Generator
+    reward: Array
+    selected: dict[str, Selected]
+
+
+class Scheme:
+    """The equation for given parameters, made inside a compiled program."""
+
+    def __init__(self, flow: Flow, arguments: Arguments, lines: Mapping[str, Line], sides: Mapping[str, Any]) -> None:
+        self.flow, self.arguments = flow, arguments
+        names = list(flow.spaces)
+        self.chain_values = {name: flow.chain(arguments, name) for name in flow.chains}
+        self.axes = {name: axis(names.index(name), lines[name], sides[name]) for name in flow.continuous}
+        counts = {name: one.count for name, one in self.axes.items()}
+        counts |= {name: found[0].shape[0] for name, found in self.chain_values.items()}
+        self.shape = tuple(counts[name] for name in names)
+        chained = tuple(names.index(name) for name in flow.chains)
+        self.pattern = Pattern(self.shape, tuple(self.axes[name].place for name in flow.continuous), chained)
+        own = {name: one.line.nodes for name, one in self.axes.items()}
+        own |= {name: found[0] for name, found in self.chain_values.items()}
+        self.states = {name: self._laid(own[name], names.index(name)).reshape(-1) for name in names}
+        point = lambda function: jax.vmap(function)(self.states).reshape(self.shape)  # noqa: E731
+        self.discount = point(lambda states: flow.discount(arguments, states))
+        self.variance = {
+            name: point(lambda states, name=name: flow.variance(arguments, states, name)) for name in flow.continuous
+        }
+
+    def _laid(self, along: Array, place: int) -> Array:
+        """Numbers along one axis, over all nodes."""
+        shape = [1] * len(self.shape)
+        shape[place] = along.shape[0]
+        return jnp.broadcast_to(along.reshape(shape), self.shape)
+
+    def _over(self, name: str, what: str) -> Array:
+        return self._laid(getattr(self.axes[name], what), self.axes[name].place)
+
+    # -- differences of V
+
+    def differences(self, name: str, value: Array) -> Differences:
+        """Of V along a state, in units of the state."""
+        own = self.axes[name]
+        below, above, slope = (self._over(name, what) for what in ("below", "above", "slope"))
+        step = jnp.diff(value, axis=own.place)
+        pad = [(0, 0)] * value.ndim
+        pad[own.place] = (0, 1)
+        ahead = jnp.pad(step, pad, constant_values=jnp.nan) / above * slope
+        pad[own.place] = (1, 0)
+        behind = jnp.pad(step, pad, constant_values=jnp.nan) / below * slope
+        first, last = self._ends(name)
+        lower, upper = own.sides
+        behind = jnp.where(first & isinstance(lower, Reflecting), 0.0, behind)
+        ahead = jnp.where(last & isinstance(upper, Reflecting), 0.0, ahead)
+        share = above / (below + above)
+        central = share * behind + (1 - share) * ahead
+        central = jnp.where(jnp.isnan(central), jnp.where(jnp.isnan(ahead), behind, ahead), central)
+        return Differences(ahead, behind, central, below, above, self._variance(name))
+
+    def _ends(self, name: str) -> tuple[Array, Array]:
+        own = self.axes[name]
+        numbers = self._laid(jnp.arange(own.count), own.place)
+        return numbers == 0, numbers == own.count - 1
+
+    def _variance(self, name: str) -> Array:
+        """In the coordinate; none at an edge that is never reached."""
+        found = self.variance[name] * self._over(name, "slope") ** 2
+        first, last = self._ends(name)
+        lower, upper = self.axes[name].sides
+        none = (first & isinstance(lower, Natural)) | (last & isinstance(upper, Natural))
+        return jnp.where(none, 0.0, found)
+
+    def moving(self, name: str, velocity: Array) -> tuple[Array, Array]:
+        """Rates up and down along a state.
+
+        Args:
+            velocity: in the coordinate.
+        """
+        variance = self._variance(name)
+        up, down = rates(velocity, variance, self._over(name, "below"), self._over(name, "above"))
+        first, last = self._ends(name)
+        # beyond a wall is a mirror, and the node at it stands for half a cell
+        up = jnp.where(first & (variance > 0) & (down > 0), 2 * up, up)
+        down = jnp.where(last & (variance > 0) & (up > 0), 2 * down, down)
+        return jnp.where(last, 0.0, up), jnp.where(first, 0.0, down)
+
+    # -- tangents
+
+    def tangent(self, value: Array, marginals: Mapping[str, Array], transport: Any = False) -> Tangent:
+        """Rates and rewards that touch the equation at V.
+
+        Args:
+            marginals: the last ones of driven states, by name.
+            transport: whether velocities are those of mass and not of values.
+        """
+        flow, found, selected = self.flow, dict(marginals), {}
+        known = {name: self.differences(name, value) for name in flow.continuous}
+        for name in flow.continuous:
+            if name not in flow.driven:
+                found[name] = known[name].central
+        for name in flow.driven:
+            chosen = self._selected(name, found, known[name], transport)
+            selected[name] = chosen
+            found[name] = chosen.marginal
+        return self._assembled(found, selected)
+
+    def _selected(self, name: str, marginals: dict[str, Array], known: Differences, transport: Any) -> Selected:
+        slope, bend = self._over(name, "slope"), self._over(name, "bend")
+        shift = 0.5 * self.variance[name] * bend
+
+        def one(states: Any, others: Any, own: Differences, slope: Array, shift: Array) -> Selected:
+            def of(marginal: Array) -> tuple[Array, Array]:
+                total, velocity, flowing = self.flow.hamiltonian(self.arguments, states, {**others, name: marginal}, name)
+                velocity = jnp.where(transport, flowing.drift[name], velocity)
+                return total, velocity * slope + shift
+
+            return select(of, own)
+
+        flat = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1), tree)  # noqa: E731
+        chosen = jax.vmap(one)(self.states, flat(marginals), flat(known), flat(slope), flat(shift))
+        return jax.tree.map(lambda leaf: leaf.reshape(self.shape), chosen)
+
+    def flowing(self, marginals: Mapping[str, Array]) -> Any:
+        """What flows at all nodes."""
+        flat = {name: value.reshape(-1) for name, value in marginals.items()}
+        found = jax.vmap(lambda states, own: self.flow.flowing(self.arguments, states, own))(self.states, flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(self.shape), found)
+
+    def _assembled(self, marginals: dict[str, Array], selected: dict[str, Selected]) -> Tangent:
+        found = self.flowing(marginals)
+        reward, up, down = found.reward, [], []
+        for name in self.flow.continuous:
+            slope, bend = self._over(name, "slope"), self._over(name, "bend")
+            shift = 0.5 * self.variance[name] * bend
+            if name in selected:
+                velocity = lax.stop_gradient(selected[name].velocity)
+                # H = r + p drift; its tangent has the reward H - w p
+                reward = reward + marginals[name] * (found.drift[name] - (velocity - shift) / slope)
+            else:
+                velocity = found.drift[name] * slope + shift
+            rising, falling = self.moving(name, velocity)
+            up.append(rising)
+            down.append(falling)
+        chains = tuple(self.chain_values[name][1] for name in self.flow.chains)
+        return Tangent(Generator(self.pattern, tuple(up), tuple(down), chains), reward, selected)
+
+    def start(self) -> tuple[Array, dict[str, Array]]:
+        """V of staying where one is for ever, and marginal values at which one does."""
+        found = {name: jnp.ones(self.shape) for name in self.flow.continuous}
+        none = jnp.full(self.shape, jnp.nan)
+        for name in self.flow.driven:
+            below, above = self._over(name, "below"), self._over(name, "above")
+            unknown = Differences(found[name], none, found[name], below, above, jnp.zeros(self.shape))
+            chosen = self._selected(name, found, unknown._replace(ahead=jnp.full(self.shape, 1e-12)), False)
+            del unknown
+            found[name] = jnp.where(chosen.found & chosen.stays, chosen.marginal, 1.0)
+        flowing = self.flowing(found)
+        reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
+        return reward / self.discount, {name: found[name] for name in self.flow.driven}
+
+
+def count_of(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))

@@ -1,0 +1,141 @@
+"""Which difference of V stands for its derivative along a driven state, pointwise: the direction in which values travel.
+
+Godunov's choice: the difference ahead where the velocity it implies is upwards, the one behind where that is downwards, the
+larger Hamiltonian where both are, and where neither is, the marginal value at which the state stays where it is. Where there is
+variance enough the central difference is monotone, and better.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.numerics import loops
+
+Velocity = Callable[[Array], tuple[Array, Array]]
+"""Of a marginal value the Hamiltonian, and its derivative, in coordinates."""
+
+_TRIES = 60
+_STEPS = 100
+
+
+class Differences(NamedTuple):
+    """What is known of V at a node along a line, in units of the state; not a number where there is no neighbour.
+
+    Attributes:
+        ahead, behind, central: differences.
+        below, above: distances to the neighbours in coordinates.
+        variance: per unit of time, in coordinates.
+    """
+
+    ahead: Array
+    behind: Array
+    central: Array
+    below: Array
+    above: Array
+    variance: Array
+
+
+class Selected(NamedTuple):
+    """What stands for the derivative.
+
+    Attributes:
+        marginal: the marginal value.
+        velocity: in coordinates; exactly zero where the state stays.
+        stays: whether it does.
+        found: whether there is any.
+    """
+
+    marginal: Array
+    velocity: Array
+    stays: Array
+    found: Array
+
+
+def select(of: Velocity, known: Differences) -> Selected:
+    """The marginal value of one state at one node."""
+    worst = lambda velocity, sign: jnp.where(jnp.isnan(velocity), sign * jnp.inf, velocity)  # noqa: E731
+    total_up, up = of(known.ahead)
+    total_down, down = of(known.behind)
+    _, middle = of(known.central)
+    has_up, has_down = ~jnp.isnan(known.ahead), ~jnp.isnan(known.behind)
+    rises, falls = has_up & (up > 0), has_down & (down < 0)
+    reach = jnp.where(middle > 0, middle * known.above, -middle * known.below)
+    diffuses = has_up & has_down & (known.variance > 0) & (reach <= known.variance)
+    both = rises & falls
+    ahead = rises & (~both | (total_up >= total_down))
+    moves = diffuses | rises | falls
+    # marginal values at which it does not move are between those at which it would turn back
+    low, high = _bracket(of, known, worst(up, -1.0), worst(down, 1.0), moves)
+    still, found = _root(of, low, high, moves)
+    marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
+    marginal = jnp.where(moves, marginal, still)
+    velocity = jnp.where(diffuses, middle, jnp.where(ahead, up, down))
+    return Selected(marginal, jnp.where(moves, velocity, 0.0), ~moves, moves | found)
+
+
+def _bracket(of: Velocity, known: Differences, up: Array, down: Array, done: Array) -> tuple[Array, Array]:
+    """Marginal values below and above that at which the state stays."""
+    low = jnp.where(jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf)))
+    high = jnp.where(jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf)))
+
+    def widen(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        count, low, high = state
+        share = 2.0**count
+        lower = jnp.where(low > 0, low / share, low - share)
+        upper = jnp.where(high > 0, high * share, high + share)
+        bad_low, bad_high = _velocity(of, low) > 0, _velocity(of, high) < 0
+        return count + 1, jnp.where(bad_low, lower, low), jnp.where(bad_high, upper, high)
+
+    def over(state: tuple[Array, Array, Array]) -> Array:
+        count, low, high = state
+        fine = (_velocity(of, low) <= 0) & (_velocity(of, high) >= 0)
+        return done | fine | (count > 10)
+
+    _, low, high = loops.until(over, widen, (jnp.ones(()), low, high))
+    return low, high
+
+
+def _velocity(of: Velocity, marginal: Array) -> Array:
+    """What is no number is that of a marginal value that is too low."""
+    found = of(marginal)[1]
+    return jnp.where(jnp.isnan(found), -jnp.inf, found)
+
+
+def _root(of: Velocity, low: Array, high: Array, done: Array) -> tuple[Array, Array]:
+    """Where the velocity is zero, by secants kept in a bracket; and whether there is such a place."""
+    below, above = _velocity(of, low), _velocity(of, high)
+    fine = (below <= 0) & (above >= 0)
+
+    def step(state: tuple) -> tuple:
+        count, low, high, below, above = state
+        secant = low - below * (high - low) / (above - below)
+        inside = jnp.isfinite(secant) & (secant > low) & (secant < high) & (count % 3 != 2)
+        place = jnp.where(inside, secant, 0.5 * (low + high))
+        here = _velocity(of, place)
+        lower = here <= 0
+        return (
+            count + 1,
+            jnp.where(lower, place, low),
+            jnp.where(lower, high, place),
+            jnp.where(lower, here, below),
+            jnp.where(lower, above, here),
+        )
+
+    def over(state: tuple) -> Array:
+        count, low, high, below, above = state
+        close = high - low <= 4 * jnp.finfo(low.dtype).eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
+        return done | ~fine | close | (below == 0) | (above == 0) | (count > _STEPS)
+
+    _, low, high, below, above = loops.until(over, step, (jnp.zeros((), jnp.int32), low, high, below, above))
+    return jnp.where(-below <= above, low, high), fine
+
+
+def polished(of: Velocity, slope: Callable[[Array], Array], selected: Selected, variable: Array) -> Array:
+    """The marginal value with its derivative: that of V where the state moves, else of the root."""
+    fixed = lax.stop_gradient(selected.marginal)
+    steep = lax.stop_gradient(slope(fixed))
+    velocity = of(fixed)[1]
+    moved = fixed - (velocity - lax.stop_gradient(velocity)) / jnp.where(steep == 0, 1.0, steep)
+    return jnp.where(selected.stays, moved, variable)

@@ -104,6 +104,18 @@ class Generator(eqx.Module):
     down: tuple[Array, ...]
     chains: tuple[Array, ...]
 
+    @property
+    def leaving(self) -> Array:
+        """The rate at which mass leaves each node."""
+        found = jnp.zeros(self.pattern.shape)
+        for up, down in zip(self.up, self.down, strict=True):
+            found = found + up + down
+        for axis, intensity in zip(self.pattern.chains, self.chains, strict=True):
+            shape = [1] * len(self.pattern.shape)
+            shape[axis] = intensity.shape[0]
+            found = found - jnp.diagonal(intensity).reshape(shape)
+        return found
+
     def apply(self, value: Array) -> Array:
         """The expected change of a function of states per unit of time."""
         found = jnp.zeros_like(value)

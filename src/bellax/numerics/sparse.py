@@ -17,6 +17,8 @@ from jax import Array, lax
 from bellax.numerics.generator import Generator, Pattern
 
 _KEPT = 4  # factorisations
+_SMALL = 1e-10
+_ROUNDS = 4
 _kept: "OrderedDict[Any, Any]" = OrderedDict()
 _lock = threading.Lock()
 
@@ -49,7 +51,11 @@ def _on_host(pattern: Pattern, transposed: bool, values: Any, right: Any) -> np.
     values, right = np.asarray(values), np.asarray(right)
     if not np.all(np.isfinite(values)):
         return np.full_like(right, np.nan)
-    found = _factor(pattern, values).solve(right.ravel().astype(float), "T" if transposed else "N")
+    try:
+        factor = _factor(pattern, values)
+    except RuntimeError:  # exactly singular
+        return np.full_like(right, np.nan)
+    found = factor.solve(right.ravel().astype(float), "T" if transposed else "N")
     return found.reshape(right.shape).astype(right.dtype)
 
 
@@ -82,15 +88,19 @@ def stationary(generator: Generator, start: Array) -> Array:
         start: mass to begin with, shape of the nodes.
     """
     still = jax.tree.map(lax.stop_gradient, generator)
-    fast = jnp.max(sum(up + down for up, down in zip(still.up, still.down, strict=True))) if still.up else 1.0
-    rate = 1e-11 * fast
+    # next to nothing beside the rate at which a node is left, wherever that is slow or quick
+    leaving = still.leaving
+    rate = _SMALL * jnp.maximum(leaving, _SMALL * jnp.max(leaving))
 
     def step(_: Any, mass: Array) -> Array:
         found = jnp.maximum(solve(still, rate, rate * mass, transposed=True), 0.0)
         return found / jnp.sum(found)
 
-    mass = lax.stop_gradient(lax.fori_loop(0, 3, step, start / jnp.sum(start)))
-    moved = generator.push(mass)
-    change = moved - lax.stop_gradient(moved)
-    first = solve(still, rate, change, transposed=True)
-    return mass + solve(still, rate, change + rate * first, transposed=True)
+    mass = lax.stop_gradient(lax.fori_loop(0, _ROUNDS, step, start / jnp.sum(start)))
+    change = generator.push(mass)
+    change = change - lax.stop_gradient(change)
+    found = jnp.zeros_like(mass)
+    for _ in range(_ROUNDS):
+        found = solve(still, rate, change + rate * found, transposed=True)
+        found = found - lax.stop_gradient(mass) * jnp.sum(found)
+    return mass + found

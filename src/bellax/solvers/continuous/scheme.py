@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from bellax.model.diffusion import Boundary, Natural, Reflecting
@@ -20,6 +19,9 @@ from bellax.numerics.generator import Generator, Pattern, rates
 from bellax.numerics.grids import Line
 from bellax.problem.flow import Arguments, Flow
 from bellax.solvers.continuous.selection import Differences, Selected, select
+
+
+_NEAR = 1e-4  # share of the marginal value at which a state stays, above which the first ones are kept, and below its inverse
 
 
 class Axis(eqx.Module):
@@ -148,12 +150,22 @@ class Scheme:
 
     # -- tangents
 
-    def tangent(self, value: Array, marginals: Mapping[str, Array], transport: Any = False) -> Tangent:
+    def tangent(
+        self,
+        value: Array,
+        marginals: Mapping[str, Array],
+        transport: Any = False,
+        near: Mapping[str, Array] | None = None,
+        early: Any = False,
+    ) -> Tangent:
         """Rates and rewards that touch the equation at V.
 
         Args:
             marginals: the last ones of driven states, by name.
             transport: whether velocities are those of mass and not of values.
+            near: marginal values from which those of driven states are not far where V asks for control without end, as a
+                V may that says little.
+            early: whether they never are.
         """
         flow, found, selected = self.flow, dict(marginals), {}
         known = {name: self.differences(name, value) for name in flow.continuous}
@@ -161,25 +173,40 @@ class Scheme:
             if name not in flow.driven:
                 found[name] = known[name].central
         for name in flow.driven:
-            chosen = self._selected(name, found, known[name], transport)
+            chosen = self._selected(name, found, known[name], transport, {} if near is None else near, early)
             selected[name] = chosen
             found[name] = chosen.marginal
         return self._assembled(found, selected)
 
-    def _selected(self, name: str, marginals: dict[str, Array], known: Differences, transport: Any) -> Selected:
+    def _selected(
+        self,
+        name: str,
+        marginals: dict[str, Array],
+        known: Differences,
+        transport: Any,
+        near: Mapping[str, Array],
+        early: Any,
+    ) -> Selected:
         slope, bend = self._over(name, "slope"), self._over(name, "bend")
         shift = 0.5 * self.variance[name] * bend
 
-        def one(states: Any, others: Any, own: Differences, slope: Array, shift: Array) -> Selected:
+        close = near.get(name, jnp.zeros(self.shape))
+
+        def one(states: Any, others: Any, own: Differences, slope: Array, shift: Array, close: Array) -> Selected:
             def of(marginal: Array) -> tuple[Array, Array]:
                 total, velocity, flowing = self.flow.hamiltonian(self.arguments, states, {**others, name: marginal}, name)
                 velocity = jnp.where(transport, flowing.drift[name], velocity)
                 return total, velocity * slope + shift
 
-            return select(of, own)
+            def kept(marginal: Array) -> Array:
+                total, velocity = of(marginal)
+                fine = jnp.isfinite(total) & jnp.isfinite(velocity) & ~jnp.asarray(early)
+                return jnp.where(fine | ~(close > 0), marginal, jnp.clip(marginal, _NEAR * close, close / _NEAR))
+
+            return select(of, own._replace(ahead=kept(own.ahead), behind=kept(own.behind), central=kept(own.central)))
 
         flat = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1), tree)  # noqa: E731
-        chosen = jax.vmap(one)(self.states, flat(marginals), flat(known), flat(slope), flat(shift))
+        chosen = jax.vmap(one)(self.states, flat(marginals), flat(known), flat(slope), flat(shift), flat(close))
         return jax.tree.map(lambda leaf: leaf.reshape(self.shape), chosen)
 
     def flowing(self, marginals: Mapping[str, Array]) -> Any:
@@ -208,18 +235,13 @@ class Scheme:
 
     def start(self) -> tuple[Array, dict[str, Array]]:
         """V of staying where one is for ever, and marginal values at which one does."""
-        found = {name: jnp.ones(self.shape) for name in self.flow.continuous}
+        still = {name: jnp.ones(self.shape) for name in self.flow.continuous}
         none = jnp.full(self.shape, jnp.nan)
         for name in self.flow.driven:
             below, above = self._over(name, "below"), self._over(name, "above")
-            unknown = Differences(found[name], none, found[name], below, above, jnp.zeros(self.shape))
-            chosen = self._selected(name, found, unknown._replace(ahead=jnp.full(self.shape, 1e-12)), False)
-            del unknown
-            found[name] = jnp.where(chosen.found & chosen.stays, chosen.marginal, 1.0)
-        flowing = self.flowing(found)
+            tiny = jnp.full(self.shape, 1e-12)
+            chosen = self._selected(name, still, Differences(tiny, none, tiny, below, above, jnp.zeros(self.shape)), True, {}, False)
+            still[name] = jnp.where(chosen.found & chosen.stays, chosen.marginal, 1.0)
+        flowing = self.flowing(still)
         reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
-        return reward / self.discount, {name: found[name] for name in self.flow.driven}
-
-
-def count_of(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
+        return reward / self.discount, {name: still[name] for name in self.flow.driven}

@@ -12,6 +12,7 @@ from bellax import solvers
 from bellax.bellman import maximise, outside
 from bellax.cache import cache
 from bellax.certify import Certificate, RegimeCertificate, certify
+from bellax.equilibrium import Equilibrium, equilibrium
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.evaluate import evaluate
 from bellax.io import load, save
@@ -31,20 +32,22 @@ from bellax.numerics import rules as quadrature
 from bellax.operators import operators
 from bellax.panel import Panel, RegimePanel
 from bellax.plot import plot
+from bellax.population import Density, stationary
 from bellax.simulate import simulate
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "DiffusionModel", "Discrete", "EpsteinZin", "ExtremeValue", "IID", "Markov", "MarkovChain", "Model",
+    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowSolution", "IID", "Markov", "MarkovChain", "Model",
     "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive",
     "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Result", "RiskSensitive",
     "Solution", "SolveError", "StateConstraint", "Terminal", "VAR", "by_age", "by_period", "cache", "certify",
-    "choose_solver", "compile", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "choose_solver", "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
     "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
-    "solvers",
+    "solvers", "stationary",
 ]  # fmt: skip
 
 for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

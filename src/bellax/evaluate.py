@@ -27,7 +27,8 @@ from bellax.solution.query import Reading, reading, undifferentiable, warn_of_re
 from bellax.solution.regimes import QueriedRegimes
 from bellax.solution.solution import Solution
 from bellax.solve import check_solver, run, usual_solver, with_horizon
-from bellax.solvers.common import Solver, check_solvable
+from bellax.solvers.common import check_solvable
+from bellax.solvers.solver import Solver
 from bellax.solvers.prepared import Prepared
 
 _KEPT = 8

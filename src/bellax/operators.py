@@ -40,7 +40,8 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 from bellax.solve import prepare, usual_solver
-from bellax.solvers.common import Solver, tallied
+from bellax.solvers.common import tallied
+from bellax.solvers.solver import Solver
 from bellax.solvers.policy_iteration import value_of
 
 

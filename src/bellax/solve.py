@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from bellax.bellman.maximisers.by_structure import ByStructure, endogenous_grid
 from bellax.errors import ModelError, SolveError, named_arguments
+from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.model.spaces import Continuous
 from bellax.numerics.programs import all_concrete
@@ -18,9 +19,11 @@ from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
 from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
-from bellax.solvers.common import Solver, blanked, check_solvable
+from bellax.solvers.common import blanked, check_solvable
+from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.progress import listening
+from bellax.solvers.solver import Solver
 from bellax.solvers.value_iteration import ValueIteration
 
 _LOG = logging.getLogger("bellax")
@@ -70,7 +73,8 @@ def _solved_by_structure(
 ) -> Any:
     """Solves by what the structure suggests, and where that is an endogenous grid and fails, by what serves every
     model."""
-    solver, why = choose_solver(model) if terminal is None else usual_solver(model)
+    plain = terminal is not None and not isinstance(model, DiffusionModel)
+    solver, why = usual_solver(model) if plain else choose_solver(model)
     _LOG.info("solved by %s", why)
     prepared = prepare(model, solver)
     solution = run(prepared, prepared.arguments(params), terminal, False, progress)
@@ -149,6 +153,8 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     An endogenous grid where the structure of the model allows, else, and where that has failed for this model, a table
     of V in which `Newton` or `Enumerate` finds the best actions.
     """
+    if isinstance(model, DiffusionModel):
+        return FiniteDifference(), "FiniteDifference: time is continuous, and the horizon infinite."
     check_solvable(model)
     usual, why = usual_solver(model)
     if _UNSERVED in model.programs:

@@ -1,4 +1,4 @@
-"""`DiffusionModel`: a model in continuous time. It can be stated, validated and printed; solvers come later.
+"""`DiffusionModel`: a model in continuous time.
 
 discount V = max over a of r(s, a) + drift(s, a) . V_s + 1/2 tr(diffusion diffusion' V_ss).
 """
@@ -92,6 +92,7 @@ class DiffusionModel(Statement):
     stop: QuantityLike = None
     terminal: QuantityLike = None
     horizon: int | float = math.inf
+    programs: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         slots.check_names(self, ("states", "actions", "functions"), "")

@@ -92,9 +92,13 @@ class Flow:
 
     def variance(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Array:
         """The variance of a continuous state per unit of time."""
+        return self.spread(arguments, states, name) ** 2
+
+    def spread(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Array:
+        """The standard deviation of a continuous state."""
         if name not in self.spreads:
             return jnp.zeros(())
-        return self._one(f"diffusion:{name}", arguments, states) ** 2
+        return self._one(f"diffusion:{name}", arguments, states)
 
     def flowing(self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]) -> Flowing:
         """What flows at a state where marginal values are these."""
@@ -122,6 +126,30 @@ class Flow:
         one = jnp.ones_like(marginals[name])
         total, velocity, found = jax.jvp(of, (marginals[name],), (one,), has_aux=True)
         return total, velocity, found
+
+    def first_order_gap(
+        self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]
+    ) -> Array:
+        """By how much closed forms leave the first-order condition, as a share of its terms, marginal values held fixed;
+        zero where that has no number, or an action is at a bound."""
+        known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
+        actions = self.flowing(arguments, states, marginals).actions
+        nodes = ["slot:reward", *(f"drift:{name}" for name in self.driven)]
+
+        def terms(actions: dict[str, Array]) -> Array:
+            found = self.graph.compose(nodes)(**known, **actions)
+            drifts = [marginals[name] * as_float(found[f"drift:{name}"]) for name in self.driven]
+            return jnp.stack([as_float(found["slot:reward"]), *drifts])
+
+        worst = jnp.zeros(())
+        for name, slopes in jax.jacfwd(terms)(actions).items():
+            sides = [f"lower:{name}", f"upper:{name}"]
+            bounds = self.graph.compose(sides)(**known, **actions)
+            inside = (actions[name] > as_float(bounds[sides[0]])) & (actions[name] < as_float(bounds[sides[1]]))
+            size = jnp.sum(jnp.abs(slopes))
+            gap = jnp.abs(jnp.sum(slopes)) / jnp.where(size > 0, size, 1.0)
+            worst = jnp.maximum(worst, jnp.where(inside & jnp.isfinite(gap), gap, 0.0))
+        return worst
 
     def _one(self, node: str, arguments: Arguments, states: Mapping[str, Array]) -> Array:
         return as_float(self.graph.compose([node])(**arguments, **states)[node])

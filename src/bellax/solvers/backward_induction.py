@@ -17,14 +17,14 @@ from bellax.errors import ModelError, named_options
 from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.common import Solver, outcome, stats, tallied
+from bellax.solvers.common import BellmanSolver, outcome, stats, tallied
 from bellax.solvers.driver import Iteration, Run
 from bellax.solvers.regimes import PreparedRegimes, prepared_regimes
 
 
 @named_options
 @dataclass(frozen=True, kw_only=True)
-class BackwardInduction(Solver):
+class BackwardInduction(BellmanSolver):
     """Solves a finite horizon from its end. Options: see `GridSolver`.
 
     Raises:

@@ -23,9 +23,10 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.solution.solution import Result, unless_failed
 from bellax.solvers.driver import Iteration
 from bellax.solvers.prepared import Prepared
+from bellax.solvers.solver import Solver
 
 
-class Solver(GridSolver, abc.ABC):
+class BellmanSolver(GridSolver, Solver):
     """A solver on a grid: frozen configuration, from which every run is made."""
 
     elsewhere: ClassVar[str] = ""  # what else may find a fixed point, for a message
@@ -105,10 +106,12 @@ class Solver(GridSolver, abc.ABC):
 
 def check_solvable(model: Any) -> None:
     """Raises ModelError for what the solvers on grids do not solve."""
-    if isinstance(model, DiffusionModel | Conditions):
+    if isinstance(model, DiffusionModel):
         raise ModelError(
-            f"a {type(model).__name__} can be stated and printed; this version of bellax does not solve it."
+            "this is of discrete time, and the model is a bx.DiffusionModel: solve it by bx.solvers.FiniteDifference()."
         )
+    if isinstance(model, Conditions):
+        raise ModelError("bx.Conditions can be stated and printed; this version of bellax does not solve them.")
     if not isinstance(model, Model):
         raise ModelError(f"solve takes a bx.Model, not {model!r}.")
     for graph in model.graphs.values():

@@ -33,7 +33,7 @@ from bellax.numerics.interpolate import barrier, is_barrier
 from bellax.numerics.scalar import rounding
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
+from bellax.solvers.common import BellmanSolver, faulty, latest, tallied, untallied
 from bellax.solvers.driver import Iteration
 from bellax.solvers.stationary import (
     Pace,
@@ -57,7 +57,7 @@ _IRRATIONAL = (0.6180339887498949, 0.7548776662466927, 0.8191725133961645)
 
 @named_options
 @dataclass(frozen=True, kw_only=True)
-class PolicyIteration(Solver):
+class PolicyIteration(BellmanSolver):
     """Howard's policy iteration for a stationary model. Options: see `GridSolver`, and
 
     Args:

@@ -22,7 +22,7 @@ from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.model.model import Model
 from bellax.model.rule import Rule
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.common import Solver, faulty, latest, tallied, untallied
+from bellax.solvers.common import BellmanSolver, faulty, latest, tallied, untallied
 from bellax.solvers.driver import Iteration
 from bellax.solvers.regimes import PreparedRegimes, prepared_regimes
 from bellax.solvers.stationary import Pace, Rest, Stationary, at_rest, check_stationary, off_the_mark
@@ -30,7 +30,7 @@ from bellax.solvers.stationary import Pace, Rest, Stationary, at_rest, check_sta
 
 @named_options
 @dataclass(frozen=True, kw_only=True)
-class ValueIteration(Solver):
+class ValueIteration(BellmanSolver):
     """Iterates the Bellman operator of a stationary model from V = 0. Options: see `GridSolver`, and
 
     Args:

@@ -6,6 +6,7 @@ Along a driven state H is replaced by its tangent at the marginal value that sel
 have the velocity w. Newton's method on that is Howard's improvement of the policy where actions maximise.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,10 +18,12 @@ from jax import Array, lax
 from bellax.model.diffusion import Boundary, Natural, Reflecting
 from bellax.numerics.generator import Generator, Pattern, rates
 from bellax.numerics.grids import Line
+from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow
 from bellax.solvers.continuous.selection import Differences, Selected, select
 
 
+_SIDES = ("lower", "upper")
 _NEAR = 1e-4  # share of the marginal value at which a state stays, above which the first ones are kept, and below its inverse
 
 
@@ -61,12 +64,16 @@ class Tangent(NamedTuple):
     Attributes:
         generator: of values.
         reward: shape of the nodes.
-        selected: of every driven state, by name, along all nodes.
+        selected: of every driven state, by name.
+        marginals: of every continuous state, by name.
+        drift: of every continuous state, by name, in coordinates.
     """
 
     generator: Generator
     reward: Array
     selected: dict[str, Selected]
+    marginals: dict[str, Array]
+    drift: dict[str, Array]
 
 
 class Scheme:
@@ -217,7 +224,7 @@ class Scheme:
 
     def _assembled(self, marginals: dict[str, Array], selected: dict[str, Selected]) -> Tangent:
         found = self.flowing(marginals)
-        reward, up, down = found.reward, [], []
+        reward, up, down, drift = found.reward, [], [], {}
         for name in self.flow.continuous:
             slope, bend = self._over(name, "slope"), self._over(name, "bend")
             shift = 0.5 * self.variance[name] * bend
@@ -227,11 +234,52 @@ class Scheme:
                 reward = reward + marginals[name] * (found.drift[name] - (velocity - shift) / slope)
             else:
                 velocity = found.drift[name] * slope + shift
+            drift[name] = velocity
             rising, falling = self.moving(name, velocity)
             up.append(rising)
             down.append(falling)
         chains = tuple(self.chain_values[name][1] for name in self.flow.chains)
-        return Tangent(Generator(self.pattern, tuple(up), tuple(down), chains), reward, selected)
+        return Tangent(Generator(self.pattern, tuple(up), tuple(down), chains), reward, selected, marginals, drift)
+
+    def flags(self, tangent: Tangent) -> dict[str, Array]:
+        """How many nodes at every edge there are at which the drift leads outward, and nothing keeps it."""
+        found = {}
+        for name, own in self.axes.items():
+            edges, velocity = self._ends(name), tangent.drift[name]
+            slack = rounding() * (1 + jnp.max(jnp.abs(velocity)))
+            lost = ~tangent.selected[name].found if name in tangent.selected else jnp.zeros(self.shape, bool)
+            for which, (side, kind) in enumerate(zip(_SIDES, own.sides, strict=True)):
+                outward = velocity < -slack if which == 0 else velocity > slack
+                bad = jnp.zeros(self.shape, bool) if isinstance(kind, Reflecting) else outward | lost
+                found[f"outward:{side}:{name}"] = jnp.sum(edges[which] & bad)
+        return found
+
+    def held(self, tangent: Tangent) -> Array:
+        """Nodes at an edge that mass enters along a state without diffusing, and does not leave along it."""
+        found = jnp.zeros(self.shape, bool)
+        for place, name in enumerate(self.flow.continuous):
+            up, down = tangent.generator.up[place], tangent.generator.down[place]
+            first, last = self._ends(name)
+            still = self._variance(name) == 0
+            axis = self.axes[name].place
+            entered_down = jnp.roll(down, -1, axis) > 0  # the neighbour's
+            entered_up = jnp.roll(up, 1, axis) > 0
+            found = found | (first & still & (up == 0) & entered_down) | (last & still & (down == 0) & entered_up)
+        return found
+
+    def first_order_gap(self, marginals: Mapping[str, Array]) -> Array:
+        """The largest of all nodes; see `Flow`."""
+        flat = {name: value.reshape(-1) for name, value in marginals.items()}
+        gap = lambda states, own: self.flow.first_order_gap(self.arguments, states, own)  # noqa: E731
+        return jnp.max(jax.vmap(gap)(self.states, flat))
+
+    def stopped(self) -> "Scheme":
+        """The same without derivatives."""
+        still = copy.copy(self)
+        for name, kept in vars(self).items():
+            if name not in ("flow", "pattern", "shape"):
+                setattr(still, name, jax.tree.map(lax.stop_gradient, kept))
+        return still
 
     def start(self) -> tuple[Array, dict[str, Array]]:
         """V of staying where one is for ever, and marginal values at which one does."""

@@ -1,0 +1,211 @@
+"""Value and policy of a model in continuous time, everywhere: tables of V and of marginal values, between whose nodes both
+are straight lines in the coordinates of the scales."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.errors import ModelError, ParameterError, check_names, listed
+from bellax.model.diffusion import Boundary, DiffusionModel, Natural
+from bellax.model.parameters import convert
+from bellax.numerics import grids
+from bellax.numerics.grids import Line
+from bellax.numerics.linear import multilinear
+from bellax.numerics.programs import all_concrete, concrete
+from bellax.numerics.scalar import rounding
+from bellax.problem.flow import Arguments, Flow
+from bellax.problem.reading import as_seen
+from bellax.solution.solution import Result
+
+
+class FlowSetting:
+    """What a solution in continuous time is of: the model, how it is solved, and the programs that were compiled.
+
+    Args:
+        specs: of the grid of every continuous state.
+    """
+
+    def __init__(self, model: DiffusionModel, options: Any, specs: Mapping[str, Any]) -> None:
+        self.model, self.options, self.specs = model, options, dict(specs)
+        self.flow = Flow(model)
+        self.programs: dict[Any, Any] = {}
+
+    @property
+    def graph(self) -> Any:
+        return self.flow.graph
+
+    def program(self, name: Any, build: Callable[[], Any]) -> Any:
+        """The compiled program of that name, built once."""
+        if name not in self.programs:
+            self.programs[name] = build()
+        return self.programs[name]
+
+    def arguments(self, params: Mapping[str, Any]) -> Arguments:
+        """What the compiled programs take: checked parameters and the literals of the model."""
+        return {**self.literals, **self.model.parameters(params)}
+
+    @cached_property
+    def literals(self) -> Arguments:
+        with jax.ensure_compile_time_eval():
+            return {name: convert(self.model, name, value) for name, value in self.graph.literals().items()}
+
+    def lines(self, arguments: Arguments) -> dict[str, Line]:
+        """The nodes of every continuous state."""
+        found = {}
+        for name in self.flow.continuous:
+            lower, upper = self.flow.bounds(arguments, name)
+            found[name] = grids.line(self.specs[name], lower, upper, self.flow.spaces[name].scale)
+        return found
+
+    def sides(self, name: str) -> tuple[Boundary, Boundary]:
+        """What holds at the lower and at the upper edge of a state."""
+        given = self.model.boundary.get(name, Natural())
+        return given if isinstance(given, tuple) else (given, given)
+
+    def read(self, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """Queried states as arrays of one batch axis, and the shape that they broadcast to."""
+        check_names(states, self.flow.spaces, "state")
+        missing = [name for name in self.flow.spaces if name not in states]
+        if missing:
+            raise ModelError(f"the query lacks the states {listed(missing)}; give every state by name.")
+        seen = self.graph.seen
+        arrays = {n: as_seen(s, states[n], seen[n].dtype, f"state {n!r}") for n, s in self.flow.spaces.items()}
+        try:
+            shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        except ValueError as error:
+            shapes = {name: array.shape for name, array in arrays.items()}
+            raise ModelError(f"the queried states have shapes {shapes}, which do not broadcast.") from error
+        wide = {n: (np if concrete(a) else jnp).broadcast_to(a, shape).reshape(-1) for n, a in arrays.items()}
+        return wide, shape
+
+
+class FlowSolution(eqx.Module):
+    """Value and policy of a model in continuous time, and how they were found.
+
+    Attributes:
+        arguments: parameters and literals that were solved for.
+        values: V at the nodes, an axis for each state in their order.
+        marginals: of every continuous state the derivative of V that the policy answers, at the nodes.
+        code: how the solve ended; see `result`.
+        stats: numbers about the solve, by name.
+        setting: the model and its numerics.
+    """
+
+    arguments: Arguments
+    values: Array
+    marginals: dict[str, Array]
+    code: Array
+    stats: dict[str, Array]
+    setting: FlowSetting = eqx.field(static=True)
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The model that was solved."""
+        return self.setting.model
+
+    @property
+    def params(self) -> Arguments:
+        """The parameters that were solved for."""
+        return {name: value for name, value in self.arguments.items() if name not in self.setting.literals}
+
+    @property
+    def result(self) -> Result | Array:
+        """How the solve ended; under a transformation the code of it."""
+        return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
+
+    def leaving(self) -> str:
+        """Nothing: no state leaves its domain."""
+        return ""
+
+    def __str__(self) -> str:
+        result = self.result.name if isinstance(self.result, Result) else "traced"
+        names = list(self.setting.flow.spaces)
+        nodes = ", ".join(f"{name} {count}" for name, count in zip(names, self.values.shape, strict=True))
+        return f"Solution by {type(self.setting.options).__name__} (continuous time): {result}. Nodes: {nodes}."
+
+    def nodes(self) -> dict[str, Array]:
+        """The nodes of every state."""
+        lines, flow = self.setting.lines(self.arguments), self.setting.flow
+        chains = {name: flow.chain(self.arguments, name)[0] for name in flow.chains}
+        return {name: chains[name] if name in chains else lines[name].nodes for name in flow.spaces}
+
+    def value(self, **states: Any) -> Array:
+        """V at any states; not a number outside the domain.
+
+        Args:
+            **states: every state by name, arrays that broadcast.
+        Returns:
+            The broadcast shape, in units of the reward.
+        """
+        return self._asked("value", states)
+
+    def policy(self, **states: Any) -> dict[str, Array]:
+        """The actions at any states, by name: the closed forms at the marginal values there."""
+        return self._asked("policy", states)
+
+    def flows(self, **states: Any) -> dict[str, Array]:
+        """The flow of reward, and the drift of every continuous state, by name."""
+        return self._asked("flows", states)
+
+    def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
+        if self.code.ndim:
+            raise ModelError(
+                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
+                "jax.vmap(lambda solution: solution.value(...))(solutions)."
+            )
+        arrays, shape = self.setting.read(states)
+        run = self.setting.program(("asked", what), lambda: jax.jit(_pointwise(self.setting, what)))
+        found = run(self.arguments, self.values, self.marginals, arrays)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
+
+
+def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
+    """Answers of all points, from tables."""
+    flow = setting.flow
+
+    def answers(arguments: Arguments, values: Array, marginals: dict[str, Array], states: Any) -> Any:
+        lines = setting.lines(arguments)
+        chains = {name: flow.chain(arguments, name)[0] for name in flow.chains}
+
+        def at(point: dict[str, Array]) -> Any:
+            base, cells, steps, inside = jnp.zeros((), jnp.int32), [], [], jnp.asarray(True)
+            sizes = dict(zip(flow.spaces, values.shape, strict=True))
+            stride = values.size
+            for name in flow.spaces:
+                stride //= sizes[name]
+                if name in chains:
+                    place = jnp.argmin(jnp.abs(chains[name] - point[name]))
+                    base = base + place.astype(jnp.int32) * stride
+                    continue
+                cells.append(lines[name].locate(point[name]))
+                steps.append(stride)
+                slack = rounding() * (1 + jnp.abs(point[name]))
+                nodes = lines[name].nodes
+                inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
+            look = lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")  # noqa: E731
+            if what == "value":
+                return jnp.where(inside, look(values), jnp.nan)
+            own = {name: look(table) for name, table in marginals.items()}
+            found = flow.flowing(arguments, point, own)
+            answer = found.actions if what == "policy" else {"reward": found.reward, **found.drift}
+            return {name: jnp.where(inside, value, jnp.nan) for name, value in answer.items()}
+
+        return jax.vmap(at)(states)
+
+    return answers
+
+
+def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
+    """Raises ParameterError where bounds of a state cross; nothing is known of tracers."""
+    for name in setting.flow.continuous:
+        lower, upper = setting.flow.bounds(arguments, name)
+        if all_concrete((lower, upper)) and not float(lower) < float(upper):
+            raise ParameterError(
+                f"state {name!r} has bounds {float(lower):g} and {float(upper):g}; the lower one must be below."
+            )

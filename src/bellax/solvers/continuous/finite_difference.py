@@ -1,0 +1,249 @@
+"""`FiniteDifference`: the Hamilton-Jacobi-Bellman equation on nodes, by a monotone scheme and Newton's method.
+
+V solves discount V = reward + A V, where rewards and rates are tangent to the equation at the last V (scheme.py): a sparse
+linear system, and next a new tangent. Where actions maximise that is Howard's policy iteration, which rises to V.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from bellax.errors import ModelError, ParameterError, check_count, check_mapping, check_names, check_positive, named_options
+from bellax.model.diffusion import Absorbing, DiffusionModel, StateConstraint
+from bellax.model.spaces import Continuous
+from bellax.numerics import grids, loops, sparse
+from bellax.numerics.programs import all_concrete
+from bellax.numerics.shared import Shared
+from bellax.problem.flow import Arguments
+from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters
+from bellax.solution.solution import Result
+from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.solver import Solver
+
+_NODES = {1: 500, 2: 100, 3: 30}
+_WILD = 0.1  # relative change of V beyond which a step is careful
+_CLOSE = 1e-6  # relative gap of the first-order condition that a closed form may leave
+
+
+@named_options
+@dataclass(frozen=True, kw_only=True)
+class FiniteDifference(Solver):
+    """Solves a `DiffusionModel` on nodes.
+
+    Differences are taken in the coordinates of the states' scales: central where that is monotone, and upwind elsewhere,
+    so that V is the value of a chain on the nodes whose drift is exact and whose variance is as small as it can be.
+
+    Args:
+        grid: by continuous state, a number of nodes or one of `bx.grids`; by default 500 of one state, 100 each of two, 30
+            each of three.
+        tolerance: largest change of V, divided by 1 + abs(V), in the last step.
+        max_steps: steps at most.
+    Raises:
+        ModelError: for a model that it does not solve, which says what.
+    Source: Achdou, Han, Lasry, Lions & Moll (2022); Howard (1960).
+    """
+
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float = 1e-10
+    max_steps: int = 200
+
+    def __post_init__(self) -> None:
+        check_mapping(self.grid, "FiniteDifference: grid", "{'wealth': 500}")
+        check_positive(self.tolerance, "FiniteDifference: tolerance")
+        check_count(self.max_steps, "FiniteDifference: max_steps")
+
+    def prepare(self, model: Any) -> "PreparedFlow":
+        check_served(model)
+        name = ("prepared", self.tolerance, self.max_steps, tuple(sorted((k, repr(v)) for k, v in self.grid.items())))
+        if name not in model.programs:
+            model.programs[name] = PreparedFlow(model, self, self._specs(model))
+        return model.programs[name]
+
+    def _specs(self, model: DiffusionModel) -> dict[str, Any]:
+        continuous = [name for name, space in model.states.items() if isinstance(space, Continuous)]
+        for name in self.grid:
+            if name in model.states and name not in continuous:
+                raise ModelError(f"grid: state {name!r} is a chain and has exactly its categories; remove it from grid=.")
+        check_names(self.grid, continuous, "grid: state")
+        usual = _NODES.get(len(continuous), 20)
+        return {name: grids.as_spec(self.grid.get(name, usual), f"state {name!r}", 3) for name in continuous}
+
+
+def check_served(model: Any) -> None:
+    """Raises ModelError for what this version does not solve in continuous time."""
+    if not isinstance(model, DiffusionModel):
+        raise ModelError(
+            f"FiniteDifference solves a bx.DiffusionModel, not a {type(model).__name__}; for a bx.Model there are "
+            "bx.solvers.BackwardInduction, ValueIteration and PolicyIteration."
+        )
+    graph = model.graphs[""]
+    continuous = [name for name, space in model.states.items() if isinstance(space, Continuous)]
+    driven = [name for name in continuous if graph.leaves(f"drift:{name}", "action", "marginal")]
+    free = [name for name in model.actions if name not in model.policy]
+    spread = [name for name in model.diffusion if graph.leaves(f"diffusion:{name}", "action")]
+    absorbing = [name for name, given in model.boundary.items() if Absorbing in map(type, np.atleast_1d(given))]
+    vectors = [name for name in continuous if model.states[name].shape != ()]
+    wrong = [
+        (len(continuous) == 0, "a model needs a continuous state; of chains alone V is a linear system."),
+        (bool(vectors), f"state {vectors[0] if vectors else ''!r} is a vector; give each of its numbers a name."),
+        (math.isfinite(model.horizon), "it solves an infinite horizon."),
+        (model.stop is not None, "it has no `stop`."),
+        (bool(absorbing), f"the boundary of {absorbing} is Absorbing."),
+        (bool(free), f"the action {free[0] if free else ''!r} has no closed form: give policy={{{free[0] if free else ''!r}: ...}}."),
+        (bool(spread), f"the diffusion of {spread} moves with an action."),
+        (len(driven) > 1, f"actions move more than one state: {driven}."),
+    ]
+    for is_wrong, words in wrong:
+        if is_wrong:
+            raise ModelError(f"FiniteDifference does not solve this model in this version: {words}")
+
+
+class Found(NamedTuple):
+    """What a solve gives."""
+
+    value: Array
+    marginals: dict[str, Array]
+    code: Array
+    stats: dict[str, Array]
+
+
+class _Search(NamedTuple):
+    steps: Array
+    value: Array
+    marginals: dict[str, Array]
+    change: Array
+
+
+class PreparedFlow(FlowSetting):
+    """A model under `FiniteDifference`."""
+
+    endogenous = False
+
+    def scheme(self, arguments: Arguments) -> Scheme:
+        """The equation on nodes; inside a compiled program."""
+        sides = {name: self.sides(name) for name in self.flow.continuous}
+        return Scheme(self.flow, arguments, self.lines(arguments), sides)
+
+    def check(self, arguments: Arguments) -> None:
+        """Raises ParameterError for numbers that make no model."""
+        check_parameters(self, arguments)
+        run = self.program("signs", lambda: jax.jit(self._signs))
+        rate, spreads = run(arguments)
+        if not float(rate) > 0:
+            raise ParameterError(
+                f"the discount is {float(rate):g} at some state; in continuous time it is a rate, and with an infinite "
+                "horizon above zero everywhere."
+            )
+        for name, least in spreads.items():
+            if not float(least) >= 0:
+                raise ParameterError(f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation.")
+
+    def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
+        made = self.scheme(arguments)
+        spread = lambda name: jax.vmap(  # noqa: E731
+            lambda states: self.flow.spread(arguments, states, name)
+        )(made.states)
+        return jnp.min(made.discount), {name: jnp.min(spread(name)) for name in self.flow.spreads}
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+
+    def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
+        """Solves; `final` and `ticket` are of discrete time."""
+        if ticket is not None:
+            raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
+        run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given), None)))
+        found = run(arguments)
+        return self.solution(arguments, found)
+
+    def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
+        return FlowSolution(arguments, found.value, found.marginals, found.code, found.stats, self)
+
+    def found(self, scheme: Scheme, start: tuple[Array, dict[str, Array]] | None) -> Found:
+        """V, inside a compiled program.
+
+        Args:
+            start: V and marginal values to begin with; of staying where one is, where there are none.
+        """
+        options: Any = self.options
+        still = jax.tree.map(lax.stop_gradient, scheme.start())
+        fixed = scheme.stopped()
+        first, near = (still if start is None else start), still[1]
+
+        def step(state: _Search) -> _Search:
+            early = state.change > _WILD
+            tangent = fixed.tangent(state.value, state.marginals, early, near, early)
+            value = sparse.solve(tangent.generator, fixed.discount, tangent.reward)
+            change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
+            marginals = {name: chosen.marginal for name, chosen in tangent.selected.items()}
+            return _Search(state.steps + 1, value, marginals, jnp.where(jnp.isnan(change), jnp.inf, change))
+
+        done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
+        begin = _Search(jnp.zeros((), jnp.int32), *first, jnp.asarray(jnp.inf if start is None else _WILD))
+        last = loops.until(done, step, jax.tree.map(lax.stop_gradient, begin))
+        return self._finished(scheme, last)
+
+    def _finished(self, scheme: Scheme, last: _Search) -> Found:
+        """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
+        options: Any = self.options
+        tangent = scheme.tangent(lax.stop_gradient(last.value), last.marginals)
+        still = jax.tree.map(lax.stop_gradient, tangent.generator)
+        value = sparse.solve(still, scheme.discount, tangent.reward)
+        moved = self.transport(scheme, value, last.marginals)
+        marginals = {name: moved.marginals[name] for name in self.flow.continuous}
+        flags = scheme.flags(moved)
+        sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(moved.reward))
+        converged = last.change <= options.tolerance
+        wrong = jnp.any(jnp.stack(list(flags.values())) > 0)
+        code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
+        code = jnp.where(sane & wrong, int(Result.infeasible), jnp.where(sane, code, int(Result.nonfinite)))
+        stats = {"steps": last.steps, "residual": last.change, **flags}
+        stats["first_order_gap"] = scheme.first_order_gap(marginals)
+        return Found(value, marginals, code.astype(jnp.int32), stats)
+
+    def transport(self, scheme: Scheme, value: Array, marginals: Mapping[str, Array]) -> Tangent:
+        """How mass moves under the policy of V, with derivatives."""
+        return scheme.tangent(value, marginals, transport=True)
+
+    def explain(self, solution: FlowSolution) -> str:
+        """Why a solve failed; empty where nothing is wrong."""
+        result, stats, options = Result(int(solution.code)), solution.stats, self.options
+        if result == Result.nonfinite:
+            return (
+                "V is no number somewhere. Likely causes: a reward, a drift or a closed form that is no number at some "
+                "state, or at the marginal value there; a policy that earns without bound."
+            )
+        for name in self.flow.continuous:
+            for side in ("lower", "upper"):
+                if float(stats.get(f"outward:{side}:{name}", 0)) > 0:
+                    return self._outward(name, side)
+        if result == Result.max_steps_reached:
+            return (
+                f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change was "
+                f"{float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
+            )
+        gap = float(stats["first_order_gap"])
+        if gap > _CLOSE:
+            return (
+                f"the closed forms of {sorted(self.flow.policy)} leave the first-order condition by {gap:.3g} of its "
+                "terms at some state, marginal values held fixed. Check signs and powers of policy=."
+            )
+        return ""
+
+    def _outward(self, name: str, side: str) -> str:
+        which = 0 if side == "lower" else 1
+        if isinstance(self.sides(name)[which], StateConstraint):
+            return (
+                f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward there. "
+                "Move the bound, or give boundary=bx.Reflecting()."
+            )
+        return (
+            f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
+            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting() or Absorbing(value); or move the bound."
+        )

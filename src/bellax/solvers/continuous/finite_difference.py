@@ -173,7 +173,7 @@ class PreparedFlow(FlowSetting):
         """
         options: Any = self.options
         still = jax.tree.map(lax.stop_gradient, scheme.start())
-        fixed = scheme.stopped()
+        fixed = scheme.stopped
         first, near = (still if start is None else start), still[1]
 
         def step(state: _Search) -> _Search:
@@ -192,7 +192,7 @@ class PreparedFlow(FlowSetting):
     def _finished(self, scheme: Scheme, last: _Search) -> Found:
         """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
         options: Any = self.options
-        tangent = scheme.tangent(lax.stop_gradient(last.value), last.marginals)
+        tangent = scheme.tangent(lax.stop_gradient(last.value), lax.stop_gradient(last.marginals))
         still = jax.tree.map(lax.stop_gradient, tangent.generator)
         value = sparse.solve(still, scheme.discount, tangent.reward)
         moved = self.transport(scheme, value, last.marginals)

@@ -8,6 +8,7 @@ have the velocity w. Newton's method on that is Howard's improvement of the poli
 
 import copy
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,8 +20,8 @@ from bellax.model.diffusion import Boundary, Natural, Reflecting
 from bellax.numerics.generator import Generator, Pattern, rates
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
-from bellax.problem.flow import Arguments, Flow
-from bellax.solvers.continuous.selection import Differences, Selected, select
+from bellax.problem.flow import Arguments, Flow, Flowing
+from bellax.solvers.continuous.selection import Differences, Kind, Selected, select
 
 
 _SIDES = ("lower", "upper")
@@ -112,13 +113,15 @@ class Scheme:
     def differences(self, name: str, value: Array) -> Differences:
         """Of V along a state, in units of the state."""
         own = self.axes[name]
-        below, above, slope = (self._over(name, what) for what in ("below", "above", "slope"))
+        below, above = self._over(name, "below"), self._over(name, "above")
         step = jnp.diff(value, axis=own.place)
+        apart = jnp.diff(own.line.nodes)
+        left, right = jnp.concatenate([apart[:1], apart]), jnp.concatenate([apart, apart[-1:]])
         pad = [(0, 0)] * value.ndim
         pad[own.place] = (0, 1)
-        ahead = jnp.pad(step, pad, constant_values=jnp.nan) / above * slope
+        ahead = jnp.pad(step, pad, constant_values=jnp.nan) / self._laid(right, own.place)
         pad[own.place] = (1, 0)
-        behind = jnp.pad(step, pad, constant_values=jnp.nan) / below * slope
+        behind = jnp.pad(step, pad, constant_values=jnp.nan) / self._laid(left, own.place)
         first, last = self._ends(name)
         lower, upper = own.sides
         behind = jnp.where(first & isinstance(lower, Reflecting), 0.0, behind)
@@ -180,29 +183,27 @@ class Scheme:
             if name not in flow.driven:
                 found[name] = known[name].central
         for name in flow.driven:
-            chosen = self._selected(name, found, known[name], transport, {} if near is None else near, early)
+            still = jax.tree.map(lax.stop_gradient, (found, known[name]))
+            chosen = self.stopped.chosen(name, *still, transport, {} if near is None else near, early)
             selected[name] = chosen
-            found[name] = chosen.marginal
-        return self._assembled(found, selected)
+            found[name] = self._moving_with(name, chosen, known[name], found, transport)
+        return self._assembled(value, found, selected, transport)
 
-    def _selected(
+    def chosen(
         self,
         name: str,
-        marginals: dict[str, Array],
+        marginals: Mapping[str, Array],
         known: Differences,
         transport: Any,
         near: Mapping[str, Array],
         early: Any,
     ) -> Selected:
-        slope, bend = self._over(name, "slope"), self._over(name, "bend")
-        shift = 0.5 * self.variance[name] * bend
-
+        """What stands for the derivative of V along a driven state, at all nodes; without derivatives."""
         close = near.get(name, jnp.zeros(self.shape))
 
         def one(states: Any, others: Any, own: Differences, slope: Array, shift: Array, close: Array) -> Selected:
             def of(marginal: Array) -> tuple[Array, Array]:
-                total, velocity, flowing = self.flow.hamiltonian(self.arguments, states, {**others, name: marginal}, name)
-                velocity = jnp.where(transport, flowing.drift[name], velocity)
+                total, velocity = self._travelling(name, states, {**others, name: marginal}, transport)
                 return total, velocity * slope + shift
 
             def kept(marginal: Array) -> Array:
@@ -212,34 +213,114 @@ class Scheme:
 
             return select(of, own._replace(ahead=kept(own.ahead), behind=kept(own.behind), central=kept(own.central)))
 
-        flat = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1), tree)  # noqa: E731
-        chosen = jax.vmap(one)(self.states, flat(marginals), flat(known), flat(slope), flat(shift), flat(close))
-        return jax.tree.map(lambda leaf: leaf.reshape(self.shape), chosen)
+        return self._at_nodes(one, marginals, known, self._over(name, "slope"), self._shift(name), close)
 
-    def flowing(self, marginals: Mapping[str, Array]) -> Any:
-        """What flows at all nodes."""
-        flat = {name: value.reshape(-1) for name, value in marginals.items()}
-        found = jax.vmap(lambda states, own: self.flow.flowing(self.arguments, states, own))(self.states, flat)
+    def _travelling(
+        self, name: str, states: Mapping[str, Array], marginals: Mapping[str, Array], transport: Any
+    ) -> tuple[Array, Array]:
+        """H, and the velocity of a driven state, in its own units."""
+        total, velocity, flowing = self.flow.hamiltonian(self.arguments, states, marginals, name)
+        return total, jnp.where(transport, flowing.drift[name], velocity)
+
+    def _shift(self, name: str) -> Array:
+        """The drift of the coordinate of a state that has none itself."""
+        return 0.5 * self.variance[name] * self._over(name, "bend")
+
+    def _at_nodes(self, function: Any, *of: Any) -> Any:
+        """A pointwise function of states and of more, at all nodes."""
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1), of)
+        found = jax.vmap(function)(self.states, *flat)
         return jax.tree.map(lambda leaf: leaf.reshape(self.shape), found)
 
-    def _assembled(self, marginals: dict[str, Array], selected: dict[str, Selected]) -> Tangent:
+    def _velocities(self, name: str, marginals: Mapping[str, Array], transport: Any) -> tuple[Array, Array]:
+        """The velocity of a driven state in its own units, and how fast it rises with the marginal value."""
+
+        def one(states: Any, own: dict[str, Array]) -> tuple[Array, Array]:
+            of = lambda marginal: self._travelling(name, states, {**own, name: marginal}, transport)[1]  # noqa: E731
+            return jax.jvp(of, (own[name],), (jnp.ones_like(own[name]),))
+
+        return self._at_nodes(one, dict(marginals))
+
+    def _moving_with(
+        self, name: str, chosen: Selected, known: Differences, marginals: Mapping[str, Array], transport: Any
+    ) -> Array:
+        """The marginal value, with its derivative: that of a difference, or of where the velocity is zero."""
+        fixed = {**marginals, name: lax.stop_gradient(chosen.marginal)}
+        velocity, steep = self._velocities(name, fixed, transport)
+        root = -velocity / lax.stop_gradient(jnp.where(steep == 0, 1.0, steep))
+        moved = _of_kind(chosen.kind, root, known.ahead, known.behind, known.central)
+        return fixed[name] + moved - lax.stop_gradient(moved)
+
+    def flowing(self, marginals: Mapping[str, Array]) -> Flowing:
+        """What flows at all nodes."""
+        return self._at_nodes(lambda states, own: self.flow.flowing(self.arguments, states, own), dict(marginals))
+
+    def _assembled(
+        self, value: Array, marginals: dict[str, Array], selected: dict[str, Selected], transport: Any
+    ) -> Tangent:
         found = self.flowing(marginals)
         reward, up, down, drift = found.reward, [], [], {}
         for name in self.flow.continuous:
-            slope, bend = self._over(name, "slope"), self._over(name, "bend")
-            shift = 0.5 * self.variance[name] * bend
+            slope, shift = self._over(name, "slope"), self._shift(name)
+            velocity = found.drift[name] * slope + shift
             if name in selected:
-                velocity = lax.stop_gradient(selected[name].velocity)
-                # H = r + p drift; its tangent has the reward H - w p
-                reward = reward + marginals[name] * (found.drift[name] - (velocity - shift) / slope)
-            else:
-                velocity = found.drift[name] * slope + shift
+                moving, steep = self._velocities(name, marginals, transport)
+                moving = jnp.where(selected[name].kind == Kind.stays, 0.0, moving)
+                at, steeper, wide = self._rise(name, value, selected[name].kind)
+                marginal, kept = marginals[name], lax.stop_gradient(steep * marginals[name]) * (steeper - 1)
+                # marginal values are of differences in the state, and rates of those in its coordinate: to the tangent at
+                # the former belongs what the marginal value changes by that
+                onward = jnp.where(transport, 0.0, kept)
+                velocity = jnp.where(selected[name].kind == Kind.stays, 0.0, moving * slope + shift + onward * wide)
+                reward = reward + marginal * found.drift[name] + moving * (slope * at - marginal)
+                reward = reward - lax.stop_gradient((moving * slope + onward * wide) * at)
             drift[name] = velocity
             rising, falling = self.moving(name, velocity)
             up.append(rising)
             down.append(falling)
         chains = tuple(self.chain_values[name][1] for name in self.flow.chains)
         return Tangent(Generator(self.pattern, tuple(up), tuple(down), chains), reward, selected, marginals, drift)
+
+    def _rise(self, name: str, value: Array, kind: Array) -> tuple[Array, Array, Array]:
+        """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state, as a
+        share of it; and coordinates to a unit of the state between the nodes."""
+        own, value = self.axes[name], lax.stop_gradient(value)
+        step, below, above = jnp.diff(value, axis=own.place), self._over(name, "below"), self._over(name, "above")
+        pad = [(0, 0)] * value.ndim
+        pad[own.place] = (0, 1)
+        ahead = jnp.pad(step, pad) / above
+        pad[own.place] = (1, 0)
+        behind = jnp.pad(step, pad) / below
+        share = above / (below + above)
+        wide = jnp.diff(own.line.coordinates) / jnp.diff(own.line.nodes)
+        after = self._laid(jnp.concatenate([wide, wide[-1:]]), own.place)
+        before = self._laid(jnp.concatenate([wide[:1], wide]), own.place)
+        none, one, slope = jnp.zeros(self.shape), jnp.ones(self.shape), self._over(name, "slope")
+        at = _of_kind(kind, none, ahead, behind, share * behind + (1 - share) * ahead)
+        return at, _of_kind(kind, one, slope / after, slope / before, one), _of_kind(kind, none, after, before, none)
+
+    def start(self) -> tuple[Array, dict[str, Array]]:
+        """V of staying where one is for ever, and marginal values at which one does."""
+        still = {name: jnp.ones(self.shape) for name in self.flow.continuous}
+        none, tiny = jnp.full(self.shape, jnp.nan), jnp.full(self.shape, 1e-12)
+        for name in self.flow.driven:
+            below, above = self._over(name, "below"), self._over(name, "above")
+            known = Differences(tiny, none, tiny, below, above, jnp.zeros(self.shape))
+            chosen = self.stopped.chosen(name, still, known, True, {}, False)
+            stays = chosen.found & (chosen.kind == Kind.stays)
+            still[name] = jnp.where(stays, chosen.marginal, 1.0)
+        flowing = self.flowing(still)
+        reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
+        return reward / self.discount, {name: still[name] for name in self.flow.driven}
+
+    @cached_property
+    def stopped(self) -> "Scheme":
+        """The same without derivatives."""
+        still = copy.copy(self)
+        for name, kept in vars(self).items():
+            if name not in ("flow", "pattern", "shape"):
+                setattr(still, name, jax.tree.map(lax.stop_gradient, kept))
+        return still
 
     def flags(self, tangent: Tangent) -> dict[str, Array]:
         """How many nodes at every edge there are at which the drift leads outward, and nothing keeps it."""
@@ -273,23 +354,10 @@ class Scheme:
         gap = lambda states, own: self.flow.first_order_gap(self.arguments, states, own)  # noqa: E731
         return jnp.max(jax.vmap(gap)(self.states, flat))
 
-    def stopped(self) -> "Scheme":
-        """The same without derivatives."""
-        still = copy.copy(self)
-        for name, kept in vars(self).items():
-            if name not in ("flow", "pattern", "shape"):
-                setattr(still, name, jax.tree.map(lax.stop_gradient, kept))
-        return still
 
-    def start(self) -> tuple[Array, dict[str, Array]]:
-        """V of staying where one is for ever, and marginal values at which one does."""
-        still = {name: jnp.ones(self.shape) for name in self.flow.continuous}
-        none = jnp.full(self.shape, jnp.nan)
-        for name in self.flow.driven:
-            below, above = self._over(name, "below"), self._over(name, "above")
-            tiny = jnp.full(self.shape, 1e-12)
-            chosen = self._selected(name, still, Differences(tiny, none, tiny, below, above, jnp.zeros(self.shape)), True, {}, False)
-            still[name] = jnp.where(chosen.found & chosen.stays, chosen.marginal, 1.0)
-        flowing = self.flowing(still)
-        reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
-        return reward / self.discount, {name: still[name] for name in self.flow.driven}
+def _of_kind(kind: Array, stays: Array, ahead: Array, behind: Array, central: Array) -> Array:
+    """What belongs to each `Kind`; numbers that are none where they do not belong."""
+    clean = lambda which, value: jnp.where(kind == which, value, 0.0)  # noqa: E731
+    return (
+        clean(Kind.stays, stays) + clean(Kind.ahead, ahead) + clean(Kind.behind, behind) + clean(Kind.central, central)
+    )

@@ -5,18 +5,18 @@ larger Hamiltonian where both are, and where neither is, the marginal value at w
 variance enough the central difference is monotone, and better.
 """
 
+import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from bellax.numerics import loops
 
 Velocity = Callable[[Array], tuple[Array, Array]]
 """Of a marginal value the Hamiltonian, and its derivative, in coordinates."""
 
-_TRIES = 60
 _STEPS = 100
 
 
@@ -37,19 +37,26 @@ class Differences(NamedTuple):
     variance: Array
 
 
+class Kind(enum.IntEnum):
+    """What stands for the derivative."""
+
+    stays = 0
+    ahead = 1
+    behind = 2
+    central = 3
+
+
 class Selected(NamedTuple):
-    """What stands for the derivative.
+    """The marginal value of a driven state at a node, without derivatives.
 
     Attributes:
         marginal: the marginal value.
-        velocity: in coordinates; exactly zero where the state stays.
-        stays: whether it does.
+        kind: where it comes from, a `Kind`.
         found: whether there is any.
     """
 
     marginal: Array
-    velocity: Array
-    stays: Array
+    kind: Array
     found: Array
 
 
@@ -71,8 +78,8 @@ def select(of: Velocity, known: Differences) -> Selected:
     still, found = _root(of, low, high, moves)
     marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
     marginal = jnp.where(moves, marginal, still)
-    velocity = jnp.where(diffuses, middle, jnp.where(ahead, up, down))
-    return Selected(marginal, jnp.where(moves, velocity, 0.0), ~moves, moves | found)
+    kind = jnp.where(diffuses, Kind.central, jnp.where(ahead, Kind.ahead, Kind.behind))
+    return Selected(marginal, jnp.where(moves, kind, Kind.stays).astype(jnp.int32), moves | found)
 
 
 def _bracket(of: Velocity, known: Differences, up: Array, down: Array, done: Array) -> tuple[Array, Array]:
@@ -130,12 +137,3 @@ def _root(of: Velocity, low: Array, high: Array, done: Array) -> tuple[Array, Ar
 
     _, low, high, below, above = loops.until(over, step, (jnp.zeros((), jnp.int32), low, high, below, above))
     return jnp.where(-below <= above, low, high), fine
-
-
-def polished(of: Velocity, slope: Callable[[Array], Array], selected: Selected, variable: Array) -> Array:
-    """The marginal value with its derivative: that of V where the state moves, else of the root."""
-    fixed = lax.stop_gradient(selected.marginal)
-    steep = lax.stop_gradient(slope(fixed))
-    velocity = of(fixed)[1]
-    moved = fixed - (velocity - lax.stop_gradient(velocity)) / jnp.where(steep == 0, 1.0, steep)
-    return jnp.where(selected.stays, moved, variable)

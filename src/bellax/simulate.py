@@ -250,8 +250,8 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
 
 
 def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents: Any) -> Any:
-    """`live` for every agent, in chunks that fit in memory; where the policy has a quicker way, by that, and once more
-    for those of whom it is not certain.
+    """`live` for every agent, in chunks that fit in memory; where the policy has quicker ways, by the quickest, and once
+    more for those of whom it is not certain.
 
     Args:
         agents: states, whether they are there, and keys, one row an agent.
@@ -259,14 +259,19 @@ def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents
     numerics = policy.numerics
     each = cells(numerics.maximiser, numerics.plan)
     over = lambda function, rows: over_batch(function, rows, each, numerics.memory)  # noqa: E731
-    rule, near = policy.at(period), policy.near(period)
+    rule, ways = policy.at(period), policy.near(period)
     fully = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
-    if near is None:
+    if not ways:
         return fully(agents)
 
-    def quickly(row: Any) -> Any:
-        chosen, certain = near(row[0])
-        return live(chosen, *row), certain | ~row[1]
+    def by(near: Callable[[States], tuple[Chosen, Array]]) -> Callable[[Any], Any]:
+        def quickly(row: Any) -> Any:
+            chosen, certain = near(row[0])
+            return live(chosen, *row), certain | ~row[1]
 
-    found, certain = over(quickly, agents)
-    return once_more(fully, agents, found, ~certain)
+        return lambda rows: over(quickly, rows)
+
+    found = by(ways[0])(agents)
+    for near in ways[1:]:
+        found = once_more(by(near), agents, found, ~found[1])
+    return once_more(fully, agents, found[0], ~found[1])

@@ -35,6 +35,21 @@ class Best(NamedTuple):
     evaluations: Float[Array, ""]
 
 
+class Nearby(NamedTuple):
+    """The best continuous action of one combination, from what is close by it.
+
+    Attributes:
+        best: after the last step of Newton's method.
+        moved: the last step relative to u, before the bounds of the action cut it; zero where a bound holds u, infinite
+            where the objective is not concave or has no number.
+        curvature: second derivative of Q in u, where the last step began.
+    """
+
+    best: Best
+    moved: Float[Array, ""]
+    curvature: Float[Array, ""]
+
+
 class Optimum(NamedTuple):
     """The best decision at one state.
 
@@ -144,8 +159,8 @@ class Maximiser(abc.ABC):
 
     def near(
         self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
-    ) -> tuple[Best, Bool[Array, ""]]:
-        """The best continuous actions by some steps from what is close by them, and whether that is certain."""
+    ) -> Nearby:
+        """The best continuous action by some steps from what is close by it."""
         raise NotImplementedError
 
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:

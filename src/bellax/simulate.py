@@ -34,7 +34,7 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import bytes_of_a_row, starting_states
 from bellax.simulate_regimes import simulate_regimes
-from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.policy import Chosen, Policy, Queried, Way
 from bellax.solution.query import masked, undifferentiable
 from bellax.solution.regimes import QueriedRegimes
 from bellax.started import begun, check_start, nothing_begun, worth_at_end
@@ -259,19 +259,22 @@ def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents
     numerics = policy.numerics
     each = cells(numerics.maximiser, numerics.plan)
     over = lambda function, rows: over_batch(function, rows, each, numerics.memory)  # noqa: E731
-    rule, ways = policy.at(period), policy.near(period)
-    fully = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
-    if not ways:
-        return fully(agents)
+    rule = policy.at(period)
+    answer = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
+    for near in reversed(policy.near(period)):
+        answer = _first_by(near, live, over, answer)
+    return answer(agents)
 
-    def by(near: Callable[[States], tuple[Chosen, Array]]) -> Callable[[Any], Any]:
-        def quickly(row: Any) -> Any:
-            chosen, certain = near(row[0])
-            return live(chosen, *row), certain | ~row[1]
 
-        return lambda rows: over(quickly, rows)
+def _first_by(near: Way, live: Callable[..., Any], over: Callable[..., Any], otherwise: Callable[..., Any]) -> Any:
+    """`live` for every agent by a quick way, and otherwise for those of whom it is not certain."""
 
-    found = by(ways[0])(agents)
-    for near in ways[1:]:
-        found = once_more(by(near), agents, found, ~found[1])
-    return once_more(fully, agents, found[0], ~found[1])
+    def quickly(row: Any) -> Any:
+        chosen, certain = near(row[0])
+        return live(chosen, *row), certain | ~row[1]
+
+    def answer(rows: Any) -> Any:
+        found, certain = over(quickly, rows)
+        return once_more(otherwise, rows, found, ~certain)
+
+    return answer

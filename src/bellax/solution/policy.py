@@ -58,6 +58,10 @@ class Chosen(NamedTuple):
         return taken, take(shocks, best)
 
 
+Way = Callable[[Mapping[str, Array]], tuple[Chosen, Array]]
+"""What is chosen at a state, and whether that is certain."""
+
+
 class Policy(eqx.Module):
     """Pointwise, from the states of a period to what is done there.
 
@@ -83,7 +87,7 @@ class Policy(eqx.Module):
     def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
 
-    def near(self, period: Any) -> Sequence[Callable[[Mapping[str, Array]], tuple[Chosen, Array]]]:
+    def near(self, period: Any) -> Sequence[Way]:
         """Ways to answer as `at` does, each quicker than the next, and whether the answer is certain: if not, the next
         way is to be asked, and in the end `at`."""
         return ()

@@ -30,7 +30,7 @@ from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics.hermite import Hermite
 from bellax.numerics.interpolate import along, secant_slopes
 from bellax.problem.problem import Arguments
-from bellax.solution.policy import Chosen, Policy
+from bellax.solution.policy import Chosen, Policy, Way
 from bellax.solution.query import Remaximising, answered
 from bellax.solution.record import axis_states
 from bellax.solution.tabulated import Interpolating, look_up
@@ -41,8 +41,6 @@ _STEPS = {1e-6: 2, 1e-3: 3}  # by the error of the table between nodes, which ea
 _LEAST = 0.01  # the change of Q'' that is counted at least, as there may be one between the nodes
 _EXACT = 1e-10  # to which u is the same as by a full search, relative to itself
 _ENDLESS = 1e9  # stands for the change of Q'' where u jumps
-
-Way = Callable[[Mapping[str, Array]], tuple[Chosen, Array]]
 
 
 class Seeded(Policy):

@@ -27,6 +27,11 @@ from bellax.problem.period import Combination, Period, combinations, over_combin
 from bellax.problem.plan import Plan
 
 
+_REFINED = 120
+"""Evaluations that it costs to refine the best candidate: steps with derivatives, until the slowest state is done. The
+second derivatives of several actions are as many as their square."""
+
+
 class Best(NamedTuple):
     """The best continuous actions of one combination: Q, u, and how many Q were evaluated."""
 
@@ -196,7 +201,7 @@ class Maximiser(abc.ABC):
 
     def evaluations(self, plan: Plan) -> int:
         """How many Q one combination takes, about: candidates, and some steps with derivatives around their best."""
-        return self.cells(plan) + 40 * len(plan.coordinates) * self.smooth
+        return self.cells(plan) + _REFINED * len(plan.coordinates) ** 2 * self.smooth
 
     @abc.abstractmethod
     def check(self, plan: Plan) -> None:

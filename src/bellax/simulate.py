@@ -71,7 +71,7 @@ def simulate(
             process without an entry is drawn from its stationary distribution. `age`, or `period`, says when agents
             enter; before, they are not in the panel. Of a model with several regimes also the `regime`.
         seed: a number or a key of `jax.random`.
-        periods: how many; by default all decisions of a finite horizon.
+        periods: how many, from the first one of the model on; by default all decisions of a finite horizon.
         truth: a model and its parameters, by whose laws, shocks and rewards agents live who decide by the solution, if
             these are not its own. What they may do, and `value`, remain those of the solution.
     Returns:
@@ -250,8 +250,8 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
 
 
 def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents: Any) -> Any:
-    """`live` for every agent, in chunks that fit in memory; where the policy has quicker ways, by the quickest, and once
-    more for those of whom it is not certain.
+    """`live` for every agent, in chunks that fit in memory; where the policy has quicker ways, by the quickest, and
+    once more for those of whom it is not certain.
 
     Args:
         agents: states, whether they are there, and keys, one row an agent.

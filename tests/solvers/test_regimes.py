@@ -433,7 +433,9 @@ def test_who_is_in_a_regime_that_ceases_goes_somewhere():
     with pytest.raises(bx.ModelError, match="'job' is not active at age 62, and has no next_regime"):
         bx.solve(model, {})
     for active, name in ((lambda period: period < 2, "period"), (lambda wealth: wealth < 62, "wealth")):
-        with pytest.raises(bx.ModelError, match=f"active of regime 'job' reads '{name}', and it is decided by age alone"):
+        with pytest.raises(
+            bx.ModelError, match=f"active of regime 'job' reads '{name}', and it is decided by age alone"
+        ):
             dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=active)})
     with pytest.raises(bx.ModelError, match="grid: there is no regime 'jbo'. Did you mean 'job'"):
         bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"jbo": {"wealth": 10}}))

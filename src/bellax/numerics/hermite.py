@@ -95,8 +95,7 @@ class Hermite(Interpolant):
 @final
 @dataclass(frozen=True)
 class Cubics(Interpolant):
-    """`Hermite` on one line by the coefficients of each cell's cubic: no number off the grid, nor where a level is minus
-    infinity.
+    """`Hermite` on one line by the coefficients of each cell's cubic; no number off the grid, nor beside -inf.
 
     The coefficients of one power lie together in the table, so that each is one number at a computed index, and what a
     compiler writes for a look-up with two derivatives is a third of what it writes for `Hermite`.

@@ -4,8 +4,8 @@ A table of optimal shares u is interpolated by cubics between the nodes. A step 
 error of the step times how much Q'' changes on the way, relative to itself. Where u and Q'' are nearly the same at all
 nodes around, so that no kink of V lies between them, and the step is next to nothing, so is that error, and one look at
 V is enough. Elsewhere two or three steps are made, by which time the last of them is nothing. Where it still moves, or
-where u jumps between nodes, so that between them there may be another maximum, nothing is certain, and the search has to
-be made in full.
+where u jumps between nodes, so that between them there may be another maximum, nothing is certain, and the search is
+made in full.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -82,9 +82,7 @@ class Seeded(Policy):
         some = lambda moved, change: (moved <= 0.1 * _EXACT) & (change < 1e-9 * _ENDLESS)  # noqa: E731
         return self._way(numerics.inside, period, 1, one), self._way(numerics, period, self.steps, some)
 
-    def _way(
-        self, numerics: Discretisation, period: Any, steps: int, certain: Callable[[Array, Array], Array]
-    ) -> Way:
+    def _way(self, numerics: Discretisation, period: Any, steps: int, certain: Callable[[Array, Array], Array]) -> Way:
         """The answer after some steps, where these and the change of Q'' make it certain."""
         objective, today = numerics.solved_period(self.arguments, self.sought.values, period)
         u, change = (leaf[period] if numerics.problem.finite else leaf for leaf in (self.u, self.change))

@@ -165,9 +165,9 @@ class PreparedRegimes:
         for option in _BY_REGIME:
             asked: Mapping[str, Any] = getattr(self.options, option)
             shared = {key: value for key, value in asked.items() if key not in regimes}
-            for key in (key for key, value in shared.items() if isinstance(value, Mapping)):
+            for other in (other for other, value in shared.items() if isinstance(value, Mapping)):
                 raise ModelError(
-                    f"{option}: there is no regime {key!r}.{nearest(str(key), regimes)} Regimes: {listed(regimes)}."
+                    f"{option}: there is no regime {other!r}.{nearest(str(other), regimes)} Regimes: {listed(regimes)}."
                 )
             slot = "states" if option == "grid" else "shocks"
             known = {*getattr(problem.plan.graph.regime, slot), *(problem.plan.drawn if slot == "shocks" else ())}

@@ -26,7 +26,6 @@ from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination, Period, combinations, over_combinations
 from bellax.problem.plan import Plan
 
-
 _REFINED = 120
 """Evaluations that it costs to refine the best candidate: steps with derivatives, until the slowest state is done. The
 second derivatives of several actions are as many as their square."""

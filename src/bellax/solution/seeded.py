@@ -94,12 +94,13 @@ class Seeded(Policy):
             changes = look_up(today, change, between)[0]
             point = today.locate(states)
             best, moved, _ = numerics.maximiser.near(objective, point, only, share[None], steps)
+            near = jnp.abs(best.u[0] - share) <= _JUMP
             inside = ~jnp.any(beyond(ends, numbers(numerics.plan, states)))
             decision = Decision(only, best.u)
             optimum = Optimum(
                 best.value, decision, best.value[None], best.u[None], best.value != -jnp.inf, best.evaluations
             )
-            return answered(numerics, objective, today, point, optimum), certain(moved, changes) & inside
+            return answered(numerics, objective, today, point, optimum), certain(moved, changes) & near & inside
 
         return ask
 

@@ -166,6 +166,7 @@ def test_what_nobody_gave_is_drawn_where_an_agent_enters():
         ({"age": 59}, "age of agent 0 is 59; agents enter from 60 to 63, in steps of 1"),
         ({"age": [60, 61.5]}, "age of agent 1 is 61.5"),
         ({"period": 4}, "period of agent 0 is 4; agents enter from 0 to 3"),
+        ({"age": 62, "periods": 2}, "agents enter from 60 to 61, in steps of 1. periods=2 counts from age 60 on"),
         ({"period": 1, "age": 61}, "both 'age' and 'period'"),
         ({"age": ["old"]}, "which is no number"),
         ({"kind": {"hasty": 0.3, "patient": 0.6}}, "the weights of 'kind' sum to 0.9; they must sum to one"),
@@ -175,8 +176,10 @@ def test_what_nobody_gave_is_drawn_where_an_agent_enters():
     ],
 )
 def test_starts_that_make_no_sense(solution, start, message):
+    start = {"kind": "hasty", "cash": 2.0, **start}
+    periods = start.pop("periods", None)
     with pytest.raises(bx.ParameterError, match=message):
-        bx.simulate(solution, start={"kind": "hasty", "cash": 2.0, **start})
+        bx.simulate(solution, start=start, periods=periods)
 
 
 def test_where_the_horizon_is_infinite_nobody_enters_later():
@@ -361,10 +364,15 @@ def test_searches_that_start_from_a_table_find_the_same(monkeypatch):
     quickly = bx.simulate(found, start=start)
     np.testing.assert_allclose(quickly.actions["consumption"], fully.actions["consumption"], rtol=1e-10)
     np.testing.assert_allclose(quickly.value, fully.value, rtol=1e-12)
-    assert found.for_many().near(0) is not None
-    _, sure = jax.vmap(found.for_many().near(0))({"cash": jnp.asarray(start["cash"])})
-    inside = start["cash"] <= 8
-    assert np.asarray(sure)[inside].mean() > 0.9 and not np.asarray(sure)[~inside].any()
+    cash, inside = {"cash": jnp.asarray(start["cash"])}, start["cash"] <= 8
+    answers = [jax.vmap(way)(cash) for way in found.for_many().near(0)]
+    once, often = (np.asarray(certain) for _, certain in answers)
+    for chosen, certain in answers:
+        np.testing.assert_allclose(
+            np.asarray(chosen.actions["consumption"])[certain], fully.actions["consumption"][certain, 0], rtol=1e-10
+        )
+    assert often[inside].mean() > 0.9 and not often[~inside].any()
+    assert once[inside].mean() > 0.3 and not once[~inside].any()
 
 
 # -- several regimes --------------------------------------------------------------------------------------------------

@@ -432,8 +432,13 @@ def test_who_is_in_a_regime_that_ceases_goes_somewhere():
     model = bx.Model(regimes={"job": job, "rest": bx.Regime(reward=0.0)}, discount=0.9, horizon=bx.Ages(60, 63))
     with pytest.raises(bx.ModelError, match="'job' is not active at age 62, and has no next_regime"):
         bx.solve(model, {})
-    with pytest.raises(bx.ModelError, match="give a function of age"):
-        dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=lambda period: period < 2)})
+    for active, name in ((lambda period: period < 2, "period"), (lambda wealth: wealth < 62, "wealth")):
+        with pytest.raises(
+            bx.ModelError, match=f"active of regime 'job' reads '{name}', and it is decided by age alone"
+        ):
+            dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=active)})
+    with pytest.raises(bx.ModelError, match="grid: there is no regime 'jbo'. Did you mean 'job'"):
+        bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"jbo": {"wealth": 10}}))
 
 
 def test_a_chain_whose_categories_differ_does_not_go_on():

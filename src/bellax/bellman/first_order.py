@@ -43,14 +43,16 @@ def future(
         actions: all others.
         name: of savings.
     """
-    return _derivatives(savings, objective, point, actions, name)
+    return _derivatives(savings, objective, point, actions, name, sparing=True)
 
 
-def _derivatives(savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str) -> Future:
+def _derivatives(
+    savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str, sparing: bool = False
+) -> Future:
     one = jnp.ones_like(savings)
 
     def first(a: Array) -> tuple[Array, Array]:
-        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}), (a,), (one,))
+        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}, sparing), (a,), (one,))
 
     (value, slope), (_, second) = jax.jvp(first, (savings,), (one,))
     return Future(value, slope, second)

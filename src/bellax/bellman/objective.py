@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, mixed
@@ -22,6 +22,7 @@ from bellax.bellman.pointwise import Pointwise, odd
 from bellax.bellman.reached import Reached
 from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
+from bellax.numerics.interpolate import least_weight
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination, Outcome, Period, as_float, by_action, in_a_row
@@ -127,16 +128,29 @@ class Objective(eqx.Module):
             return as_float(known["slot:reward"]) + self.period.discount(known) * total
         return total
 
-    def future(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
-        """E[b V'], Q without the reward."""
+    def future(self, point: Point, actions: Mapping[str, Array], sparing: bool = False) -> Float[Array, ""]:
+        """E[b V'], Q without the reward.
+
+        Args:
+            sparing: do not look at what has no probability, if that is the same in every state. Right where nobody asks
+                for derivatives in parameters, which a probability of zero has, too.
+        """
         known = self.period.known(point.values, actions)
         nodes, count = self.nodes()
-        early = "slot:discount" in known
+        early, sparing = "slot:discount" in known, sparing and self.plan.weighed
 
         def term(node: Any) -> tuple[Array, Array]:
-            weight, outcome = self.outcome(point, actions, known, node)
-            following = self.tomorrow(point, outcome)
-            return weight, following if early else outcome.discount * following
+            weight, realised, codes = self.realise(point, actions, known, node)
+
+            def following() -> Array:
+                outcome = self._outcome(point, actions, known, realised, codes)
+                found = self.tomorrow(point, outcome)
+                return found if early else outcome.discount * found
+
+            if not sparing:
+                return weight, following()
+            none = lambda: jnp.zeros((), jnp.result_type(float))  # noqa: E731
+            return weight, lax.cond(weight >= least_weight(weight.dtype), following, none)
 
         total = expectation(term, nodes, count)
         return self.period.discount(known) * total if early else total
@@ -193,9 +207,14 @@ class Objective(eqx.Module):
     def outcome(self, point: Point, actions: Mapping[str, Array], known: dict, node: dict) -> tuple[Array, Outcome]:
         """The weight and the outcome of one scanned node."""
         weight, realised, codes = self.realise(point, actions, known, node)
+        return weight, self._outcome(point, actions, known, realised, codes)
+
+    def _outcome(
+        self, point: Point, actions: Mapping[str, Array], known: dict, realised: dict[str, Array], codes: dict
+    ) -> Outcome:
         found = self.period.outcome(point.values, actions, realised, known)
         # the categories of scanned states are known by their place
-        return weight, found._replace(following=codes | found.following)
+        return found._replace(following=codes | found.following)
 
     def realise(
         self, point: Point, actions: Mapping[str, Array], known: dict, node: dict[str, Array]

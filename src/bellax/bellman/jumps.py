@@ -23,12 +23,12 @@ class _Search(NamedTuple):
     """Intervals that are halved.
 
     Attributes:
-        count: how often.
+        halvings: how often.
         low, high, below, above: their ends, and the function there.
         open: whether there may still be a jump in them.
     """
 
-    count: Array
+    halvings: Array
     low: Array
     high: Array
     below: Array
@@ -63,14 +63,14 @@ def jumps(
     least, most, slack = least[at], most[at], slack[at]
 
     def halve(state: _Search) -> _Search:
-        count, low, high, below, above, open_ = state
+        halvings, low, high, below, above, open_ = state
         middle = 0.5 * (low + high)
         there = jax.vmap(function)(middle)
         first = _excess(middle - low, there - below, least, most)
         second = _excess(high - middle, above - there, least, most)
         lower = first >= second
         return _Search(
-            count + 1,
+            halvings + 1,
             jnp.where(lower, low, middle),
             jnp.where(lower, middle, high),
             jnp.where(lower, below, there),
@@ -80,7 +80,7 @@ def jumps(
         )
 
     start = _Search(jnp.zeros((), jnp.int32), nodes[at], nodes[at + 1], values[at], values[at + 1], excess > 0)
-    done = lambda state: (state.count >= _HALVINGS) | ~jnp.any(state.open)  # noqa: E731
+    done = lambda state: (state.halvings >= _HALVINGS) | ~jnp.any(state.open)  # noqa: E731
     found = loops.until(done, halve, start)
     return jnp.any(found.open & (jnp.abs(found.above - found.below) > slack))
 

@@ -120,7 +120,7 @@ class Objective(eqx.Module):
 
         def term(node: Any) -> tuple[Array, Array]:
             weight, outcome = self.outcome(point, actions, known, node)
-            following = self.tomorrow(point, outcome)
+            following = self.tomorrow(point, actions, outcome)
             return weight, following if early else outcome.reward + outcome.discount * following
 
         total = expectation(term, nodes, count)
@@ -144,7 +144,7 @@ class Objective(eqx.Module):
 
             def following() -> Array:
                 outcome = self._outcome(point, actions, known, realised, codes)
-                found = self.tomorrow(point, outcome)
+                found = self.tomorrow(point, actions, outcome)
                 return found if early else outcome.discount * found
 
             if not sparing:
@@ -179,7 +179,7 @@ class Objective(eqx.Module):
             total, factors = total + jnp.sum(found, dtype=jnp.uint32), factors[count:]
         return total
 
-    def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:
+    def tomorrow(self, point: Point, actions: Mapping[str, Array], outcome: Outcome) -> Float[Array, ""]:
         """E[V] of what a period brings; NaN where a regime is probable that does not exist tomorrow."""
         if not outcome.regimes:
             value = self.continuation(point, outcome.following, outcome.weights)
@@ -189,16 +189,22 @@ class Objective(eqx.Module):
             value = self.continuation(point, outcome.following, outcome.weights)
             total = self._weighed(outcome, (self.regime,), value[None])
         for reached in self.elsewhere:
-            total = total + self._weighed(outcome, reached.targets, reached(point, outcome))
+            if reached.joint is not None:
+                total = total + reached.joint(point, actions, *reached.arrived(outcome, reached.targets[0]))
+            else:
+                total = total + self._weighed(outcome, reached.targets, reached(point, outcome))
         return total
 
     def _weighed(self, outcome: Outcome, regimes: tuple[str, ...], values: Float[Array, "r"]) -> Float[Array, ""]:
         """V of each of these regimes times its probability, summed."""
         if any(name in self.exists for name in regimes):
-            there = jnp.stack([self.exists.get(name, jnp.ones((), bool)) for name in regimes])
-            values = jax.vmap(lambda there, value: where(there, value, jnp.nan))(there, values)
+            values = jax.vmap(lambda there, value: where(there, value, jnp.nan))(self.there(regimes), values)
         chances = jnp.stack([outcome.regimes[name] for name in regimes])
         return jnp.sum(jax.vmap(contribution)(chances, values))
+
+    def there(self, regimes: tuple[str, ...]) -> Bool[Array, "r"]:
+        """Whether each of these regimes is active tomorrow."""
+        return jnp.stack([self.exists.get(name, jnp.ones((), bool)) for name in regimes])
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""

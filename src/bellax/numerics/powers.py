@@ -1,7 +1,7 @@
 """Powers in the hot loop as exp(y log x), two vectorised kernels, where XLA's are a call of the C library each.
 
-Of u(c) = c^(1 - s)/(1 - s) and two derivatives the logarithm is the same. The error grows like |y log x|: a few units of
-the last digit where c is not astronomical.
+Of u(c) = c^(1 - s)/(1 - s) and two derivatives the logarithm is the same. The error grows like |y log x|: a few units
+of the last digit where c is not astronomical.
 """
 
 from collections.abc import Callable, Sequence

@@ -29,11 +29,11 @@ def test_functions_of_powers():
 
     def utility(leaves):
         c, risk_aversion = leaves["c"], leaves["risk_aversion"]
-        return jax.jit(lambda c: c ** (1 - risk_aversion))(c) / (1 - risk_aversion) + jnp.log(c) - c**2
+        return jax.jit(lambda c: c ** (1 - risk_aversion))(c) / (1 - risk_aversion) + jnp.log(c) - c**2 + jax.nn.relu(c)
 
     given = {"c": jnp.asarray(1.3), "risk_aversion": jnp.asarray(2.5)}
     quick = lambda given: with_quick_powers(utility, given)  # noqa: E731
     primitives = str(jax.make_jaxpr(quick)(given))
     assert " pow " not in primitives and "integer_pow" in primitives
-    np.testing.assert_allclose(quick(given), 1.3**-1.5 / -1.5 + np.log(1.3) - 1.3**2, rtol=1e-14)
-    np.testing.assert_allclose(jax.grad(quick)(given)["c"], 1.3**-2.5 + 1 / 1.3 - 2.6, rtol=1e-14)
+    np.testing.assert_allclose(quick(given), 1.3**-1.5 / -1.5 + np.log(1.3) - 1.3**2 + 1.3, rtol=1e-14)
+    np.testing.assert_allclose(jax.grad(quick)(given)["c"], 1.3**-2.5 + 1 / 1.3 - 1.6, rtol=1e-14)

@@ -255,17 +255,21 @@ class Endogenous(Function):
 
     Attributes:
         pieces: along the axes of the structure, and of combinations.
+        quick: whether nobody asks for derivatives in parameters, which have no transpose in a branch.
     """
 
     period: Period
     pieces: Pieces
     structure: Structure = eqx.field(static=True)
+    quick: bool = eqx.field(static=True, default=False)
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
         if self.structure.plan.evaluate_terminal is None:
             return where(self.pieces.ended > 0, 0.0, self._best(states, places))
         # one of the two: both are powers and logarithms, in the loop over what may happen tomorrow
         ended = lambda: self.period.terminal(states)  # noqa: E731
+        if not self.quick:
+            return where(self.pieces.ended > 0, ended(), self._best(states, places))
         return jax.lax.cond(self.pieces.ended > 0, ended, lambda: self._best(states, places))
 
     def _best(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:

@@ -2,6 +2,7 @@
 marginal utility.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.bellman.endogenous import Utility
+from bellax.bellman.endogenous import Endogenous, Utility
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
@@ -43,7 +44,9 @@ def future(
         actions: all others.
         name: of savings.
     """
-    return _derivatives(savings, objective, point, actions, name, sparing=True)
+    ours = lambda node: isinstance(node, Endogenous)  # noqa: E731
+    quick = jax.tree.map(lambda node: replace(node, quick=True) if ours(node) else node, objective, is_leaf=ours)
+    return _derivatives(savings, quick, point, actions, name, sparing=True)
 
 
 def _derivatives(

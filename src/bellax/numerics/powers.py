@@ -57,7 +57,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], given: Sequence[Any]) -> list[Any]:
         elif name == "pow" and all(jnp.issubdtype(jnp.result_type(each), jnp.floating) for each in ins):
             outs = [power(*jnp.broadcast_arrays(*ins))]
         else:
-            found = equation.primitive.bind(*ins, **equation.params)
+            found = equation.primitive.bind(*ins, **equation.primitive.get_bind_params(equation.params))
             outs = found if equation.primitive.multiple_results else [found]
         known |= dict(zip(equation.outvars, outs, strict=True))
     return [read(var) for var in jaxpr.outvars]

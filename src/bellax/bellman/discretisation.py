@@ -18,6 +18,7 @@ from bellax.bellman import reached
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Continuation, Value, Way, continuation, interpolated, own_ways
 from bellax.bellman.decided import value_and_slopes
+from bellax.bellman.joint import joint
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Mesh, Point, Process, realised
@@ -122,10 +123,11 @@ class Discretisation:
         }
         own, later = value[self.problem.regime], self._later(arguments, period)
         objective = self.objective(environment, mesh.processes, own, tomorrow, later)
+        objective = replace(objective, exists=exists, regime=self.problem.regime)
         elsewhere = tuple(
             self._reached(names, arguments, value, period + 1, objective) for names in self._together(arguments, value)
         )
-        return replace(objective, elsewhere=elsewhere, exists=exists, regime=self.problem.regime), mesh
+        return replace(objective, elsewhere=elsewhere), mesh
 
     def _later(self, arguments: Arguments, period: Any) -> dict[str, Array]:
         """What is known without a state in the period after."""
@@ -175,7 +177,10 @@ class Discretisation:
             return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found})
 
         given = [(arguments[name], value.get(name)) for name in targets]
-        return Reached(reached.each(expected, given), tomorrow, rules, arrivals, targets)
+        known, together = reached.each(expected, given), None
+        if len(targets) > 1 and isinstance(known, Continuation):
+            together = joint(objective.period, targets, known, objective.there(targets), arrivals)
+        return Reached(known, tomorrow, rules, arrivals, targets, together)
 
     def expected(
         self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]

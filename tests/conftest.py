@@ -58,6 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONG.isdisjoint(item.path.parts))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_second_compilation():
+    """Of the fifth solve of a model: all code is quick here, and tests that solve often would wait for more of it."""
+    from bellax.numerics import programs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "HASTE", 10**6)
+        yield
+
+
 @pytest.fixture(scope="session")
 def jitted():
     """`jax.jit` of what runs a few times only: its code need not be good, and is ready in half of the time."""

@@ -510,10 +510,11 @@ def test_moments_of_regimes_have_their_shares(walks):
 
 def test_groups_of_agents_are_those_of_a_plain_loop(careers, people):
     """Agents in two regimes at once: each does what the policy of its regime says."""
-    start = {**people, "age": 61, "regime": ["work", "rest"] * 100, "cash": np.linspace(1, 9, 200)}
+    everyone = np.linspace(1, 9, AGENTS)
+    start = {**people, "age": 61, "regime": ["work", "rest"] * (AGENTS // 2), "cash": everyone}
     panel = bx.simulate(careers, start=start, seed=3)
     for place, name in enumerate(("work", "rest")):
-        cash = np.linspace(1, 9, 200)[place::2]
+        cash = everyone[place::2]
         kind = {"kind": panel.states["work"]["kind"][place::2, 1]} if name == "work" else {}
         asked = careers[name].policy(age=61, cash=cash, **kind)["consumption"]
         np.testing.assert_allclose(panel.actions[name]["consumption"][place::2, 1], asked, rtol=1e-12)

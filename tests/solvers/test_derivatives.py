@@ -231,7 +231,8 @@ def test_infinite_nodes_do_not_poison_derivatives():
 def test_through_a_terminal_solution(with_value):
     m = savings()
     p = params()
-    steady, short = bx.solvers.PolicyIteration(grid={"w": 8}), bx.solvers.BackwardInduction(grid={"w": 8})
+    steady = bx.solvers.PolicyIteration(grid={"w": 8}, maximiser=bx.maximise.Enumerate(grid={"c": 15}))
+    short = bx.solvers.BackwardInduction(grid={"w": 8})
 
     def f(growth):
         last = bx.solve(m, {**p, "growth": growth}, steady)
@@ -410,7 +411,8 @@ def test_a_parameter_that_moves_no_choice():
 
 
 def test_a_failed_solve_has_no_derivative(jitted):
-    solver = bx.solvers.ValueIteration(grid={"w": 6}, max_steps=3)
+    few = bx.maximise.Enumerate(grid={"c": 5})
+    solver = bx.solvers.ValueIteration(grid={"w": 6}, maximiser=few, max_steps=3)
 
     def value(discount, growth):
         return bx.solve(MODELS[None], {**params(), "discount": discount, "growth": growth}, solver).value(w=W, z=Z)

@@ -48,6 +48,7 @@ print(json.dumps(found))
 AGES = (0, 15, 30, 39, 45, 60)
 CASH = np.geomspace(0.2, 15.0, 200)
 MOST = 40.0
+NEAR = 0.5  # savings up to which nodes are dense, as those of most who save little
 
 model = bx.Model(
     states={"cash": bx.Continuous(1e-3, MOST)},
@@ -113,9 +114,14 @@ def by_hark(python: str, told: dict[str, Any], nodes: int, rounds: int) -> tuple
     return found["seconds"], max(map(lambda *given: euler(told, *given), AGES, today, following))
 
 
+def savings(nodes: int) -> bx.grids.Given:
+    """Nodes that are quadratic near the borrowing limit and thin out like a harmonic series far from it."""
+    return bx.grids.Given(NEAR * np.tan(np.linspace(0.0, np.arctan(np.sqrt(MOST / NEAR)), nodes)) ** 2)
+
+
 def by_bellax(told: dict[str, Any], nodes: int, rounds: int) -> tuple[list[float], float]:
     """The same."""
-    numbers, grid = params(told), bx.maximise.EGM(grid={"savings": nodes}, kinks=0)
+    numbers, grid = params(told), bx.maximise.EGM(grid={"savings": savings(nodes)}, kinks=0)
     solve = bx.compile(model, bx.solvers.BackwardInduction(grid={"cash": 4}, maximiser=grid))
     solution, seconds = solve(numbers), []
     for _ in range(rounds):
@@ -133,7 +139,7 @@ def by_bellax(told: dict[str, Any], nodes: int, rounds: int) -> tuple[list[float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[48, 100, 200, 400])
+    parser.add_argument("--nodes", type=int, nargs="+", default=[48, 100, 250, 300])
     parser.add_argument("--theirs", type=int, nargs="+", default=[48, 200, 1000, 4000])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--peer", required=True, help="python of an environment with econ-ark")

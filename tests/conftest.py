@@ -3,8 +3,11 @@
 This file must not import bellax: jaxtyping's hook instruments the package when it is first imported.
 """
 
+import atexit
 import gc
 import os
+import shutil
+import tempfile
 from importlib.metadata import version
 
 # Most of the suite's time is compilation of programs that run once. Code that was compiled in haste differs from good
@@ -19,16 +22,62 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
-# what a test compiles is neither read from the user's cache nor left there; processes that tests start know it, too
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-jax.config.update("jax_enable_compilation_cache", False)
+
+
+def _own_folder() -> str:
+    """For compiled programs, empty when a run begins: that of the first process, which goes when it ends."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return os.environ["JAX_COMPILATION_CACHE_DIR"]
+    folder = tempfile.mkdtemp(prefix="bellax-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+# What tests compile is neither read from the user's cache nor left there. Within a run many of them build the same
+# program again; what one has compiled is read by others, by other workers, and by the processes that tests start.
+_KEPT = {
+    "jax_enable_compilation_cache": True,
+    "jax_compilation_cache_dir": _own_folder(),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for _name, _value in _KEPT.items():
+    os.environ[_name.upper()] = str(_value)
+    jax.config.update(_name, _value)
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # tracing makes so many small objects that looking for cycles among them takes a tenth of the time
 gc.set_threshold(50_000, 20, 50)
+
+_LONG = {"solvers", "lives", "gallery", "test_memory.py", "test_readme.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first: then no worker is left with one of them when the others have ended."""
+    items.sort(key=lambda item: _LONG.isdisjoint(item.path.parts))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_second_compilation():
+    """Of the fifth solve of a model: all code is quick here, and tests that solve often would wait for more of it."""
+    from bellax.numerics import programs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "HASTE", 10**6)
+        yield
 
 
 @pytest.fixture(scope="session")
 def jitted():
     """`jax.jit` of what runs a few times only: its code need not be good, and is ready in half of the time."""
     return lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture(scope="session")
+def with_value(jitted):
+    """A function that answers the derivative of f and f, compiled once: differences of f need no other program.
+
+    The second argument is the transformation: `jax.jacfwd`, `jax.jacrev`, `jax.grad`.
+    """
+    return lambda f, by=jax.jacfwd, **options: jitted(by(lambda *x: (f(*x),) * 2, has_aux=True, **options))

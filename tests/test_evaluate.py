@@ -256,7 +256,7 @@ def test_options_and_policies_that_do_not_fit(model, shop, tenth):
     with pytest.raises(bx.ModelError, match="option 'sovler' is unknown. Did you mean 'solver'"):
         bx.evaluate(model, PARAMS, {"consumption": a_number}, sovler=GRID)
     with pytest.raises(bx.ModelError, match="number that is being traced"):
-        jax.grad(lambda c: bx.evaluate(model, PARAMS, {"consumption": c}, GRID).value(wealth=3.0))(0.1)
+        jax.eval_shape(lambda c: bx.evaluate(model, PARAMS, {"consumption": c}, GRID).value(wealth=3.0), 0.1)
 
 
 def test_what_a_rule_loses(tenth, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.numerics.programs import HASTE, quickly_at_first
+from bellax.numerics import programs
 from bellax.solve import prepare
 
 
@@ -397,15 +397,16 @@ def test_a_solution_says_how_many_nodes_it_has():
         assert words in str(bx.solve(m, {}, bx.solvers.BackwardInduction(grid=grid)))
 
 
-def test_a_program_is_compiled_well_once_it_has_run_a_few_times(compilations):
+def test_a_program_is_compiled_well_once_it_has_run_a_few_times(compilations, monkeypatch):
     """Quick code answers first; good code says the same to rounding, and what follows compiles nothing more."""
-    once = quickly_at_first(lambda x: jnp.sum(jnp.exp(jnp.sin(x)) / (1 + x)), little=True)
+    monkeypatch.setattr(programs, "HASTE", 3)
+    once = programs.quickly_at_first(lambda x: jnp.sum(jnp.exp(jnp.sin(x)) / (1 + x)), little=True)
     x = np.linspace(0.0, 3.0, 100)
     known = np.sum(np.exp(np.sin(x)) / (1 + x))
     counts = []
-    for _ in range(HASTE + 2):
+    for _ in range(5):
         before = compilations.count
         np.testing.assert_allclose(once(x), known, rtol=1e-14)
         counts.append(compilations.count - before)
-    assert counts == [1, *[0] * (HASTE - 1), 1, 0]
+    assert counts == [1, 0, 0, 1, 0]
     np.testing.assert_allclose(jax.vmap(once)(jnp.stack([x, x])), [known, known], rtol=1e-14)

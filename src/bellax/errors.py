@@ -40,8 +40,8 @@ class OutsideWarning(UserWarning):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The clause ` Did you mean 'x'?` for the known name closest to `name`, or nothing."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """The clause ` Did you mean 'x'?` for the known name closest to `name` and other than it, or nothing."""
+    match = difflib.get_close_matches(name, [other for other in known if other != name], n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""
 
 

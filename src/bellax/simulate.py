@@ -34,7 +34,7 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import bytes_of_a_row, starting_states
 from bellax.simulate_regimes import simulate_regimes
-from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.policy import Chosen, Policy, Queried, Way
 from bellax.solution.query import masked, undifferentiable
 from bellax.solution.regimes import QueriedRegimes
 from bellax.started import begun, check_start, nothing_begun, worth_at_end
@@ -71,7 +71,7 @@ def simulate(
             process without an entry is drawn from its stationary distribution. `age`, or `period`, says when agents
             enter; before, they are not in the panel. Of a model with several regimes also the `regime`.
         seed: a number or a key of `jax.random`.
-        periods: how many; by default all decisions of a finite horizon.
+        periods: how many, from the first one of the model on; by default all decisions of a finite horizon.
         truth: a model and its parameters, by whose laws, shocks and rewards agents live who decide by the solution, if
             these are not its own. What they may do, and `value`, remain those of the solution.
     Returns:
@@ -250,8 +250,8 @@ def _hidden(numerics: Discretisation, found: Realised, shown: Array) -> Realised
 
 
 def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents: Any) -> Any:
-    """`live` for every agent, in chunks that fit in memory; where the policy has a quicker way, by that, and once more
-    for those of whom it is not certain.
+    """`live` for every agent, in chunks that fit in memory; where the policy has quicker ways, by the quickest, and
+    once more for those of whom it is not certain.
 
     Args:
         agents: states, whether they are there, and keys, one row an agent.
@@ -259,14 +259,22 @@ def _over_agents(policy: Policy, period: Array, live: Callable[..., Any], agents
     numerics = policy.numerics
     each = cells(numerics.maximiser, numerics.plan)
     over = lambda function, rows: over_batch(function, rows, each, numerics.memory)  # noqa: E731
-    rule, near = policy.at(period), policy.near(period)
-    fully = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
-    if near is None:
-        return fully(agents)
+    rule = policy.at(period)
+    answer = lambda rows: over(lambda row: live(rule(row[0]), *row), rows)  # noqa: E731
+    for near in reversed(policy.near(period)):
+        answer = _first_by(near, live, over, answer)
+    return answer(agents)
+
+
+def _first_by(near: Way, live: Callable[..., Any], over: Callable[..., Any], otherwise: Callable[..., Any]) -> Any:
+    """`live` for every agent by a quick way, and otherwise for those of whom it is not certain."""
 
     def quickly(row: Any) -> Any:
         chosen, certain = near(row[0])
         return live(chosen, *row), certain | ~row[1]
 
-    found, certain = over(quickly, agents)
-    return once_more(fully, agents, found, ~certain)
+    def answer(rows: Any) -> Any:
+        found, certain = over(quickly, rows)
+        return once_more(otherwise, rows, found, ~certain)
+
+    return answer

@@ -73,7 +73,7 @@ def test_retirement_is_absorbing():
 
 def test_taste_shocks_over_a_continuous_action_are_refused():
     shocks = bx.ExtremeValue(scale=0.2, over=("consumption",))
-    with pytest.raises(bx.ModelError, match="taste shocks over 'consumption', which is no discrete action"):
+    with pytest.raises(bx.ModelError, match="no discrete action, but a continuous one. Discrete actions: none"):
         bx.Model(
             states={"wealth": bx.Continuous(1.0, 9.0)},
             actions={"consumption": bx.Continuous(0.1, "wealth")},

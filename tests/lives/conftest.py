@@ -126,9 +126,3 @@ def case():
 def life(case):
     """The solution of it, by a few candidates on a few nodes."""
     return bx.solve(case.model, case.params, case.solver)
-
-
-@pytest.fixture(scope="session")
-def certificate(life, case):
-    """Its certificate."""
-    return bx.certify(life, points=60, agents=30, start=case.start)

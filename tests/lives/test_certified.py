@@ -49,7 +49,8 @@ def test_errors_are_those_that_a_plain_computation_finds(life, case):
     np.testing.assert_allclose(found.euler.error[..., 0], known, rtol=1e-4, atol=1e-5)
 
 
-def test_it_is_reported_by_regime(certificate):
+def test_it_is_reported_by_regime(life, case):
+    certificate = bx.certify(life, points=60, agents=30, start=case.start)
     text = str(certificate)
     for regime, action in (("working", "consumption"), ("retired", "consumption"), ("shop", "sold")):
         own = certificate.regimes[regime]

@@ -17,7 +17,7 @@ def path(life, tmp_path_factory):
     return file
 
 
-def test_what_is_asked_of_a_file_is_answered_as_before(life, certificate, path, case):
+def test_what_is_asked_of_a_file_is_answered_as_before(life, path, case):
     loaded = bx.load(path, case.model)
     assert jax.tree.structure(loaded) == jax.tree.structure(life)
     assert loaded.values["shop"].pieces is not None and loaded.values["working"].pieces is None
@@ -25,7 +25,6 @@ def test_what_is_asked_of_a_file_is_answered_as_before(life, certificate, path, 
         np.testing.assert_array_equal(ours, theirs)
     frames = [bx.simulate(solution, 20, case.start).frame() for solution in (life, loaded)]
     assert frames[0].equals(frames[1]) and set(frames[0]["regime"]) == {"working", "retired", "shop", "dead"}
-    assert bx.certify(loaded, points=60, agents=30, start=case.start).as_dict() == certificate.as_dict()
 
 
 def test_another_process_would_make_the_same_of_it(life, path, case):
@@ -89,4 +88,7 @@ def test_the_command_line_saves(tmp_path, capsys):
     run(Request("mortality", (), None, (), tmp_path / "out", 0, 20, False), as_json=False)
     loaded = bx.load(tmp_path / "out" / "solution.nc", mortality.model)
     assert float(loaded["alive"].value(period=0)) == pytest.approx(2.586025, abs=1e-12)
+    solved = bx.solve(mortality.model, mortality.params, mortality.solver)
+    ours, theirs = (bx.certify(each, points=5, agents=5).as_dict() for each in (loaded, solved))
+    assert ours == theirs
     assert "solution.nc" in capsys.readouterr().out

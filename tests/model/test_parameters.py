@@ -123,6 +123,7 @@ REFUSED = {
     "words": (change(discount="high"), "'discount' is 'high', which is no number"),
     "ragged": (change(wage=[[1.0], [1.0, 2.0]]), "which is no number or array of numbers"),
     "too short": (change(discount=bx.by_period([0.9, 0.9])), "'discount' has 2 periods, and the model has 4"),
+    "too long": (change(discount=bx.by_period([0.9] * 6)), "'discount' has 6 periods, and the model has 4"),
     "ages that lack": (
         change(discount=bx.by_age(pd.Series({50: 0.9, 53: 0.9}))),
         "no value at age 51 .and at 1 more",

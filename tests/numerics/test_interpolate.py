@@ -111,6 +111,28 @@ def order(error, coarse, fine):
     return np.log(error(coarse) / error(fine)) / np.log((fine - 1) / (coarse - 1))
 
 
+def test_cubics_by_their_coefficients_are_those_of_hermite_inside_the_grid():
+    """At given nodes, in two rows of which one holds minus infinity; no number off the grid and beside that level."""
+    y = jnp.asarray([0.0, 0.3, 1.0, 1.2, 2.0])
+    line = grids.line(grids.Given(np.asarray(y)), y[0], y[-1], scales.linear)
+    levels = jnp.stack([jnp.sin(y), jnp.cos(y).at[1].set(interpolate.barrier(y.dtype))])
+    slopes = (jnp.stack([jnp.cos(y), -jnp.sin(y)]),)
+    x = np.asarray([-0.1, 0.0, 0.2, 0.9, 1.1, 1.7, 2.0, 2.1])
+
+    def read(interpolant, row):
+        table, lines = interpolant.tables(levels, slopes, (line,), False)
+        flat = table.reshape(-1, table.shape[-1])
+        return np.asarray(
+            [interpolant.look_up(flat, jnp.asarray(5 * row), [lines[0].locate(jnp.asarray(at))], (1,)) for at in x]
+        )
+
+    inside = (x >= 0) & (x <= 2)
+    for row, known in ((0, inside), (1, inside & (x > 1))):
+        found = read(Hermite().inside(1), row)
+        np.testing.assert_allclose(found[known], read(Hermite(), row)[known], rtol=1e-13)
+        assert np.isnan(found[~known]).all()
+
+
 def test_observed_orders_in_one_dimension():
     function = lambda x: jnp.log(1 + x[0])  # noqa: E731
     x = np.linspace(0.0, 2.0, 4001)[:, None]

@@ -72,7 +72,7 @@ def tested():
     return saving(lambda savings, income: savings + income + 2.0 * (savings < 2.0), horizon=2)
 
 
-def test_numbers_that_are_not_for_it_are_solved_otherwise(tested, caplog):
+def test_numbers_that_are_not_for_it_are_solved_otherwise(tested, caplog, jitted):
     assert bx.choose_solver(tested)[0].maximiser == bx.maximise.DCEGM()
     with caplog.at_level("INFO", logger="bellax"):
         found = bx.solve(tested, PARAMS)
@@ -82,8 +82,8 @@ def test_numbers_that_are_not_for_it_are_solved_otherwise(tested, caplog):
     solver, why = bx.choose_solver(tested)
     assert solver == bx.solvers.BackwardInduction() and "did not serve" in why
     # of what is traced nobody knows how it ends, so that what the model has shown decides
-    slope = jax.grad(lambda income: bx.solve(tested, {**PARAMS, "income": income}).value(0, wealth=1.5))(1.0)
-    assert float(slope) == pytest.approx(0.95 / 3.0, rel=1e-5)  # all of 1.5 is consumed
+    value = lambda income: bx.solve(tested, {**PARAMS, "income": income}).value(0, wealth=1.5)  # noqa: E731
+    assert float(jitted(jax.grad(value))(1.0)) == pytest.approx(0.95 / 3.0, rel=1e-5)  # all of 1.5 is consumed
 
 
 def test_what_nothing_solves_says_what_the_last_says():

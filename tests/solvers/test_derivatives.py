@@ -84,27 +84,28 @@ def asked(name, what):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "what", "modes"),
     [
-        ("newton", ("value", "policy")),
-        ("golden", ("policy",)),
-        ("policy iteration", ("value", "policy")),
-        ("value iteration", ("value",)),
+        ("newton", ("value", "policy"), (jax.jacrev, jax.jacfwd)),
+        ("golden", ("policy",), (jax.jacfwd,)),
+        ("policy iteration", ("value", "policy"), (jax.jacrev,)),
+        ("value iteration", ("value",), (jax.jacfwd,)),  # the rule of a fixed point is one for both
     ],
 )
-def test_every_parameter_against_differences(name, what, jitted):
+def test_every_parameter_against_differences(name, what, modes, jitted, with_value):
     f, p = asked(name, what), params()
+    both = with_value(f, modes[0])
     # golden sections locate an action to 1e-8, and differences of it to that over the step
-    expected = differences(jitted(f), p, step=1e-4 if name == "golden" else 1e-5)
-    backward = jitted(jax.jacrev(f))(p)
+    expected = differences(lambda p: both(p)[1], p, step=1e-4 if name == "golden" else 1e-5)
+    exact, _ = both(p)
     tolerances = {"value": (2e-5, 1e-5), "policy": (1e-2, 1e-3) if name == "golden" else (1e-3, 1e-4)}
     for answer, key in itertools.product(what, p):
         rtol, atol = tolerances[answer]
-        np.testing.assert_allclose(backward[answer][key], expected[answer][key], rtol=rtol, atol=atol, err_msg=key)
-    if len(what) == 2:
-        forward = jitted(jax.jacfwd(f))(p)
+        np.testing.assert_allclose(exact[answer][key], expected[answer][key], rtol=rtol, atol=atol, err_msg=key)
+    for mode in modes[1:]:
+        other = jitted(mode(f))(p)
         for answer, key in itertools.product(what, p):
-            np.testing.assert_allclose(forward[answer][key], backward[answer][key], rtol=1e-7, atol=1e-9, err_msg=key)
+            np.testing.assert_allclose(other[answer][key], exact[answer][key], rtol=1e-7, atol=1e-9, err_msg=key)
 
 
 def test_policy_iteration_converges_quadratically_where_slopes_are_limited():
@@ -130,24 +131,28 @@ def cake(maximiser=None, horizon=3):
 
 def test_a_closed_form(jitted):
     m = cake()
-    f = lambda b: bx.solve(m, {"discount": b}).policy(period=0, w=3.0)["c"]  # noqa: E731
-    total = lambda b: 1 + b + b**2 + b**3  # noqa: E731
-    np.testing.assert_allclose(f(0.9), 3 / total(0.9), rtol=1e-6)
-    slope = -3 * (1 + 2 * 0.9 + 3 * 0.81) / total(0.9) ** 2
-    np.testing.assert_allclose(jitted(jax.grad(f))(0.9), slope, rtol=1e-5)
-    g = bx.solve(m, {"discount": 0.9})
-    np.testing.assert_allclose(jax.grad(lambda w: g.value(period=0, w=w))(3.0), total(0.9) / 3, rtol=1e-6)
+
+    def asked(b):
+        found = bx.solve(m, {"discount": b})
+        consumed = found.policy(period=0, w=3.0)["c"]
+        return consumed, (consumed, jax.grad(lambda w: found.value(period=0, w=w))(3.0))
+
+    by_discount, (consumed, by_wealth) = jitted(jax.grad(asked, has_aux=True))(0.9)
+    total = 1 + 0.9 + 0.9**2 + 0.9**3
+    np.testing.assert_allclose(consumed, 3 / total, rtol=1e-6)
+    np.testing.assert_allclose(by_discount, -3 * (1 + 2 * 0.9 + 3 * 0.81) / total**2, rtol=1e-5)
+    np.testing.assert_allclose(by_wealth, total / 3, rtol=1e-6)
 
 
-def test_enumeration_gives_derivatives_of_the_value_only():
+def test_enumeration_gives_derivatives_of_the_value_only(with_value):
     solver = bx.solvers.BackwardInduction(grid={"w": 30}, maximiser=bx.maximise.Enumerate(grid={"c": 50}))
     m = cake()
     value = lambda b: bx.solve(m, {"discount": b}, solver).value(period=0, w=3.0)  # noqa: E731
-    h = 1e-7  # so small that no choice changes
-    np.testing.assert_allclose(jax.grad(value)(0.9), (value(0.9 + h) - value(0.9 - h)) / (2 * h), rtol=1e-5)
+    h, both = 1e-7, with_value(value, jax.grad)  # so small that no choice changes
+    np.testing.assert_allclose(both(0.9)[0], (both(0.9 + h)[1] - both(0.9 - h)[1]) / (2 * h), rtol=1e-5)
     policy = lambda b: bx.solve(m, {"discount": b}, solver).policy(period=0, w=3.0)["c"]  # noqa: E731
     with pytest.raises(bx.ModelError, match="no derivative.*Enumerate.*Newton"):
-        jax.grad(policy)(0.9)
+        jax.eval_shape(jax.grad(policy), 0.9)
 
 
 def test_finite_processes_and_chain_entries():
@@ -181,11 +186,12 @@ def test_a_fixed_point_too_large_for_a_dense_factor():
     def exact(p):
         return np.linalg.solve(np.eye(n) - 0.9 * ((1 - p) * np.eye(n) + p * up), np.sin(6 * np.arange(n) / n))[0]
 
-    np.testing.assert_allclose(f(0.3), exact(0.3), rtol=1e-9)
-    np.testing.assert_allclose(jax.grad(f)(0.3), (exact(0.3 + 1e-5) - exact(0.3 - 1e-5)) / 2e-5, rtol=1e-6)
+    found, slope = jax.value_and_grad(f)(0.3)
+    np.testing.assert_allclose(found, exact(0.3), rtol=1e-9)
+    np.testing.assert_allclose(slope, (exact(0.3 + 1e-5) - exact(0.3 - 1e-5)) / 2e-5, rtol=1e-6)
 
 
-def test_equal_bounds_have_a_derivative(jitted):
+def test_equal_bounds_have_a_derivative(with_value):
     """Two actions, the second without room: nothing of it may poison the first."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 3.0)},
@@ -196,11 +202,15 @@ def test_equal_bounds_have_a_derivative(jitted):
         horizon=2,
     )
     solver = bx.solvers.BackwardInduction(grid={"w": 10})
-    f = lambda g: bx.solve(m, {"g": g}, solver).value(period=0, w=1.5)  # noqa: E731
+
+    def answer(g):
+        found = bx.solve(m, {"g": g}, solver)
+        return jnp.stack([found.value(period=0, w=1.5), found.policy(period=0, w=1.5)["c"]])
+
+    (by_g, c_by_g), (value, _) = with_value(answer, jax.jacrev)(2.0)
     # V is homogeneous: the reward is g times one part, and 0.2 a period the other
-    np.testing.assert_allclose(jitted(jax.grad(f))(2.0), (f(2.0) - 0.2 * 1.9) / 2.0, rtol=1e-9)
-    policy = lambda g: bx.solve(m, {"g": g}, solver).policy(period=0, w=1.5)["c"]  # noqa: E731
-    np.testing.assert_allclose(jitted(jax.grad(policy))(2.0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(by_g, (value - 0.2 * 1.9) / 2.0, rtol=1e-9)
+    np.testing.assert_allclose(c_by_g, 0.0, atol=1e-9)
 
 
 def test_infinite_nodes_do_not_poison_derivatives():
@@ -218,20 +228,21 @@ def test_infinite_nodes_do_not_poison_derivatives():
     assert jax.grad(f, (0, 1))(3.0, 0.9) == (1.9, 3.0)
 
 
-def test_through_a_terminal_solution(jitted):
+def test_through_a_terminal_solution(with_value):
     m = savings()
     p = params()
-    steady, short = bx.solvers.PolicyIteration(grid={"w": 8}), bx.solvers.BackwardInduction(grid={"w": 8})
+    steady = bx.solvers.PolicyIteration(grid={"w": 8}, maximiser=bx.maximise.Enumerate(grid={"c": 15}))
+    short = bx.solvers.BackwardInduction(grid={"w": 8})
 
     def f(growth):
         last = bx.solve(m, {**p, "growth": growth}, steady)
         return bx.solve(m, p, short, horizon=2, terminal=last).value(period=0, w=W, z=Z)
 
-    g, plain = jnp.asarray(1.03), jitted(f)
-    np.testing.assert_allclose(jitted(jax.grad(f))(g), (plain(g + 1e-5) - plain(g - 1e-5)) / 2e-5, rtol=1e-5)
+    g, both = jnp.asarray(1.03), with_value(f, jax.grad)
+    np.testing.assert_allclose(both(g)[0], (both(g + 1e-5)[1] - both(g - 1e-5)[1]) / 2e-5, rtol=1e-5)
 
 
-def test_choice_values_have_derivatives(jitted):
+def test_choice_values_have_derivatives(with_value):
     """One period: working pays a wage and costs effort; what is left is worth itself, so that 1 / c = b."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 2.0)},
@@ -248,9 +259,9 @@ def test_choice_values_have_derivatives(jitted):
         return bx.solve(m, p, solver).choice_values(0, w=1.5)
 
     p = {"wage": jnp.asarray(0.7), "effort": jnp.asarray(0.2)}
-    found = jitted(jax.jacobian(choices))(p)
+    found, values = with_value(choices, jax.jacobian)(p)
     idle = np.log(1 / 0.9) + 0.9 * (1.5 - 1 / 0.9)
-    np.testing.assert_allclose(choices(p), [idle, idle + 0.9 * 0.7 - 0.2], rtol=1e-10)
+    np.testing.assert_allclose(values, [idle, idle + 0.9 * 0.7 - 0.2], rtol=1e-10)
     np.testing.assert_allclose(found["effort"], [0.0, -1.0], atol=1e-12)
     np.testing.assert_allclose(found["wage"], [0.0, 0.9], atol=1e-12)
 
@@ -294,7 +305,7 @@ def test_second_derivatives_at_a_fixed_point(solver):
 
 
 def test_second_derivatives_in_every_mode(jitted):
-    """Of the value and of the policy, forward over reverse and forward over forward."""
+    """Of the value and of the policy forward over reverse; of the value in the discount forward over forward."""
     m = bx.Model(
         states={"w": bx.Continuous(0.5, 3.0)},
         actions={"c": bx.Continuous(0.01, "w")},
@@ -304,20 +315,28 @@ def test_second_derivatives_in_every_mode(jitted):
     )
     solver = bx.solvers.BackwardInduction(grid={"w": 8})
 
+    solved = lambda x: bx.solve(m, {"g": x[0], "R": x[1], "discount": x[2]}, solver)  # noqa: E731
+
     def answer(x):
-        solution = bx.solve(m, {"g": x[0], "R": x[1], "discount": x[2]}, solver)
+        solution = solved(x)
         return jnp.stack([solution.value(0, w=1.7), solution.policy(0, w=1.7)["c"]])
 
+    def gradients(x):
+        found = jax.jacrev(answer)(x)
+        return found, found
+
     x, step = jnp.array([2.0, 1.03, 0.95]), 1e-5
-    gradients = jitted(jax.jacrev(answer))
+    over_reverse = jitted(jax.jacfwd(gradients, has_aux=True))
     each = jnp.eye(3) * step
-    expected = jnp.stack([(gradients(x + e) - gradients(x - e)) / (2 * step) for e in each], axis=1)
-    for second in (jax.hessian, lambda f: jax.jacfwd(jax.jacfwd(f))):
-        np.testing.assert_allclose(jitted(second(answer))(x), expected, atol=1e-7)
+    ahead, behind = ([over_reverse(x + sign * e)[1] for e in each] for sign in (1, -1))
+    expected = (jnp.stack(ahead, axis=2) - jnp.stack(behind, axis=2)) / (2 * step)
+    np.testing.assert_allclose(over_reverse(x)[0], expected, atol=1e-7)
+    over_forward = jitted(jax.jacfwd(jax.jacfwd(lambda b: solved([x[0], x[1], b]).value(0, w=1.7))))
+    np.testing.assert_allclose(over_forward(x[2]), expected[0, 2, 2], atol=1e-7)
 
 
 @pytest.mark.parametrize("interpolant", [bx.interpolants.Linear(), bx.interpolants.Hermite()])
-def test_an_infinite_derivative_stays_where_it_is(interpolant, jitted):
+def test_an_infinite_derivative_stays_where_it_is(interpolant, with_value):
     """At w = 0 nothing can be consumed, and log 0 has neither a value nor a derivative; V(3) has both."""
     m = bx.Model(
         states={"w": bx.Continuous(0.0, 10.0)},
@@ -327,11 +346,13 @@ def test_an_infinite_derivative_stays_where_it_is(interpolant, jitted):
         discount=0.95,
         horizon=2,
     )
-    for maximiser in (bx.maximise.Newton(), bx.maximise.Enumerate()):
+    for maximiser, modes in ((bx.maximise.Newton(), (jax.grad, jax.jacfwd)), (bx.maximise.Enumerate(), (jax.grad,))):
         solver = bx.solvers.BackwardInduction(grid={"w": 9}, interpolant=interpolant, maximiser=maximiser)
         value = lambda p: bx.solve(m, {"p": p}, solver).value(0, w=3.0)  # noqa: B023, E731
-        np.testing.assert_allclose(jitted(jax.grad(value))(1.0), value(1.0), rtol=1e-12)
-        np.testing.assert_allclose(jitted(jax.jacfwd(value))(1.0), value(1.0), rtol=1e-12)
+        for mode in modes:
+            slope, found = with_value(value, mode)(1.0)
+            assert np.isfinite(found)
+            np.testing.assert_allclose(slope, found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("source", ["shock", "chain", "law", "jump", "dotted"])
@@ -389,9 +410,13 @@ def test_a_parameter_that_moves_no_choice():
     np.testing.assert_allclose(jax.grad(policy)(0.3), 0.0, atol=1e-12)
 
 
-def test_a_failed_solve_has_no_derivative():
-    solver = bx.solvers.ValueIteration(grid={"w": 6}, max_steps=3)
-    for name, wrong in (("discount", 1.1), ("growth", 1.03)):  # explosive; not converged
-        value = lambda x: bx.solve(MODELS[None], {**params(), name: x}, solver).value(w=W, z=Z)  # noqa: B023, E731
-        found, slope = jax.value_and_grad(value)(jnp.asarray(wrong))
-        assert np.isnan(found) and np.isnan(slope)
+def test_a_failed_solve_has_no_derivative(jitted):
+    few = bx.maximise.Enumerate(grid={"c": 5})
+    solver = bx.solvers.ValueIteration(grid={"w": 6}, maximiser=few, max_steps=3)
+
+    def value(discount, growth):
+        return bx.solve(MODELS[None], {**params(), "discount": discount, "growth": growth}, solver).value(w=W, z=Z)
+
+    both = jitted(jax.value_and_grad(value, argnums=(0, 1)))
+    for discount in (1.1, 0.9):  # explosive; not converged
+        assert np.isnan(np.stack(jax.tree.leaves(both(discount, 1.03)))).all()

@@ -16,6 +16,7 @@ from bellax.models.references import buffer_stock, precautionary_savings
 INCOMES, ROWS = np.array([0.7, 1.3]), np.array([[0.8, 0.2], [0.3, 0.7]])
 WEALTH = np.linspace(0.0, 5.0, 101)
 P = {"discount": 0.95, "rho": 2.0, "R": 1.03}
+FREE = {"beyond": 0.0}  # nobody owes anything
 STATIONARY = bx.solvers.ValueIteration(maximiser=bx.maximise.EGM(grid={"savings": 24}), tolerance=1e-12)
 
 
@@ -31,11 +32,11 @@ def egm(nodes=60, **options):
     return bx.solvers.BackwardInduction(maximiser=bx.maximise.EGM(grid={"savings": nodes}, **options))
 
 
-def saver(horizon=4, beyond=0.0, **slots):
-    """Income follows a chain and is seen; nobody owes more than `beyond`."""
+def saver(horizon=4, **slots):
+    """Income follows a chain and is seen; nobody owes more than `beyond`, a parameter."""
     given = {
         "states": {"wealth": bx.Continuous(-0.4, 20.0), "income": bx.MarkovChain(INCOMES, ROWS)},
-        "actions": {"consumption": bx.Continuous(0.0, lambda cash: cash + beyond)},
+        "actions": {"consumption": bx.Continuous(0.0, lambda cash, beyond: cash + beyond)},
         "functions": {"cash": lambda wealth, income: wealth + income, "savings": savings},
         "transitions": {"wealth": lambda savings, R: R * savings},
         "reward": power,
@@ -63,13 +64,13 @@ def consumed(solution, period=0, **states):
 
 
 @pytest.fixture(scope="module")
-def solved():
-    return bx.solve(saver(), P, egm(200))
+def model():
+    return saver()
 
 
 @pytest.fixture(scope="module")
-def searched():
-    return bx.solve(saver(), P, bx.solvers.BackwardInduction(grid={"wealth": 120}))
+def solved(model):
+    return bx.solve(model, P | FREE, egm(200))
 
 
 # -- finite horizons ------------------------------------------------------------------------------------------------
@@ -82,26 +83,27 @@ def test_the_chain_agrees_with_numpy(solved):
             np.testing.assert_allclose(consumed(solved, t, wealth=WEALTH, income=y), known(t, i, WEALTH), rtol=2e-6)
 
 
-def test_searches_agree(solved, searched):
+def test_searches_agree(model, solved):
     at = {"wealth": np.array([0.3, 1.0, 4.0]), "income": 1.3}
     few = bx.maximise.Enumerate(grid={"consumption": 300})
-    listed = bx.solve(saver(), P, bx.solvers.BackwardInduction(grid={"wealth": 200}, maximiser=few))
+    searched = bx.solve(model, P | FREE, bx.solvers.BackwardInduction(grid={"wealth": 120}))
+    listed = bx.solve(model, P | FREE, bx.solvers.BackwardInduction(grid={"wealth": 200}, maximiser=few))
     np.testing.assert_allclose(consumed(searched, **at), consumed(solved, **at), rtol=1e-3)
     np.testing.assert_allclose(consumed(listed, **at), consumed(solved, **at), rtol=2e-2)
     np.testing.assert_allclose(searched.value(0, **at), solved.value(0, **at), rtol=1e-5)
 
 
-def test_a_certificate_is_small_where_the_solution_is_right_and_sees_where_not(solved):
-    fine, coarse = bx.certify(solved, points=200), bx.certify(bx.solve(saver(), P, egm(4, kinks=0)), points=200)
+def test_a_certificate_is_small_where_the_solution_is_right_and_sees_where_not(model, solved):
+    fine, coarse = bx.certify(solved, points=200), bx.certify(bx.solve(model, P | FREE, egm(4, kinks=0)), points=200)
     assert fine.residuals["max"] < 1e-6 and fine.value_error < 1e-5
     assert coarse.residuals["max"] > 1e-4 and coarse.value_error > 1e-4
 
 
 @pytest.mark.parametrize("beyond", [0.35, -0.2])
-def test_the_borrowing_limit_may_be_negative_or_positive(beyond):
+def test_the_borrowing_limit_may_be_negative_or_positive(model, beyond):
     """Savings that exceed the limit, in place of savings: the same problem without borrowing and with other income."""
     known = precautionary_savings(2.0, 0.95, 1.03, INCOMES - beyond * 0.03, ROWS, 4)
-    found = bx.solve(saver(beyond=beyond), P, egm(200))
+    found = bx.solve(model, P | {"beyond": beyond}, egm(200))
     for i, y in enumerate(INCOMES):
         ours = consumed(found, 0, wealth=WEALTH, income=y)
         np.testing.assert_allclose(ours, known(0, i, WEALTH + 1.03 * beyond), rtol=2e-6)
@@ -156,7 +158,7 @@ def test_income_that_only_resources_see_is_no_axis():
     seen = saver(states={"wealth": bx.Continuous(0.0, 20.0), "income": bx.IID(draws)})
     cash = one_state(power, horizon=4, states=(0.1, 20.0), shocks={"y": draws},
                      transitions={"cash": lambda savings, y, R: R * savings + y})  # fmt: skip
-    mine, theirs = bx.solve(seen, P, egm(100)), bx.solve(cash, P, egm(100))
+    mine, theirs = bx.solve(seen, P | FREE, egm(100)), bx.solve(cash, P, egm(100))
     assert mine.values.pieces.segments.shape[1] == 1  # of combinations: no axis of income
     for y in (0.5, 1.5):
         ours = mine.value(0, wealth=WEALTH, income=y)
@@ -166,15 +168,15 @@ def test_income_that_only_resources_see_is_no_axis():
 # -- utilities --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rho", [0.5, 5.0])
-def test_constant_relative_risk_aversion(rho):
+def test_constant_relative_risk_aversion():
     """No income: c is a share of cash, by the recursion of the shares."""
-    found = bx.solve(one_state(power, horizon=4), P | {"rho": rho}, egm(10))
-    share = 1.0
-    for _ in range(3):
-        share = 1 / (1 + (0.95 * 1.03 ** (1 - rho)) ** (1 / rho) / share)
-    cash = np.array([1e-3, 1.0, 15.0])
-    np.testing.assert_allclose(consumed(found, cash=cash), share * cash, rtol=1e-10)
+    model, cash = one_state(power, horizon=4), np.array([1e-3, 1.0, 15.0])
+    for rho in (0.5, 5.0):
+        share = 1.0
+        for _ in range(3):
+            share = 1 / (1 + (0.95 * 1.03 ** (1 - rho)) ** (1 / rho) / share)
+        found = bx.solve(model, P | {"rho": rho}, egm(10))
+        np.testing.assert_allclose(consumed(found, cash=cash), share * cash, rtol=1e-10)
 
 
 def test_constant_absolute_risk_aversion():
@@ -219,7 +221,7 @@ def log_value(discount, cash, R=1.04):
     return (level + jnp.log(cash)) / (1 - discount)
 
 
-def test_log_utility_and_its_derivatives():
+def test_log_utility_and_its_derivatives(jitted):
     """c = (1 - beta) m, without end; both differentiated in beta."""
     cash = np.array([0.2, 1.0, 7.0])
 
@@ -227,7 +229,7 @@ def test_log_utility_and_its_derivatives():
         found = bx.solve(logarithmic(), {"R": 1.04, "discount": discount}, STATIONARY)
         return found.policy(cash=cash)["consumption"], found.value(cash=cash)
 
-    (c, v), (c_by, v_by) = jax.jvp(answers, (0.9,), (1.0,))
+    (c, v), (c_by, v_by) = jitted(lambda b: jax.jvp(answers, (b,), (1.0,)))(0.9)
     np.testing.assert_allclose(c, 0.1 * cash, rtol=1e-9)
     np.testing.assert_allclose(c_by, -cash, rtol=1e-8)
     known, known_by = jax.jvp(lambda b: log_value(b, jnp.asarray(cash)), (0.9,), (1.0,))
@@ -250,16 +252,16 @@ def test_risk_without_end_agrees_with_numpy(risky):
     np.testing.assert_allclose(found.policy(cash=cash)["consumption"], known.consumption(cash), rtol=1e-4)
 
 
-def test_derivatives_at_the_fixed_point_are_limits_of_differences(risky):
+def test_derivatives_at_the_fixed_point_are_limits_of_differences(risky, with_value):
     def answer(rho):
         found = bx.solve(risky, P | {"rho": rho, "discount": 0.8}, STATIONARY)
         return jnp.stack([found.policy(cash=1.0)["consumption"], found.value(cash=1.0)])
 
-    exact = jax.jacfwd(answer)(2.0)
-    np.testing.assert_allclose(exact, (answer(2.0 + 1e-4) - answer(2.0 - 1e-4)) / 2e-4, rtol=1e-5)
+    both = with_value(answer)
+    np.testing.assert_allclose(both(2.0)[0], (both(2.0 + 1e-4)[1] - both(2.0 - 1e-4)[1]) / 2e-4, rtol=1e-5)
 
 
-def test_derivatives_through_a_life_and_its_simulation(risky):
+def test_derivatives_through_a_life_and_its_simulation(risky, with_value):
     """Mean cash after five periods, with common draws."""
     m = dataclasses.replace(risky, horizon=6)
 
@@ -267,16 +269,14 @@ def test_derivatives_through_a_life_and_its_simulation(risky):
         found = bx.solve(m, P | {"discount": discount}, egm(40))
         return jnp.mean(bx.simulate(found, 200, {"cash": 2.0}, seed=3).states["cash"][:, -1])
 
-    exact = float(jax.grad(mean)(0.95))
-    assert exact == pytest.approx(float(mean(0.9501) - mean(0.9499)) / 2e-4, rel=1e-4)
+    both = with_value(mean, jax.grad)
+    assert float(both(0.95)[0]) == pytest.approx(float(both(0.9501)[1] - both(0.9499)[1]) / 2e-4, rel=1e-4)
 
 
-def test_transformations_and_compiled_solves_give_the_same():
-    m, solve = logarithmic(), lambda b: bx.solve(logarithmic_model, {"R": 1.04, "discount": b}, STATIONARY)
-    logarithmic_model = m
-    ask = lambda b: solve(b).policy(cash=2.0)["consumption"]  # noqa: E731
-    np.testing.assert_allclose(jax.vmap(ask)(jnp.array([0.8, 0.9])), [0.4, 0.2], rtol=1e-9)
-    np.testing.assert_allclose(jax.jit(ask)(0.9), 0.2, rtol=1e-9)
+def test_transformations_and_compiled_solves_give_the_same(jitted):
+    m = logarithmic()
+    ask = lambda b: bx.solve(m, {"R": 1.04, "discount": b}, STATIONARY).policy(cash=2.0)["consumption"]  # noqa: E731
+    np.testing.assert_allclose(jitted(jax.vmap(ask))(jnp.array([0.8, 0.9])), [0.4, 0.2], rtol=1e-9)
     found = bx.compile(m, STATIONARY)({"R": 1.04, "discount": 0.9})
     np.testing.assert_allclose(found.tabulate().policy(cash=2.0)["consumption"], 0.2, rtol=1e-9)
     with pytest.warns(bx.OutsideWarning):
@@ -285,12 +285,13 @@ def test_transformations_and_compiled_solves_give_the_same():
 
 def test_what_acts_on_nodes_is_refused_by_name():
     m, given = logarithmic(), {"R": 1.04, "discount": 0.9}
+    ended = bx.solve(m, given, egm(10), horizon=2)
     with pytest.raises(bx.ModelError, match=r"PolicyIteration .* EGM .*ValueIteration"):
         bx.solve(m, given, bx.solvers.PolicyIteration(maximiser=bx.maximise.EGM()))
     with pytest.raises(bx.ModelError, match=r"operators act on values at nodes, and EGM"):
         bx.operators(m, given, STATIONARY)
     with pytest.raises(bx.ModelError, match=r"EGM takes no terminal="):
-        bx.solve(m, given, egm(), horizon=3, terminal=bx.solve(m, given, STATIONARY))
+        bx.solve(m, given, egm(), horizon=3, terminal=ended)
 
 
 def test_single_precision():

@@ -35,18 +35,6 @@ def enumerated(wealth, following, value, steps=()):
     return np.max(np.log(wealth - left) + BETA * value(following(left)))
 
 
-def test_many_save_just_enough_for_a_bonus():
-    found = solved(saving(lambda savings: savings + 5.0 + 10.0 * (savings >= 60.0)))
-    for wealth in (64.5, 70.0, 90.0):
-        exact = enumerated(wealth, lambda a: a + 5.0 + 10.0 * (a >= 60.0), np.log, [60.0])
-        assert float(found.value(0, wealth=wealth)) == pytest.approx(exact, abs=1e-7)
-
-
-def test_a_fee_is_refused():
-    with pytest.raises(bx.SolveError, match=r"'wealth' of tomorrow falls.*Newton"):
-        solved(saving(lambda savings: savings + 5.0 - 2.0 * (savings >= 60.0)), DCEGM)
-
-
 def test_a_bequest_that_jumps():
     def bequest(wealth):
         return 20.0 * (wealth >= 40.0) + 0.01 * wealth
@@ -142,9 +130,8 @@ def test_savings_that_are_worth_more_than_any_consumption_are_refused():
     model = dataclasses.replace(
         saving(lambda savings: 3.0 * savings), reward=lambda consumption: jnp.log1p(consumption)
     )
-    for maximiser in (DCEGM, bx.maximise.EGM()):
-        with pytest.raises(bx.SolveError, match="lower bound of 'consumption' binds"):
-            solved(model, maximiser)
+    with pytest.raises(bx.SolveError, match="lower bound of 'consumption' binds"):
+        solved(model)
 
 
 def test_resources_that_are_none_are_refused():

@@ -58,13 +58,13 @@ def test_a_regime_without_any_state(mortality):
     assert len(frame) == int(np.sum(np.asarray(panel.regime) >= 0))
 
 
-def test_derivatives_pass_through_regimes(mortality):
+def test_derivatives_pass_through_regimes(mortality, jitted):
     def value(survival):
         return bx.solve(mortality, {"survival": survival, "discount": 0.95})["alive"].value(period=0)
 
-    assert float(jax.grad(value)(0.9)) == pytest.approx(0.95 + 2 * 0.9 * 0.95**2, rel=1e-12)
-    found = jax.vmap(value)(jnp.array([0.5, 0.9]))
+    found, slopes = jitted(jax.vmap(jax.value_and_grad(value)))(jnp.array([0.5, 0.9]))
     np.testing.assert_allclose(found, [1 + 0.475 + 0.475**2, 2.586025], rtol=1e-12)
+    np.testing.assert_allclose(slopes, [0.95 + 2 * 0.5 * 0.95**2, 0.95 + 2 * 0.9 * 0.95**2], rtol=1e-12)
 
 
 # -- processes and mappings across a boundary
@@ -190,7 +190,7 @@ def test_periods_of_several_kinds():
     np.testing.assert_allclose(panel.present_value(), float(solution["job"].value(age=60)), rtol=1e-14)
 
 
-def test_derivatives_where_a_regime_does_not_exist():
+def test_derivatives_where_a_regime_does_not_exist(with_value):
     """In both modes: what is not active is worth no number, and its derivative is none either."""
     job = bx.Regime(
         states={"x": bx.Continuous(0.0, 4.0)},
@@ -206,9 +206,10 @@ def test_derivatives_where_a_regime_does_not_exist():
         horizon=bx.Ages(60, 62),
     )
     value = lambda gain: bx.solve(model, {"gain": gain})["job"].value(age=60, x=1.0)  # noqa: E731
-    assert float(value(1.1)) == pytest.approx(1 + 0.5 * 1.1 + 0.25 * 1.1**2, rel=1e-12)
     for derivative in (jax.grad, jax.jacfwd):
-        assert float(derivative(value)(1.1)) == pytest.approx(0.5 + 0.5 * 1.1, rel=1e-9)
+        slope, found = with_value(value, derivative)(1.1)
+        assert float(found) == pytest.approx(1 + 0.5 * 1.1 + 0.25 * 1.1**2, rel=1e-12)
+        assert float(slope) == pytest.approx(0.5 + 0.5 * 1.1, rel=1e-9)
 
 
 def test_a_process_does_not_become_a_number_by_itself():
@@ -354,7 +355,7 @@ def test_regimes_without_end_are_the_limit_of_many_periods():
         bx.simulate(solution, 10, {"regime": "job", "wealth": 2.0})
 
 
-def test_without_end_derivatives_are_implicit_and_the_solver_is_chosen():
+def test_without_end_derivatives_are_implicit_and_the_solver_is_chosen(with_value):
     model = bx.Model(
         regimes={
             "a": bx.Regime(reward="pay", next_regime=lambda p: {"a": 1 - p, "b": p}),
@@ -367,8 +368,9 @@ def test_without_end_derivatives_are_implicit_and_the_solver_is_chosen():
         return bx.solve(model, {"p": p, "pay": 2.0})["a"].value()
 
     known = lambda p: (2.0 * (1 - 0.9 * (1 - p))) / ((1 - 0.9 * (1 - p)) ** 2 - (0.9 * p) ** 2)  # noqa: E731
-    assert float(value(0.3)) == pytest.approx(known(0.3), rel=1e-6)
-    assert float(jax.grad(value)(0.3)) == pytest.approx(float(jax.grad(known)(0.3)), rel=1e-5)
+    slope, found = with_value(value, jax.grad)(0.3)
+    assert float(found) == pytest.approx(known(0.3), rel=1e-6)
+    assert float(slope) == pytest.approx(float(jax.grad(known)(0.3)), rel=1e-5)
     assert bx.choose_solver(model)[0] == bx.solvers.ValueIteration()
     found = bx.certify(bx.solve(model, {"p": 0.3, "pay": 2.0}), agents=500)
     assert found.value_error < 1e-5 and abs(found.simulated["z"]) < 4
@@ -432,8 +434,13 @@ def test_who_is_in_a_regime_that_ceases_goes_somewhere():
     model = bx.Model(regimes={"job": job, "rest": bx.Regime(reward=0.0)}, discount=0.9, horizon=bx.Ages(60, 63))
     with pytest.raises(bx.ModelError, match="'job' is not active at age 62, and has no next_regime"):
         bx.solve(model, {})
-    with pytest.raises(bx.ModelError, match="give a function of age"):
-        dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=lambda period: period < 2)})
+    for active, name in ((lambda period: period < 2, "period"), (lambda wealth: wealth < 62, "wealth")):
+        with pytest.raises(
+            bx.ModelError, match=f"active of regime 'job' reads '{name}', and it is decided by age alone"
+        ):
+            dataclasses.replace(model, regimes={"job": dataclasses.replace(job, active=active)})
+    with pytest.raises(bx.ModelError, match="grid: there is no regime 'jbo'. Did you mean 'job'"):
+        bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"jbo": {"wealth": 10}}))
 
 
 def test_a_chain_whose_categories_differ_does_not_go_on():

@@ -1,8 +1,10 @@
 """How a problem is laid on nodes: its grid, the quadrature of its shocks, the interpolant of V, and the maximiser."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ from bellax.bellman import reached
 from bellax.bellman.chunks import over_mesh
 from bellax.bellman.continuation import Continuation, Value, Way, continuation, interpolated, own_ways
 from bellax.bellman.decided import value_and_slopes
+from bellax.bellman.joint import joint
 from bellax.bellman.maximisers.follow import Follow, Source
 from bellax.bellman.maximisers.maximum import Maximiser
 from bellax.bellman.mesh import Mesh, Point, Process, realised
@@ -84,6 +87,13 @@ class Discretisation:
         """Which stages a period has."""
         return self.problem.plan
 
+    @cached_property
+    def inside(self) -> "Discretisation":
+        """The same, which reads V inside tomorrow's grid alone, quicker, and may have no number elsewhere."""
+        found = copy.copy(self)
+        found.interpolant = self.interpolant.inside(len(self.plan.lines))
+        return found
+
     def mesh(self, arguments: Arguments, period: Array | int) -> Mesh:
         """The nodes of a period."""
         return self.nodes(self.problem.environment(arguments, period))
@@ -113,10 +123,11 @@ class Discretisation:
         }
         own, later = value[self.problem.regime], self._later(arguments, period)
         objective = self.objective(environment, mesh.processes, own, tomorrow, later)
+        objective = replace(objective, exists=exists, regime=self.problem.regime)
         elsewhere = tuple(
             self._reached(names, arguments, value, period + 1, objective) for names in self._together(arguments, value)
         )
-        return replace(objective, elsewhere=elsewhere, exists=exists, regime=self.problem.regime), mesh
+        return replace(objective, elsewhere=elsewhere), mesh
 
     def _later(self, arguments: Arguments, period: Any) -> dict[str, Array]:
         """What is known without a state in the period after."""
@@ -166,7 +177,10 @@ class Discretisation:
             return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found})
 
         given = [(arguments[name], value.get(name)) for name in targets]
-        return Reached(reached.each(expected, given), tomorrow, rules, arrivals, targets)
+        known, together = reached.each(expected, given), None
+        if len(targets) > 1 and isinstance(known, Continuation):
+            together = joint(objective.period, targets, known, objective.there(targets), arrivals)
+        return Reached(known, tomorrow, rules, arrivals, targets, together)
 
     def expected(
         self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]

@@ -26,6 +26,7 @@ from bellax.model.graph import Graph
 from bellax.model.spaces import IID
 from bellax.numerics import pieces
 from bellax.numerics.pieces import Pieces
+from bellax.numerics.powers import with_quick_powers
 from bellax.numerics.scalar import where
 from bellax.problem.period import Period, as_float, combinations
 from bellax.problem.plan import Plan
@@ -101,8 +102,12 @@ class Utility(eqx.Module):
 
     def _one(self, c: Array) -> Array:
         evaluate = self.structure.plan.graph.compose(["slot:reward"])
+
+        def reward(leaves: dict[str, Array]) -> Array:
+            return as_float(evaluate(**leaves)["slot:reward"])
+
         actions = {**self.choices, self.structure.action: c}
-        return as_float(evaluate(**self.period.environment, **self.states, **actions)["slot:reward"])
+        return with_quick_powers(reward, {**self.period.environment, **self.states, **actions})
 
     def marginal(self, c: Float[Array, ""]) -> Float[Array, ""]:
         """u'(c)."""
@@ -250,19 +255,33 @@ class Endogenous(Function):
 
     Attributes:
         pieces: along the axes of the structure, and of combinations.
+        quick: whether nobody asks for derivatives in parameters, which have no transpose in a branch.
     """
 
     period: Period
     pieces: Pieces
     structure: Structure = eqx.field(static=True)
+    quick: bool = eqx.field(static=True, default=False)
 
     def __call__(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
+        if self.structure.plan.evaluate_terminal is None:
+            return where(self.pieces.ended > 0, 0.0, self._best(states, places))
+        # one of the two: both are powers and logarithms, in the loop over what may happen tomorrow
+        ended = lambda: self.period.terminal(states)  # noqa: E731
+        if not self.quick:
+            return where(self.pieces.ended > 0, ended(), self._best(states, places))
+        return jax.lax.cond(self.pieces.ended > 0, ended, lambda: self._best(states, places))
+
+    def _best(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Float[Array, ""]:
+        """V where there is a decision."""
         values = self.answers(states, places).value
-        # of equal ones the derivative of a maximum is the mean, and that of the one that `kind` knows is meant
-        best = values[jnp.argmax(values)]
         if self.structure.plan.taste_shocks is not None:
-            best = chosen(self.period, values).value
-        return where(self.pieces.ended > 0, self.period.terminal(states), best)
+            return chosen(self.period, values).value
+        best, *others = values
+        # of equal ones the derivative of a maximum is the mean, and that of the one that `kind` knows is meant
+        for value in others:
+            best = where((value > best) | jnp.isnan(value), value, best)
+        return best
 
     def kind(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Array:
         found = self.answers(states, places)

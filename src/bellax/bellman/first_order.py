@@ -2,6 +2,7 @@
 marginal utility.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from bellax.bellman.endogenous import Utility
+from bellax.bellman.endogenous import Endogenous, Utility
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
 from bellax.numerics import loops
@@ -48,14 +49,18 @@ def future(
         actions: all others.
         name: of savings.
     """
-    return _derivatives(savings, objective, point, actions, name)
+    ours = lambda node: isinstance(node, Endogenous)  # noqa: E731
+    quick = jax.tree.map(lambda node: replace(node, quick=True) if ours(node) else node, objective, is_leaf=ours)
+    return _derivatives(savings, quick, point, actions, name, sparing=True)
 
 
-def _derivatives(savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str) -> Future:
+def _derivatives(
+    savings: Array, objective: Objective, point: Point, actions: dict[str, Array], name: str, sparing: bool = False
+) -> Future:
     one = jnp.ones_like(savings)
 
     def first(a: Array) -> tuple[Array, Array]:
-        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}), (a,), (one,))
+        return jax.jvp(lambda a: objective.future(point, {**actions, name: a}, sparing), (a,), (one,))
 
     (value, slope), (_, second) = jax.jvp(first, (savings,), (one,))
     return Future(value, slope, second)

@@ -6,6 +6,7 @@ halves, too, and a jump's does not. Those that are nodes on both sides are none 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,22 @@ from bellax.numerics import loops
 _PLACES = 4  # intervals that are looked into, those with the largest excess
 _HALVINGS = 40
 
-_Search = tuple[Array, Array, Array, Array, Array]
+
+class _Search(NamedTuple):
+    """Intervals that are halved.
+
+    Attributes:
+        halvings: how often.
+        low, high, below, above: their ends, and the function there.
+        open: whether there may still be a jump in them.
+    """
+
+    halvings: Array
+    low: Array
+    high: Array
+    below: Array
+    above: Array
+    open: Array
 
 
 def jumps(
@@ -47,23 +63,26 @@ def jumps(
     least, most, slack = least[at], most[at], slack[at]
 
     def halve(state: _Search) -> _Search:
-        count, low, high, below, above = state
+        halvings, low, high, below, above, open_ = state
         middle = 0.5 * (low + high)
         there = jax.vmap(function)(middle)
         first = _excess(middle - low, there - below, least, most)
-        lower = first >= _excess(high - middle, above - there, least, most)
-        return (
-            count + 1,
+        second = _excess(high - middle, above - there, least, most)
+        lower = first >= second
+        return _Search(
+            halvings + 1,
             jnp.where(lower, low, middle),
             jnp.where(lower, middle, high),
             jnp.where(lower, below, there),
             jnp.where(lower, there, above),
+            # that of a kink shrinks, and then there is none; a jump has it in one of the halves
+            open_ & (jnp.maximum(first, second) > slack),
         )
 
-    start = (jnp.zeros((), jnp.int32), nodes[at], nodes[at + 1], values[at], values[at + 1])
-    done = lambda state: (state[0] >= _HALVINGS) | ~jnp.any(excess > 0)  # noqa: E731
-    _, _, _, below, above = loops.until(done, halve, start)
-    return jnp.any((excess > 0) & (jnp.abs(above - below) > slack))
+    start = _Search(jnp.zeros((), jnp.int32), nodes[at], nodes[at + 1], values[at], values[at + 1], excess > 0)
+    done = lambda state: (state.halvings >= _HALVINGS) | ~jnp.any(state.open)  # noqa: E731
+    found = loops.until(done, halve, start)
+    return jnp.any(found.open & (jnp.abs(found.above - found.below) > slack))
 
 
 def _excess(width: Array, rise: Array, least: Array, most: Array) -> Array:

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, mixed
@@ -22,6 +22,7 @@ from bellax.bellman.pointwise import Pointwise, odd
 from bellax.bellman.reached import Reached
 from bellax.model.demands import fulfilled
 from bellax.model.spaces import Discrete
+from bellax.numerics.interpolate import least_weight
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination, Outcome, Period, as_float, by_action, in_a_row
@@ -119,7 +120,7 @@ class Objective(eqx.Module):
 
         def term(node: Any) -> tuple[Array, Array]:
             weight, outcome = self.outcome(point, actions, known, node)
-            following = self.tomorrow(point, outcome)
+            following = self.tomorrow(point, actions, outcome)
             return weight, following if early else outcome.reward + outcome.discount * following
 
         total = expectation(term, nodes, count)
@@ -127,16 +128,29 @@ class Objective(eqx.Module):
             return as_float(known["slot:reward"]) + self.period.discount(known) * total
         return total
 
-    def future(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
-        """E[b V'], Q without the reward."""
+    def future(self, point: Point, actions: Mapping[str, Array], sparing: bool = False) -> Float[Array, ""]:
+        """E[b V'], Q without the reward.
+
+        Args:
+            sparing: do not look at what has no probability, if that is the same in every state. Right where nobody asks
+                for derivatives in parameters, which a probability of zero has, too.
+        """
         known = self.period.known(point.values, actions)
         nodes, count = self.nodes()
-        early = "slot:discount" in known
+        early, sparing = "slot:discount" in known, sparing and self.plan.weighed
 
         def term(node: Any) -> tuple[Array, Array]:
-            weight, outcome = self.outcome(point, actions, known, node)
-            following = self.tomorrow(point, outcome)
-            return weight, following if early else outcome.discount * following
+            weight, realised, codes = self.realise(point, actions, known, node)
+
+            def following() -> Array:
+                outcome = self._outcome(point, actions, known, realised, codes)
+                found = self.tomorrow(point, actions, outcome)
+                return found if early else outcome.discount * found
+
+            if not sparing:
+                return weight, following()
+            none = lambda: jnp.zeros((), jnp.result_type(float))  # noqa: E731
+            return weight, lax.cond(weight >= least_weight(weight.dtype), following, none)
 
         total = expectation(term, nodes, count)
         return self.period.discount(known) * total if early else total
@@ -165,7 +179,7 @@ class Objective(eqx.Module):
             total, factors = total + jnp.sum(found, dtype=jnp.uint32), factors[count:]
         return total
 
-    def tomorrow(self, point: Point, outcome: Outcome) -> Float[Array, ""]:
+    def tomorrow(self, point: Point, actions: Mapping[str, Array], outcome: Outcome) -> Float[Array, ""]:
         """E[V] of what a period brings; NaN where a regime is probable that does not exist tomorrow."""
         if not outcome.regimes:
             value = self.continuation(point, outcome.following, outcome.weights)
@@ -175,16 +189,22 @@ class Objective(eqx.Module):
             value = self.continuation(point, outcome.following, outcome.weights)
             total = self._weighed(outcome, (self.regime,), value[None])
         for reached in self.elsewhere:
-            total = total + self._weighed(outcome, reached.targets, reached(point, outcome))
+            if reached.joint is not None:
+                total = total + reached.joint(point, actions, *reached.arrived(outcome, reached.targets[0]))
+            else:
+                total = total + self._weighed(outcome, reached.targets, reached(point, outcome))
         return total
 
     def _weighed(self, outcome: Outcome, regimes: tuple[str, ...], values: Float[Array, "r"]) -> Float[Array, ""]:
         """V of each of these regimes times its probability, summed."""
         if any(name in self.exists for name in regimes):
-            there = jnp.stack([self.exists.get(name, jnp.ones((), bool)) for name in regimes])
-            values = jax.vmap(lambda there, value: where(there, value, jnp.nan))(there, values)
+            values = jax.vmap(lambda there, value: where(there, value, jnp.nan))(self.there(regimes), values)
         chances = jnp.stack([outcome.regimes[name] for name in regimes])
         return jnp.sum(jax.vmap(contribution)(chances, values))
+
+    def there(self, regimes: tuple[str, ...]) -> Bool[Array, "r"]:
+        """Whether each of these regimes is active tomorrow."""
+        return jnp.stack([self.exists.get(name, jnp.ones((), bool)) for name in regimes])
 
     def outcomes(self, point: Point, actions: Mapping[str, Array]) -> tuple[Float[Array, "q"], Outcome]:
         """Weights and outcomes of every scanned node, along the first axis."""
@@ -193,9 +213,14 @@ class Objective(eqx.Module):
     def outcome(self, point: Point, actions: Mapping[str, Array], known: dict, node: dict) -> tuple[Array, Outcome]:
         """The weight and the outcome of one scanned node."""
         weight, realised, codes = self.realise(point, actions, known, node)
+        return weight, self._outcome(point, actions, known, realised, codes)
+
+    def _outcome(
+        self, point: Point, actions: Mapping[str, Array], known: dict, realised: dict[str, Array], codes: dict
+    ) -> Outcome:
         found = self.period.outcome(point.values, actions, realised, known)
         # the categories of scanned states are known by their place
-        return weight, found._replace(following=codes | found.following)
+        return found._replace(following=codes | found.following)
 
     def realise(
         self, point: Point, actions: Mapping[str, Array], known: dict, node: dict[str, Array]

@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.bellman.continuation import Continuation, Way
+from bellax.bellman.joint import Joint
 from bellax.bellman.mesh import Mesh, Point, Process, laid, landed, realised
 from bellax.bellman.pointwise import Pointwise
 from bellax.errors import ModelError
@@ -36,6 +37,7 @@ class Reached(eqx.Module):
         value: expected V at tomorrow's states; of several along a first axis.
         tomorrow: what functions see of the source's own categories and nodes tomorrow.
         rules: standard nodes of the distributions by which states enter, by state.
+        joint: all targets as one, weighed by their probabilities; None where they are asked each for itself.
     """
 
     value: Continuation | Pointwise
@@ -43,6 +45,7 @@ class Reached(eqx.Module):
     rules: dict[str, Nodes]
     arrivals: dict[str, Arrival] = eqx.field(static=True)
     targets: tuple[str, ...] = eqx.field(static=True)
+    joint: Joint | None = None
 
     @property
     def plan(self) -> Plan:

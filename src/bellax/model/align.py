@@ -93,6 +93,11 @@ def along_clock(
         return ByPeriod(floats(what, _along_ages(what, value.series, clock, categories, error), error))
     if len(value.values) < clock.count:
         raise error(f"{what} has {len(value.values)} periods, and the model has {clock.count}.")
+    if len(value.values) > clock.count + 1:
+        raise error(
+            f"{what} has {len(value.values)} periods, and the model has {clock.count}: nobody would see the last ones. "
+            f"Give {clock.count} values, or one more for what is worth something after the last decision."
+        )
     return ByPeriod(floats(what, value.values, error))
 
 

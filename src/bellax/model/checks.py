@@ -72,9 +72,13 @@ def check_regime(graph: Graph, time: Clock) -> None:
                 "period. Give a finite horizon, or a parameter by period to a solve with horizon=."
             )
     for name in regime.taste_shocks.over if regime.taste_shocks is not None else ():
-        if not isinstance(regime.actions.get(name), Discrete):
+        space = regime.actions.get(name)
+        if not isinstance(space, Discrete):
+            what = "no discrete action" + ("" if space is None else ", but a continuous one")
+            known = [action for action, own in regime.actions.items() if isinstance(own, Discrete)]
             raise ModelError(
-                f"{where}taste shocks over {name!r}, which is no discrete action.{nearest(str(name), regime.actions)}"
+                f"{where}taste shocks over {name!r}, which is {what}.{nearest(str(name), known)} Discrete actions: "
+                f"{listed(known)}."
             )
 
 
@@ -110,10 +114,10 @@ def active_periods(name: str, active: Callable[[Any], bool], time: Clock) -> tup
     if not time.finite:
         raise ModelError(f"regime {name!r} is active at some ages only, and the horizon is infinite.")
     names = quantity(active, f"active of regime {name!r}").names if callable(active) else ()
-    if len(names) != 1 or names[0] == "period":
-        raise ModelError(
-            f"active of regime {name!r} is {active!r}; give a function of age, such as lambda age: age < 65."
-        )
+    if names != ("age",):
+        read = [other for other in names if other != "age"]
+        what = f"reads {listed(read)}, and it is decided by age alone" if read else f"is {active!r}"
+        raise ModelError(f"active of regime {name!r} {what}; give a function of age, such as lambda age: age < 65.")
     found = []
     for period in range(time.count):
         try:

@@ -71,6 +71,9 @@ class Distribution(abc.ABC):
         """What the values of the parameters must be; the names are those of the parameters."""
         return ()
 
+    weighs: ClassVar[bool] = False
+    """Whether parameters say what nodes weigh."""
+
     mixes: ClassVar[bool] = True
     """Whether it may be part of a `Mixture`: its nodes are those of a rule in as many dimensions as it has numbers."""
 

@@ -54,6 +54,7 @@ class Mixture(Distribution):
                 )
 
     mixes = False
+    weighs = True
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ def by_period(values: Any) -> ByPeriod:
     """Marks an array as one value a period. Functions see that of their period; a plain array is seen whole.
 
     Args:
-        values: shape (t, ...), t at least the horizon.
+        values: shape (t, ...), t the horizon, or one more for what is worth something after the last decision.
     """
     array = values if isinstance(values, jax.Array) else read(values, "by_period")
     if array.ndim == 0:

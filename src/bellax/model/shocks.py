@@ -203,6 +203,7 @@ class Categorical(Distribution):
     probabilities: QuantityLike = None
     shape: Any = ()
     mixes = False
+    weighs = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -298,6 +299,7 @@ class Jump(Distribution):
     largest: int = 6
     shape: Any = ()
     mixes = False
+    weighs = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

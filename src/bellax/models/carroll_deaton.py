@@ -47,7 +47,8 @@ def next_cash(cash, consumption, interest, mean_income_next, z, sigma):
 
 
 def around_kinks(cash):
-    return jnp.arcsinh((cash - 0.7) / 0.2)
+    far = (cash - 0.7) / 0.2
+    return jnp.log(far + jnp.sqrt(far**2 + 1))  # arsinh, of which jax computes two logarithms
 
 
 def its_inverse(coordinate):

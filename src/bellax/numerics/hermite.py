@@ -32,7 +32,7 @@ from bellax.numerics.interpolate import (
     rates,
     secant_slopes,
 )
-from bellax.numerics.scalar import pair, take
+from bellax.numerics.scalar import pair, take, where
 
 UNROLLED = 2
 """Dimensions up to which a look-up is written out number by number. Beyond, blocks are faster, and what is written out
@@ -85,8 +85,46 @@ class Hermite(Interpolant):
         nodes = (_KINKED_PERIODS if finite else _KINKED_NODES) if kinked else _NODES
         return nodes.get(dimensions, 8)
 
+    def inside(self, dimensions: int) -> Interpolant:
+        return Cubics() if dimensions == 1 else self
+
     def cost(self, dimensions: int) -> Cost:
         return Cost(4**dimensions, 2**dimensions, 4**dimensions if dimensions > UNROLLED else 1)
+
+
+@final
+@dataclass(frozen=True)
+class Cubics(Interpolant):
+    """`Hermite` on one line by the coefficients of each cell's cubic; no number off the grid, nor beside -inf.
+
+    The coefficients of one power lie together in the table, so that each is one number at a computed index, and what a
+    compiler writes for a look-up with two derivatives is a third of what it writes for `Hermite`.
+    """
+
+    needs_slopes: ClassVar[bool] = True
+
+    def tables(
+        self, levels: Array, slopes: Sequence[Array], lines: Sequence[Line], rough: bool
+    ) -> tuple[Array, tuple[Line, ...]]:
+        value, slope = columns(levels, slopes, lines)
+        rise, width = jnp.diff(value, axis=-1), distances(value, lines[0].coordinates)
+        low, high = slope[..., :-1] * width, slope[..., 1:] * width
+        powers = [value[..., :-1], low, 3 * rise - 2 * low - high, low + high - 2 * rise]
+        bad = is_barrier(value[..., :-1] + value[..., 1:])
+        # of as many cells as nodes, so that both are counted alike
+        padded = [jnp.pad(jnp.where(bad, jnp.nan, p), [(0, 0)] * (p.ndim - 1) + [(0, 1)]) for p in powers]
+        return jnp.stack(padded, axis=-1), tuple(lines)
+
+    def look_up(
+        self, table: Float[Array, "n p"], base: Int[Array, ""], cells: Sequence[Cell], steps: Sequence[int]
+    ) -> Float[Array, ""]:
+        (cell,) = cells
+        t, place = cell.fraction, base + cell.node
+        a, b, c, d = (take(table[:, power], place) for power in range(4))
+        return where((t >= 0) & (t <= 1), a + t * (b + t * (c + t * d)), jnp.nan)
+
+    def default_nodes(self, dimensions: int, kinked: bool, finite: bool) -> int:
+        return Hermite().default_nodes(dimensions, kinked, finite)
 
 
 def guarded(v0: Array, d0: Array, v1: Array, d1: Array, mix: Mix) -> Array:

@@ -111,6 +111,10 @@ class Interpolant(abc.ABC):
             finite: whether the horizon is, so that no linear system is solved.
         """
 
+    def inside(self, dimensions: int) -> "Interpolant":
+        """What reads the same inside the grid, quicker, and may have no number elsewhere; itself by default."""
+        return self
+
     def cost(self, dimensions: int) -> Cost:
         """What a look-up takes: a number for each corner of the cell, unless a subclass knows better."""
         return Cost(2**dimensions)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.numerics.scalar import rounding, take
+from bellax.numerics.scalar import rounding, take, where
 
 Utility = Callable[[Array], Array]
 
@@ -62,19 +62,29 @@ class Pieces(eqx.Module):
 
     def find(self, resources: Float[Array, ""]) -> tuple[Float[Array, "_"], Float[Array, ""]]:
         """The segment at these resources, and the number of its stretch; of a single function."""
-        piece = jnp.clip(jnp.searchsorted(self.left, resources, side="right") - 1, 0)
-        return self.segments[self.place[piece].astype(jnp.int32)], self.stretch[piece]
+        piece = _last(self.left, jnp.zeros((), jnp.int32), self.left.shape[0], resources)
+        segment = take(self.segments, take(self.place, piece).astype(jnp.int32))
+        return segment, take(self.stretch, piece)
 
     def at(self, row: Int[Array, ""], resources: Float[Array, ""]) -> Float[Array, "_"]:
         """The segment at these resources, of the function of that number along the leading axes: for many of them at
         once, of which none is copied as `row` does."""
         count = self.left.shape[-1]
-        left, low = self.left.reshape(-1), row * count
-        for power in reversed(range(count.bit_length())):  # the last that does not begin beyond
-            ahead = jnp.minimum(low + 2**power, (row + 1) * count - 1)
-            low = jnp.where(take(left, ahead) <= resources, ahead, low)
-        number = row * self.segments.shape[-2] + take(self.place.reshape(-1), low).astype(jnp.int32)
+        piece = _last(self.left.reshape(-1), row * count, count, resources)
+        number = row * self.segments.shape[-2] + take(self.place.reshape(-1), piece).astype(jnp.int32)
         return take(self.segments.reshape(-1, WIDTH), number)
+
+
+def _last(left: Float[Array, "_"], first: Int[Array, ""], count: int, resources: Float[Array, ""]) -> Int[Array, ""]:
+    """The last of `count` places from `first` on that does not begin beyond these resources.
+
+    Steps are written out: a loop would be several kernels a step, in the loop over what may happen tomorrow.
+    """
+    low = first
+    for power in reversed(range((count - 1).bit_length())):
+        ahead = jnp.minimum(low + 2**power, first + count - 1)
+        low = where(take(left, ahead) <= resources, ahead, low)
+    return lax.optimization_barrier(low)  # not to be searched again by everyone who asks
 
 
 def consumption(segment: Float[Array, "_"], resources: Float[Array, ""]) -> Float[Array, ""]:

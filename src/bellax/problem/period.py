@@ -196,11 +196,11 @@ class Period(eqx.Module):
         lawful = [name for name in (*plan.continuous, *plan.discrete) if name not in plan.markov]
         following = {name: self._shaped(name, values[f"next_{name}"]) for name in lawful}
         weights = {n: self.probabilities(n, values) for n in plan.markov if f"next_{n}" not in realised}
-        regimes = self._regimes(values["slot:next_regime"]) if plan.moves_on else {}
+        regimes = self.regimes(values["slot:next_regime"]) if plan.moves_on else {}
         arrivals = {target: self._arrived(target, values) for target in plan.arrivals}
         return Outcome(as_float(values["slot:reward"]), self.discount(values), following, weights, regimes, arrivals)
 
-    def _regimes(self, given: Mapping[str, Any]) -> dict[str, Array]:
+    def regimes(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """The probability of each regime tomorrow; NaN where a function gives what are none."""
         together = jnp.stack([as_float(probability) for probability in given.values()])
         fine = fulfilled(probabilities("next_regime"), {"next_regime": together})

@@ -128,7 +128,11 @@ class Plan:
         leaves = shapes.environment(self.graph, None)
         moving = {name: leaves.pop(name) for name in names}
         bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
-        evaluate = self.graph.compose([*self.targets, *bounds, *more])
+        # others have none, and may read tables, of which nobody knows the shape before there are parameters
+        nodes = [node for node in (*self.targets, *bounds, *more) if {*moving} & (self.graph.reach(node) | {node})]
+        if not nodes:
+            return False
+        evaluate = self.graph.compose(nodes)
         standing = lambda given: {name: jnp.ones(leaf.shape, leaf.dtype) for name, leaf in given.items()}  # noqa: E731
         try:
             return kinked(lambda given: evaluate(**standing(leaves), **given), moving)
@@ -151,6 +155,12 @@ class Plan:
     def moves(self, shock: str) -> bool:
         """Whether a parameter of a shock differs from state to state, so that no check before a solve can see it."""
         return any(self.graph.leaves(node, "state", "action", "next") for node in self.shock_nodes(shock))
+
+    @property
+    def weighed(self) -> bool:
+        """Whether parameters say which outcomes of the shocks have a probability, and the same ones in every state."""
+        weighs = any(self.graph.regime.shocks[name].weighs for name in self.shocks)
+        return weighs and not self.scanned and not any(map(self.moves, self.shocks))
 
     @property
     def drawn(self) -> dict[str, Distribution]:

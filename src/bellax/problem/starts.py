@@ -118,9 +118,10 @@ def entry_periods(clock: Clock, when: Mapping[str, Any], count: int, periods: in
         last = clock.age(periods - 1) if name == "age" else periods - 1
         first = clock.age(0) if name == "age" else 0
         steps = f", in steps of {clock.years:g}" if name == "age" else ""
+        counted = f" periods={periods} counts from {name} {first:g} on." if periods < clock.count else ""
         raise ParameterError(
             f"start: {name} of agent {bad} is {given.reshape(-1)[bad]:g}; agents enter from {first:g} to "
-            f"{last:g}{steps}."
+            f"{last:g}{steps}.{counted}"
         )
     return np.broadcast_to(np.round(found).astype(np.int32), (count,))
 

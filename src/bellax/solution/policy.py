@@ -6,7 +6,7 @@ arrays: compiled programs take it as an argument.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -58,6 +58,10 @@ class Chosen(NamedTuple):
         return taken, take(shocks, best)
 
 
+Way = Callable[[Mapping[str, Array]], tuple[Chosen, Array]]
+"""What is chosen at a state, and whether that is certain."""
+
+
 class Policy(eqx.Module):
     """Pointwise, from the states of a period to what is done there.
 
@@ -83,10 +87,10 @@ class Policy(eqx.Module):
     def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
         """A pointwise function from the states of a period to what is chosen there."""
 
-    def near(self, period: Any) -> Callable[[Mapping[str, Array]], tuple[Chosen, Array]] | None:
-        """As `at`, quicker, and whether the answer is certain: if not, `at` is to be asked. None where there is no such
-        way."""
-        return None
+    def near(self, period: Any) -> Sequence[Way]:
+        """Ways to answer as `at` does, each quicker than the next, and whether the answer is certain: if not, the next
+        way is to be asked, and in the end `at`."""
+        return ()
 
 
 class Queried(eqx.Module):

@@ -252,7 +252,7 @@ class Solution(Queried):
         sought, numerics = self.pointwise, self.setting.numerics
         if numerics.follows or self.setting.problem.regime or not numerics.maximiser.starts_near(self.setting.plan):
             return sought
-        return seeded(sought, self.tabulate().table)
+        return seeded(self.setting, sought, self.tabulate().table)
 
     @property
     def smooth(self) -> bool:

@@ -2,7 +2,8 @@
 
 Three states of health times three of insurance times two jobs may be eighteen regimes of the same functions. What each
 of them has to do is then one step, of other parameters and another V. In that step the regimes of the family are
-targets like all others, also to themselves.
+targets like all others, also to themselves. Members take it one after the other: each has a plane of all targets, and
+the planes of all members at once would be in no cache.
 """
 
 import itertools
@@ -12,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.discretisation import Discretisation
@@ -129,7 +130,6 @@ def _family(members: tuple[str, ...], regimes: Mapping[str, Setting]) -> Family 
     numerics.active = first.numerics.active
     numerics.plan.elsewhere = {members[0]: plan.labels, **plan.elsewhere}
     numerics.plan.rugged_elsewhere = plan.rugged_elsewhere
-    numerics.memory //= len(members)
     return Family(name, members, numerics)
 
 
@@ -184,7 +184,7 @@ def _together(
         return made.value, tallied(made)
 
     given = [(arguments[name], values[name]) for name in family.members]
-    found = jax.vmap(of_one)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *given))
+    found = lax.map(of_one, jax.tree.map(lambda *leaves: jnp.stack(leaves), *given))
     for place, name in enumerate(family.members):
         value, tally = jax.tree.map(lambda leaf, place=place: leaf[place], found)
         yield name, value, tally[jnp.asarray(_own_columns(every.plan, numerics[name].plan, name))]

@@ -17,7 +17,7 @@ from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.maximisers.follow import Functions
 from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting, Settings
-from bellax.errors import ModelError
+from bellax.errors import ModelError, listed, nearest
 from bellax.model import crossing, shapes, tables
 from bellax.model.boundaries import targets
 from bellax.model.model import Model
@@ -165,6 +165,10 @@ class PreparedRegimes:
         for option in _BY_REGIME:
             asked: Mapping[str, Any] = getattr(self.options, option)
             shared = {key: value for key, value in asked.items() if key not in regimes}
+            for other in (other for other, value in shared.items() if isinstance(value, Mapping)):
+                raise ModelError(
+                    f"{option}: there is no regime {other!r}.{nearest(str(other), regimes)} Regimes: {listed(regimes)}."
+                )
             slot = "states" if option == "grid" else "shocks"
             known = {*getattr(problem.plan.graph.regime, slot), *(problem.plan.drawn if slot == "shocks" else ())}
             elsewhere = {key for graph in regimes.values() for key in getattr(graph.regime, slot)} | drawn
@@ -180,7 +184,10 @@ class PreparedRegimes:
         if isinstance(maximiser, Mapping):
             unknown = [key for key in maximiser if key not in regimes]
             if unknown:
-                raise ModelError(f"maximiser= names the regime {unknown[0]!r}, which does not exist.")
+                raise ModelError(
+                    f"maximiser: there is no regime {unknown[0]!r}.{nearest(str(unknown[0]), regimes)} Regimes: "
+                    f"{listed(regimes)}."
+                )
             maximiser = maximiser.get(name)
         decides = "slot:reward" in problem.plan.graph.slots
         given["maximiser"] = self._own_maximiser(maximiser, problem) if decides else None

@@ -26,6 +26,10 @@ from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination, Period, combinations, over_combinations
 from bellax.problem.plan import Plan
 
+_REFINED = 120
+"""Evaluations that it costs to refine the best candidate: steps with derivatives, until the slowest state is done. The
+second derivatives of several actions are as many as their square."""
+
 
 class Best(NamedTuple):
     """The best continuous actions of one combination: Q, u, and how many Q were evaluated."""
@@ -33,6 +37,21 @@ class Best(NamedTuple):
     value: Float[Array, ""]
     u: Float[Array, "m"]
     evaluations: Float[Array, ""]
+
+
+class Nearby(NamedTuple):
+    """The best continuous action of one combination, from what is close by it.
+
+    Attributes:
+        best: after the last step of Newton's method.
+        moved: the last step relative to u, before the bounds of the action cut it; zero where a bound holds u, infinite
+            where the objective is not concave or has no number.
+        curvature: second derivative of Q in u, where the last step began.
+    """
+
+    best: Best
+    moved: Float[Array, ""]
+    curvature: Float[Array, ""]
 
 
 class Optimum(NamedTuple):
@@ -144,8 +163,8 @@ class Maximiser(abc.ABC):
 
     def near(
         self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
-    ) -> tuple[Best, Bool[Array, ""]]:
-        """The best continuous actions by some steps from what is close by them, and whether that is certain."""
+    ) -> Nearby:
+        """The best continuous action by some steps from what is close by it."""
         raise NotImplementedError
 
     def over(self, objective: Objective, mesh: Mesh, memory: int) -> Optimum | None:
@@ -181,7 +200,7 @@ class Maximiser(abc.ABC):
 
     def evaluations(self, plan: Plan) -> int:
         """How many Q one combination takes, about: candidates, and some steps with derivatives around their best."""
-        return self.cells(plan) + 40 * len(plan.coordinates) * self.smooth
+        return self.cells(plan) + _REFINED * len(plan.coordinates) ** 2 * self.smooth
 
     @abc.abstractmethod
     def check(self, plan: Plan) -> None:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.maximisers.candidates import candidates, peaks, scan
 from bellax.bellman.maximisers.climb import better_of, in_box
-from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, highest
+from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bounded, check_constraints, highest
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
@@ -89,16 +89,18 @@ class Newton(Maximiser):
 
     def near(
         self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
-    ) -> tuple[Best, Bool[Array, ""]]:
-        first, last = u[0], u[0]
-        certain = jnp.ones((), bool)
+    ) -> Nearby:
+        last = u[0]
         for _ in range(steps):
             first = last
             q, g, h = slopes(lambda u: objective(point, Decision(combination, u)), first)
-            certain = jnp.isfinite(q) & jnp.isfinite(g) & (h < 0)
-            last = jnp.clip(first - g / where(certain, h, -1.0), 0.0, 1.0)
-        certain = certain & (jnp.abs(last - first) <= self.tolerance * jnp.abs(first))
-        return Best(q, last[None], jnp.asarray(3.0 * steps)), certain
+            concave = jnp.isfinite(q) & jnp.isfinite(g) & (h < 0)
+            step = -g / where(concave, h, -1.0)
+            last = jnp.clip(first + step, 0.0, 1.0)
+        held = ((first <= 0) & (g <= 0)) | ((first >= 1) & (g >= 0))
+        moved = where(held, 0.0, jnp.abs(step) / jnp.maximum(first, jnp.finfo(first.dtype).tiny))
+        q = q + 0.5 * g * (last - first)  # of a parabola, where the step stays inside
+        return Nearby(Best(q, last[None], jnp.asarray(3.0 * steps)), where(concave, moved, jnp.inf), h)
 
     def improve(self, objective: Objective, point: Point, combination: Combination, start: Best, width: float) -> Best:
         """Polishes what another maximiser found to within `width` in u."""

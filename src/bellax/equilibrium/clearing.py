@@ -22,7 +22,7 @@ from bellax.model.quantity import Quantity, quantity
 from bellax.numerics import loops
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.population.density import Density, density, stationary
+from bellax.population.density import APART, Density, density, stationary
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
@@ -100,9 +100,9 @@ def equilibrium(
     if all_concrete(ends) and not float(ends[0]) * float(ends[1]) <= 0:
         name = next(iter(conditions))
         raise SolveError(
-            f"the bracket of {asked.unknown!r} holds no sign change of the condition {name!r}: it is {float(ends[0]):.6g} at "
-            f"{float(lower):g} and {float(ends[1]):.6g} at {float(upper):g}. Widen it, or look at the condition; a number that "
-            "is none is that of a solve that failed there."
+            f"the bracket of {asked.unknown!r} holds no sign change of the condition {name!r}: it is "
+            f"{float(ends[0]):.6g} at {float(lower):g} and {float(ends[1]):.6g} at {float(upper):g}. Widen it, or look "
+            "at the condition; a number that is none is that of a solve that failed there."
         )
     settled = {**arguments, asked.unknown: root}
     solution = prepared.solve(settled)
@@ -136,15 +136,16 @@ def _read(model: Any, params: Any, unknowns: Any, aggregates: Any, conditions: A
     if unknown in params:
         raise ParameterError(f"{unknown!r} is unknown, and a parameter, too; remove it from one of them.")
     if unknown not in set(model.template()["name"]):
-        raise ModelError(f"the unknown {unknown!r} is no parameter of the model, which has {listed(model.template()['name'])}.")
+        known = listed(model.template()["name"])
+        raise ModelError(f"the unknown {unknown!r} is no parameter of the model, which has {known}.")
     found = {name: quantity(given, f"aggregates[{name!r}]") for name, given in aggregates.items()}
     zeros = {name: quantity(given, f"conditions[{name!r}]") for name, given in conditions.items()}
     for name, zero in zeros.items():
         for needed in zero.names:
             if needed not in {*params, *unknowns, *aggregates, *zero.defaults}:
                 raise ModelError(
-                    f"the condition {name!r} names {needed!r}, which is no parameter, unknown or aggregate. It may name "
-                    f"{listed([*params, *unknowns, *aggregates])}."
+                    f"the condition {name!r} names {needed!r}, which is no parameter, unknown or aggregate. It may "
+                    f"name {listed([*params, *unknowns, *aggregates])}."
                 )
     return _Asked(unknown, found, zeros)
 
@@ -155,16 +156,16 @@ def _value(zero: Quantity, arguments: Mapping[str, Any], aggregates: Mapping[str
 
 
 class _Bracket(NamedTuple):
-    """Chandrupatla's: the last point, the other end, and the one before."""
+    """Chandrupatla's: the last point, the other end, and the one before; and the condition at both ends of the first
+    bracket."""
 
     steps: Array
     a: Array
     fa: Array
     b: Array
     fb: Array
-    c: Array
-    fc: Array
     share: Array
+    ends: Array
 
 
 def _found(prepared: Any, asked: _Asked, tolerance: float, arguments: Any, lower: Array, upper: Array) -> tuple:
@@ -173,44 +174,49 @@ def _found(prepared: Any, asked: _Asked, tolerance: float, arguments: Any, lower
 
     def residual(arguments: Any, price: Array) -> Array:
         given = {**arguments, asked.unknown: price}
-        scheme = prepared.scheme(given)
-        found = prepared.found(scheme, None)
-        solution = prepared.solution(given, found)
-        where = density(prepared, solution)
+        found = prepared.found(prepared.scheme(given))
+        where = density(prepared, prepared.solution(given, found))
         means = {name: where.mean_of(q) for name, q in asked.aggregates.items()}
         value = _value(zero, given, means)
-        return jnp.where(found.code == int(Result.successful), value, jnp.nan)
+        return jnp.where((found.code == int(Result.successful)) & (where.apart < APART), value, jnp.nan)
 
     still = lax.stop_gradient(arguments)
-    of = lambda price: residual(still, price)  # noqa: E731
-    ends = jax.lax.map(of, jnp.stack([lower, upper]))
-    low, high = ends[0], ends[1]
 
     def step(state: _Bracket) -> _Bracket:
-        x = state.a + state.share * (state.b - state.a)
-        fx = of(x)
-        same = jnp.sign(fx) == jnp.sign(state.fa)
-        c, fc = jnp.where(same, state.a, state.b), jnp.where(same, state.fa, state.fb)
-        b, fb = jnp.where(same, state.b, state.a), jnp.where(same, state.fb, state.fa)
-        a, fa = x, fx
-        xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
-        quadratic = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
-        share = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
-        share = jnp.where(quadratic & jnp.isfinite(share), share, 0.5)
-        width = tolerance * (1 + jnp.abs(a)) / jnp.abs(b - a)
-        return _Bracket(state.steps + 1, a, fa, b, fb, c, fc, jnp.clip(share, jnp.minimum(width, 0.5), 1 - jnp.minimum(width, 0.5)))
+        # the ends come first
+        inside = state.a + state.share * (state.b - state.a)
+        x = jnp.where(state.steps == 0, lower, jnp.where(state.steps == 1, upper, inside))
+        return _narrowed(state, x, residual(still, x), tolerance)
 
     def done(state: _Bracket) -> Array:
         best = jnp.where(jnp.abs(state.fa) < jnp.abs(state.fb), state.a, state.b)
         narrow = jnp.abs(state.b - state.a) <= 2 * tolerance * (1 + jnp.abs(best))
         exact = (state.fa == 0) | (state.fb == 0)
-        hopeless = ~(low * high <= 0) | jnp.isnan(state.fa)
-        return narrow | exact | hopeless | (state.steps >= _STEPS)
+        hopeless = ~(state.ends[0] * state.ends[1] <= 0) | jnp.isnan(state.fa)
+        return (state.steps >= 2) & (narrow | exact | hopeless | (state.steps >= _STEPS))
 
-    start = _Bracket(jnp.asarray(2, jnp.int32), upper, high, lower, low, lower, low, jnp.asarray(0.5))
+    none = jnp.ones(())
+    start = _Bracket(jnp.zeros((), jnp.int32), lower, none, upper, none, 0.5 * none, jnp.zeros(2))
     last = loops.until(done, step, start)
     root = lax.stop_gradient(jnp.where(jnp.abs(last.fa) < jnp.abs(last.fb), last.a, last.b))
     moved = lax.custom_root(
         lambda price: residual(arguments, price), root, lambda _, x: x, lambda slope, y: y / slope(jnp.ones_like(y))
     )
-    return moved, ends, last.steps
+    return moved, last.ends, last.steps
+
+
+def _narrowed(state: _Bracket, x: Array, fx: Array, tolerance: float) -> _Bracket:
+    """The bracket with one more point, and where to look next."""
+    number = state.steps
+    ends = jnp.where(jnp.arange(2) == number, fx, state.ends)
+    same = jnp.sign(fx) == jnp.sign(state.fa)
+    c, fc = jnp.where(same, state.a, state.b), jnp.where(same, state.fa, state.fb)
+    b, fb = jnp.where(same, state.b, state.a), jnp.where(same, state.fb, state.fa)
+    # of the second end the other one is the first
+    b, fb = jnp.where(number == 1, state.a, b), jnp.where(number == 1, state.fa, fb)
+    xi, phi = (x - b) / (c - b), (fx - fb) / (fc - fb)
+    quadratic = (number > 1) & (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
+    share = fx / (fb - fx) * fc / (fb - fc) + (c - x) / (b - x) * fx / (fc - fx) * fb / (fc - fb)
+    share = jnp.where(quadratic & jnp.isfinite(share), share, 0.5)
+    width = jnp.minimum(tolerance * (1 + jnp.abs(x)) / jnp.abs(b - x), 0.5)
+    return _Bracket(number + 1, x, fx, b, fb, jnp.clip(share, width, 1 - width), ends)

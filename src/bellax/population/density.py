@@ -22,7 +22,7 @@ from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
 
-_TWO = 1e-6  # how far apart masses may be that began elsewhere
+APART = 1e-6  # how far apart masses may be that began elsewhere
 _ATOM = 1e-12  # of all mass, what is not worth the name
 
 
@@ -97,15 +97,14 @@ class Density(eqx.Module):
         return jax.vmap(at)(states, marginals).reshape(self.mass.shape)
 
     def _sizes(self) -> Array:
-        """The size of the cell around every node."""
-        flow, sizes = self.solution.setting.flow, jnp.ones(())
-        for name, nodes in self.solution.nodes().items():
+        """The size of the cell around every node, along chains one."""
+        flow, shape = self.solution.setting.flow, self.mass.shape
+        sizes = jnp.ones(shape)
+        for place, (name, nodes) in enumerate(self.solution.nodes().items()):
             if name in flow.continuous:
                 step = jnp.diff(nodes)
-                own = 0.5 * (jnp.append(step, 0.0) + jnp.concatenate([jnp.zeros(1), step]))
-            else:
-                own = jnp.ones(nodes.shape[0])
-            sizes = sizes[..., None] * own
+                own = 0.5 * (jnp.concatenate([step, jnp.zeros(1)]) + jnp.concatenate([jnp.zeros(1), step]))
+                sizes = sizes * own.reshape([-1 if axis == place else 1 for axis in range(len(shape))])
         return sizes
 
 
@@ -126,7 +125,7 @@ def stationary(solution: FlowSolution) -> Density:
     build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
     found = setting.program("stationary", build)(solution)
     apart = found.apart
-    if all_concrete(apart) and not float(apart) < _TWO:
+    if all_concrete(apart) and not float(apart) < APART:
         raise SolveError(
             "where the population ends depends on where it begins: there are parts of the state space that nobody leaves, "
             "or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts, or let states move."
@@ -137,11 +136,10 @@ def stationary(solution: FlowSolution) -> Density:
 def density(setting: Any, solution: FlowSolution) -> Density:
     """The stationary density, inside a compiled program."""
     scheme = setting.scheme(solution.arguments)
-    driven = {name: solution.marginals[name] for name in setting.flow.driven}
-    tangent = setting.transport(scheme, solution.values, driven)
+    generator = scheme.carried(solution.marginals)
     ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
-    mass = sparse.stationary(tangent.generator, jnp.ones(scheme.shape))
-    still = jax.tree.map(lax.stop_gradient, tangent.generator)
+    mass = sparse.stationary(generator, jnp.ones(scheme.shape))
+    still = lax.stop_gradient(generator)
     others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
     apart = jnp.sum(jnp.abs(others[0] - others[1]))
-    return Density(solution, mass, scheme.held(tangent), jnp.where(jnp.isnan(apart), jnp.inf, apart))
+    return Density(solution, mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))

@@ -18,7 +18,7 @@ from jax import Array
 from bellax.errors import ModelError
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.graph import Graph
-from bellax.model.spaces import Continuous
+from bellax.model.spaces import Continuous, MarkovChain
 from bellax.problem.period import as_float
 
 Arguments = dict[str, Any]
@@ -82,6 +82,7 @@ class Flow:
     def chain(self, arguments: Arguments, name: str) -> tuple[Array, Array]:
         """Values of a chain as functions see them, and its intensities."""
         node, space = f"process:{name}", self.spaces[name]
+        assert isinstance(space, MarkovChain)
         intensity = as_float(self.graph.compose([f"{node}.intensity"])(**arguments)[f"{node}.intensity"])
         if space.known:
             return jnp.asarray(space.values), intensity
@@ -132,6 +133,8 @@ class Flow:
     ) -> Array:
         """By how much closed forms leave the first-order condition, as a share of its terms, marginal values held fixed;
         zero where that has no number, or an action is at a bound."""
+        if not self.policy:
+            return jnp.zeros(())
         known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
         actions = self.flowing(arguments, states, marginals).actions
         nodes = ["slot:reward", *(f"drift:{name}" for name in self.driven)]

@@ -60,7 +60,8 @@ class FlowSetting:
         found = {}
         for name in self.flow.continuous:
             lower, upper = self.flow.bounds(arguments, name)
-            found[name] = grids.line(self.specs[name], lower, upper, self.flow.spaces[name].scale)
+            space: Any = self.flow.spaces[name]
+            found[name] = grids.line(self.specs[name], lower, upper, space.scale)
         return found
 
     def sides(self, name: str) -> tuple[Boundary, Boundary]:
@@ -152,6 +153,13 @@ class FlowSolution(eqx.Module):
     def flows(self, **states: Any) -> dict[str, Array]:
         """The flow of reward, and the drift of every continuous state, by name."""
         return self._asked("flows", states)
+
+    def save(self, path: Any) -> None:
+        """Not in this version: a file holds solutions of discrete time."""
+        raise ModelError(
+            "a solution in continuous time has no file in this version; save its numbers: solution.nodes(), .values "
+            "and .marginals are arrays."
+        )
 
     def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
         if self.code.ndim:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError, check_count, check_mapping, check_names, check_positive, named_options
+from bellax.model import slots
 from bellax.model.diffusion import Absorbing, DiffusionModel, StateConstraint
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
@@ -23,7 +23,8 @@ from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters
 from bellax.solution.solution import Result
-from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.continuous.scheme import Scheme
+from bellax.solvers.continuous.selection import Selected
 from bellax.solvers.solver import Solver
 
 _NODES = {1: 500, 2: 100, 3: 30}
@@ -87,15 +88,17 @@ def check_served(model: Any) -> None:
     driven = [name for name in continuous if graph.leaves(f"drift:{name}", "action", "marginal")]
     free = [name for name in model.actions if name not in model.policy]
     spread = [name for name in model.diffusion if graph.leaves(f"diffusion:{name}", "action")]
-    absorbing = [name for name, given in model.boundary.items() if Absorbing in map(type, np.atleast_1d(given))]
-    vectors = [name for name in continuous if model.states[name].shape != ()]
+    sides = {name: given if isinstance(given, tuple) else (given,) for name, given in model.boundary.items()}
+    absorbing = [name for name, given in sides.items() if any(isinstance(side, Absorbing) for side in given)]
+    vectors = [name for name in continuous if slots.view(model.states[name]).shape != ()]
+    first = lambda names: next(iter(names), "")  # noqa: E731
     wrong = [
         (len(continuous) == 0, "a model needs a continuous state; of chains alone V is a linear system."),
-        (bool(vectors), f"state {vectors[0] if vectors else ''!r} is a vector; give each of its numbers a name."),
+        (bool(vectors), f"state {first(vectors)!r} is a vector; give each of its numbers a name."),
         (math.isfinite(model.horizon), "it solves an infinite horizon."),
         (model.stop is not None, "it has no `stop`."),
         (bool(absorbing), f"the boundary of {absorbing} is Absorbing."),
-        (bool(free), f"the action {free[0] if free else ''!r} has no closed form: give policy={{{free[0] if free else ''!r}: ...}}."),
+        (bool(free), f"the action {first(free)!r} has no closed form: give policy={{{first(free)!r}: ...}}."),
         (bool(spread), f"the diffusion of {spread} moves with an action."),
         (len(driven) > 1, f"actions move more than one state: {driven}."),
     ]
@@ -116,7 +119,7 @@ class Found(NamedTuple):
 class _Search(NamedTuple):
     steps: Array
     value: Array
-    marginals: dict[str, Array]
+    selected: dict[str, Selected]
     change: Array
 
 
@@ -158,58 +161,52 @@ class PreparedFlow(FlowSetting):
         """Solves; `final` and `ticket` are of discrete time."""
         if ticket is not None:
             raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
-        run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given), None)))
+        run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given))))
         found = run(arguments)
         return self.solution(arguments, found)
 
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
         return FlowSolution(arguments, found.value, found.marginals, found.code, found.stats, self)
 
-    def found(self, scheme: Scheme, start: tuple[Array, dict[str, Array]] | None) -> Found:
-        """V, inside a compiled program.
-
-        Args:
-            start: V and marginal values to begin with; of staying where one is, where there are none.
-        """
+    def found(self, scheme: Scheme) -> Found:
+        """V, inside a compiled program."""
         options: Any = self.options
-        still = jax.tree.map(lax.stop_gradient, scheme.start())
         fixed = scheme.stopped
-        first, near = (still if start is None else start), still[1]
+        first, near = fixed.start()
 
         def step(state: _Search) -> _Search:
             early = state.change > _WILD
-            tangent = fixed.tangent(state.value, state.marginals, early, near, early)
+            last = {name: one.marginal for name, one in state.selected.items()}
+            selected = fixed.select(state.value, last, early, near, early)
+            tangent = fixed.tangent(state.value, selected, early)
             value = sparse.solve(tangent.generator, fixed.discount, tangent.reward)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
-            marginals = {name: chosen.marginal for name, chosen in tangent.selected.items()}
-            return _Search(state.steps + 1, value, marginals, jnp.where(jnp.isnan(change), jnp.inf, change))
+            return _Search(state.steps + 1, value, selected, jnp.where(jnp.isnan(change), jnp.inf, change))
 
         done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
-        begin = _Search(jnp.zeros((), jnp.int32), *first, jnp.asarray(jnp.inf if start is None else _WILD))
-        last = loops.until(done, step, jax.tree.map(lax.stop_gradient, begin))
-        return self._finished(scheme, last)
+        none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
+        begin = _Search(jnp.zeros((), jnp.int32), first, none, jnp.asarray(jnp.inf))
+        return self._finished(scheme, loops.until(done, step, begin))
 
     def _finished(self, scheme: Scheme, last: _Search) -> Found:
         """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
         options: Any = self.options
-        tangent = scheme.tangent(lax.stop_gradient(last.value), lax.stop_gradient(last.marginals))
-        still = jax.tree.map(lax.stop_gradient, tangent.generator)
+        tangent = scheme.tangent(last.value, last.selected)
+        still = lax.stop_gradient(tangent.generator)
         value = sparse.solve(still, scheme.discount, tangent.reward)
-        moved = self.transport(scheme, value, last.marginals)
-        marginals = {name: moved.marginals[name] for name in self.flow.continuous}
-        flags = scheme.flags(moved)
-        sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(moved.reward))
+        moved = last.selected
+        if not self.flow.adjoint:
+            moved = scheme.select(value, {name: one.marginal for name, one in moved.items()}, True)
+        carried = scheme.tangent(value, moved, True)
+        flags = scheme.flags(carried)
+        sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(carried.reward))
         converged = last.change <= options.tolerance
         wrong = jnp.any(jnp.stack(list(flags.values())) > 0)
         code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
         code = jnp.where(sane & wrong, int(Result.infeasible), jnp.where(sane, code, int(Result.nonfinite)))
-        stats = {"steps": last.steps, "residual": last.change, **flags}
-        stats["first_order_gap"] = scheme.first_order_gap(marginals)
-        return Found(value, marginals, code.astype(jnp.int32), stats)
-
-    def transport(self, scheme: Scheme, value: Array, marginals: Mapping[str, Array]) -> Tangent:
-        """How mass moves under the policy of V, with derivatives."""
-        return scheme.tangent(value, marginals, transport=True)
+        gap = scheme.first_order_gap(lax.stop_gradient(carried.marginals))
+        stats = {"steps": last.steps, "residual": last.change, "first_order_gap": gap, **flags}
+        return Found(value, carried.marginals, code.astype(jnp.int32), stats)
 
     def explain(self, solution: FlowSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""
@@ -245,5 +242,5 @@ class PreparedFlow(FlowSetting):
             )
         return (
             f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
-            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting() or Absorbing(value); or move the bound."
+            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(); or move the bound."
         )

@@ -160,36 +160,57 @@ class Scheme:
 
     # -- tangents
 
-    def tangent(
+    def select(
         self,
         value: Array,
         marginals: Mapping[str, Array],
         transport: Any = False,
         near: Mapping[str, Array] | None = None,
         early: Any = False,
-    ) -> Tangent:
-        """Rates and rewards that touch the equation at V.
+    ) -> dict[str, Selected]:
+        """What stands for the derivatives of V along driven states, by name; without derivatives.
 
         Args:
             marginals: the last ones of driven states, by name.
             transport: whether velocities are those of mass and not of values.
-            near: marginal values from which those of driven states are not far where V asks for control without end, as a
-                V may that says little.
+            near: marginal values from which those of driven states are not far where V asks for control without end, as
+                a V may that says little.
             early: whether they never are.
         """
-        flow, found, selected = self.flow, dict(marginals), {}
-        known = {name: self.differences(name, value) for name in flow.continuous}
-        for name in flow.continuous:
-            if name not in flow.driven:
-                found[name] = known[name].central
-        for name in flow.driven:
-            still = jax.tree.map(lax.stop_gradient, (found, known[name]))
-            chosen = self.stopped.chosen(name, *still, transport, {} if near is None else near, early)
-            selected[name] = chosen
-            found[name] = self._moving_with(name, chosen, known[name], found, transport)
-        return self._assembled(value, found, selected, transport)
+        value, still = lax.stop_gradient(value), self.stopped
+        found = {**lax.stop_gradient(dict(marginals)), **still._free(value)}
+        selected = {}
+        for name in self.flow.driven:
+            known = still.differences(name, value)
+            selected[name] = still._chosen(name, found, known, transport, {} if near is None else near, early)
+            found[name] = selected[name].marginal
+        return selected
 
-    def chosen(
+    def tangent(self, value: Array, selected: Mapping[str, Selected], transport: Any = False) -> Tangent:
+        """Rates and rewards that touch the equation at V; with derivatives in V and in parameters."""
+        found = {**{name: one.marginal for name, one in selected.items()}, **self._free(value)}
+        for name in self.flow.driven:
+            found[name] = self._moving_with(name, selected[name], self.differences(name, value), found, transport)
+        return self._assembled(value, found, dict(selected), transport)
+
+    def carried(self, marginals: Mapping[str, Array]) -> Generator:
+        """How mass moves under the policy that answers marginal values."""
+        found, up, down = self.flowing(marginals), [], []
+        for name in self.flow.continuous:
+            rising, falling = self.moving(name, found.drift[name] * self._over(name, "slope") + self._shift(name))
+            up.append(rising)
+            down.append(falling)
+        return Generator(self.pattern, tuple(up), tuple(down), self._chained())
+
+    def _chained(self) -> tuple[Array, ...]:
+        return tuple(self.chain_values[name][1] for name in self.flow.chains)
+
+    def _free(self, value: Array) -> dict[str, Array]:
+        """Marginal values of states that nobody moves."""
+        free = [name for name in self.flow.continuous if name not in self.flow.driven]
+        return {name: self.differences(name, value).central for name in free}
+
+    def _chosen(
         self,
         name: str,
         marginals: Mapping[str, Array],
@@ -198,7 +219,6 @@ class Scheme:
         near: Mapping[str, Array],
         early: Any,
     ) -> Selected:
-        """What stands for the derivative of V along a driven state, at all nodes; without derivatives."""
         close = near.get(name, jnp.zeros(self.shape))
 
         def one(states: Any, others: Any, own: Differences, slope: Array, shift: Array, close: Array) -> Selected:
@@ -278,8 +298,8 @@ class Scheme:
             rising, falling = self.moving(name, velocity)
             up.append(rising)
             down.append(falling)
-        chains = tuple(self.chain_values[name][1] for name in self.flow.chains)
-        return Tangent(Generator(self.pattern, tuple(up), tuple(down), chains), reward, selected, marginals, drift)
+        generator = Generator(self.pattern, tuple(up), tuple(down), self._chained())
+        return Tangent(generator, reward, selected, marginals, drift)
 
     def _rise(self, name: str, value: Array, kind: Array) -> tuple[Array, Array, Array]:
         """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state, as a
@@ -306,7 +326,7 @@ class Scheme:
         for name in self.flow.driven:
             below, above = self._over(name, "below"), self._over(name, "above")
             known = Differences(tiny, none, tiny, below, above, jnp.zeros(self.shape))
-            chosen = self.stopped.chosen(name, still, known, True, {}, False)
+            chosen = self.stopped._chosen(name, still, known, True, {}, False)
             stays = chosen.found & (chosen.kind == Kind.stays)
             still[name] = jnp.where(stays, chosen.marginal, 1.0)
         flowing = self.flowing(still)
@@ -335,17 +355,17 @@ class Scheme:
                 found[f"outward:{side}:{name}"] = jnp.sum(edges[which] & bad)
         return found
 
-    def held(self, tangent: Tangent) -> Array:
+    def held(self, generator: Generator) -> Array:
         """Nodes at an edge that mass enters along a state without diffusing, and does not leave along it."""
-        found = jnp.zeros(self.shape, bool)
+        found, least = jnp.zeros(self.shape, bool), rounding() * jnp.max(generator.leaving)
         for place, name in enumerate(self.flow.continuous):
-            up, down = tangent.generator.up[place], tangent.generator.down[place]
+            up, down = generator.up[place], generator.down[place]
             first, last = self._ends(name)
             still = self._variance(name) == 0
             axis = self.axes[name].place
-            entered_down = jnp.roll(down, -1, axis) > 0  # the neighbour's
-            entered_up = jnp.roll(up, 1, axis) > 0
-            found = found | (first & still & (up == 0) & entered_down) | (last & still & (down == 0) & entered_up)
+            entered_down = jnp.roll(down, -1, axis) > least  # from the neighbour
+            entered_up = jnp.roll(up, 1, axis) > least
+            found = found | (first & still & (up <= least) & entered_down) | (last & still & (down <= least) & entered_up)
         return found
 
     def first_order_gap(self, marginals: Mapping[str, Array]) -> Array:

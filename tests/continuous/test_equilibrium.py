@@ -1,0 +1,147 @@
+"""Densities and prices: closed forms, published numbers, derivatives, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.errors import SolveError
+
+
+def by(**grid):
+    return bx.solvers.FiniteDifference(grid=grid)
+
+
+def uneven(low, high, count):
+    return bx.grids.Given(low + (high - low) * np.linspace(0.0, 1.0, count) ** 2)
+
+
+# -- densities ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_ornstein_uhlenbeck_process_is_normal():
+    """Mean and variance are exact on any nodes: upwinding would give a standard deviation of .204."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(-1.6, 1.6)},
+        reward=0.0,
+        drift={"x": lambda x, kappa: -kappa * x},
+        diffusion={"x": "sigma"},
+        boundary={"x": bx.Reflecting()},
+    )
+    params = {"kappa": 0.5, "sigma": 0.2, "discount": 0.05}
+    share = np.linspace(-1.0, 1.0, 161)
+    for grid in (161, bx.grids.Given(1.6 * np.sinh(2 * share) / np.sinh(2.0))):
+        density = bx.stationary(bx.solve(model, params, by(x=grid)))
+        assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12)
+        assert float(jnp.min(density.mass)) >= 0
+        assert float(density.mean("x")) == pytest.approx(0.0, abs=1e-12)
+        assert float(density.mean(lambda x, kappa, sigma: 2 * kappa * x**2 / sigma**2)) == pytest.approx(1.0, abs=1e-10)
+        nodes, pdf = np.asarray(density.solution.nodes()["x"]), np.asarray(density.pdf())
+        np.testing.assert_allclose(pdf, np.exp(-(nodes**2) / 0.08) / np.sqrt(0.08 * np.pi), atol=0.02)
+        assert density.atoms() == []
+
+
+def test_a_reflected_drift_is_exponential():
+    """Drift -.1, volatility .2: rate 5."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(0.0, 6.0)},
+        reward=0.0,
+        drift={"x": -0.1},
+        diffusion={"x": 0.2},
+        discount=0.05,
+        boundary={"x": bx.Reflecting()},
+    )
+    for grid, tolerance in ((601, 1e-4), (uneven(0.0, 6.0, 301), 1e-3)):
+        density = bx.stationary(bx.solve(model, {}, by(x=grid)))
+        assert float(density.mean("x")) == pytest.approx(0.2, rel=tolerance)
+        nodes, mass = density.marginal("x")
+        assert float(jnp.sum(jnp.where(nodes <= 0.2, mass, 0.0))) == pytest.approx(1 - np.exp(-1), abs=0.03)
+
+
+def test_where_it_ends_depends_on_where_it_begins():
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(-2.0, 2.0)}, reward=0.0, drift={"x": lambda x: x - x**3}, discount=0.05
+    )
+    with pytest.raises(SolveError, match="depends on where it begins"):
+        bx.stationary(bx.solve(model, {}, by(x=42)))
+
+
+# -- prices ------------------------------------------------------------------------------------------------------------
+
+SAVER = bx.DiffusionModel(
+    states={
+        "assets": bx.Continuous(-0.15, 5.0),
+        "income": bx.MarkovChain([0.1, 0.2], intensity=[[-1.2, 1.2], [1.2, -1.2]]),
+    },
+    actions={"consumption": bx.Continuous(1e-6)},
+    policy={"consumption": lambda marginal_assets: marginal_assets**-0.5},
+    reward=lambda consumption: -1 / consumption,
+    drift={"assets": lambda assets, income, consumption, interest: income + interest * assets - consumption},
+    discount=0.05,
+    boundary={"assets": bx.StateConstraint()},
+)
+
+
+def no_bonds(bonds):
+    return bonds
+
+
+def clearing(interest=(0.0, 0.0499), grid=500, model=SAVER, **changes):
+    given = {"unknowns": {"interest": interest}, "aggregates": {"bonds": "assets"}, "conditions": {"bonds": no_bonds}}
+    return bx.equilibrium(model, {}, **(given | changes), solver=by(assets=grid))
+
+
+@pytest.fixture(scope="module")
+def huggett():
+    return clearing(grid=bx.grids.Regular(500))
+
+
+def test_huggett_on_the_published_grid(huggett):
+    """Achdou, Han, Lasry, Lions & Moll (2022): .031917 on 500 points."""
+    assert float(huggett.unknowns["interest"]) == pytest.approx(0.031917, abs=5e-6)
+    assert abs(float(huggett.residuals["bonds"])) < 1e-10
+    assert float(jnp.sum(huggett.density.mass)) == pytest.approx(1.0, abs=1e-12)
+    (place, mass), *_ = huggett.density.atoms()
+    assert place == {"assets": -0.15, "income": 0.1} and 0.02 < mass < 0.03
+    np.testing.assert_allclose(huggett.density.marginal("income")[1], [0.5, 0.5], atol=1e-12)
+    assert "Equilibrium at interest = 0.0319" in str(huggett)
+
+
+def test_the_constrained_consume_what_they_get(huggett):
+    at = huggett.solution.policy(assets=-0.15, income=0.1)["consumption"]
+    assert float(at) == pytest.approx(0.1 - 0.15 * float(huggett.unknowns["interest"]), abs=1e-12)
+
+
+def test_derivatives_of_a_price():
+    """d interest / d discount, beside central differences."""
+    model = bx.DiffusionModel(
+        **{name: getattr(SAVER, name) for name in ("states", "actions", "policy", "reward", "drift", "boundary")}
+    )
+
+    def price(discount):
+        given = {"unknowns": {"interest": (0.0, 0.0499)}, "aggregates": {"bonds": "assets"}}
+        conditions = {"bonds": no_bonds}
+        found = bx.equilibrium(
+            model, {"discount": discount}, **given, conditions=conditions, solver=by(assets=60), tolerance=1e-13
+        )
+        return found.unknowns["interest"]
+
+    central = (price(0.0501) - price(0.0499)) / 2e-4
+    np.testing.assert_allclose(jax.grad(price)(0.05), central, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"interest": (-0.2, -0.1)}, bx.SolveError, "no sign change of the condition 'bonds': it is -0.1.* at -0.2"),
+        ({"interest": (0.04, 0.0)}, bx.ParameterError, "give a bracket"),
+        ({"conditions": {}}, bx.ModelError, "1 unknowns, 'interest', and 0 conditions"),
+        ({"conditions": {"bonds": lambda wages: wages}}, bx.ModelError, "names 'wages'"),
+        ({"aggregates": {"bonds": "wealth"}}, bx.ModelError, "names 'wealth', which the model does not have"),
+        ({"unknowns": {"wage": (0.0, 1.0)}}, bx.ModelError, "'wage' is no parameter"),
+    ],
+)
+def test_what_is_no_equilibrium(changes, kind, words):
+    with pytest.raises(kind, match=words):
+        clearing(**{"grid": 40, **changes})

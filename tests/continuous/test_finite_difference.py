@@ -1,0 +1,181 @@
+"""Continuous time on nodes: closed forms, derivatives beside differences, and what is refused."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.numerics.generator import Generator, Pattern, rates
+
+
+def by(**grid):
+    return bx.solvers.FiniteDifference(grid=grid)
+
+
+# -- the generator -----------------------------------------------------------------------------------------------------
+
+
+def test_mass_moves_along_the_transpose():
+    """A line and a chain, beside the dense matrix."""
+    rng = np.random.default_rng(0)
+    pattern = Pattern((4, 3), (0,), (1,))
+    up, down = rng.uniform(0.0, 2.0, (2, 4, 3))
+    up[-1], down[0] = 0.0, 0.0
+    intensity = rng.uniform(0.0, 1.0, (3, 3))
+    intensity -= np.diag(intensity.sum(axis=1))
+    generator = Generator(pattern, (jnp.asarray(up),), (jnp.asarray(down),), (jnp.asarray(intensity),))
+    dense = np.zeros((12, 12))
+    dense[pattern.entries] = -np.asarray(generator.values(jnp.zeros(())))
+    np.testing.assert_allclose(dense.sum(axis=1), 0.0, atol=1e-14)
+    value = rng.normal(size=(4, 3))
+    np.testing.assert_allclose(generator.apply(jnp.asarray(value)).ravel(), dense @ value.ravel(), atol=1e-13)
+    np.testing.assert_allclose(generator.push(jnp.asarray(value)).ravel(), dense.T @ value.ravel(), atol=1e-13)
+
+
+def test_rates_are_monotone_and_have_the_mean():
+    drift = jnp.asarray([1.0, -1.0, 0.3, -0.3, 0.0])
+    variance = jnp.asarray([0.0, 0.0, 1.0, 1.0, 1.0])
+    below, above = jnp.full(5, 0.2), jnp.full(5, 0.5)
+    up, down = rates(drift, variance, below, above)
+    assert np.min(up) >= 0 and np.min(down) >= 0
+    np.testing.assert_allclose(up * above - down * below, drift, atol=1e-15)
+    np.testing.assert_allclose((up * above**2 + down * below**2)[2:], variance[2:], atol=1e-15)
+
+
+# -- closed forms ------------------------------------------------------------------------------------------------------
+
+
+def uneven(low, high, count):
+    """Nodes that are denser in the middle."""
+    share = np.linspace(-1.0, 1.0, count)
+    return bx.grids.Given(0.5 * (low + high) + 0.5 * (high - low) * np.sinh(2 * share) / np.sinh(2.0))
+
+
+OU = bx.DiffusionModel(
+    states={"x": bx.Continuous(-2.0, 2.0)},
+    reward=lambda x: -(x**2),
+    drift={"x": lambda x, kappa: -kappa * x},
+    diffusion={"x": "sigma"},
+    boundary={"x": bx.Reflecting()},
+)
+NUMBERS = {"kappa": 0.5, "sigma": 0.2, "discount": 0.05}
+
+
+@pytest.mark.parametrize("grid", [bx.grids.Regular(121), uneven(-2.0, 2.0, 121)], ids=["even", "uneven"])
+def test_a_quadratic_of_an_ornstein_uhlenbeck_process(grid):
+    """V = -x^2/(r + 2 kappa) - sigma^2/(r (r + 2 kappa)), of which three nodes make no error."""
+    solution = bx.solve(OU, NUMBERS, by(x=grid))
+    nodes = np.asarray(solution.nodes()["x"])
+    inner = nodes[np.abs(nodes) < 1.0]
+    exact = -(inner**2) / 1.05 - 0.04 / (0.05 * 1.05)
+    np.testing.assert_allclose(solution.value(x=inner), exact, atol=1e-7)
+    assert np.isnan(solution.value(x=2.1))
+
+
+def test_a_linear_firm_takes_the_right_root():
+    """V = 4k/3 + 10/9 and i = 1/3; the other root of its quadratic equation has V_k = 1.7."""
+    firm = bx.DiffusionModel(
+        states={"k": bx.Continuous(0.0, 5.0)},
+        actions={"i": bx.Continuous()},
+        policy={"i": lambda marginal_k: marginal_k - 1},
+        reward=lambda k, i: 0.2 * k - i - i**2 / 2,
+        drift={"k": lambda k, i: i - 0.1 * k},
+        discount=0.05,
+        boundary={"k": bx.StateConstraint()},
+    )
+    solution = bx.solve(firm, {}, by(k=41))
+    k = np.linspace(0.0, 5.0, 23)
+    np.testing.assert_allclose(solution.value(k=k), 4 * k / 3 + 10 / 9, atol=1e-8)
+    np.testing.assert_allclose(solution.policy(k=k)["i"], 1 / 3, atol=1e-8)
+    np.testing.assert_allclose(solution.flows(k=k)["k"], 1 / 3 - 0.1 * k, atol=1e-8)
+
+
+# -- one firm, and what is wrong with others ---------------------------------------------------------------------------
+
+
+def investing(**changes):
+    """Adjustment costs, and a productivity that reverts."""
+    statement = {
+        "states": {"k": bx.Continuous(0.2, 5.0, scale=bx.scales.log), "z": bx.Continuous(-1.0, 1.0)},
+        "actions": {"investment": bx.Continuous()},
+        "policy": {"investment": lambda k, marginal_k, theta: k * (marginal_k - 1) / theta},
+        "reward": lambda k, z, investment, theta, alpha: (
+            jnp.exp(z) * k**alpha - investment - theta * investment**2 / (2 * k)
+        ),
+        "drift": {"k": lambda k, investment, delta: investment - delta * k, "z": lambda z: -0.5 * z},
+        "diffusion": {"z": "sigma"},
+        "discount": "r",
+        "boundary": {"k": bx.StateConstraint(), "z": bx.Reflecting()},
+    }
+    return bx.DiffusionModel(**(statement | changes))
+
+
+FIRM = {"theta": 2.0, "alpha": 0.35, "delta": 0.1, "sigma": 0.2, "r": 0.05}
+SMALL = by(k=25, z=11)
+
+
+def test_derivatives_are_those_of_differences(with_value):
+    model = investing()
+
+    def of(delta):
+        solution = bx.solve(model, {**FIRM, "delta": delta}, SMALL)
+        return solution.value(k=1.3, z=0.1), solution.policy(k=1.3, z=0.1)["investment"]
+
+    for place in (0, 1):
+        run = jax.jit(lambda delta, place=place: of(delta)[place])
+        central = (run(0.1001) - run(0.0999)) / 2e-4
+        np.testing.assert_allclose(jax.jit(jax.grad(run))(0.1), central, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "words"),
+    [
+        ({"boundary": {"z": bx.Reflecting()}}, {"delta": -0.5}, "drift of 'k' leads outward at its upper edge"),
+        ({}, {"sigma": -0.2}, "the diffusion of 'z' is -0.2"),
+        ({}, {"r": -0.05}, "the discount is -0.05"),
+        ({"policy": {"investment": lambda k, marginal_k, theta: k * marginal_k / theta}}, {},
+         "the closed forms of .'investment'. leave the first-order condition by"),
+        ({"reward": lambda k, z, investment, theta, alpha: jnp.log(k - 1) + 0 * (z + investment + theta + alpha)}, {},
+         "V is no number"),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_solution(changes, params, words):
+    with pytest.raises((bx.SolveError, bx.ParameterError), match=words):
+        bx.solve(investing(**changes), {**FIRM, **params}, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"policy": {}}, "the action 'investment' has no closed form"),
+        ({"horizon": 10.0}, "infinite horizon"),
+        ({"stop": 0.0}, "it has no `stop`"),
+        ({"boundary": {"k": bx.Absorbing(0.0)}}, "Absorbing"),
+        ({"diffusion": {"z": lambda investment: investment}}, "diffusion of .'z'. moves with an action"),
+        ({"drift": {"k": "investment", "z": "investment"}}, "actions move more than one state"),
+    ],
+)
+def test_models_that_are_not_solved(changes, words):
+    with pytest.raises(bx.ModelError, match=words):
+        bx.solve(investing(**changes), FIRM, SMALL)
+
+
+def test_questions_and_options_that_make_no_sense():
+    solution = bx.solve(OU, NUMBERS, by(x=21))
+    with pytest.raises(bx.ModelError, match="lacks the states 'x'"):
+        solution.value()
+    with pytest.raises(bx.ModelError, match="no file in this version"):
+        solution.save("x.nc")
+    with pytest.raises(bx.ModelError, match="grid: state 'y' is unknown"):
+        bx.solve(OU, NUMBERS, by(y=21))
+    with pytest.raises(bx.ModelError, match="solves a bx.DiffusionModel, not a Model"):
+        bx.solve(bx.Model(reward=1.0, horizon=2), {}, by(x=21))
+    with pytest.raises(bx.ModelError, match="of discrete time"):
+        bx.solve(OU, NUMBERS, bx.solvers.ValueIteration())
+    with pytest.raises(bx.ModelError):
+        bx.evaluate(OU, NUMBERS, {})
+    with pytest.raises(bx.SolveError, match=r"max_steps=1"):
+        bx.solve(investing(), FIRM, replace(SMALL, max_steps=1))

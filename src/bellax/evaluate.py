@@ -26,9 +26,8 @@ from bellax.solution.policy import Policy, Queried
 from bellax.solution.query import Reading, reading, undifferentiable, warn_of_reading
 from bellax.solution.regimes import QueriedRegimes
 from bellax.solution.solution import Solution
-from bellax.solve import check_solver, run, usual_solver, with_horizon
-from bellax.solvers.common import check_solvable
-from bellax.solvers.solver import Solver
+from bellax.solve import check_bellman, run, usual_solver, with_horizon
+from bellax.solvers.common import BellmanSolver, check_solvable
 from bellax.solvers.prepared import Prepared
 
 _KEPT = 8
@@ -40,7 +39,7 @@ def evaluate(
     model: Model,
     params: Mapping[str, Any],
     rule: Mapping[str, Any] | Queried | QueriedRegimes,
-    solver: Solver | None = None,
+    solver: Any = None,
     *,
     horizon: int | None = None,
     terminal: Solution | None = None,
@@ -69,7 +68,7 @@ def evaluate(
     check_solvable(model)
     if horizon is not None:
         model = with_horizon(model, horizon)
-    solver = check_solver(usual_solver(model)[0] if solver is None else solver)
+    solver = check_bellman(usual_solver(model)[0] if solver is None else solver)
     if solver.maximiser is not None:
         raise ModelError("evaluate follows a rule and maximises nothing: leave the maximiser= of the solver out.")
     if isinstance(rule, QueriedRegimes) or (isinstance(rule, Queried) and model.regimes is not None):
@@ -92,7 +91,7 @@ def evaluate(
     return run(prepared, prepared.arguments(params), terminal, throw, progress)
 
 
-def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Any:
+def following_rule(model: Model, solver: BellmanSolver, rule: Mapping[str, Any]) -> Any:
     """The numerics of following functions of names."""
     check_mapping(rule, "rule", "{'consumption': lambda wealth: 0.04 * wealth}, or a Solution")
     name = ("rule", key(solver), tuple((action, _same(rule[action])) for action in rule))
@@ -106,7 +105,7 @@ def following_rule(model: Model, solver: Solver, rule: Mapping[str, Any]) -> Any
     return _kept(model, name, build)
 
 
-def _following_policy(model: Model, solver: Solver, policy: Policy) -> Prepared:
+def _following_policy(model: Model, solver: BellmanSolver, policy: Policy) -> Prepared:
     other, plan = policy.numerics.problem, Plan(model.graph)
     if other.plan.taste_shocks is not None:
         raise ModelError(

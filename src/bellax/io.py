@@ -28,8 +28,8 @@ from bellax.numerics.pieces import Pieces
 from bellax.solution.record import FORMAT, axis_names, of_regime
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
-from bellax.solvers.solver import Solver
 from bellax.solvers.regimes import PreparedRegimes
+from bellax.solvers.solver import Solver
 
 
 def save(solution: Solution | RegimeSolution, path: str | os.PathLike[str]) -> None:

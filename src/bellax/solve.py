@@ -19,7 +19,7 @@ from bellax.numerics.scalar import put
 from bellax.problem.problem import Arguments
 from bellax.solution.solution import Result, Solution
 from bellax.solvers.backward_induction import BackwardInduction
-from bellax.solvers.common import blanked, check_solvable
+from bellax.solvers.common import BellmanSolver, blanked, check_solvable
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.progress import listening
@@ -172,14 +172,14 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     return solver, f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
 
 
-def usual_solver(model: Any) -> tuple[Solver, str]:
+def usual_solver(model: Any) -> tuple[BellmanSolver, str]:
     """As `choose_solver`, without endogenous grids."""
     finite = model.clock.finite
     if model.regimes is not None:
         how = f"the horizon is {_horizon(model)}, and there are {len(model.graphs)} regimes."
-        regimes: Solver = BackwardInduction() if finite else ValueIteration()
+        regimes: BellmanSolver = BackwardInduction() if finite else ValueIteration()
         return regimes, f"{type(regimes).__name__}: {how}"
-    solver: Solver = BackwardInduction() if finite else PolicyIteration()
+    solver: BellmanSolver = BackwardInduction() if finite else PolicyIteration()
     numerics = solver.prepare(model).numerics
     name, interpolant = type(numerics.maximiser).__name__, type(numerics.interpolant).__name__
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"
@@ -206,6 +206,13 @@ def check_solver(solver: Any) -> Solver:
     """The solver; ModelError for what is none."""
     if not isinstance(solver, Solver):
         raise ModelError(f"solver is {solver!r}; give one of bx.solvers, such as bx.solvers.BackwardInduction().")
+    return solver
+
+
+def check_bellman(solver: Any) -> BellmanSolver:
+    """The solver; ModelError for what is none of models in discrete time."""
+    if not isinstance(check_solver(solver), BellmanSolver):
+        raise ModelError(f"{type(solver).__name__} is of continuous time, and this is of discrete time.")
     return solver
 
 

@@ -11,6 +11,7 @@ from bellax.errors import listed, nearest
 from bellax.model.parameters import entries
 from bellax.numerics.scalar import numeric
 from bellax.solve import usual_solver
+from bellax.solvers.common import BellmanSolver
 
 
 def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -47,11 +48,12 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    solver, why = usual_solver(model)
+    usual, why = usual_solver(model)
+    solver: Any = usual
     if recommended is not None:
         solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
     if name is not None:
-        known = list(bx.solvers.__all__)
+        known = [each for each in bx.solvers.__all__ if issubclass(getattr(bx.solvers, each), BellmanSolver)]
         if name not in known:
             raise Refusal(f"--solver {name}: there is no such solver.{nearest(name, known)} There are {listed(known)}.")
         solver, why = _as(getattr(bx.solvers, name), solver), f"{name}: asked for."

@@ -1,18 +1,16 @@
 """Prices at which markets clear: a number that makes a condition on aggregates zero.
+ A condition sees parameters, unknowns and aggregates, the means of quantities over the stationary density. One unknown
+is found inside its bracket by inverse quadratic interpolation that falls back to bisection; its derivatives are those
+of the implicit function theorem.
 
-A condition sees parameters, unknowns and aggregates, the means of quantities over the stationary density. One unknown is found
-inside its bracket by inverse quadratic interpolation that falls back to bisection; its derivatives are those of the implicit
-function theorem.
-
-Source: Chandrupatla (1997), "A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function without
-using derivatives".
+Source: Chandrupatla (1997), "A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function
+    without using derivatives".
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 

@@ -1,7 +1,6 @@
 """Linear systems of a generator, (rate - A) x = b, by a sparse direct solve, differentiable in everything.
-
-The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves with
-the same matrix or its transpose; the last few factorisations are kept, so that these cost little.
+ The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves
+with the same matrix or its transpose; the last few factorisations are kept, so that these cost little.
 """
 
 import threading
@@ -81,8 +80,8 @@ def _factor(pattern: Pattern, values: np.ndarray) -> Any:
 def stationary(generator: Generator, start: Array) -> Array:
     """Mass that does not move, which sums to one; differentiable in the rates.
 
-    By inverse iteration, each step of which keeps the mass: what of `start` belongs to classes that do not meet stays in
-    them.
+    By inverse iteration, each step of which keeps the mass: what of `start` belongs to classes that do not meet stays
+        in them.
 
     Args:
         start: mass to begin with, shape of the nodes.

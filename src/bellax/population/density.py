@@ -1,7 +1,8 @@
 """The density of a population, and the one that does not move: the Kolmogorov forward equation.
 
-On nodes it is the exact adjoint of what values obey, the transpose of one matrix: mass is conserved to rounding, and never
-negative. Mass that a constraint holds at an edge, where the state does not diffuse, is an atom, and reported as one.
+On nodes it is the exact adjoint of what values obey, the transpose of one matrix: mass is conserved to rounding, and
+    never negative. Mass that a constraint holds at an edge, where the state does not diffuse, is an atom, and reported
+    as one.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class Density(eqx.Module):
         return self.solution.nodes()[name], jnp.sum(self.mass, axis=axes)
 
     def pdf(self) -> Array:
-        """The density at every node, atoms left out: mass by the size of the cell, in units of the continuous states."""
+        """The density at every node, atoms left out: mass by the size of the cell, in units of the states."""
         return jnp.where(self.held, 0.0, self.mass) / self._sizes()
 
     def atoms(self) -> list[tuple[dict[str, float], float]]:
@@ -67,13 +68,16 @@ class Density(eqx.Module):
         nodes = {name: np.asarray(values) for name, values in self.solution.nodes().items()}
         places = np.argwhere(held & (mass > _ATOM))
         found = [
-            ({n: float(v[i]) for (n, v), i in zip(nodes.items(), at, strict=True)}, float(mass[tuple(at)])) for at in places
+            ({n: float(v[i]) for (n, v), i in zip(nodes.items(), at, strict=True)}, float(mass[tuple(at)]))
+            for at in places
         ]
         return sorted(found, key=lambda atom: -atom[1])
 
     def __str__(self) -> str:
         atoms = float(jnp.sum(jnp.where(self.held, self.mass, 0.0)))
-        return f"Density of mass {float(jnp.sum(self.mass)):.12g} on {self.mass.size} nodes, {atoms:.4g} of it in atoms."
+        return (
+            f"Density of mass {float(jnp.sum(self.mass)):.12g} on {self.mass.size} nodes, {atoms:.4g} of it in atoms."
+        )
 
     def _at_nodes(self, asked: Quantity) -> Array:
         solution, flow = self.solution, self.solution.setting.flow
@@ -90,8 +94,10 @@ class Density(eqx.Module):
             if unknown:
                 raise ModelError(f"{asked.label} names {unknown[0]!r}, which the model does not have.")
             known = {**known, **flow.graph.compose(needed)(**known)}
-            return as_float(asked.node()(**{name: known[name] for name in asked.names})) if asked.function else as_float(
-                asked.literal
+            return (
+                as_float(asked.node()(**{name: known[name] for name in asked.names}))
+                if asked.function
+                else as_float(asked.literal)
             )
 
         return jax.vmap(at)(states, marginals).reshape(self.mass.shape)
@@ -120,15 +126,17 @@ def stationary(solution: FlowSolution) -> Density:
     if not isinstance(solution, FlowSolution):
         raise ModelError(f"stationary takes the solution of a bx.DiffusionModel, not {type(solution).__name__}.")
     if all_concrete(solution.code) and int(solution.code) != int(Result.successful):
-        raise SolveError(f"the solution ended as {solution.result!s}; there is no policy that a population could follow.")
+        raise SolveError(
+            f"the solution ended as {solution.result!s}; there is no policy that a population could follow."
+        )
     setting: Any = solution.setting
     build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
     found = setting.program("stationary", build)(solution)
     apart = found.apart
     if all_concrete(apart) and not float(apart) < APART:
         raise SolveError(
-            "where the population ends depends on where it begins: there are parts of the state space that nobody leaves, "
-            "or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts, or let states move."
+            "where the population ends depends on where it begins: there are parts of the state space that nobody "
+            "leaves, or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts."
         )
     return found
 

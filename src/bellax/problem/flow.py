@@ -3,9 +3,8 @@
 At a state s, given marginal values p = V_s, the actions are those of a closed form or of the first-order condition, and
 
     H(s, p) = r + sum of p_i drift_i
-
-is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem, where
-actions maximise; something else where reward or functions name `marginal_<state>` by themselves.
+ is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem,
+where actions maximise; something else where reward or functions name `marginal_<state>` by themselves.
 """
 
 from collections.abc import Mapping
@@ -131,8 +130,9 @@ class Flow:
     def first_order_gap(
         self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]
     ) -> Array:
-        """By how much closed forms leave the first-order condition, as a share of its terms, marginal values held fixed;
-        zero where that has no number, or an action is at a bound."""
+        """By how much closed forms leave the first-order condition, as a share of its terms, marginal values held
+        fixed; zero where that has no number, or an action is at a bound.
+        """
         if not self.policy:
             return jnp.zeros(())
         known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}

@@ -1,5 +1,6 @@
-"""Value and policy of a model in continuous time, everywhere: tables of V and of marginal values, between whose nodes both
-are straight lines in the coordinates of the scales."""
+"""Value and policy of a model in continuous time, everywhere: tables of V and of marginal values, between whose nodes
+both are straight lines in the coordinates of the scales.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property

@@ -1,11 +1,11 @@
 """`FiniteDifference`: the Hamilton-Jacobi-Bellman equation on nodes, by a monotone scheme and Newton's method.
-
-V solves discount V = reward + A V, where rewards and rates are tangent to the equation at the last V (scheme.py): a sparse
-linear system, and next a new tangent. Where actions maximise that is Howard's policy iteration, which rises to V.
+ V solves discount V = reward + A V, where rewards and rates are tangent to the equation at the last V (scheme.py): a
+sparse linear system, and next a new tangent. Where actions maximise that is Howard's policy iteration, which rises to
+V.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,12 +13,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, ParameterError, check_count, check_mapping, check_names, check_positive, named_options
+from bellax.errors import (
+    ModelError,
+    ParameterError,
+    check_count,
+    check_mapping,
+    check_names,
+    check_positive,
+    named_options,
+)
 from bellax.model import slots
 from bellax.model.diffusion import Absorbing, DiffusionModel, StateConstraint
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
-from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters
@@ -37,12 +44,13 @@ _CLOSE = 1e-6  # relative gap of the first-order condition that a closed form ma
 class FiniteDifference(Solver):
     """Solves a `DiffusionModel` on nodes.
 
-    Differences are taken in the coordinates of the states' scales: central where that is monotone, and upwind elsewhere,
-    so that V is the value of a chain on the nodes whose drift is exact and whose variance is as small as it can be.
+    Differences are taken in the coordinates of the states' scales: central where that is monotone, and upwind
+    elsewhere, so that V is the value of a chain on the nodes whose drift is exact and whose variance is as small as it
+    can be.
 
     Args:
-        grid: by continuous state, a number of nodes or one of `bx.grids`; by default 500 of one state, 100 each of two, 30
-            each of three.
+        grid: by continuous state, a number of nodes or one of `bx.grids`; by default 500 of one state, 100 each of
+            two, 30 each of three.
         tolerance: largest change of V, divided by 1 + abs(V), in the last step.
         max_steps: steps at most.
     Raises:
@@ -70,7 +78,9 @@ class FiniteDifference(Solver):
         continuous = [name for name, space in model.states.items() if isinstance(space, Continuous)]
         for name in self.grid:
             if name in model.states and name not in continuous:
-                raise ModelError(f"grid: state {name!r} is a chain and has exactly its categories; remove it from grid=.")
+                raise ModelError(
+                    f"grid: state {name!r} is a chain and has exactly its categories; remove it from grid=."
+                )
         check_names(self.grid, continuous, "grid: state")
         usual = _NODES.get(len(continuous), 20)
         return {name: grids.as_spec(self.grid.get(name, usual), f"state {name!r}", 3) for name in continuous}
@@ -145,7 +155,9 @@ class PreparedFlow(FlowSetting):
             )
         for name, least in spreads.items():
             if not float(least) >= 0:
-                raise ParameterError(f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation.")
+                raise ParameterError(
+                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
+                )
 
     def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
         made = self.scheme(arguments)
@@ -222,8 +234,8 @@ class PreparedFlow(FlowSetting):
                     return self._outward(name, side)
         if result == Result.max_steps_reached:
             return (
-                f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change was "
-                f"{float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
+                f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change "
+                f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
             )
         gap = float(stats["first_order_gap"])
         if gap > _CLOSE:
@@ -237,8 +249,8 @@ class PreparedFlow(FlowSetting):
         which = 0 if side == "lower" else 1
         if isinstance(self.sides(name)[which], StateConstraint):
             return (
-                f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward there. "
-                "Move the bound, or give boundary=bx.Reflecting()."
+                f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward "
+                "there. Move the bound, or give boundary=bx.Reflecting()."
             )
         return (
             f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "

@@ -1,9 +1,9 @@
-"""The Hamilton-Jacobi-Bellman equation on nodes: rates and rewards that are linear in V, and where they are tangent to it.
+"""The Hamilton-Jacobi-Bellman equation on nodes: rates and rewards that are linear in V, and where they are tangent to
+it.
 
     discount V = H(s, V_s) + drift of other states . V_s + 1/2 variance . V_ss + intensities . V
-
-Along a driven state H is replaced by its tangent at the marginal value that selection.py picks: reward H - w p, and rates that
-have the velocity w. Newton's method on that is Howard's improvement of the policy where actions maximise.
+ Along a driven state H is replaced by its tangent at the marginal value that selection.py picks: reward H - w p, and
+rates that have the velocity w. Newton's method on that is Howard's improvement of the policy where actions maximise.
 """
 
 import copy
@@ -23,9 +23,8 @@ from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow, Flowing
 from bellax.solvers.continuous.selection import Differences, Kind, Selected, select
 
-
 _SIDES = ("lower", "upper")
-_NEAR = 1e-4  # share of the marginal value at which a state stays, above which the first ones are kept, and below its inverse
+_NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 
 
 class Axis(eqx.Module):
@@ -288,8 +287,8 @@ class Scheme:
                 moving = jnp.where(selected[name].kind == Kind.stays, 0.0, moving)
                 at, steeper, wide = self._rise(name, value, selected[name].kind)
                 marginal, kept = marginals[name], lax.stop_gradient(steep * marginals[name]) * (steeper - 1)
-                # marginal values are of differences in the state, and rates of those in its coordinate: to the tangent at
-                # the former belongs what the marginal value changes by that
+                # marginal values are of differences in the state, and rates of those in its coordinate: to the tangent
+                # at the former belongs what the marginal value changes by that
                 onward = jnp.where(transport, 0.0, kept)
                 velocity = jnp.where(selected[name].kind == Kind.stays, 0.0, moving * slope + shift + onward * wide)
                 reward = reward + marginal * found.drift[name] + moving * (slope * at - marginal)
@@ -302,8 +301,9 @@ class Scheme:
         return Tangent(generator, reward, selected, marginals, drift)
 
     def _rise(self, name: str, value: Array, kind: Array) -> tuple[Array, Array, Array]:
-        """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state, as a
-        share of it; and coordinates to a unit of the state between the nodes."""
+        """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state,
+        as a share of it; and coordinates to a unit of the state between the nodes.
+        """
         own, value = self.axes[name], lax.stop_gradient(value)
         step, below, above = jnp.diff(value, axis=own.place), self._over(name, "below"), self._over(name, "above")
         pad = [(0, 0)] * value.ndim
@@ -365,7 +365,9 @@ class Scheme:
             axis = self.axes[name].place
             entered_down = jnp.roll(down, -1, axis) > least  # from the neighbour
             entered_up = jnp.roll(up, 1, axis) > least
-            found = found | (first & still & (up <= least) & entered_down) | (last & still & (down <= least) & entered_up)
+            found = (
+                found | (first & still & (up <= least) & entered_down) | (last & still & (down <= least) & entered_up)
+            )
         return found
 
     def first_order_gap(self, marginals: Mapping[str, Array]) -> Array:

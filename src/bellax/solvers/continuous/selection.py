@@ -1,8 +1,8 @@
-"""Which difference of V stands for its derivative along a driven state, pointwise: the direction in which values travel.
-
-Godunov's choice: the difference ahead where the velocity it implies is upwards, the one behind where that is downwards, the
-larger Hamiltonian where both are, and where neither is, the marginal value at which the state stays where it is. Where there is
-variance enough the central difference is monotone, and better.
+"""Which difference of V stands for its derivative along a driven state, pointwise: the direction in which values
+travel.
+ Godunov's choice: the difference ahead where the velocity it implies is upwards, the one behind where that is
+downwards, the larger Hamiltonian where both are, and where neither is, the marginal value at which the state stays
+where it is. Where there is variance enough the central difference is monotone, and better.
 """
 
 import enum
@@ -84,8 +84,12 @@ def select(of: Velocity, known: Differences) -> Selected:
 
 def _bracket(of: Velocity, known: Differences, up: Array, down: Array, done: Array) -> tuple[Array, Array]:
     """Marginal values below and above that at which the state stays."""
-    low = jnp.where(jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf)))
-    high = jnp.where(jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf)))
+    low = jnp.where(
+        jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf))
+    )
+    high = jnp.where(
+        jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf))
+    )
 
     def widen(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         count, low, high = state

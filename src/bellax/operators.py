@@ -40,7 +40,7 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.record import mesh_nodes, moving_axes
 from bellax.solution.solution import Solution
 from bellax.solve import check_bellman, prepare, usual_solver
-from bellax.solvers.common import tallied
+from bellax.solvers.common import check_solvable, tallied
 from bellax.solvers.policy_iteration import value_of
 
 
@@ -275,7 +275,8 @@ def operators(model: Model, params: Mapping[str, Any], solver: Any = None) -> Op
     Raises:
         ModelError: for an endogenous grid, whose V is none at nodes.
     """
-    if getattr(model, "regimes", None):
+    check_solvable(model)
+    if model.regimes is not None:
         raise ModelError(
             f"operators takes a model of one regime, and this one has {listed(model.graphs)}. bx.solve(model, params, "
             "horizon=n) is n steps of T over all of them, and bx.evaluate(model, params, rule) the value of a rule."

@@ -32,7 +32,7 @@ _UNSERVED = "why an endogenous grid does not serve"
 
 @named_arguments
 def solve(
-    model: Model,
+    model: Model | DiffusionModel,
     params: Mapping[str, Any],
     solver: Solver | None = None,
     *,
@@ -54,7 +54,8 @@ def solve(
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
         progress: called with the count of steps done and a residual; what it raises is raised when the solve is over.
     Returns:
-        A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime.
+        A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime; of a
+        `DiffusionModel` a `FlowSolution`.
     Raises:
         ModelError: if the solver cannot solve such a model.
         ParameterError: if the parameters do not fit.
@@ -126,7 +127,7 @@ def run(
     return replace(solution, stats={**solution.stats, "seconds": seconds})
 
 
-def compile(model: Model, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Any]:  # noqa: A001
+def compile(model: Model | DiffusionModel, solver: Solver | None = None) -> Callable[[Mapping[str, Any]], Any]:  # noqa: A001
     """A pure function from parameters to a `Solution`, which never traces twice for the same shapes.
 
     Names and shapes of parameters are checked. What their numbers get wrong (a discount above one, rows of a chain)

@@ -4,11 +4,20 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
 import bellax as bx
 from bellax.numerics.generator import Generator, Pattern, rates
+
+
+@pytest.fixture
+def untyped():
+    """Users run without the type checker of the tests; the library's own messages are what they see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def by(**grid):
@@ -114,7 +123,7 @@ def investing(**changes):
 
 
 FIRM = {"theta": 2.0, "alpha": 0.35, "delta": 0.1, "sigma": 0.2, "r": 0.05}
-SMALL = by(k=25, z=11)
+SMALL = by(k=bx.grids.Regular(25), z=11)
 
 
 def test_derivatives_are_those_of_differences(with_value):
@@ -136,7 +145,7 @@ def test_derivatives_are_those_of_differences(with_value):
         ({"boundary": {"z": bx.Reflecting()}}, {"delta": -0.5}, "drift of 'k' leads outward at its upper edge"),
         ({}, {"sigma": -0.2}, "the diffusion of 'z' is -0.2"),
         ({}, {"r": -0.05}, "the discount is -0.05"),
-        ({"policy": {"investment": lambda k, marginal_k, theta: k * marginal_k / theta}}, {},
+        ({"policy": {"investment": lambda k, marginal_k, theta: k * (marginal_k - 1) / (1.2 * theta)}}, {},
          "the closed forms of .'investment'. leave the first-order condition by"),
         ({"reward": lambda k, z, investment, theta, alpha: jnp.log(k - 1) + 0 * (z + investment + theta + alpha)}, {},
          "V is no number"),
@@ -163,7 +172,7 @@ def test_models_that_are_not_solved(changes, words):
         bx.solve(investing(**changes), FIRM, SMALL)
 
 
-def test_questions_and_options_that_make_no_sense():
+def test_questions_and_options_that_make_no_sense(untyped):
     solution = bx.solve(OU, NUMBERS, by(x=21))
     with pytest.raises(bx.ModelError, match="lacks the states 'x'"):
         solution.value()

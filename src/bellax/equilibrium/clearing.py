@@ -206,7 +206,7 @@ def _found(prepared: Any, asked: _Asked, tolerance: float, arguments: Any, lower
 def _narrowed(state: _Bracket, x: Array, fx: Array, tolerance: float) -> _Bracket:
     """The bracket with one more point, and where to look next."""
     number = state.steps
-    ends = jnp.where(jnp.arange(2) == number, fx, state.ends)
+    ends = jnp.where(jnp.arange(2, dtype=jnp.int32) == number, fx, state.ends)
     same = jnp.sign(fx) == jnp.sign(state.fa)
     c, fc = jnp.where(same, state.a, state.b), jnp.where(same, state.fa, state.fb)
     b, fb = jnp.where(same, state.b, state.a), jnp.where(same, state.fb, state.fa)

@@ -137,13 +137,15 @@ def test_derivatives_of_a_price():
     ("changes", "kind", "words"),
     [
         ({"interest": (-0.2, -0.1)}, bx.SolveError, "no sign change of the condition 'bonds': it is -0.1.* at -0.2"),
+        ({"conditions": {"step": lambda bonds, interest: jnp.where(interest < 0.02, -1.0, 1.0) + 0 * bonds}},
+         bx.SolveError, "the condition 'step' jumps across zero at interest = 0.02"),
         ({"interest": (0.04, 0.0)}, bx.ParameterError, "give a bracket"),
         ({"conditions": {}}, bx.ModelError, "1 unknowns, 'interest', and 0 conditions"),
         ({"conditions": {"bonds": lambda wages: wages}}, bx.ModelError, "names 'wages'"),
         ({"aggregates": {"bonds": "wealth"}}, bx.ModelError, "names 'wealth', which the model does not have"),
         ({"unknowns": {"wage": (0.0, 1.0)}}, bx.ModelError, "'wage' is no parameter"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_equilibrium(changes, kind, words):
     with pytest.raises(kind, match=words):
         clearing(**{"grid": 40, **changes})

@@ -27,6 +27,7 @@ from bellax.solution.solution import Result
 from bellax.solve import prepare
 
 _STEPS = 60
+_LEFT = 1e-6  # of what a condition is at the ends of the bracket, how much of it may be left
 
 
 class Equilibrium(eqx.Module):
@@ -85,7 +86,8 @@ def equilibrium(
         tolerance: width of the bracket at which it is done, relative to 1 + abs(unknown).
     Raises:
         ModelError: if there are not as many conditions as unknowns, or they name what there is not.
-        SolveError: if the bracket holds no equilibrium, with the conditions at its ends; or a solve fails.
+        SolveError: if the bracket holds no equilibrium, with the conditions at its ends, or none is where the sign of
+            the condition changes; or a solve fails.
     """
     asked = _read(model, params, unknowns, aggregates, conditions)
     (lower, upper), prepared = unknowns[asked.unknown], prepare(model, solver)
@@ -109,7 +111,20 @@ def equilibrium(
     where = stationary(solution)
     found = {name: where.mean_of(q) for name, q in asked.aggregates.items()}
     left = {name: _value(q, settled, found) for name, q in asked.conditions.items()}
+    if all_concrete((left, ends)):
+        _check_continuous(asked.unknown, root, left, ends)
     return Equilibrium({asked.unknown: root}, left, found, solution, where, steps)
+
+
+def _check_continuous(unknown: str, root: Array, left: Mapping[str, Array], ends: Array) -> None:
+    """Raises SolveError where a condition is not zero at the place at which its sign changes."""
+    for name, value in left.items():
+        if not abs(float(value)) <= _LEFT * float(jnp.max(jnp.abs(ends))):
+            raise SolveError(
+                f"the condition {name!r} jumps across zero at {unknown} = {float(root):.10g}, where it is "
+                f"{float(value):.3g}: there is no equilibrium to be found. Likely causes: a condition with steps; a "
+                "policy or a density that jumps with the unknown."
+            )
 
 
 def _read(model: Any, params: Any, unknowns: Any, aggregates: Any, conditions: Any) -> _Asked:

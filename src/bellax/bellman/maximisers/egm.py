@@ -35,7 +35,7 @@ from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 
 _NODES = 200
-_NEAR_BY = 0.1  # of all savings: up to there nodes are about quadratic, beyond they thin out
+_CLUSTER = 6.0  # log of how much denser nodes are at the borrowing limit than at the end
 _NEAR = np.geomspace(1e-6, 0.1, 6)  # of the first cell, for who saves next to nothing, though it would pay much
 _FEW = 8  # outcomes of the shocks up to which kinks of tomorrow's V are looked for one by one
 _KINKS = 128
@@ -210,7 +210,7 @@ class _Endogenous(Maximiser):
         spec = self._spec(found)
         if isinstance(spec, grids.Given):
             return jnp.asarray(spec.nodes)
-        shares = _NEAR_BY * np.tan(np.linspace(0, math.atan(_NEAR_BY**-0.5), spec)) ** 2
+        shares = np.expm1(_CLUSTER * np.linspace(0, 1, spec)) / math.expm1(_CLUSTER)
         return low + (high - low) * jnp.asarray(np.concatenate([shares[:1], _NEAR * shares[1], shares[1:]]))
 
     def frugal(self, found: Structure) -> int:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.errors import ModelError
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, VAR, Discrete, MarkovChain
+from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.numerics import entropy, grids, markov, vector
 from bellax.numerics.grids import Line
 from bellax.numerics.rules import Nodes
@@ -318,11 +318,17 @@ def _lines(plan: Plan, grid: Mapping[str, Any], environment: dict[str, Array], q
         lower, upper = (
             jnp.broadcast_to(as_float(bounds[f"{side}:{name}"]), space.shape).reshape(-1) for side in ("lower", "upper")
         )
-        specs = grid[name] if isinstance(grid[name], tuple) else (grid[name],) * space.size
-        if len(specs) != space.size:
-            raise ModelError(f"the grid of {name!r} has {len(specs)} entries, and the state is {space.size} numbers.")
-        lines += [grids.line(specs[k], lower[k], upper[k], space.scale, quick) for k in range(space.size)]
+        given = specs(grid, name, space)
+        lines += [grids.line(given[k], lower[k], upper[k], space.scale, quick) for k in range(space.size)]
     return lines
+
+
+def specs(grid: Mapping[str, Any], name: str, space: Continuous) -> tuple[Any, ...]:
+    """What a grid says of each line of a continuous state."""
+    found = grid[name] if isinstance(grid[name], tuple) else (grid[name],) * space.size
+    if len(found) != space.size:
+        raise ModelError(f"the grid of {name!r} has {len(found)} entries, and the state is {space.size} numbers.")
+    return found
 
 
 def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[str, Array]) -> Process:

@@ -13,7 +13,8 @@ from jax import Array
 from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.certify.certificate import Certificate, quantiles
+from bellax.certify.aim import aimed
+from bellax.certify.certificate import Certificate
 from bellax.certify.common import (
     LITTLE,
     at_entry,
@@ -22,6 +23,7 @@ from bellax.certify.common import (
     lost,
     middle,
     own_nodes,
+    quantiles_of,
     shown,
     simulated,
     worst,
@@ -61,7 +63,8 @@ def certify(
 
     Args:
         solution: what `solve` returned.
-        points: about how many points to look at, over all periods.
+        points: about how many points to look at, over all periods. A quarter of them lies in the cells of the grid in
+            which V bends most.
         seed: of the points and of the simulation.
         agents: how many to simulate.
         start: where they start, as in `simulate`; by default in the middle of the grid.
@@ -86,12 +89,12 @@ def certify(
         periods = _PERIODS if periods is None and not setting.problem.clock.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, arguments), strict=False))
-    looked = sample(setting.problem, axes, points, seed)
+    looked, bulk = aimed(numerics, values, sample(setting.problem, axes, points, seed))
     scanned = evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     each = cells(numerics.maximiser, plan) + scanned
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
-    return _summary(setting, arguments, looked, found, panel)
+    return _summary(setting, arguments, looked, found, bulk, panel)
 
 
 def _check(solution: Any, panel: Panel | None) -> None:
@@ -117,7 +120,10 @@ def _check(solution: Any, panel: Panel | None) -> None:
         raise ModelError("the panel is of another model, solver or parameters; simulate the solution to certify.")
 
 
-def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Found, panel: Panel) -> Certificate:
+def _summary(
+    setting: Setting, arguments: Arguments, looked: Sample, found: Found, bulk: int, panel: Panel
+) -> Certificate:
+    """The certificate of what was found; `bulk` is that of `quantiles_of`."""
     clock = setting.problem.clock
     periods = np.asarray(looked.periods)
     size = np.abs(found.error)
@@ -130,21 +136,21 @@ def _summary(setting: Setting, arguments: Arguments, looked: Sample, found: Foun
     guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
-    loss, largest = lost(setting, periods, found)
+    loss, largest = lost(setting, periods, found, bulk)
     if loss is not None:
         # nothing bounds what there is to gain where paths leave for what is only guessed
         loss = replace(loss, bound=math.inf if beyond > 0 else value_error(largest, periods, discount, count))
     return Certificate(
-        residuals=quantiles(relative),
+        residuals=quantiles_of(relative, bulk),
         missed=float(np.max(missed)),
         worst=worst(setting, periods, found, relative),
-        undefined=float(np.mean(~np.isfinite(relative))),
+        undefined=float(np.mean(~np.isfinite(relative[:, :bulk]))),
         value_error=estimate,
         beyond=beyond,
         discount=discount,
-        euler=euler_errors(setting, found),
+        euler=euler_errors(setting, found, bulk),
         euler_missing=euler_missing(setting, found),
-        escape=_escape(setting, found, panel),
+        escape=_escape(setting, found, bulk, panel),
         simulated=simulated(panel),
         start=_start(setting, panel),
         own_nodes=own_nodes(setting, arguments),
@@ -170,14 +176,14 @@ def _refined(setting: Setting, arguments: Arguments) -> bool:
     return exact or any(finer(setting.numerics, setting.numerics.shock_nodes(arguments)).values())
 
 
-def _escape(setting: Setting, found: Found, panel: Panel) -> dict[str, Any]:
+def _escape(setting: Setting, found: Found, bulk: int, panel: Panel) -> dict[str, Any]:
     labels = setting.plan.labels
     alive = np.asarray(panel.active)
     last = alive[:, -1] & np.isfinite(np.asarray(panel.final_value))
     reached = max(1, int(alive[:, 1:].sum() + last.sum()))
     left = lambda label, side: np.asarray(panel.outside[label][side])[1:].sum() / reached  # noqa: E731
     path = [[left(label, side) for label in labels] for side in ("below", "above")]
-    sampled = found.escape.below.mean(axis=(0, 1)), found.escape.above.mean(axis=(0, 1))
+    sampled = [side[:, :bulk].mean(axis=(0, 1)) for side in (found.escape.below, found.escape.above)]
     return {
         where: {label: {"below": float(below[k]), "above": float(above[k])} for k, label in enumerate(labels)}
         for where, (below, above) in (("points", sampled), ("path", path))

@@ -44,6 +44,15 @@ def own_nodes(setting: Setting, arguments: Arguments) -> tuple[str, ...]:
     return tuple(n for n, space in states.items() if not isinstance(getattr(space, "distribution", None), Categorical))
 
 
+def quantiles_of(found: np.ndarray, bulk: int) -> dict[str, float]:
+    """Quantiles of numbers along periods and points; the largest is that of all of them.
+
+    Args:
+        bulk: from how many points of each period the others are taken; the rest were aimed where most is wrong.
+    """
+    return quantiles(found[:, :bulk]) | {"max": quantiles(found)["max"]}
+
+
 def euler_missing(setting: Setting, found: Found) -> str:
     """Why there are no Euler errors; empty where there are."""
     if found.euler is None:
@@ -52,7 +61,7 @@ def euler_missing(setting: Setting, found: Found) -> str:
     return "" if usable.any() else "no sampled point has an action between its bounds and a reward curved in it"
 
 
-def euler_errors(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
+def euler_errors(setting: Setting, found: Found, bulk: int) -> dict[str, dict[str, float]]:
     """Quantiles of Euler errors by continuous action, and how often it lies between its bounds."""
     if euler_missing(setting, found):
         return {}
@@ -62,13 +71,13 @@ def euler_errors(setting: Setting, found: Found) -> dict[str, dict[str, float]]:
     for k, (name, place) in enumerate(setting.plan.coordinates):
         interior = found.euler.interior[..., k] & ~stop
         error = np.where(interior, found.euler.error[..., k], np.nan)
-        logarithm = np.log10(np.maximum(error[np.isfinite(error)], 1e-17))
+        logarithm = np.log10(np.maximum(error, 1e-17))
         label = name if setting.plan.controls[name].shape == () else f"{name}[{place}]"
-        result[label] = quantiles(logarithm) | {"interior": float(interior.mean())}
+        result[label] = quantiles_of(logarithm, bulk) | {"interior": float(interior[:, :bulk].mean())}
     return result
 
 
-def lost(setting: Setting, periods: np.ndarray, found: Found) -> tuple[Loss | None, np.ndarray]:
+def lost(setting: Setting, periods: np.ndarray, found: Found, bulk: int) -> tuple[Loss | None, np.ndarray]:
     """What a rule loses, without a bound, and the most in each sampled period; None and infinity where that is not
     known: an action has no bounds between which the best one is. Without a rule None and zero."""
     clock, none = setting.problem.clock, np.zeros(len(periods))
@@ -81,7 +90,7 @@ def lost(setting: Setting, periods: np.ndarray, found: Found) -> tuple[Loss | No
     points |= {name: np.asarray(found.states[name]).reshape(lost.size, -1) for name in setting.plan.states}
     where = worst(setting, periods, found, lost)
     del where["residual"]
-    loss = Loss(quantiles(lost), where, math.inf, {**points, "loss": lost.ravel()})
+    loss = Loss(quantiles_of(lost, bulk), where, math.inf, {**points, "loss": lost.ravel()})
     return loss, np.where(np.isnan(lost), 0.0, lost).max(axis=1)
 
 

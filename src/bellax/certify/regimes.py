@@ -16,13 +16,13 @@ from bellax.bellman.maximisers.maximum import cells, dotted_size
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.certify.across import euler_across
+from bellax.certify.aim import aimed
 from bellax.certify.certificate import (
     QUANTILES,
     Loss,
     euler_lines,
     loss_lines,
     plain,
-    quantiles,
     rounding_of,
     short,
     simulated_lines,
@@ -35,6 +35,7 @@ from bellax.certify.common import (
     lost,
     middle_of_first,
     own_nodes,
+    quantiles_of,
     shown,
     simulated,
     worst,
@@ -161,16 +162,16 @@ def certify_regimes(
     each = max(1, points // len(deciding))
     for name, setting in deciding.items():
         active = np.flatnonzero(solution.model.active_periods.get(name, (True,) * count))
-        looked, seen = _look(setting, solution, each, seed, active)
+        looked, bulk, seen = _look(setting, solution, each, seed, active)
         periods_seen = np.asarray(looked.periods)
         missed = np.where(np.isfinite(seen.missed) & ~np.asarray(setting.follows), seen.missed, 0.0)
         size, guess = np.abs(seen.error), np.asarray(seen.escape.guess)[..., 0]
         size = np.maximum(np.where(np.isfinite(size), size, 0.0), missed) + guess
-        loss, most_lost = lost(setting, periods_seen, seen)
+        loss, most_lost = lost(setting, periods_seen, seen, bulk)
         for total, own in ((largest, size.max(axis=1)), (largest_lost, most_lost)):
             total[active] = np.maximum(total[active], _between(own, periods_seen, active))
         discount = max(discount, float(seen.escape.discount.max()))
-        found[name] = _errors(setting, arguments, looked, seen, loss)
+        found[name] = _errors(setting, arguments, looked, seen, bulk, loss)
     horizon = count if clock.finite else None
     error, bound = (value_error(total, np.arange(count), discount, horizon) for total in (largest, largest_lost))
     bound = math.inf if solution.leaving() else bound
@@ -180,20 +181,22 @@ def certify_regimes(
     return RegimeCertificate(found, error, discount, solution.leaving(), simulated(panel), _started(solution, panel))
 
 
-def _errors(setting: Setting, arguments: Any, looked: Sample, seen: Found, loss: Loss | None) -> RegimeErrors:
+def _errors(
+    setting: Setting, arguments: Any, looked: Sample, seen: Found, bulk: int, loss: Loss | None
+) -> RegimeErrors:
     """What was found in one regime."""
     periods = np.asarray(looked.periods)
     relative = np.abs(seen.error) / np.maximum(1.0, np.abs(seen.value))
     missed = np.where(np.isfinite(seen.missed) & ~np.asarray(setting.follows), seen.missed, 0.0)
     return RegimeErrors(
-        residuals=quantiles(relative),
+        residuals=quantiles_of(relative, bulk),
         missed=float(missed.max()),
         worst=worst(setting, periods, seen, relative),
-        undefined=float(np.mean(~np.isfinite(relative))),
+        undefined=float(np.mean(~np.isfinite(relative[:, :bulk]))),
         points=relative.size,
         periods=tuple(periods.tolist()),
         own_nodes=own_nodes(setting, arguments) + _entering(setting),
-        euler=euler_errors(setting, seen),
+        euler=euler_errors(setting, seen, bulk),
         euler_missing=euler_missing(setting, seen),
         loss=loss,
     )
@@ -218,16 +221,17 @@ def _check(solution: RegimeSolution, panel: Any) -> None:
 
 def _look(
     setting: Setting, solution: RegimeSolution, points: int, seed: int, active: np.ndarray
-) -> tuple[Sample, Found]:
-    """Where a regime was looked at, and what was found."""
+) -> tuple[Sample, int, Found]:
+    """Where a regime was looked at, at how many points of each period whatever V is, and what was found."""
     numerics, plan = setting.numerics, setting.plan
     axes = dict(zip([*plan.processes, *plan.discrete], mesh_shape(numerics, solution.arguments), strict=False))
-    looked = sample(setting.problem, axes, points, seed, active)
+    own = solution.values[setting.problem.regime]
+    looked, bulk = aimed(numerics, own, sample(setting.problem, axes, points, seed, active))
     if unavailable(numerics) is None:
-        return looked, jax.tree.map(np.asarray, euler_across(solution, setting.problem.regime, looked))
+        return looked, bulk, jax.tree.map(np.asarray, euler_across(solution, setting.problem.regime, looked))
     each = cells(numerics.maximiser, plan) + evaluations(plan) * len(combinations(plan)) * dotted_size(plan)
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
-    return looked, jax.tree.map(np.asarray, run(solution.arguments, solution.values, looked))
+    return looked, bulk, jax.tree.map(np.asarray, run(solution.arguments, solution.values, looked))
 
 
 def _entering(setting: Setting) -> tuple[str, ...]:

@@ -274,14 +274,31 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
         scale: the scale that the space declares.
         quick: whether points are located in planes of candidates, where a quick logarithm pays.
     """
-    own = scales.linear if isinstance(spec, Regular) else spec.scale
-    chosen = scale if own is None else scales.as_scale(own)
+    chosen = _scale(spec, scale)
     chosen = scales.quick(chosen) if quick else chosen
     if isinstance(spec, Given):
         y = chosen.forward(jnp.asarray(spec.nodes))
         return _going_on(Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y))
     first, last = chosen.forward(lower), chosen.forward(upper)
     return _going_on(Line(chosen, spec.count, first, (last - first) / (spec.count - 1)))
+
+
+def shares(spec: Any, scale: Any) -> np.ndarray:
+    """How far along a line the nodes lie that a specification asks for, in its coordinate: from zero to one.
+
+    Args:
+        scale: the scale that the space declares.
+    """
+    if not isinstance(spec, Given):
+        return np.linspace(0.0, 1.0, spec.count)
+    y = np.asarray(_scale(spec, scale).forward(jnp.asarray(spec.nodes)))
+    return (y - y[0]) / (y[-1] - y[0])
+
+
+def _scale(spec: Any, scale: Any) -> Any:
+    """The scale of a specification, or what the space declares."""
+    own = scales.linear if isinstance(spec, Regular) else spec.scale
+    return scale if own is None else scales.as_scale(own)
 
 
 def _going_on(line: Line) -> Line:

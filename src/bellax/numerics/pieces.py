@@ -28,6 +28,10 @@ Utility = Callable[[Array], Array]
 WIDTH = 10
 """Numbers of a segment: its origin; c and three coefficients; three of q, or of V where B is zero; B; K."""
 
+_ONWARD = (
+    2.0  # of the savings between two nodes, how far lines beside a kink go on: where they meet, lines are not exact
+)
+
 
 class Pieces(eqx.Module):
     """Which segment holds where: pointwise functions of resources, or more leading axes of them.
@@ -191,7 +195,7 @@ class Segments(NamedTuple):
 class _Onward(NamedTuple):
     """How nodes go on where W has a kink upwards at unknown savings before the next one.
 
-    Both sides go on up to it, along straight lines; farther on they are less than what is best, so that going on up to
+    Both sides go on up to it, along straight lines; farther on they are less than what is best, so that going on beyond
     where savings are those of the other node does no harm. Without it there may be nothing between the two, or V jump
     from one to the other.
 
@@ -258,7 +262,7 @@ def _onward(nodes: Nodes, lines: int) -> _Onward:
     # between two: a maximum only where consumption rises with resources, and savings do
     sound = (nodes.slope < 1) & ((nodes.slope >= 0) | ~(follows & leads))
     gap, slope = jnp.where(jnp.concatenate([kink, no]), jnp.diff(nodes.savings, append=jnp.inf), 0.0), nodes.slope
-    rate = 1 / jnp.maximum(1 - slope, 0.1)
+    rate = _ONWARD / jnp.maximum(1 - slope, 0.1)
     consumed = 0.9 * (nodes.consumption - nodes.floor) / jnp.maximum(slope, 1e-9)
     after = jnp.where(leads & sound, gap * rate, 0.0)
     before = jnp.where(follows & sound, jnp.minimum(jnp.concatenate([none, gap[:-1]]) * rate, consumed), 0.0)

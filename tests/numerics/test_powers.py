@@ -24,6 +24,20 @@ def test_derivative_in_the_exponent():
     assert jax.grad(power, 1)(jnp.asarray(0.0), jnp.asarray(2.0)) == 0
 
 
+@pytest.mark.parametrize("y", [0.0, 1.0, -0.5])
+def test_marginal_values_move_with_the_exponent(y):
+    """d/dy of y x^(y - 1) is x^(y - 1) (1 + y log x), where y is zero, too."""
+    x, y = jnp.asarray(0.3), jnp.asarray(y)
+    found = jax.grad(lambda y: jax.grad(power)(x, y))(y)
+    np.testing.assert_allclose(found, 0.3 ** (y - 1) * (1 + y * np.log(0.3)), rtol=1e-14)
+
+
+def test_single_precision_stays():
+    found = power(jnp.asarray(-2.0, jnp.float32), jnp.asarray(3.0, jnp.float32))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, -8.0, rtol=1e-6)
+
+
 def test_functions_of_powers():
     """Every power of a function, inside of what it calls, too, and nothing else."""
 

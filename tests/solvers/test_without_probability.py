@@ -35,3 +35,28 @@ def test_value_and_derivative():
     best = worth.argmax()
     assert value == pytest.approx(worth[best], abs=1e-6)
     np.testing.assert_allclose(slope, 0.9 * every[best], rtol=1e-4)
+
+
+@pytest.mark.parametrize("endogenous", [True, False])
+def test_marginal_values_move_with_a_probability_of_zero(endogenous):
+    """The derivative at zero is the limit of those beside it, over two decisions, where slopes of V move, too."""
+    maximiser = bx.maximise.EGM(grid={"savings": 12}) if endogenous else bx.maximise.Newton()
+    model = bx.Model(
+        states={"cash": bx.Continuous(0.1, 10.0)},
+        actions={"consumption": bx.Continuous(0.0, "cash")},
+        shocks={"income": bx.shocks.Categorical([0.2, 0.5, 1.0], probabilities="probabilities")},
+        functions={"savings": lambda cash, consumption: cash - consumption},
+        transitions={"cash": lambda savings, income: savings + income},
+        reward=lambda consumption: jnp.log(consumption),
+        terminal=lambda cash: jnp.log(cash),
+        discount=0.9,
+        horizon=2,
+    )
+    solve = bx.compile(model, bx.solvers.BackwardInduction(grid={"cash": 12}, maximiser=maximiser))
+
+    def worth(p):
+        chances = jnp.array([0.0, 0.4, 0.6]) + p * jnp.array([1.0, -0.5, -0.5])
+        return solve({"probabilities": chances}).value(period=0, cash=1.3)
+
+    slope = jax.jit(jax.grad(worth))
+    assert slope(0.0) == pytest.approx(float(slope(1e-7)), rel=1e-5)

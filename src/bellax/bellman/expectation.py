@@ -51,10 +51,11 @@ def contribution(weight: Float[Array, ""], value: Float[Array, ""]) -> Float[Arr
 def _contribution_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     weight, value = primals
     by_weight, by_value = tangents
-    counts = weight >= least_weight(weight.dtype)
+    known = (weight >= least_weight(weight.dtype)) | (jnp.isfinite(value) & ~is_barrier(value))
     moved = jnp.zeros_like(value)
     if not isinstance(by_value, SymbolicZero):
-        moved = moved + weight * where(counts, by_value, 0.0)
+        # by the same rule: marginal values, too, move with a probability of zero
+        moved = moved + contribution(weight, where(known, by_value, 0.0))
     if not isinstance(by_weight, SymbolicZero):
-        moved = moved + by_weight * where(counts | (jnp.isfinite(value) & ~is_barrier(value)), value, 0.0)
+        moved = moved + by_weight * where(known, value, 0.0)
     return contribution(weight, value), moved

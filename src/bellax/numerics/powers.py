@@ -23,17 +23,18 @@ def power(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]
     """x to the power of y, as `lax.pow` has it: one where y is zero, signed below zero where y is whole."""
     size = jnp.exp(y * jnp.log(jnp.abs(x)))
     half = 0.5 * y
-    sign = where(jnp.floor(half) == half, 1.0, where(jnp.floor(y) == y, -1.0, jnp.nan))
-    return where(y == 0, 1.0, where(x < 0, sign * size, size))
+    odd = where(jnp.floor(y) == y, -size, jnp.full_like(size, jnp.nan))
+    return where(y == 0, 1.0, where(x < 0, where(jnp.floor(half) == half, size, odd), size))
 
 
 @power.defjvp
 def _power_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (x, y), (dx, dy) = primals, tangents
     found = power(x, y)
-    by_x = where(y == 0, 0.0, y * power(x, where(y == 0, 1.0, y - 1.0)))
+    # at zero x^0 is one, and zero times infinity is none of its derivatives; elsewhere they move with the exponent
+    by_x = y * power(where((x == 0) & (y == 0), 1.0, x), y - 1.0)
     # at zero a power above zero does not move with its exponent
-    by_y = where((x == 0) & (y >= 0), 0.0, found * jnp.log(x))
+    by_y = found * jnp.log(where((x == 0) & (y >= 0), 1.0, x))
     return found, by_x * dx + by_y * dy
 
 

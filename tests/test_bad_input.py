@@ -464,15 +464,6 @@ def test_models_that_this_version_does_not_solve():
     refused(
         bx.ModelError, "taste shocks and `stop`, and does not say whether stopping has one", replace(taste, stop=0.0)
     )
-    diffusion = bx.DiffusionModel(
-        states={"k": bx.Continuous(0.2, 5.0)},
-        actions={"i": bx.Continuous()},
-        policy={"i": lambda marginal_k: marginal_k},
-        reward=lambda k, i: k - i**2,
-        drift={"k": lambda i: i},
-        discount=0.05,
-        boundary={"k": bx.Reflecting()},
-    )
     conditions = bx.Conditions(
         states={"k": bx.Continuous(0.2, 5.0)},
         unknowns={"c": bx.Continuous(0.0, 1.0)},
@@ -480,7 +471,6 @@ def test_models_that_this_version_does_not_solve():
         equations={"euler": lambda c, next_c: c - next_c},
     )
     for statement, name in (
-        (diffusion, "DiffusionModel"),
         (conditions, "Conditions"),
         ("merton", "bx.Model, not 'merton'"),
     ):

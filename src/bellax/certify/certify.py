@@ -100,8 +100,8 @@ def certify(
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
         raise ModelError(
-            f"certify takes the Solution of a bx.Model, not {type(solution).__name__!r}; in continuous time "
-            "compare two grids."
+            f"certify takes a Solution, not {type(solution).__name__!r}. In continuous time there is no certificate in "
+            "this version; compare two grids."
         )
     if solution.setting.problem.regime:
         raise ModelError("certify takes the whole solution: the error of a regime is that of others, too.")

@@ -133,6 +133,25 @@ def test_derivatives_of_a_price():
     np.testing.assert_allclose(jax.grad(price)(0.05), central, rtol=1e-5)
 
 
+def less(assets):
+    return assets - 0.1
+
+
+def excess(bonds, supply):
+    return bonds - supply
+
+
+def test_conditions_are_told_apart_and_have_parameters_of_their_own():
+    """Bonds of .1 in supply, as a name of another aggregate and as a parameter of the condition alone."""
+    common = {"grid": 40, "aggregates": {"bonds": "assets", "less": less}}
+    none = clearing(**common, conditions={"clearing": "bonds"})
+    some = clearing(**common, conditions={"clearing": "less"})
+    given = {"unknowns": {"interest": (0.0, 0.0499)}, "aggregates": {"bonds": "assets"}}
+    stated = bx.equilibrium(SAVER, {"supply": 0.1}, **given, conditions={"clearing": excess}, solver=by(assets=40))
+    assert float(some.unknowns["interest"]) > float(none.unknowns["interest"]) + 1e-3
+    np.testing.assert_allclose(stated.unknowns["interest"], some.unknowns["interest"], atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [

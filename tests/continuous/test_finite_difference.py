@@ -147,6 +147,13 @@ def test_derivatives_are_those_of_differences(with_value):
         ({}, {"r": -0.05}, "the discount is -0.05"),
         ({"policy": {"investment": lambda k, marginal_k, theta: k * (marginal_k - 1) / (1.2 * theta)}}, {},
          "the closed forms of .'investment'. leave the first-order condition by"),
+        ({"actions": {"investment": bx.Continuous(-1.0, 0.05)}}, {}, "beyond the bounds of an action"),
+        ({"reward": lambda k, z, investment, theta, alpha: (
+            jnp.exp(z) * k**alpha - investment + theta * investment**2 / (2 * k)),
+          "policy": {"investment": lambda k, marginal_k, theta: k * (1 - marginal_k) / theta}}, {},
+         "the worst action|is not found|cannot be kept|no number|without end"),
+        ({"boundary": {"k": bx.StateConstraint()}}, {}, "'z' diffuses at its lower edge, and no condition holds there"),
+        ({"boundary": {"k": bx.StateConstraint(), "z": bx.StateConstraint()}}, {}, "no control of the drift"),
         ({"reward": lambda k, z, investment, theta, alpha: jnp.log(k - 1) + 0 * (z + investment + theta + alpha)}, {},
          "V is no number"),
     ],
@@ -188,3 +195,25 @@ def test_questions_and_options_that_make_no_sense(untyped):
         bx.evaluate(OU, NUMBERS, {})
     with pytest.raises(bx.SolveError, match=r"max_steps=1"):
         bx.solve(investing(), FIRM, replace(SMALL, max_steps=1))
+
+
+def test_who_asks_for_control_without_end_is_told():
+    """V falls in assets, and the closed form takes it to rise: consumption would be endless."""
+    model = bx.DiffusionModel(
+        states={"assets": bx.Continuous(0.0, 5.0)},
+        actions={"consumption": bx.Continuous(1e-6)},
+        policy={"consumption": lambda marginal_assets: marginal_assets**-0.5},
+        reward=lambda assets, consumption: -1 / consumption - 50 * assets,
+        drift={"assets": lambda consumption: 0.1 - consumption},
+        discount=0.05,
+        boundary={"assets": (bx.StateConstraint(), bx.Natural())},
+    )
+    with pytest.raises(bx.SolveError, match="without end|is not found|leads outward"):
+        bx.solve(model, {}, by(assets=30))
+
+
+def test_a_failure_is_one_where_nothing_raises():
+    """A closed form that is not the best action: the code says so, and the solution under a transformation is NaN."""
+    model = investing(policy={"investment": lambda k, marginal_k, theta: k * (marginal_k - 1) / (1.2 * theta)})
+    assert bx.solve(model, FIRM, SMALL, throw=False).result == bx.Result.infeasible
+    assert np.isnan(bx.compile(model, SMALL)(FIRM).values).all()

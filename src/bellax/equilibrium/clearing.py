@@ -1,10 +1,11 @@
 """Prices at which markets clear: a number that makes a condition on aggregates zero.
- A condition sees parameters, unknowns and aggregates, the means of quantities over the stationary density. One unknown
+
+A condition sees parameters, unknowns and aggregates, the means of quantities over the stationary density. One unknown
 is found inside its bracket by inverse quadratic interpolation that falls back to bisection; its derivatives are those
 of the implicit function theorem.
 
 Source: Chandrupatla (1997), "A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function
-    without using derivatives".
+without using derivatives".
 """
 
 from collections.abc import Mapping
@@ -61,6 +62,7 @@ class _Asked(NamedTuple):
     unknown: str
     aggregates: dict[str, Quantity]
     conditions: dict[str, Quantity]
+    others: set[str]
 
 
 @named_arguments
@@ -78,7 +80,7 @@ def equilibrium(
 
     Args:
         model: of the agents.
-        params: parameters by name, without the unknowns.
+        params: parameters by name, of the model and of conditions, without the unknowns.
         unknowns: by name, each a bracket (lower, upper).
         aggregates: by name, quantities of the model that are averaged over the stationary density.
         conditions: by name, each a function of parameters, unknowns and aggregates that is zero in equilibrium.
@@ -91,12 +93,17 @@ def equilibrium(
     """
     asked = _read(model, params, unknowns, aggregates, conditions)
     (lower, upper), prepared = unknowns[asked.unknown], prepare(model, solver)
-    arguments = prepared.arguments({**params, asked.unknown: 0.5 * (lower + upper)})
+    # what conditions alone name is no parameter of the agents
+    others = {name: as_float(value) for name, value in params.items() if name in asked.others}
+    own = {name: value for name, value in params.items() if name not in others}
+    arguments = prepared.arguments({**own, asked.unknown: 0.5 * (lower + upper)})
     build = lambda: Shared(lambda *given: _found(prepared, asked, tolerance, *given))  # noqa: E731
-    signs = tuple((name, q.function if q.function else str(q.literal)) for name, q in asked.conditions.items())
-    named = tuple((name, q.function if not q.alias else q.names) for name, q in asked.aggregates.items())
-    program = prepared.program(("equilibrium", asked.unknown, signs, named, tolerance), build)
-    root, ends, steps = program(arguments, as_float(lower), as_float(upper))
+    stated = [
+        tuple((name, q.function, q.names, str(q.literal)) for name, q in quantities.items())
+        for quantities in (asked.conditions, asked.aggregates)
+    ]
+    program = prepared.program(("equilibrium", asked.unknown, *stated, tolerance), build)
+    root, ends, steps = program(arguments, others, as_float(lower), as_float(upper))
     if all_concrete(ends) and not float(ends[0]) * float(ends[1]) <= 0:
         name = next(iter(conditions))
         raise SolveError(
@@ -110,7 +117,7 @@ def equilibrium(
         raise SolveError(f"at {asked.unknown} = {float(root):.8g}: {prepared.explain(solution)}")
     where = stationary(solution)
     found = {name: where.mean_of(q) for name, q in asked.aggregates.items()}
-    left = {name: _value(q, settled, found) for name, q in asked.conditions.items()}
+    left = {name: _value(q, {**settled, **others}, found) for name, q in asked.conditions.items()}
     if all_concrete((left, ends)):
         _check_continuous(asked.unknown, root, left, ends)
     return Equilibrium({asked.unknown: root}, left, found, solution, where, steps)
@@ -160,7 +167,8 @@ def _read(model: Any, params: Any, unknowns: Any, aggregates: Any, conditions: A
                     f"the condition {name!r} names {needed!r}, which is no parameter, unknown or aggregate. It may "
                     f"name {listed([*params, *unknowns, *aggregates])}."
                 )
-    return _Asked(unknown, found, zeros)
+    others = {name for zero in zeros.values() for name in zero.names if name in params}
+    return _Asked(unknown, found, zeros, others - set(model.template()["name"]))
 
 
 def _value(zero: Quantity, arguments: Mapping[str, Any], aggregates: Mapping[str, Array]) -> Array:
@@ -181,25 +189,33 @@ class _Bracket(NamedTuple):
     ends: Array
 
 
-def _found(prepared: Any, asked: _Asked, tolerance: float, arguments: Any, lower: Array, upper: Array) -> tuple:
+def _found(
+    prepared: Any,
+    asked: _Asked,
+    tolerance: float,
+    arguments: Any,
+    others: Mapping[str, Array],
+    lower: Array,
+    upper: Array,
+) -> tuple:
     """The unknown, the condition at the ends of its bracket, and how many solves that took."""
     zero = next(iter(asked.conditions.values()))
 
-    def residual(arguments: Any, price: Array) -> Array:
+    def residual(arguments: Any, others: Mapping[str, Array], price: Array) -> Array:
         given = {**arguments, asked.unknown: price}
         found = prepared.found(prepared.scheme(given))
         where = density(prepared, prepared.solution(given, found))
         means = {name: where.mean_of(q) for name, q in asked.aggregates.items()}
-        value = _value(zero, given, means)
+        value = _value(zero, {**given, **others}, means)
         return jnp.where((found.code == int(Result.successful)) & (where.apart < APART), value, jnp.nan)
 
-    still = lax.stop_gradient(arguments)
+    still = lax.stop_gradient((arguments, dict(others)))
 
     def step(state: _Bracket) -> _Bracket:
         # the ends come first
         inside = state.a + state.share * (state.b - state.a)
         x = jnp.where(state.steps == 0, lower, jnp.where(state.steps == 1, upper, inside))
-        return _narrowed(state, x, residual(still, x), tolerance)
+        return _narrowed(state, x, residual(*still, x), tolerance)
 
     def done(state: _Bracket) -> Array:
         best = jnp.where(jnp.abs(state.fa) < jnp.abs(state.fb), state.a, state.b)
@@ -213,7 +229,10 @@ def _found(prepared: Any, asked: _Asked, tolerance: float, arguments: Any, lower
     last = loops.until(done, step, start)
     root = lax.stop_gradient(jnp.where(jnp.abs(last.fa) < jnp.abs(last.fb), last.a, last.b))
     moved = lax.custom_root(
-        lambda price: residual(arguments, price), root, lambda _, x: x, lambda slope, y: y / slope(jnp.ones_like(y))
+        lambda price: residual(arguments, others, price),
+        root,
+        lambda _, x: x,
+        lambda slope, y: y / slope(jnp.ones_like(y)),
     )
     return moved, last.ends, last.steps
 

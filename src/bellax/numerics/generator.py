@@ -3,7 +3,8 @@
 At a node with neighbours at distances h- and h+, the rates up and down that give the drift b and the variance s^2,
 
     up h+ - down h- = b,    up h+^2 + down h-^2 = s^2,
- are those of central differences. They are at least zero where s^2 >= |b| h, h the distance in the direction of the
+
+are those of central differences. They are at least zero where s^2 >= |b| h, h the distance in the direction of the
 drift's opposite; elsewhere there is a drift and a larger variance, |b| h, which is upwinding. So mean and variance are
 exact wherever a monotone scheme with three nodes allows it, and the two meet without a jump.
 

@@ -28,9 +28,7 @@ Utility = Callable[[Array], Array]
 WIDTH = 10
 """Numbers of a segment: its origin; c and three coefficients; three of q, or of V where B is zero; B; K."""
 
-_ONWARD = (
-    2.0  # of the savings between two nodes, how far lines beside a kink go on: where they meet, lines are not exact
-)
+_ONWARD = 2.0  # of the savings between two nodes, how far lines beside a kink go on: a line is not exact
 
 
 class Pieces(eqx.Module):

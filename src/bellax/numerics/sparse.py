@@ -1,5 +1,6 @@
 """Linear systems of a generator, (rate - A) x = b, by a sparse direct solve, differentiable in everything.
- The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves
+
+The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves
 with the same matrix or its transpose; the last few factorisations are kept, so that these cost little.
 """
 

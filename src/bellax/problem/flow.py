@@ -1,9 +1,10 @@
 """A model of continuous time with numbers and without a grid: what flows at one state, pointwise.
 
-At a state s, given marginal values p = V_s, the actions are those of a closed form or of the first-order condition, and
+At a state s, given marginal values p = V_s, the actions are those of closed forms, and
 
     H(s, p) = r + sum of p_i drift_i
- is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem,
+
+is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem,
 where actions maximise; something else where reward or functions name `marginal_<state>` by themselves.
 """
 
@@ -18,6 +19,7 @@ from bellax.errors import ModelError
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.graph import Graph
 from bellax.model.spaces import Continuous, MarkovChain
+from bellax.numerics.scalar import rounding
 from bellax.problem.period import as_float
 
 Arguments = dict[str, Any]
@@ -130,8 +132,12 @@ class Flow:
     def first_order_gap(
         self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]
     ) -> Array:
-        """By how much closed forms leave the first-order condition, as a share of its terms, marginal values held
-        fixed; zero where that has no number, or an action is at a bound.
+        """By how much closed forms are not the best actions, marginal values held fixed.
+
+        Returns:
+            By how much they leave the first-order condition, as a share of its terms; at a bound, where it holds with
+            one sign, by how much that is the other one. Infinite where an action is beyond a bound, or where it is the
+            worst and not the best. Zero where the condition has no number.
         """
         if not self.policy:
             return jnp.zeros(())
@@ -145,13 +151,23 @@ class Flow:
             return jnp.stack([as_float(found["slot:reward"]), *drifts])
 
         worst = jnp.zeros(())
-        for name, slopes in jax.jacfwd(terms)(actions).items():
+        for name, action in actions.items():
             sides = [f"lower:{name}", f"upper:{name}"]
-            bounds = self.graph.compose(sides)(**known, **actions)
-            inside = (actions[name] > as_float(bounds[sides[0]])) & (actions[name] < as_float(bounds[sides[1]]))
-            size = jnp.sum(jnp.abs(slopes))
-            gap = jnp.abs(jnp.sum(slopes)) / jnp.where(size > 0, size, 1.0)
-            worst = jnp.maximum(worst, jnp.where(inside & jnp.isfinite(gap), gap, 0.0))
+            lower, upper = (as_float(side) for side in self.graph.compose(sides)(**known, **actions).values())
+
+            def slopes(own: Array, name: str = name) -> Array:
+                return jax.jvp(lambda x: terms({**actions, name: x}), (own,), (jnp.ones_like(own),))[1]
+
+            first, second = jax.jvp(slopes, (action,), (jnp.ones_like(action),))
+            slack = rounding() * (1 + jnp.abs(action))
+            size = jnp.sum(jnp.abs(first))
+            gap = jnp.sum(first) / jnp.where(size > 0, size, 1.0)
+            gap = jnp.where(action >= upper - slack, jnp.maximum(-gap, 0.0), gap)
+            gap = jnp.where(action <= lower + slack, jnp.maximum(gap, 0.0), gap)
+            convex = jnp.sum(second) > rounding() * jnp.sum(jnp.abs(second))
+            bad = (action > upper + slack) | (action < lower - slack) | (convex & (lower < action) & (action < upper))
+            gap = jnp.where(bad, jnp.inf, jnp.where(jnp.isfinite(gap), jnp.abs(gap), 0.0))
+            worst = jnp.maximum(worst, gap)
         return worst
 
     def _one(self, node: str, arguments: Arguments, states: Mapping[str, Array]) -> Array:

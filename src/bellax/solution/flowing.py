@@ -3,6 +3,7 @@ both are straight lines in the coordinates of the scales.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.errors import ModelError, ParameterError, check_names, listed
+from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.numerics import grids
@@ -23,6 +24,12 @@ from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.reading import as_seen
 from bellax.solution.solution import Result
+
+
+@named_options
+@dataclass(frozen=True)
+class Unstated(Natural):
+    """No condition was stated: the edge is one that is never reached, which is checked."""
 
 
 class FlowSetting:
@@ -67,7 +74,7 @@ class FlowSetting:
 
     def sides(self, name: str) -> tuple[Boundary, Boundary]:
         """What holds at the lower and at the upper edge of a state."""
-        given = self.model.boundary.get(name, Natural())
+        given = self.model.boundary.get(name, Unstated())
         return given if isinstance(given, tuple) else (given, given)
 
     def read(self, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:

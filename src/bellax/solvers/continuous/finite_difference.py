@@ -1,7 +1,7 @@
 """`FiniteDifference`: the Hamilton-Jacobi-Bellman equation on nodes, by a monotone scheme and Newton's method.
- V solves discount V = reward + A V, where rewards and rates are tangent to the equation at the last V (scheme.py): a
-sparse linear system, and next a new tangent. Where actions maximise that is Howard's policy iteration, which rises to
-V.
+
+V solves discount V = reward + A V, where rewards and rates are tangent to the equation at the last V (scheme.py): a
+sparse linear system, and next a new tangent. Where actions maximise that is Howard's policy iteration.
 """
 
 import math
@@ -28,7 +28,7 @@ from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters
+from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated, check_parameters
 from bellax.solution.solution import Result
 from bellax.solvers.continuous.scheme import Scheme
 from bellax.solvers.continuous.selection import Selected
@@ -193,6 +193,7 @@ class PreparedFlow(FlowSetting):
             tangent = fixed.tangent(state.value, selected, early)
             value = sparse.solve(tangent.generator, fixed.discount, tangent.reward)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
+            change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
             return _Search(state.steps + 1, value, selected, jnp.where(jnp.isnan(change), jnp.inf, change))
 
         done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
@@ -209,14 +210,16 @@ class PreparedFlow(FlowSetting):
         moved = last.selected
         if not self.flow.adjoint:
             moved = scheme.select(value, {name: one.marginal for name, one in moved.items()}, True)
+            moved = {n: one._replace(found=one.found & last.selected[n].found) for n, one in moved.items()}
         carried = scheme.tangent(value, moved, True)
         flags = scheme.flags(carried)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(carried.reward))
         converged = last.change <= options.tolerance
-        wrong = jnp.any(jnp.stack(list(flags.values())) > 0)
-        code = jnp.where(converged, int(Result.successful), int(Result.max_steps_reached))
-        code = jnp.where(sane & wrong, int(Result.infeasible), jnp.where(sane, code, int(Result.nonfinite)))
         gap = scheme.first_order_gap(lax.stop_gradient(carried.marginals))
+        wrong = jnp.any(jnp.stack(list(flags.values())) > 0) | (gap > _CLOSE)
+        code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
+        code = jnp.where(converged, code, int(Result.max_steps_reached))
+        code = jnp.where(sane, code, int(Result.nonfinite))
         stats = {"steps": last.steps, "residual": last.change, "first_order_gap": gap, **flags}
         return Found(value, carried.marginals, code.astype(jnp.int32), stats)
 
@@ -228,22 +231,54 @@ class PreparedFlow(FlowSetting):
                 "V is no number somewhere. Likely causes: a reward, a drift or a closed form that is no number at some "
                 "state, or at the marginal value there; a policy that earns without bound."
             )
-        for name in self.flow.continuous:
-            for side in ("lower", "upper"):
-                if float(stats.get(f"outward:{side}:{name}", 0)) > 0:
-                    return self._outward(name, side)
+        wrong = self._wrong(stats)
         if result == Result.max_steps_reached:
             return (
                 f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change "
                 f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
+                f"{f' In the last step {wrong}' if wrong else ''}"
             )
+        if wrong:
+            return wrong
         gap = float(stats["first_order_gap"])
+        if gap == math.inf:
+            return (
+                f"the closed forms of {sorted(self.flow.policy)} lead beyond the bounds of an action at some state, "
+                "or to the worst action and not the best. Write bounds into policy=, and check its signs."
+            )
         if gap > _CLOSE:
             return (
                 f"the closed forms of {sorted(self.flow.policy)} leave the first-order condition by {gap:.3g} of its "
                 "terms at some state, marginal values held fixed. Check signs and powers of policy=."
             )
         return ""
+
+    def _wrong(self, stats: Mapping[str, Array]) -> str:
+        """What is wrong at nodes, the first that is; empty where nothing is."""
+        for name in self.flow.continuous:
+            for side in ("lower", "upper"):
+                if float(stats[f"outward:{side}:{name}"]) > 0:
+                    return self._outward(name, side)
+                if float(stats[f"spread:{side}:{name}"]) > 0:
+                    return self._spread(name, side)
+            if float(stats[f"lost:{name}"]) > 0:
+                return (
+                    f"nothing stands for the derivative of V in {name!r} at {int(stats[f'lost:{name}'])} nodes: V asks "
+                    "for control without end there, or the closed forms are no numbers at any marginal value. Likely "
+                    f"causes: a V that falls in {name!r}, where a closed form takes it to rise; no bound of an action."
+                )
+        return ""
+
+    def _spread(self, name: str, side: str) -> str:
+        what = (
+            "no condition holds there"
+            if isinstance(self.sides(name)[0 if side == "lower" else 1], Unstated)
+            else ("no control of the drift keeps it inside")
+        )
+        return (
+            f"the state {name!r} diffuses at its {side} edge, and {what}. Give "
+            f"boundary={{{name!r}: bx.Reflecting()}}; or bx.Natural(), where the edge is never reached."
+        )
 
     def _outward(self, name: str, side: str) -> str:
         which = 0 if side == "lower" else 1

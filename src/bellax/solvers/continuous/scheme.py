@@ -1,8 +1,8 @@
-"""The Hamilton-Jacobi-Bellman equation on nodes: rates and rewards that are linear in V, and where they are tangent to
-it.
+"""The Hamilton-Jacobi-Bellman equation on nodes: rates and rewards that are linear in V, and touch it there.
 
     discount V = H(s, V_s) + drift of other states . V_s + 1/2 variance . V_ss + intensities . V
- Along a driven state H is replaced by its tangent at the marginal value that selection.py picks: reward H - w p, and
+
+Along a driven state H is replaced by its tangent at the marginal value that selection.py picks: reward H - w p, and
 rates that have the velocity w. Newton's method on that is Howard's improvement of the policy where actions maximise.
 """
 
@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.model.diffusion import Boundary, Natural, Reflecting
+from bellax.model.diffusion import Boundary, Natural, Reflecting, StateConstraint
 from bellax.numerics.generator import Generator, Pattern, rates
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow, Flowing
+from bellax.solution.flowing import Unstated
 from bellax.solvers.continuous.selection import Differences, Kind, Selected, select
 
 _SIDES = ("lower", "upper")
@@ -230,7 +231,10 @@ class Scheme:
                 fine = jnp.isfinite(total) & jnp.isfinite(velocity) & ~jnp.asarray(early)
                 return jnp.where(fine | ~(close > 0), marginal, jnp.clip(marginal, _NEAR * close, close / _NEAR))
 
-            return select(of, own._replace(ahead=kept(own.ahead), behind=kept(own.behind), central=kept(own.central)))
+            sought = own._replace(ahead=kept(own.ahead), behind=kept(own.behind), central=kept(own.central))
+            chosen = select(of, sought)
+            itself = _of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
+            return chosen._replace(found=chosen.found & (itself == chosen.marginal))
 
         return self._at_nodes(one, marginals, known, self._over(name, "slope"), self._shift(name), close)
 
@@ -343,16 +347,25 @@ class Scheme:
         return still
 
     def flags(self, tangent: Tangent) -> dict[str, Array]:
-        """How many nodes at every edge there are at which the drift leads outward, and nothing keeps it."""
-        found = {}
+        """How many nodes there are at which something is wrong.
+
+        `outward`: at an edge the drift leads outward, and nothing keeps it. `spread`: the state diffuses at an edge
+        that has no condition, or where the drift alone is to keep it. `lost`: elsewhere nothing stands for the
+        derivative of V.
+        """
+        found: dict[str, Array] = {}
         for name, own in self.axes.items():
-            edges, velocity = self._ends(name), tangent.drift[name]
+            edges, velocity, none = self._ends(name), tangent.drift[name], jnp.zeros(self.shape, bool)
             slack = rounding() * (1 + jnp.max(jnp.abs(velocity)))
-            lost = ~tangent.selected[name].found if name in tangent.selected else jnp.zeros(self.shape, bool)
+            spreads = self.variance[name] > rounding() * jnp.max(self.variance[name])
+            lost = ~tangent.selected[name].found if name in tangent.selected else none
             for which, (side, kind) in enumerate(zip(_SIDES, own.sides, strict=True)):
                 outward = velocity < -slack if which == 0 else velocity > slack
-                bad = jnp.zeros(self.shape, bool) if isinstance(kind, Reflecting) else outward | lost
-                found[f"outward:{side}:{name}"] = jnp.sum(edges[which] & bad)
+                bad = edges[which] & (none if isinstance(kind, Reflecting) else outward | lost)
+                unkept = edges[which] & (spreads if isinstance(kind, Unstated | StateConstraint) else none)
+                lost = lost & ~bad
+                found |= {f"outward:{side}:{name}": jnp.sum(bad), f"spread:{side}:{name}": jnp.sum(unkept)}
+            found[f"lost:{name}"] = jnp.sum(lost)
         return found
 
     def held(self, generator: Generator) -> Array:

@@ -1,6 +1,7 @@
 """Which difference of V stands for its derivative along a driven state, pointwise: the direction in which values
 travel.
- Godunov's choice: the difference ahead where the velocity it implies is upwards, the one behind where that is
+
+Godunov's choice: the difference ahead where the velocity it implies is upwards, the one behind where that is
 downwards, the larger Hamiltonian where both are, and where neither is, the marginal value at which the state stays
 where it is. Where there is variance enough the central difference is monotone, and better.
 """

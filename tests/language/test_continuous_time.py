@@ -148,3 +148,35 @@ def test_an_absorbing_value_is_a_quantity():
         boundary={"x": (bx.Absorbing("scrap"), bx.Reflecting())},
     )
     assert dict(m.template().set_index("name")["used in"])["scrap"] == "value at the lower boundary of 'x'"
+
+
+def output(k, z, alpha):
+    return jnp.exp(z) * k**alpha
+
+
+def squared(z):
+    return z**2
+
+
+def clearing(price, output):
+    return price - 1 / output
+
+
+def test_the_firm_as_written_clears_at_the_price_of_collocation():
+    """Cost names the marginal value by itself, so that values and capital travel with different velocities. First order
+    in the step: P = .73760472 by Chebyshev collocation, beside the extrapolation of two grids."""
+    prices = []
+    for count in (26, 51):
+        found = bx.equilibrium(
+            firm,
+            {name: value for name, value in FIRM.items() if name != "price"},
+            unknowns={"price": (0.7, 0.8)},
+            aggregates={"output": output, "variance": squared},
+            conditions={"clearing": clearing},
+            solver=bx.solvers.FiniteDifference(grid={"k": bx.grids.Regular(count), "z": 31}),
+        )
+        prices.append(float(found.unknowns["price"]))
+        assert float(jnp.sum(found.density.mass)) == pytest.approx(1.0, abs=1e-12)
+    assert float(found.aggregates["variance"]) == pytest.approx(0.04, abs=5e-5)
+    assert 2 * prices[1] - prices[0] == pytest.approx(0.73760472, abs=3e-4)
+    assert abs(prices[1] - 0.73760472) < 2e-3

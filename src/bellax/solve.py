@@ -243,7 +243,7 @@ def _check_progress(progress: Any, known: bool) -> None:
 
 def wait(solution: Any) -> None:
     """Waits for a solve in a way that Ctrl-C interrupts: the computation runs in the background meanwhile."""
-    leaves = [leaf for leaf in jax.tree.leaves(solution.values) if isinstance(leaf, jax.Array)]
+    leaves = [leaf for leaf in jax.tree.leaves((solution.values, solution.code)) if isinstance(leaf, jax.Array)]
     pause, started = 0.0, time.perf_counter()
     while not all(leaf.is_ready() for leaf in leaves):  # type: ignore[attr-defined]
         time.sleep(pause)

@@ -216,4 +216,4 @@ def test_a_failure_is_one_where_nothing_raises():
     """A closed form that is not the best action: the code says so, and the solution under a transformation is NaN."""
     model = investing(policy={"investment": lambda k, marginal_k, theta: k * (marginal_k - 1) / (1.2 * theta)})
     assert bx.solve(model, FIRM, SMALL, throw=False).result == bx.Result.infeasible
-    assert np.isnan(bx.compile(model, SMALL)(FIRM).values).all()
+    assert np.isnan(bx.compile(model, SMALL)(FIRM).values.values).all()

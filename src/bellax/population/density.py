@@ -5,18 +5,17 @@ never negative. Mass that a constraint holds at an edge, where the state does no
 one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bellax.errors import ModelError, SolveError
 from bellax.model.quantity import Quantity, quantity
-from bellax.numerics import sparse
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.period import as_float
@@ -84,11 +83,12 @@ class Density(eqx.Module):
         nodes = solution.nodes()
         laid = jnp.meshgrid(*nodes.values(), indexing="ij")
         states = {name: value.reshape(-1) for name, value in zip(nodes, laid, strict=True)}
-        marginals = {name: table.reshape(-1) for name, table in solution.marginals.items()}
 
-        def at(states: Mapping[str, Array], marginals: Mapping[str, Array]) -> Array:
-            actions = flow.flowing(solution.arguments, states, marginals).actions
-            known = {**solution.arguments, **states, **actions, **{f"marginal_{n}": v for n, v in marginals.items()}}
+        def at(states: dict[str, Array]) -> Array:
+            local = solution.values.at(solution.setting, solution.arguments, states)
+            actions = flow.flowing(solution.arguments, states, local.marginals, local.curvatures).actions
+            own = {f"marginal_{name}": value for name, value in local.marginals.items()}
+            known = {**solution.arguments, **states, **actions, **own}
             needed = [name for name in asked.names if name not in known]
             unknown = [name for name in needed if name not in flow.graph.nodes]
             if unknown:
@@ -100,7 +100,7 @@ class Density(eqx.Module):
                 else as_float(asked.literal)
             )
 
-        return jax.vmap(at)(states, marginals).reshape(self.mass.shape)
+        return jax.vmap(at)(states).reshape(self.mass.shape)
 
     def _sizes(self) -> Array:
         """The size of the cell around every node, along chains one."""
@@ -143,11 +143,4 @@ def stationary(solution: FlowSolution) -> Density:
 
 def density(setting: Any, solution: FlowSolution) -> Density:
     """The stationary density, inside a compiled program."""
-    scheme = setting.scheme(solution.arguments)
-    generator = scheme.carried(solution.marginals)
-    ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
-    mass = sparse.stationary(generator, jnp.ones(scheme.shape))
-    still = lax.stop_gradient(generator)
-    others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
-    apart = jnp.sum(jnp.abs(others[0] - others[1]))
-    return Density(solution, mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
+    return Density(solution, *setting.mass(solution))

@@ -9,6 +9,7 @@ where actions maximise; something else where reward or functions name `marginal_
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -102,9 +103,20 @@ class Flow:
             return jnp.zeros(())
         return self._one(f"diffusion:{name}", arguments, states)
 
-    def flowing(self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]) -> Flowing:
-        """What flows at a state where marginal values are these."""
+    def flowing(
+        self,
+        arguments: Arguments,
+        states: Mapping[str, Array],
+        marginals: Mapping[str, Array],
+        curvatures: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Flowing:
+        """What flows at a state where marginal values are these.
+
+        Args:
+            curvatures: second derivatives of V, of states whose diffusion an action moves.
+        """
         known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
+        known |= {f"curvature_{name}": value for name, value in curvatures.items()}
         actions: dict[str, Array] = {}
         for name in self.order:
             actions[name] = as_float(self.graph.compose([f"policy:{name}"])(**known, **actions)[f"policy:{name}"])

@@ -1,11 +1,14 @@
-"""Value and policy of a model in continuous time, everywhere: tables of V and of marginal values, between whose nodes
-both are straight lines in the coordinates of the scales.
+"""Value and policy of a model in continuous time, everywhere.
+
+V is a `Representation`, which a solver makes: it says V, its slopes and its bends at any point, and nobody above asks
+which one it is. The policy is what the model's closed forms, or first-order conditions, make of them.
 """
 
+import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -72,6 +75,19 @@ class FlowSetting:
             found[name] = grids.line(self.specs[name], lower, upper, space.scale)
         return found
 
+    def nodes(self, arguments: Arguments) -> dict[str, Array]:
+        """Nodes of every state, of which the tensor is where densities are."""
+        lines, flow = self.lines(arguments), self.flow
+        return {n: flow.chain(arguments, n)[0] if n in flow.chains else lines[n].nodes for n in flow.spaces}
+
+    def mass(self, solution: "FlowSolution") -> "Mass":
+        """Where the population is, inside a compiled program.
+
+        Raises:
+            ModelError: from solvers that do not say.
+        """
+        raise ModelError(f"{type(self.options).__name__} makes no density; solve by bx.solvers.FiniteDifference().")
+
     def sides(self, name: str) -> tuple[Boundary, Boundary]:
         """What holds at the lower and at the upper edge of a state."""
         given = self.model.boundary.get(name, Unstated())
@@ -94,21 +110,87 @@ class FlowSetting:
         return wide, shape
 
 
+class Local(NamedTuple):
+    """What is known of V at a point.
+
+    Attributes:
+        value: V; not a number outside the domain.
+        marginals: V_s of every continuous state, by name.
+        curvatures: V_ss of the states whose diffusion an action moves, by name.
+    """
+
+    value: Array
+    marginals: dict[str, Array]
+    curvatures: dict[str, Array]
+
+
+class Representation(eqx.Module):
+    """V between nodes, or without any."""
+
+    @abc.abstractmethod
+    def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
+        """What is known at a point: states by name, numbers, chains by what functions see."""
+
+
+class Mass(NamedTuple):
+    """Where a population is that follows a policy.
+
+    Attributes:
+        mass: at every node of `FlowSetting.nodes`, an axis for each state in their order; sums to one.
+        held: whether a node holds mass as an atom.
+        apart: how far apart densities are that began at different places; zero where there is one alone.
+    """
+
+    mass: Array
+    held: Array
+    apart: Array
+
+
+class Table(Representation):
+    """Tables at nodes, between which all are straight lines in the coordinates of the scales.
+
+    Attributes:
+        values: V at the nodes, an axis for each state in their order.
+        marginals: of every continuous state the derivative of V that the policy answers, at the nodes.
+        curvatures: the second one, of states whose diffusion an action moves.
+    """
+
+    values: Array
+    marginals: dict[str, Array]
+    curvatures: dict[str, Array] = eqx.field(default_factory=dict)
+
+    def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
+        flow, lines = setting.flow, setting.lines(arguments)
+        base, cells, steps, inside = jnp.zeros((), jnp.int32), [], [], jnp.asarray(True)
+        sizes, stride = dict(zip(flow.spaces, self.values.shape, strict=True)), self.values.size
+        for name in flow.spaces:
+            stride //= sizes[name]
+            if name in flow.chains:
+                values = flow.chain(arguments, name)[0]
+                base = base + jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32) * stride
+                continue
+            cells.append(lines[name].locate(point[name]))
+            steps.append(stride)
+            slack, nodes = rounding() * (1 + jnp.abs(point[name])), lines[name].nodes
+            inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
+        look = lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")  # noqa: E731
+        value = jnp.where(inside, look(self.values), jnp.nan)
+        return Local(value, *({n: look(t) for n, t in tables.items()} for tables in (self.marginals, self.curvatures)))
+
+
 class FlowSolution(eqx.Module):
     """Value and policy of a model in continuous time, and how they were found.
 
     Attributes:
         arguments: parameters and literals that were solved for.
-        values: V at the nodes, an axis for each state in their order.
-        marginals: of every continuous state the derivative of V that the policy answers, at the nodes.
+        values: V.
         code: how the solve ended; see `result`.
         stats: numbers about the solve, by name.
         setting: the model and its numerics.
     """
 
     arguments: Arguments
-    values: Array
-    marginals: dict[str, Array]
+    values: Representation
     code: Array
     stats: dict[str, Array]
     setting: FlowSetting = eqx.field(static=True)
@@ -134,15 +216,12 @@ class FlowSolution(eqx.Module):
 
     def __str__(self) -> str:
         result = self.result.name if isinstance(self.result, Result) else "traced"
-        names = list(self.setting.flow.spaces)
-        nodes = ", ".join(f"{name} {count}" for name, count in zip(names, self.values.shape, strict=True))
+        nodes = ", ".join(f"{name} {len(line)}" for name, line in self.nodes().items())
         return f"Solution by {type(self.setting.options).__name__} (continuous time): {result}. Nodes: {nodes}."
 
     def nodes(self) -> dict[str, Array]:
         """The nodes of every state."""
-        lines, flow = self.setting.lines(self.arguments), self.setting.flow
-        chains = {name: flow.chain(self.arguments, name)[0] for name in flow.chains}
-        return {name: chains[name] if name in chains else lines[name].nodes for name in flow.spaces}
+        return self.setting.nodes(self.arguments)
 
     def value(self, **states: Any) -> Array:
         """V at any states; not a number outside the domain.
@@ -165,8 +244,8 @@ class FlowSolution(eqx.Module):
     def save(self, path: Any) -> None:
         """Not in this version: a file holds solutions of discrete time."""
         raise ModelError(
-            "a solution in continuous time has no file in this version; save its numbers: solution.nodes(), .values "
-            "and .marginals are arrays."
+            "a solution in continuous time has no file in this version; save its numbers: solution.nodes() and "
+            "solution.values are arrays."
         )
 
     def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
@@ -177,40 +256,22 @@ class FlowSolution(eqx.Module):
             )
         arrays, shape = self.setting.read(states)
         run = self.setting.program(("asked", what), lambda: jax.jit(_pointwise(self.setting, what)))
-        found = run(self.arguments, self.values, self.marginals, arrays)
+        found = run(self.arguments, self.values, arrays)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
 
 
 def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
-    """Answers of all points, from tables."""
+    """Answers at all points."""
     flow = setting.flow
 
-    def answers(arguments: Arguments, values: Array, marginals: dict[str, Array], states: Any) -> Any:
-        lines = setting.lines(arguments)
-        chains = {name: flow.chain(arguments, name)[0] for name in flow.chains}
-
+    def answers(arguments: Arguments, table: Representation, states: Any) -> Any:
         def at(point: dict[str, Array]) -> Any:
-            base, cells, steps, inside = jnp.zeros((), jnp.int32), [], [], jnp.asarray(True)
-            sizes = dict(zip(flow.spaces, values.shape, strict=True))
-            stride = values.size
-            for name in flow.spaces:
-                stride //= sizes[name]
-                if name in chains:
-                    place = jnp.argmin(jnp.abs(chains[name] - point[name]))
-                    base = base + place.astype(jnp.int32) * stride
-                    continue
-                cells.append(lines[name].locate(point[name]))
-                steps.append(stride)
-                slack = rounding() * (1 + jnp.abs(point[name]))
-                nodes = lines[name].nodes
-                inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
-            look = lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")  # noqa: E731
+            local = table.at(setting, arguments, point)
             if what == "value":
-                return jnp.where(inside, look(values), jnp.nan)
-            own = {name: look(table) for name, table in marginals.items()}
-            found = flow.flowing(arguments, point, own)
+                return local.value
+            found = flow.flowing(arguments, point, local.marginals, local.curvatures)
             answer = found.actions if what == "policy" else {"reward": found.reward, **found.drift}
-            return {name: jnp.where(inside, value, jnp.nan) for name, value in answer.items()}
+            return {name: jnp.where(jnp.isnan(local.value), jnp.nan, value) for name, value in answer.items()}
 
         return jax.vmap(at)(states)
 

@@ -28,7 +28,7 @@ from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated, check_parameters
+from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, Unstated, check_parameters
 from bellax.solution.solution import Result
 from bellax.solvers.continuous.scheme import Scheme
 from bellax.solvers.continuous.selection import Selected
@@ -143,6 +143,18 @@ class PreparedFlow(FlowSetting):
         sides = {name: self.sides(name) for name in self.flow.continuous}
         return Scheme(self.flow, arguments, self.lines(arguments), sides)
 
+    def mass(self, solution: FlowSolution) -> Mass:
+        """The stationary mass, inside a compiled program."""
+        scheme, table = self.scheme(solution.arguments), solution.values
+        assert isinstance(table, Table)
+        generator = scheme.carried(table.marginals)
+        ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
+        mass = sparse.stationary(generator, jnp.ones(scheme.shape))
+        still = lax.stop_gradient(generator)
+        others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
+        apart = jnp.sum(jnp.abs(others[0] - others[1]))
+        return Mass(mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
+
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
         check_parameters(self, arguments)
@@ -178,7 +190,7 @@ class PreparedFlow(FlowSetting):
         return self.solution(arguments, found)
 
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
-        return FlowSolution(arguments, found.value, found.marginals, found.code, found.stats, self)
+        return FlowSolution(arguments, Table(found.value, found.marginals), found.code, found.stats, self)
 
     def found(self, scheme: Scheme) -> Found:
         """V, inside a compiled program."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -23,7 +24,7 @@ def root(of: Callable[[Array], Array], low: Array, high: Array, done: Array | bo
         found = of(place)
         return jnp.where(jnp.isnan(found), -jnp.inf, found)
 
-    below, above = clean(low), clean(high)
+    below, above = jax.vmap(clean)(jnp.stack([low, high]))
     fine = (below <= 0) & (above >= 0)
 
     def step(state: tuple) -> tuple:

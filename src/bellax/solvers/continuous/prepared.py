@@ -173,7 +173,7 @@ class PreparedFlow(FlowSetting):
             early = state.change > _WILD
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
-            tangent = fixed.tangent(state.value, selected, early)
+            tangent = fixed.tangent(state.value, selected, early, early)
             stopping = self._stopping(fixed, tangent, state.value, later)
             value = self._linear(fixed, tangent, stopping, later)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))

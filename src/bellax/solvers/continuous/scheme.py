@@ -8,6 +8,7 @@ maximise.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,8 @@ from bellax.solvers.continuous.selection import Differences, Kind, Selected, sel
 
 _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 _PASSES = 3  # over driven states, where there are several
+_BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
+_AROUND = 100.0  # how many times more or less V may bend in the first steps
 
 Marginals = Mapping[str, Array]
 
@@ -131,15 +134,32 @@ class Scheme(Nodes):
                 found[name] = selected[name].marginal
         return selected
 
-    def tangent(self, value: Array, selected: Mapping[str, Selected], transport: Any = False) -> Tangent:
+    def tangent(
+        self, value: Array, selected: Mapping[str, Selected], transport: Any = False, early: Any = False
+    ) -> Tangent:
         """Rates and rewards that touch the equation at V; with derivatives in V and in parameters."""
         found = {**{name: one.marginal for name, one in selected.items()}, **self._free(value)}
-        bent = self.curved(value)
+        bent = self._usual(self.curved(value), found, early)
         for _ in range(_PASSES if len(self.flow.driven) > 1 else 1):
             for name in self.flow.driven:
                 known = self.differences(name, value)
                 found[name] = self._moving_with(name, selected[name], known, found, bent, transport)
         return self._assembled(value, found, bent, dict(selected), transport)
+
+    def _usual(self, curvatures: Marginals, marginals: Marginals, early: Any, bends: Any = None) -> dict[str, Array]:
+        """Curvatures; in the first steps, whose V may bend upwards, not far from those that marginal values suggest."""
+        found = {}
+        for name, bent in curvatures.items():
+            usual = -jnp.abs(marginals[name]) * (self._bends[name] if bends is None else bends[name])
+            near = jnp.clip(jnp.nan_to_num(bent, nan=0.0), usual * _AROUND, usual / _AROUND)
+            found[name] = jnp.where(early, near, bent)
+        return found
+
+    @cached_property
+    def _bends(self) -> dict[str, Array]:
+        length = lambda line: line.coordinates[-1] - line.coordinates[0]  # noqa: E731
+        risky = self.flow.risky
+        return {name: _BENT * jnp.abs(self.over(name, "slope")) / length(self.axes[name].line) for name in risky}
 
     def carried(self, marginals: Marginals, curvatures: Marginals) -> Generator:
         """How mass moves under the policy that answers marginal values."""
@@ -168,27 +188,29 @@ class Scheme(Nodes):
         wide = self.in_coordinate(name, jnp.ones(self.shape))  # what a variance of one is in coordinates
         bend = 0.5 * self.over(name, "bend")
 
-        def one(states: Any, others: Any, bent: Any, own: Differences, more: Any, close: Array) -> Selected:
-            slope, bend, wide, usual = more
+        def one(states: Any, others: Any, curved: Any, own: Differences, more: Any, close: Array) -> Selected:
+            slope, bend, wide, usual, bends = more
 
             def of(marginal: Array) -> tuple[Array, Array, Array]:
                 given = {**others, name: marginal}
+                bent = self._usual(curved, given, early, bends)
                 total, velocity, flowing = self.flow.hamiltonian(self.arguments, states, given, name, bent)
                 velocity = jnp.where(transport, flowing.drift[name], velocity)
                 variance = flowing.variance.get(name, usual)
                 return total, velocity * slope + bend * variance, wide * variance
 
-            def kept(marginal: Array) -> Array:
-                total, velocity, _ = of(marginal)
-                fine = jnp.isfinite(total) & jnp.isfinite(velocity) & ~jnp.asarray(early)
-                return jnp.where(fine | ~(close > 0), marginal, jnp.clip(marginal, _NEAR * close, close / _NEAR))
-
-            sought = own._replace(ahead=kept(own.ahead), behind=kept(own.behind), central=kept(own.central))
+            total, velocity, _ = jax.vmap(of)(jnp.stack([own.ahead, own.behind, own.central]))
+            fine = jnp.isfinite(total) & jnp.isfinite(velocity) & ~jnp.asarray(early)
+            kept = lambda marginal, fine: jnp.where(  # noqa: E731
+                fine | ~(close > 0), marginal, jnp.clip(marginal, _NEAR * close, close / _NEAR)
+            )
+            near = (kept(*each) for each in zip((own.ahead, own.behind, own.central), fine, strict=True))
+            sought = own._replace(**dict(zip(("ahead", "behind", "central"), near, strict=True)))
             chosen = select(of, sought)
             itself = of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
             return chosen._replace(found=chosen.found & (itself == chosen.marginal))
 
-        more = (self.over(name, "slope"), bend, wide, own_variance)
+        more = (self.over(name, "slope"), bend, wide, own_variance, self._bends)
         return self.at_nodes(one, dict(marginals), dict(curvatures), known, more, close)
 
     def _velocities(
@@ -302,15 +324,15 @@ class Scheme(Nodes):
     def start(self) -> tuple[Array, dict[str, Array]]:
         """V of staying where one is for ever, and marginal values at which one does."""
         still = {name: jnp.ones(self.shape) for name in self.flow.continuous}
-        bent = {name: -jnp.ones(self.shape) for name in self.flow.risky}
+        bent = {name: jnp.zeros(self.shape) for name in self.flow.risky}
         none, tiny = jnp.full(self.shape, jnp.nan), jnp.full(self.shape, 1e-12)
         for name in self.flow.driven:
             below, above = self.over(name, "below"), self.over(name, "above")
             known = Differences(tiny, none, tiny, below, above)
-            chosen = self.stopped._chosen(name, still, bent, known, True, {}, False)
+            chosen = self.stopped._chosen(name, still, bent, known, True, {}, True)
             stays = chosen.found & (chosen.kind == Kind.stays)
             still[name] = jnp.where(stays, chosen.marginal, 1.0)
-        flowing = self.flowing(still, bent)
+        flowing = self.flowing(still, self._usual(bent, still, True))
         reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
         return reward / self.discount, {name: still[name] for name in self.flow.driven}
 

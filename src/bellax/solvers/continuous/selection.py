@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -60,10 +61,11 @@ class Selected(NamedTuple):
 
 def select(of: Velocity, known: Differences) -> Selected:
     """The marginal value of one state at one node."""
-    worst = lambda velocity, sign: jnp.where(jnp.isnan(velocity), sign * jnp.inf, velocity)  # noqa: E731
-    total_up, up, _ = of(known.ahead)
-    total_down, down, _ = of(known.behind)
-    _, middle, variance = of(known.central)
+    # together, so that what flows is written into the program once
+    totals, velocities, variances = jax.vmap(of)(jnp.stack([known.ahead, known.behind, known.central]))
+    total_up, total_down, _ = totals
+    up, down, middle = velocities
+    variance = variances[2]
     has_up, has_down = ~jnp.isnan(known.ahead), ~jnp.isnan(known.behind)
     rises, falls = has_up & (up > 0), has_down & (down < 0)
     reach = jnp.where(middle > 0, middle * known.above, -middle * known.below)
@@ -72,7 +74,7 @@ def select(of: Velocity, known: Differences) -> Selected:
     ahead = rises & (~both | (total_up >= total_down))
     moves = diffuses | rises | falls
     # marginal values at which it does not move are between those at which it would turn back
-    low, high = _bracket(of, known, worst(up, -1.0), worst(down, 1.0), moves)
+    low, high = _bracket(of, known, moves)
     still, found = root(lambda marginal: of(marginal)[1], low, high, moves)
     marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
     marginal = jnp.where(moves, marginal, still)
@@ -80,7 +82,7 @@ def select(of: Velocity, known: Differences) -> Selected:
     return Selected(marginal, jnp.where(moves, kind, Kind.stays).astype(jnp.int32), moves | found)
 
 
-def _bracket(of: Velocity, known: Differences, up: Array, down: Array, done: Array) -> tuple[Array, Array]:
+def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Array]:
     """Marginal values below and above that at which the state stays."""
     low = jnp.where(
         jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf))
@@ -89,24 +91,16 @@ def _bracket(of: Velocity, known: Differences, up: Array, down: Array, done: Arr
         jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf))
     )
 
-    def widen(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        count, low, high = state
+    def widen(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        count, low, high, _ = state
         share = 2.0**count
         lower = jnp.where(low > 0, low / share, low - share)
         upper = jnp.where(high > 0, high * share, high + share)
-        bad_low, bad_high = _velocity(of, low) > 0, _velocity(of, high) < 0
-        return count + 1, jnp.where(bad_low, lower, low), jnp.where(bad_high, upper, high)
+        velocity = jax.vmap(of)(jnp.stack([low, high]))[1]
+        # what is no number is that of a marginal value that is too low
+        bad = jnp.stack([velocity[0] > 0, (velocity[1] < 0) | jnp.isnan(velocity[1])])
+        return count + 1, jnp.where(bad[0], lower, low), jnp.where(bad[1], upper, high), jnp.any(bad)
 
-    def over(state: tuple[Array, Array, Array]) -> Array:
-        count, low, high = state
-        fine = (_velocity(of, low) <= 0) & (_velocity(of, high) >= 0)
-        return done | fine | (count > 10)
-
-    _, low, high = loops.until(over, widen, (jnp.ones(()), low, high))
+    over = lambda state: done | ~state[3] | (state[0] > 11)  # noqa: E731
+    _, low, high, _ = loops.until(over, widen, (jnp.ones(()), low, high, jnp.asarray(True)))
     return low, high
-
-
-def _velocity(of: Velocity, marginal: Array) -> Array:
-    """What is no number is that of a marginal value that is too low."""
-    found = of(marginal)[1]
-    return jnp.where(jnp.isnan(found), -jnp.inf, found)

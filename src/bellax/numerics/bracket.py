@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -11,20 +10,19 @@ from bellax.numerics import loops
 _STEPS = 100
 
 
-def root(of: Callable[[Array], Array], low: Array, high: Array, done: Array | bool = False) -> tuple[Array, Array]:
+def root(
+    of: Callable[[Array], Array], low: Array, high: Array, ends: tuple[Array, Array], done: Array | bool = False
+) -> tuple[Array, Array]:
     """Where a function that rises is zero, and whether there is such a place; without derivatives.
 
     Args:
         of: the function; what is no number counts as too low.
         low, high: the ends of the bracket.
+        ends: the function there.
         done: where nothing is sought.
     """
-
-    def clean(place: Array) -> Array:
-        found = of(place)
-        return jnp.where(jnp.isnan(found), -jnp.inf, found)
-
-    below, above = jax.vmap(clean)(jnp.stack([low, high]))
+    clean = lambda found: jnp.where(jnp.isnan(found), -jnp.inf, found)  # noqa: E731
+    below, above = (clean(end) for end in ends)
     fine = (below <= 0) & (above >= 0)
 
     def step(state: tuple) -> tuple:
@@ -32,7 +30,7 @@ def root(of: Callable[[Array], Array], low: Array, high: Array, done: Array | bo
         secant = low - below * (high - low) / (above - below)
         inside = jnp.isfinite(secant) & (secant > low) & (secant < high) & (count % 3 != 2)
         place = jnp.where(inside, secant, 0.5 * (low + high))
-        here = clean(place)
+        here = clean(of(place))
         lower = here <= 0
         return (
             count + 1,

@@ -96,9 +96,9 @@ def _along(along: Callable[[Array], Array], lower: Array, upper: Array) -> Array
     place = partial(_between, lower, upper)
     falls = lambda at: -_slope(along, place(at))  # noqa: E731
     edge = jnp.ones_like(lower)
-    found, inside = root(falls, -edge, edge)
-    at_lower = falls(-edge) > 0
-    outer = jnp.where(at_lower, lower, upper)
+    first, last = jax.vmap(falls)(jnp.stack([-edge, edge]))
+    found, inside = root(falls, -edge, edge, (first, last))
+    outer = jnp.where(first > 0, lower, upper)
     return jnp.where(inside, place(found), jnp.where(jnp.isfinite(outer), outer, jnp.nan))
 
 

@@ -199,14 +199,11 @@ class Scheme(Nodes):
                 variance = flowing.variance.get(name, usual)
                 return total, velocity * slope + bend * variance, wide * variance
 
-            total, velocity, _ = jax.vmap(of)(jnp.stack([own.ahead, own.behind, own.central]))
-            fine = jnp.isfinite(total) & jnp.isfinite(velocity) & ~jnp.asarray(early)
-            kept = lambda marginal, fine: jnp.where(  # noqa: E731
-                fine | ~(close > 0), marginal, jnp.clip(marginal, _NEAR * close, close / _NEAR)
-            )
-            near = (kept(*each) for each in zip((own.ahead, own.behind, own.central), fine, strict=True))
-            sought = own._replace(**dict(zip(("ahead", "behind", "central"), near, strict=True)))
-            chosen = select(of, sought)
+            def kept(marginals: Array, fine: Array) -> Array:
+                fine = (fine & ~jnp.asarray(early)) | ~(close > 0)
+                return jnp.where(fine, marginals, jnp.clip(marginals, _NEAR * close, close / _NEAR))
+
+            chosen = select(of, own, kept)
             itself = of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
             return chosen._replace(found=chosen.found & (itself == chosen.marginal))
 

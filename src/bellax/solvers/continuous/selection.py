@@ -59,10 +59,24 @@ class Selected(NamedTuple):
     found: Array
 
 
-def select(of: Velocity, known: Differences) -> Selected:
-    """The marginal value of one state at one node."""
-    # together, so that what flows is written into the program once
-    totals, velocities, variances = jax.vmap(of)(jnp.stack([known.ahead, known.behind, known.central]))
+def select(of: Velocity, known: Differences, kept: Callable[[Array, Array], Array]) -> Selected:
+    """The marginal value of one state at one node.
+
+    Args:
+        kept: what is taken of marginal values, and of whether the Hamiltonian and its derivative are numbers there.
+    """
+    own = jnp.stack([known.ahead, known.behind, known.central])
+
+    def asked(state: tuple) -> tuple:
+        marginals, *_ = state
+        found = jax.vmap(of)(marginals)
+        fine = jnp.isfinite(found[0]) & jnp.isfinite(found[1])
+        return kept(own, fine), marginals, found
+
+    # twice, in a loop and all together, so that what flows is written into the program once
+    none = (jnp.zeros(3),) * 3
+    _, marginals, (totals, velocities, variances) = loops.repeat(2, asked, (own, own, none))
+    known = known._replace(ahead=marginals[0], behind=marginals[1], central=marginals[2])
     total_up, total_down, _ = totals
     up, down, middle = velocities
     variance = variances[2]
@@ -74,16 +88,16 @@ def select(of: Velocity, known: Differences) -> Selected:
     ahead = rises & (~both | (total_up >= total_down))
     moves = diffuses | rises | falls
     # marginal values at which it does not move are between those at which it would turn back
-    low, high = _bracket(of, known, moves)
-    still, found = root(lambda marginal: of(marginal)[1], low, high, moves)
+    low, high, ends = _bracket(of, known, moves)
+    still, found = root(lambda marginal: of(marginal)[1], low, high, ends, moves)
     marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
     marginal = jnp.where(moves, marginal, still)
     kind = jnp.where(diffuses, Kind.central, jnp.where(ahead, Kind.ahead, Kind.behind))
     return Selected(marginal, jnp.where(moves, kind, Kind.stays).astype(jnp.int32), moves | found)
 
 
-def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Array]:
-    """Marginal values below and above that at which the state stays."""
+def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Marginal values below and above that at which the state stays, and velocities there."""
     low = jnp.where(
         jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf))
     )
@@ -91,16 +105,17 @@ def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Arra
         jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf))
     )
 
-    def widen(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        count, low, high, _ = state
+    def widen(state: tuple) -> tuple:
+        count, low, high, _, _ = state
         share = 2.0**count
         lower = jnp.where(low > 0, low / share, low - share)
         upper = jnp.where(high > 0, high * share, high + share)
         velocity = jax.vmap(of)(jnp.stack([low, high]))[1]
         # what is no number is that of a marginal value that is too low
         bad = jnp.stack([velocity[0] > 0, (velocity[1] < 0) | jnp.isnan(velocity[1])])
-        return count + 1, jnp.where(bad[0], lower, low), jnp.where(bad[1], upper, high), jnp.any(bad)
+        return count + 1, jnp.where(bad[0], lower, low), jnp.where(bad[1], upper, high), jnp.any(bad), velocity
 
     over = lambda state: done | ~state[3] | (state[0] > 11)  # noqa: E731
-    _, low, high, _ = loops.until(over, widen, (jnp.ones(()), low, high, jnp.asarray(True)))
-    return low, high
+    begin = (jnp.ones(()), low, high, jnp.asarray(True), jnp.zeros(2))
+    _, low, high, _, (below, above) = loops.until(over, widen, begin)
+    return low, high, (below, above)

@@ -60,13 +60,14 @@ def _place(solution: FlowSolution) -> str:
 
 
 def _rates(stats: Mapping[str, Array]) -> str:
-    if float(stats["negative_rate"]) <= CLOSE:
+    excess = float(stats["excess_correlation"])
+    if excess <= CLOSE:
         return ""
     return (
-        "the correlation of shocks is too strong for these nodes: a rate would be negative, by "
-        f"{float(stats['negative_rate']):.2g} of the largest. Choose numbers of nodes so that a step of each state is "
-        "nearly the same share of its standard deviation; where that moves over the domain, no grid is monotone, and "
-        "other states (sums, ratios) or bx.solvers.Collocation are."
+        f"the correlation of shocks is too strong for these nodes: along diagonals there is {1 + excess:.2g} times the "
+        "variance of a state. Choose numbers of nodes so that a step of each state is nearly the same share of its "
+        "standard deviation; where that moves over the domain no grid of this shape is monotone: choose other states "
+        "(sums, ratios), or bx.solvers.Collocation."
     )
 
 

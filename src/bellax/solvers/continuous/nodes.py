@@ -132,10 +132,8 @@ class Nodes:
         """Rates up and down along a state.
 
         Args:
-            velocity: in the coordinate.
-            variance: of the state.
+            velocity, variance: in the coordinate.
         """
-        variance = self.in_coordinate(name, variance)
         up, down = rates(velocity, variance, self.over(name, "below"), self.over(name, "above"))
         first, last = self.ends(name)
         # beyond a wall is a mirror, and the node at it stands for half a cell
@@ -146,27 +144,32 @@ class Nodes:
         return jnp.where(last, 0.0, up), jnp.where(first, 0.0, down)
 
     def generator(self, velocity: Mapping[str, Array], variance: Mapping[str, Array]) -> tuple[Generator, Array]:
-        """How mass moves at these velocities, in coordinates, and variances; and the least rate that it asked for.
+        """How mass moves at these velocities, in coordinates, and variances; and the least variance that diagonals
+        leave to an axis, as a share of its own.
 
-        A rate below zero says that no monotone stencil of these neighbours has so much covariance.
+        One below zero says that no monotone stencil of these neighbours has so much covariance.
         """
-        up, down = {}, {}
-        for name in self.flow.continuous:
-            up[name], down[name] = self.moving(name, velocity[name], variance[name])
-        diagonals, least = [], jnp.zeros(())
+        velocity = dict(velocity)
+        own = {name: self.in_coordinate(name, variance[name]) for name in velocity}
+        left, diagonals = dict(own), []
         for (one, other), common in zip(self.pairs, self.common, strict=True):
             found = self._diagonal(one, other, common)
             diagonals.append(found)
-            both_up, both_down, first_up, second_up = found
-            up[one], down[one] = up[one] - both_up - first_up, down[one] - both_down - second_up
-            up[other], down[other] = up[other] - both_up - second_up, down[other] - both_down - first_up
-        if self.pairs:
-            lowest = jnp.stack([jnp.min(rate) for rate in (*up.values(), *down.values())])
-            highest = jnp.stack([jnp.max(rate) for rate in (*up.values(), *down.values())])
-            least = jnp.min(lowest) / jnp.max(highest)
+            # what goes along diagonals moves both states, and is taken from what goes along the axes
+            for name, signs in ((one, (1, -1, 1, -1)), (other, (1, -1, -1, 1))):
+                steps = [self.over(name, "above" if sign > 0 else "below") for sign in signs]
+                for rate, step, sign in zip(found, steps, signs, strict=True):
+                    velocity[name] = velocity[name] - sign * rate * step
+                    left[name] = left[name] - rate * step**2
+        least, up, down = jnp.ones(()), [], []
+        for name in self.flow.continuous:
+            if self.pairs:
+                least = jnp.minimum(least, jnp.min(jnp.where(own[name] > 0, left[name] / own[name], 1.0)))
+            rising, falling = self.moving(name, velocity[name], jnp.maximum(left[name], 0.0))
+            up.append(rising)
+            down.append(falling)
         chains = tuple(self.chain_values[name][1] for name in self.flow.chains)
-        lines = tuple(up.values()), tuple(down.values())
-        return Generator(self.pattern, *lines, chains, tuple(diagonals), self.landings), least
+        return Generator(self.pattern, tuple(up), tuple(down), chains, tuple(diagonals), self.landings), least
 
     def _diagonal(self, one: str, other: str, common: Array) -> tuple[Array, Array, Array, Array]:
         """Rates along the diagonals that give two states their covariance; none at an edge."""

@@ -20,6 +20,7 @@ from bellax.solution.solution import Result
 from bellax.solvers.continuous import complaints
 from bellax.solvers.continuous.scheme import Scheme, Tangent
 from bellax.solvers.continuous.selection import Selected
+from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
 
 _WILD = 0.1  # relative change of V beyond which a step is careful
 
@@ -174,8 +175,9 @@ class PreparedFlow(FlowSetting):
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early, early)
-            stopping = self._stopping(fixed, tangent, state.value, later)
-            value = self._linear(fixed, tangent, stopping, later)
+            ended = self._ended(fixed, tangent, state.value, state.stopping, later)
+            stopping = self._stopping(fixed, ended, state.value, later, state.steps)
+            value = self._linear(fixed, ended, stopping, later)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
             change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
             change = jnp.where(jnp.isnan(change), jnp.inf, change)
@@ -187,27 +189,24 @@ class PreparedFlow(FlowSetting):
         begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, wild)
         return self._finished(scheme, loops.until(done, step, begin), later)
 
-    def _stopping(self, scheme: Scheme, tangent: Tangent, value: Array, later: Later | None) -> Array:
+    def _ended(self, scheme: Scheme, tangent: Tangent, value: Array, stopping: Array, later: Later | None) -> Arms:
+        """The tangent, with what ends between nodes."""
+        if not self.flow.stops:
+            return Arms({}, tangent, jnp.zeros(()))
+        rate, extra = _implicit(scheme, later)
+        return armed(scheme, tangent, value, stopping, rate, extra)
+
+    def _stopping(self, scheme: Scheme, arms: Arms, value: Array, later: Later | None, step: Array) -> Array:
         """Which nodes end the problem: those at an absorbing edge, and those that had better stop."""
         mask = scheme.absorbed[0]
         if not self.flow.stops:
             return mask
-        return mask | (self._ahead(scheme, tangent, value, later) < 0)
+        return mask | widened(scheme, _going_on(scheme, arms, value, later) < scheme.payoff, step)
 
-    def _ahead(self, scheme: Scheme, tangent: Tangent, value: Array, later: Later | None) -> Array:
-        """By how much going on is worth more than stopping, if V of the neighbours is this."""
-        rate, reward = scheme.discount, tangent.reward
-        if later is not None:
-            rate, reward = rate + 1 / later.step, reward + later.value / later.step
-        leaving = tangent.generator.leaving
-        going_on = (reward + tangent.generator.apply(value) + leaving * value) / (rate + leaving)
-        return going_on - scheme.payoff
-
-    def _linear(self, scheme: Scheme, tangent: Tangent, stopping: Array, later: Later | None) -> Array:
+    def _linear(self, scheme: Scheme, arms: Arms, stopping: Array, later: Later | None) -> Array:
         """V of a tangent."""
-        generator, rate, reward = tangent.generator, scheme.discount, tangent.reward
-        if later is not None:
-            rate, reward = rate + 1 / later.step, reward + later.value / later.step
+        generator, (rate, extra) = arms.tangent.generator, _implicit(scheme, later)
+        rate, reward = rate + arms.leak, arms.tangent.reward + extra
         mask, worth = scheme.absorbed
         if not self.flow.stops and not scheme.absorbs:
             return sparse.solve(generator, rate, reward)
@@ -218,9 +217,9 @@ class PreparedFlow(FlowSetting):
     def _finished(self, scheme: Scheme, last: _Search, later: Later | None) -> Found:
         """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
         options: Any = self.options
-        tangent = scheme.tangent(last.value, last.selected)
-        still = tangent._replace(generator=lax.stop_gradient(tangent.generator))
-        value = self._linear(scheme, still, last.stopping, later)
+        arms = self._ended(scheme, scheme.tangent(last.value, last.selected), last.value, last.stopping, later)
+        still = arms.tangent._replace(generator=lax.stop_gradient(arms.tangent.generator))
+        value = self._linear(scheme, arms._replace(tangent=still), last.stopping, later)
         moved = last.selected
         if not self.flow.adjoint:
             moved = scheme.select(value, {name: one.marginal for name, one in moved.items()}, True)
@@ -238,7 +237,25 @@ class PreparedFlow(FlowSetting):
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(converged, code, int(Result.max_steps_reached))
         code = jnp.where(sane, code, int(Result.nonfinite))
-        stats = {"steps": last.steps, "residual": last.change, "negative_rate": least, **flags}
+        stats = {"steps": last.steps, "residual": last.change, "excess_correlation": least, **flags}
         stats |= {"first_order_gap": jnp.max(gaps), "first_order_gap_at": jnp.argmax(gaps)}
-        ahead = self._ahead(scheme, carried, value, later) if self.flow.stops else jnp.zeros(0)
-        return Found(value, carried.marginals, carried.curvatures, ahead, code.astype(jnp.int32), stats)
+        going_on = jnp.zeros(0)
+        if self.flow.stops:
+            arms = self._ended(scheme, carried, value, last.stopping, later)
+            going_on = ahead(_going_on(scheme, arms, value, later), scheme, arms, last.stopping)
+        return Found(value, carried.marginals, carried.curvatures, going_on, code.astype(jnp.int32), stats)
+
+
+def _implicit(scheme: Scheme, later: Later | None) -> tuple[Array, Array]:
+    """The discount, and a reward, with what an implicit step of time adds."""
+    if later is None:
+        return scheme.discount, jnp.zeros(())
+    return scheme.discount + 1 / later.step, later.value / later.step
+
+
+def _going_on(scheme: Scheme, arms: Arms, value: Array, later: Later | None) -> Array:
+    """What going on is worth, if V of the neighbours is this."""
+    rate, extra = _implicit(scheme, later)
+    generator = arms.tangent.generator
+    leaving = generator.leaving
+    return (arms.tangent.reward + extra + generator.apply(value) + leaving * value) / (rate + arms.leak + leaving)

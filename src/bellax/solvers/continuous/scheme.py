@@ -43,7 +43,8 @@ class Tangent(NamedTuple):
         curvatures: of every state whose diffusion an action moves.
         drift: of every continuous state, by name, in coordinates.
         variance: of every continuous state.
-        least: the least rate that is asked for, beside the largest; below zero no scheme of neighbours is monotone.
+        least: the least variance that correlation leaves to an axis, as a share of its own; below zero no scheme of
+            neighbours is monotone.
     """
 
     generator: Generator

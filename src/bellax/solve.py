@@ -155,7 +155,7 @@ def choose_solver(model: Any) -> tuple[Solver, str]:
     of V in which `Newton` or `Enumerate` finds the best actions.
     """
     if isinstance(model, DiffusionModel):
-        return FiniteDifference(), "FiniteDifference: time is continuous, and the horizon infinite."
+        return FiniteDifference(), "FiniteDifference: time is continuous."
     check_solvable(model)
     usual, why = usual_solver(model)
     if _UNSERVED in model.programs:

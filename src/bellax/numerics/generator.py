@@ -212,7 +212,7 @@ class Generator(eqx.Module):
             found = found + jnp.moveaxis(jnp.tensordot(intensity.T, moving, axes=(1, axis)), 0, axis)
         for landing in self.landings:
             moving = landing.rate * mass
-            flat = (landing.shares * moving).reshape(-1)
+            flat = (landing.shares * moving[None]).reshape(-1)
             there = jnp.zeros(mass.size, mass.dtype).at[landing.columns.reshape(-1)].add(flat)
             found = found - moving + there.reshape(mass.shape)
         return found
@@ -233,7 +233,7 @@ class Generator(eqx.Module):
             else:
                 there = jnp.moveaxis(self.active, axis, 0).reshape(size, 1, -1)
                 parts.append((-off * there).ravel())
-        parts += [-(landing.rate * landing.shares).ravel() for landing in self.landings]
+        parts += [-(landing.rate[None] * landing.shares).ravel() for landing in self.landings]
         return jnp.concatenate([diagonal.ravel(), *parts])
 
     def columns(self) -> Array:

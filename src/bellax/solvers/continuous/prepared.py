@@ -14,7 +14,9 @@ from jax import Array, lax
 from bellax.errors import ModelError, ParameterError
 from bellax.numerics import loops, sparse
 from bellax.numerics.shared import Shared
+from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
+from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, check_parameters
 from bellax.solution.solution import Result
 from bellax.solvers.continuous import complaints
@@ -96,6 +98,9 @@ class PreparedFlow(FlowSetting):
         for name, least in found["rates"].items():
             if not float(least) >= 0:
                 raise ParameterError(f"the rate of resets[{name!r}] is {float(least):g} at some state.")
+        for place, beyond in found["beyond"].items():
+            if float(beyond) > 0:
+                raise ParameterError(f"{place} leads beyond the bounds of that state, by {float(beyond):g}.")
 
     def _signs(self, arguments: Arguments) -> dict[str, Any]:
         made = self.scheme(arguments, jnp.zeros(()) if self.flow.timed else None)
@@ -106,9 +111,17 @@ class PreparedFlow(FlowSetting):
             rows = jax.vmap(lambda states: flow.spread(given, states, name))(made.states)
             return jnp.min(rows) if rows.ndim == 1 else jnp.zeros(())
 
+        def beyond(name: str, state: str) -> Array:
+            to = jax.vmap(lambda states: as_float(flow.jumping(given, states, name).to[state]))(made.states)
+            nodes = made.axes[state].line.nodes
+            slack = rounding() * (nodes[-1] - nodes[0])
+            return jnp.max(jnp.maximum(nodes[0] - to, to - nodes[-1])) - slack
+
+        jumps = [(n, state) for n, to in flow.resets.items() for state in to if state in flow.continuous]
         rates = {name: jnp.min(one.rate) for name, one in zip(flow.resets, made.landings, strict=True)}
         spreads = {name: spread(name) for name in flow.spreads if name not in flow.risky}
-        return {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates}
+        far = {f"resets[{n!r}] to {state!r}": beyond(n, state) for n, state in jumps}
+        return {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates, "beyond": far}
 
     def final(self, arguments: Arguments, terminal: Any) -> None:
         raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")

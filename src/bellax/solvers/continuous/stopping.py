@@ -40,10 +40,12 @@ class Arms(NamedTuple):
 def widened(scheme: Scheme, stopping: Array, step: Array) -> Array:
     """Which nodes stop, if in early steps those near to others that go on do so, too."""
     for own in scheme.axes.values():
-        reach = own.count // 8 // 2 ** jnp.minimum(step, 30)
+        reach = jnp.right_shift(jnp.int32(own.count // 8), jnp.minimum(step, 30))
         onward = jnp.moveaxis(~stopping, own.place, -1).astype(jnp.int32)
-        total = jnp.concatenate([jnp.zeros((*onward.shape[:-1], 1), jnp.int32), jnp.cumsum(onward, axis=-1)], axis=-1)
-        numbers = jnp.arange(own.count)
+        total = jnp.concatenate(
+            [jnp.zeros((*onward.shape[:-1], 1), jnp.int32), jnp.cumsum(onward, axis=-1, dtype=jnp.int32)], axis=-1
+        )
+        numbers = jnp.arange(own.count, dtype=jnp.int32)
         last = jnp.minimum(numbers + reach + 1, own.count)
         first = jnp.maximum(numbers - reach, 0)
         near = jnp.take(total, last, axis=-1) - jnp.take(total, first, axis=-1)

@@ -13,8 +13,8 @@ from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError
 from bellax.numerics import loops, sparse
-from bellax.numerics.shared import Shared
 from bellax.numerics.scalar import rounding
+from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, check_parameters

@@ -326,3 +326,11 @@ def test_resets_that_make_no_sense(reset, words):
     }
     with pytest.raises(bx.ParameterError, match=words):
         bx.solve(bx.DiffusionModel(**given, resets={"death": reset}), {"rho": 0.1}, by(x=9, y=9))
+
+
+def test_an_action_does_not_move_loadings_that_are_shared():
+    given = {name: getattr(WANDERERS, name) for name in ("states", "reward", "drift", "discount", "boundary")}
+    diffusion = {"x": lambda share: share * jnp.array([0.3, 0.0]), "y": lambda: jnp.array([0.2, 0.2])}
+    model = bx.DiffusionModel(**given, actions={"share": bx.Continuous(0.0, 1.0)}, diffusion=diffusion)
+    with pytest.raises(bx.ModelError, match="its covariance with them is not known in this version"):
+        bx.solve(model, {}, by(x=9, y=9))

@@ -185,7 +185,14 @@ class Flow:
         nodes = ["slot:reward", *(f"drift:{name}" for name in self.continuous), *spreads]
         found = self.graph.compose(nodes)(**{**known, **actions})
         drift = {name: as_float(found[f"drift:{name}"]) for name in self.continuous}
-        variance = {name: jnp.sum(as_float(found[f"diffusion:{name}"]) ** 2) for name in self.risky}
+        rows = {name: as_float(found[f"diffusion:{name}"]) for name in self.risky}
+        shared = [name for name, row in rows.items() if row.ndim and len(self.spreads) > 1]
+        if shared:
+            raise ModelError(
+                f"the diffusion of {shared[0]!r} moves with an action and has loadings on several shocks, and other "
+                "states diffuse, too: its covariance with them is not known in this version. Give it a shock of its own."
+            )
+        variance = {name: jnp.sum(row**2) for name, row in rows.items()}
         return Flowing(as_float(found["slot:reward"]), drift, dict(actions), variance)
 
     def _decided(self, known: Arguments) -> dict[str, Array]:

@@ -26,6 +26,7 @@ from bellax.solvers.continuous.selection import Differences, Kind, Selected, sel
 
 _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 _PASSES = 3  # over driven states, where there are several
+_STILL = 1e-6  # of the largest velocity, how fast a state may move that is to stay where it is
 _BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
 _AROUND = 100.0  # how many times more or less V may bend in the first steps
 
@@ -42,6 +43,7 @@ class Tangent(NamedTuple):
         marginals: of every continuous state, by name.
         curvatures: of every state whose diffusion an action moves.
         drift: of every continuous state, by name, in coordinates.
+        astray: nodes at which a state that is to stay moves, by name of driven states.
         variance: of every continuous state.
         least: the least variance that correlation leaves to an axis, as a share of its own; below zero no scheme of
             neighbours is monotone.
@@ -53,6 +55,7 @@ class Tangent(NamedTuple):
     marginals: dict[str, Array]
     curvatures: dict[str, Array]
     drift: dict[str, Array]
+    astray: dict[str, Array]
     variance: dict[str, Array]
     least: Array
 
@@ -274,7 +277,7 @@ class Scheme(Nodes):
         # former belongs what the marginal value changes by that
         risen = {name: self._rise(name, value, one.kind) for name, one in selected.items()}
         gaps = {name: marginals[name] * (steeper - 1) for name, (_, steeper, _) in risen.items()}
-        reward, velocity, still = found.reward, {}, {}
+        reward, velocity, still, astray = found.reward, {}, {}, {}
         for name in self.flow.continuous:
             slope, shift = self.over(name, "slope"), self.shift(name, variance[name])
             velocity[name] = found.drift[name] * slope + shift
@@ -282,6 +285,8 @@ class Scheme(Nodes):
                 still[name] = velocity[name]
                 continue
             stays = selected[name].kind == Kind.stays
+            size = jnp.max(jnp.abs(jnp.where(stays, 0.0, velocity[name])))
+            astray[name] = stays & (jnp.abs(velocity[name]) > _STILL * (1 + size))
             own = jnp.where(stays, 0.0, moving[name])
             at, _, wide = risen[name]
             onward = lax.stop_gradient(sum(steep[other][name] * gaps[other] for other in selected))
@@ -300,7 +305,7 @@ class Scheme(Nodes):
         fixed = {name: lax.stop_gradient(v) if name in self.flow.risky else v for name, v in variance.items()}
         beside = self.generator(still, fixed)[0].apply(lax.stop_gradient(value))
         reward = reward + beside - lax.stop_gradient(beside)
-        return Tangent(generator, reward, selected, marginals, curvatures, velocity, variance, least)
+        return Tangent(generator, reward, selected, marginals, curvatures, velocity, astray, variance, least)
 
     def _rise(self, name: str, value: Array, kind: Array) -> tuple[Array, Array, Array]:
         """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state,
@@ -351,7 +356,7 @@ class Scheme(Nodes):
             if name in tangent.selected:
                 way, missing = tangent.selected[name].kind, ~tangent.selected[name].found
                 against = ((way == Kind.ahead) & (velocity < -slack)) | ((way == Kind.behind) & (velocity > slack))
-                lost = missing | (against & (len(self.flow.driven) > 1))
+                lost = missing | ((against | tangent.astray[name]) & (len(self.flow.driven) > 1))
             for which, (side, kind) in enumerate(zip(SIDES, own.sides, strict=True)):
                 outward = velocity < -slack if which == 0 else velocity > slack
                 bad = edges[which] & (none if isinstance(kind, Reflecting | Absorbing) else outward | lost) & among

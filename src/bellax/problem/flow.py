@@ -190,7 +190,7 @@ class Flow:
         if shared:
             raise ModelError(
                 f"the diffusion of {shared[0]!r} moves with an action and has loadings on several shocks, and other "
-                "states diffuse, too: its covariance with them is not known in this version. Give it a shock of its own."
+                "states diffuse, too: its covariance with them is not known in this version. Give it a shock alone."
             )
         variance = {name: jnp.sum(row**2) for name, row in rows.items()}
         return Flowing(as_float(found["slot:reward"]), drift, dict(actions), variance)

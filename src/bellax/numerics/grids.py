@@ -283,6 +283,14 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
     return _going_on(Line(chosen, spec.count, first, (last - first) / (spec.count - 1)))
 
 
+def halved(spec: Any) -> Any:
+    """The specification with half as many intervals; of given nodes every other one, and the last."""
+    if isinstance(spec, Given):
+        kept = spec.nodes[:-1:2]
+        return replace(spec, nodes=(*kept, spec.nodes[-1]))
+    return replace(spec, count=(spec.count - 1) // 2 + 1)
+
+
 def shares(spec: Any, scale: Any) -> np.ndarray:
     """How far along a line the nodes lie that a specification asks for, in its coordinate: from zero to one.
 

@@ -14,12 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
-from bellax.numerics import grids
+from bellax.numerics import grids, lagrange
 from bellax.numerics.grids import Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
@@ -50,6 +50,17 @@ class FlowSetting:
     @property
     def graph(self) -> Any:
         return self.flow.graph
+
+    order = 4.0
+    """Of convergence in the distance of nodes, the highest that a certificate believes."""
+
+    def coarser(self) -> "FlowSetting":
+        """The same model under half as many intervals along every state.
+
+        Raises:
+            ModelError: where there is no such thing.
+        """
+        raise ModelError(f"{type(self.options).__name__} has no coarser version of itself.")
 
     def program(self, name: Any, build: Callable[[], Any]) -> Any:
         """The compiled program of that name, built once."""
@@ -131,6 +142,11 @@ class Representation(eqx.Module):
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
         """What is known at a point: states by name, numbers, chains by what functions see."""
 
+    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
+        together of straight lines."""
+        return self.at(setting, arguments, point).value
+
 
 class Mass(NamedTuple):
     """Where a population is that follows a policy.
@@ -176,6 +192,24 @@ class Table(Representation):
         look = lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")  # noqa: E731
         value = jnp.where(inside, look(self.values), jnp.nan)
         return Local(value, *({n: look(t) for n, t in tables.items()} for tables in (self.marginals, self.curvatures)))
+
+    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        """The polynomial through the nodes around the point, in the coordinates of the scales."""
+        flow, lines = setting.flow, setting.lines(arguments)
+        starts, shares = [], []
+        for name in flow.spaces:
+            if name in flow.chains:
+                values = flow.chain(arguments, name)[0]
+                starts.append(jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32))
+                shares.append(jnp.ones(1))
+                continue
+            first, own = lagrange.stencil(lines[name], point[name])
+            starts.append(first)
+            shares.append(own)
+        found = lax.dynamic_slice(self.values, starts, [own.shape[0] for own in shares])
+        for own in reversed(shares):
+            found = found @ own
+        return found
 
 
 class FlowSolution(eqx.Module):

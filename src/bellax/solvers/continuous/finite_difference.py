@@ -6,7 +6,7 @@ sparse linear system, and next a new tangent. Where actions maximise that is How
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +26,7 @@ from bellax.model import slots
 from bellax.model.diffusion import Absorbing, DiffusionModel, StateConstraint
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
-from bellax.numerics.shared import Shared
+from bellax.numerics.programs import quickly_at_first
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, Unstated, check_parameters
 from bellax.solution.solution import Result
@@ -137,6 +137,11 @@ class PreparedFlow(FlowSetting):
     """A model under `FiniteDifference`."""
 
     endogenous = False
+    order = 2.0
+
+    def coarser(self) -> "PreparedFlow":
+        grid = {name: grids.halved(spec) for name, spec in self.specs.items()}
+        return replace(self.options, grid=grid).prepare(self.model)
 
     def scheme(self, arguments: Arguments) -> Scheme:
         """The equation on nodes; inside a compiled program."""
@@ -185,7 +190,7 @@ class PreparedFlow(FlowSetting):
         """Solves; `final` and `ticket` are of discrete time."""
         if ticket is not None:
             raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
-        run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given))))
+        run = self.program("solve", lambda: quickly_at_first(lambda given: self.found(self.scheme(given)), True))
         found = run(arguments)
         return self.solution(arguments, found)
 

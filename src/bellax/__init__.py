@@ -43,8 +43,8 @@ from bellax.solve import choose_solver, compile, solve
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
     "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowCertificate",
-    "FlowPanel", "FlowSolution", "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural",
-    "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
+    "FlowPanel", "FlowSolution", "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning",
+    "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "compile", "equilibrium",
     "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators",

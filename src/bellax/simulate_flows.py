@@ -131,8 +131,7 @@ def simulate_flows(
 
 def _check(solution: FlowSolution) -> None:
     model = solution.model
-    if solution.code.ndim:
-        raise ModelError("this is a batch of solutions, as jax.vmap returns. Simulate one of them.")
+    solution.check_one()
     if all_concrete(solution.code) and int(solution.code) != int(Result.successful):
         raise SolveError(f"the solution ended as {solution.result!s}; there is no policy that agents could follow.")
     ending = [n for n in model.boundary if any(isinstance(side, Absorbing) for side in solution.setting.sides(n))]

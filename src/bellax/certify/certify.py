@@ -34,7 +34,7 @@ from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.certify.stage import finer
-from bellax.errors import ModelError, ParameterError, check_count, named_arguments
+from bellax.errors import ModelError, ParameterError, check_count, check_not_negative, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.panel import Panel
@@ -61,6 +61,7 @@ def certify(
     periods: int | None = None,
     panel: Any = None,
     grids: int | None = None,
+    wider: float | None = None,
 ) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
@@ -78,6 +79,8 @@ def certify(
         panel: a simulation of this solution to use instead of a new one.
         grids: in continuous time, on how many coarser grids to solve again, by default 2. Nothing is simulated there,
             so that `agents`, `start`, `periods` and `panel` are of discrete time.
+        wider: in continuous time, by how much of its length the box is made longer beyond edges that are said to be
+            never reached (`bx.Natural()`), to see whether V changes inside; by default a quarter, 0 not to ask.
     Returns:
         A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`: print it, or
         take `.table()` or `.as_dict()`.
@@ -94,8 +97,10 @@ def certify(
         _check_left_out(simulated, "of discrete time, and this solution is in continuous time")
         count = 2 if grids is None else grids
         check_count(count, "grids", 0)
-        return certify_flows(solution, points, seed, min(count, 2))
-    _check_left_out({"grids": grids}, "of continuous time, and this solution is in discrete time")
+        share = 0.25 if wider is None else wider
+        check_not_negative(share, "wider", "0.25")
+        return certify_flows(solution, points, seed, min(count, 2), share)
+    _check_left_out({"grids": grids, "wider": wider}, "of continuous time, and this solution is in discrete time")
     agents = 2000 if agents is None else agents
     if isinstance(solution, RegimeSolution):
         return certify_regimes(solution, points, seed, agents, start, periods, panel)

@@ -27,12 +27,12 @@ class Edge(NamedTuple):
     Attributes:
         outward: how fast the reported policy leads outward, in units of the state; zero where the edge lets it.
         gap: what V would be off by for that, or for a condition that does not hold.
-        value: V.
+        spread: the standard deviation of the state.
     """
 
     outward: Array
     gap: Array
-    value: Array
+    spread: Array
 
 
 class _At(NamedTuple):
@@ -84,4 +84,4 @@ def at_edge(
         ends,
     )
     outward, gap = _CONDITIONS.get(type(condition), _kept)(found)
-    return Edge(outward, gap, local.value)
+    return Edge(outward, gap, jnp.sqrt(found.variance))

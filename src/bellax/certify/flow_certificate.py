@@ -44,11 +44,13 @@ class FlowCertificate:
             the largest numbers are those of sampled points; infinite where something is no number.
         refinement: the estimate from coarser grids.
         edges: by state, by side: `condition`; `outward`, the largest drift that leads out, where it may not; `gap`,
-            what V would be off by at the edge for that, or for a condition that does not hold.
+            what V would be off by at the edge for that, or for a condition that does not hold; `spread`, the largest
+            standard deviation of the state.
         crowd: of the stationary density; None where there is none.
         crowd_missing: why there is none.
-        wider: by side, as `k upper`, the largest change of V at sampled points when the box goes on beyond that edge;
-            empty where that was not asked for.
+        wider: quantiles of the change of V at sampled points when the box goes on beyond the edges that are said to be
+            never reached and at which a state diffuses; empty where there are none, or it is not known.
+        wider_missing: why it is not; empty where it is.
         discount: the least discount at the points.
         points: how many were looked at.
     """
@@ -64,6 +66,7 @@ class FlowCertificate:
     crowd: Crowd | None
     crowd_missing: str
     wider: Mapping[str, float]
+    wider_missing: str
     discount: float
     points: int
 
@@ -90,7 +93,7 @@ class FlowCertificate:
             rows += [("mass less one", "", "", self.crowd.mass), ("least mass", "", "", self.crowd.least)]
             rows += [("mass in atoms", "", "", self.crowd.atoms)]
             rows += [("mass at the edge", n, s, own) for n, at in self.crowd.edges.items() for s, own in at.items()]
-        return rows + [("V changes in a wider box", side, "max", value) for side, value in self.wider.items()]
+        return rows + [("V in a wider box", "", name, value) for name, value in self.wider.items()]
 
     def __str__(self) -> str:
         parts = (self._residual_lines(), self._error_lines(), self._edge_lines(), self._crowd_lines())
@@ -126,8 +129,10 @@ class FlowCertificate:
             for side, own in sides.items():
                 numbers = f"outward {own['outward']:.1e}, gap {own['gap']:.1e} in V"
                 yield f"  {name}, {side} ({own['condition']}): {numbers}"
-        for side, change in self.wider.items():
-            yield f"  V changes by {change:.1e} at most where the box goes on beyond {side}"
+        if self.wider:
+            yield f"  V changes in a box that goes on beyond those never reached: {_quantiles(self.wider)}"
+        if self.wider_missing:
+            yield f"  what V is beyond those never reached is not known: {self.wider_missing}"
 
     def _crowd_lines(self) -> Iterable[str]:
         if self.crowd is None:

@@ -6,6 +6,7 @@ A condition at an edge that does not hold is nowhere else to be seen. A box that
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from bellax.certify.equation import Looked, look
 from bellax.certify.flow_certificate import Crowd, FlowCertificate
 from bellax.certify.refinement import refinement
 from bellax.errors import BellaxError, ModelError
+from bellax.model.diffusion import Natural
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.population import stationary
 from bellax.problem.flow import Arguments
@@ -28,7 +30,7 @@ States = dict[str, np.ndarray]
 _SHARE = 4  # of so many points one lies in a cell at an edge
 
 
-def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int) -> FlowCertificate:
+def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wider: float) -> FlowCertificate:
     """As `bx.certify`, of a solution in continuous time."""
     check(solution)
     setting, arguments = solution.setting, solution.arguments
@@ -41,7 +43,8 @@ def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int) ->
     undefined = float(np.mean(~fine))
     largest = [np.max(np.abs(getattr(looked, name)[fine]), initial=0.0) for name in found]
     gaps = [own["gap"] for sides in edges.values() for own in sides.values()]
-    bound = float(sum(largest) + max(gaps, default=0.0)) if undefined == 0 else math.inf
+    beyond, words = _beyond(solution, states, value, edges, wider)
+    bound = sum(largest) + max(gaps, default=0.0) + (math.inf if words else beyond.get("max", 0.0))
     crowd, missing = _crowd(solution)
     return FlowCertificate(
         residuals=_of(found["residual"], bulk),
@@ -49,12 +52,13 @@ def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int) ->
         missed=_of(found["missed"], bulk),
         between=_of(found["between"], bulk),
         undefined=undefined,
-        bound=bound if math.isfinite(bound) else math.inf,
+        bound=float(bound) if undefined == 0 else math.inf,
         refinement=refinement(solution, states, value, grids),
         edges=edges,
         crowd=crowd,
         crowd_missing=missing,
-        wider={},
+        wider=beyond,
+        wider_missing=words,
         discount=float(np.min(looked.discount)),
         points=len(value),
     )
@@ -64,8 +68,7 @@ def check(solution: FlowSolution) -> None:
     """Raises ModelError for a solution that has nothing to certify."""
     if not all_concrete((solution.arguments, solution.values, solution.code)):
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
-    if solution.code.ndim:
-        raise ModelError("this is a batch of solutions, as jax.vmap returns. Certify one of them.")
+    solution.check_one()
     if solution.result != Result.successful:
         raise ModelError(f"the solve ended as {solution.result!s}; there is nothing to certify.")
     if math.isfinite(solution.model.horizon):
@@ -145,7 +148,7 @@ def _condition(setting: FlowSetting, name: str, which: int) -> str:
 
 def _largest(edge: Edge) -> dict[str, float]:
     """What is no number is as wrong as can be."""
-    return {what: float(np.max(np.nan_to_num(getattr(edge, what), nan=np.inf))) for what in ("outward", "gap")}
+    return {what: float(np.max(np.nan_to_num(getattr(edge, what), nan=np.inf))) for what in Edge._fields}
 
 
 def _of(values: np.ndarray, bulk: int) -> dict[str, float]:
@@ -156,6 +159,36 @@ def _worst(setting: FlowSetting, states: States, residual: np.ndarray) -> dict[s
     place = int(np.where(np.isfinite(residual), residual, -1.0).argmax())
     where = {name: shown(space, states[name][place]) for name, space in setting.flow.spaces.items()}
     return where | {"residual": float(residual[place])}
+
+
+def _beyond(
+    solution: FlowSolution, states: States, value: np.ndarray, edges: Mapping[str, Any], share: float
+) -> tuple[dict[str, float], str]:
+    """Quantiles of the change of V at the points when the box goes on beyond the edges that are said to be never
+    reached, where a state diffuses; or why that is not known.
+
+    What a solver takes for V there is its own choice, which V satisfies: no residual shows it.
+    """
+    setting = solution.setting
+    there = [
+        (name, which)
+        for name, sides in edges.items()
+        for side, which in zip(SIDES, (0, -1), strict=True)
+        if type(setting.sides(name)[which]) is Natural and sides[side]["spread"] > 0
+    ]
+    if not there:
+        return {}, ""
+    if share == 0:
+        return {}, "a wider box was not asked for"
+    try:
+        other, arguments = setting.wider(solution.arguments, there, share)
+        other.check(arguments)  # type: ignore[attr-defined]
+    except BellaxError as error:
+        return {}, str(error)
+    found: FlowSolution = other.solve(arguments)  # type: ignore[attr-defined]
+    if int(found.code) != int(Result.successful):
+        return {}, f"the solve in a wider box fails: {other.explain(found)}"  # type: ignore[attr-defined]
+    return quantiles(np.abs(np.asarray(found.value(**states)) - value)), ""
 
 
 def _crowd(solution: FlowSolution) -> tuple[Crowd | None, str]:

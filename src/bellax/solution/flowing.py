@@ -5,7 +5,8 @@ which one it is. The policy is what the model's closed forms, or first-order con
 """
 
 import abc
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ from jax import Array, lax
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
-from bellax.numerics import grids, lagrange
+from bellax.numerics import archive, grids, lagrange
 from bellax.numerics.grids import Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.reading import as_seen
+from bellax.solution.flow_record import record_flow
 from bellax.solution.solution import Result
 
 
@@ -62,6 +64,19 @@ class FlowSetting:
         """
         raise ModelError(f"{type(self.options).__name__} has no coarser version of itself.")
 
+    def wider(
+        self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
+    ) -> tuple["FlowSetting", Arguments]:
+        """The same model in a box that goes on beyond some edges, nodes inside being the same; and its arguments.
+
+        Args:
+            edges: names of states, with 0 for the lower edge and -1 for the upper one.
+            share: by how much of its length, in the coordinate.
+        Raises:
+            ModelError: where there is no such thing.
+        """
+        raise ModelError(f"{type(self.options).__name__} does not solve in a wider box.")
+
     def program(self, name: Any, build: Callable[[], Any]) -> Any:
         """The compiled program of that name, built once."""
         if name not in self.programs:
@@ -90,6 +105,11 @@ class FlowSetting:
         """Nodes of every state, of which the tensor is where densities are."""
         lines, flow = self.lines(arguments), self.flow
         return {n: flow.chain(arguments, n)[0] if n in flow.chains else lines[n].nodes for n in flow.spaces}
+
+    def structure(self, arguments: Arguments) -> "Representation":
+        """The representation that a solve makes, with the shapes of its arrays in their place."""
+        solve: Callable[..., FlowSolution] = self.solve  # type: ignore[attr-defined]
+        return jax.eval_shape(solve, arguments).values
 
     def mass(self, solution: "FlowSolution") -> "Mass":
         """Where the population is, inside a compiled program.
@@ -275,19 +295,27 @@ class FlowSolution(eqx.Module):
         """The flow of reward, and the drift of every continuous state, by name."""
         return self._asked("flows", states)
 
-    def save(self, path: Any) -> None:
-        """Not in this version: a file holds solutions of discrete time."""
-        raise ModelError(
-            "a solution in continuous time has no file in this version; save its numbers: solution.nodes() and "
-            "solution.values are arrays."
-        )
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
-    def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
+        Raises:
+            ModelError: if the solver's configuration holds functions, which a file does not.
+            SolveError: if the file cannot be written.
+        """
+        self.check_one()
+        archive.write(path, record_flow(self))
+
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of solutions."""
         if self.code.ndim:
             raise ModelError(
                 f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions)."
+                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
+                "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
+
+    def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
+        self.check_one()
         arrays, shape = self.setting.read(states)
         run = self.setting.program(("asked", what), lambda: jax.jit(_pointwise(self.setting, what)))
         found = run(self.arguments, self.values, arrays)

@@ -5,12 +5,13 @@ sparse linear system, and next a new tangent. Where actions maximise that is How
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from bellax.errors import (
@@ -142,6 +143,28 @@ class PreparedFlow(FlowSetting):
     def coarser(self) -> "PreparedFlow":
         grid = {name: grids.halved(spec) for name, spec in self.specs.items()}
         return replace(self.options, grid=grid).prepare(self.model)
+
+    def wider(
+        self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
+    ) -> tuple["PreparedFlow", Arguments]:
+        states, grid = dict(self.model.states), dict(self.specs)
+        bounds: list[float] = []
+        for name, line in self.lines(arguments).items():
+            nodes = np.asarray(line.coordinates)
+            for which in (0, -1):
+                nodes = grids.beyond(nodes, which, share) if (name, which) in edges else nodes
+            if len(nodes) > line.count:
+                own, space = np.asarray(line.scale.inverse(jnp.asarray(nodes))), states[name]
+                assert isinstance(space, Continuous)
+                states[name] = replace(space, lower=float(own[0]), upper=float(own[-1]))
+                grid[name] = grids.Given(own, line.scale)
+                bounds += [float(own[0]), float(own[-1])]
+        key = ("wider", *sorted(edges), *bounds)
+        if key not in self.model.programs:
+            self.model.programs[key] = replace(self.model, states=states)
+        setting = replace(self.options, grid=grid).prepare(self.model.programs[key])
+        known = set(setting.model.template()["name"]) - set(self.literals)
+        return setting, setting.arguments({name: value for name, value in arguments.items() if name in known})
 
     def scheme(self, arguments: Arguments) -> Scheme:
         """The equation on nodes; inside a compiled program."""

@@ -149,6 +149,8 @@ def _times(duration: Any, step: Any, every: Any) -> _Times:
     steps = round(float(duration) / float(step))
     if steps < 1 or abs(steps * float(step) - float(duration)) > 1e-6 * float(duration):
         raise ParameterError(f"duration={duration} is no whole number of steps of {step}.")
+    if steps >= 2**31:
+        raise ParameterError(f"{steps:.3g} steps are too many; give a longer step, or a shorter duration.")
     every = 1 if every is None else every
     check_count(every, "every")
     if steps % every:

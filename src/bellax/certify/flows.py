@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bellax.certify.certificate import quantiles
@@ -96,7 +97,7 @@ def sample(setting: FlowSetting, arguments: Arguments, points: int, seed: int) -
         at = np.where(mine & (number % 2 == 0), y[0] + own * (y[1] - y[0]), at)
         at = np.where(mine & (number % 2 == 1), y[-1] - own * (y[-1] - y[-2]), at)
         ends = np.asarray(nodes[name])[[0, -1]]
-        states[name] = np.clip(np.asarray(lines[name].scale.inverse(at)), *ends)
+        states[name] = np.clip(np.asarray(lines[name].scale.inverse(jnp.asarray(at))), *ends)
     return states, bulk
 
 

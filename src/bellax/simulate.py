@@ -24,7 +24,7 @@ from bellax.bellman.outside import Nan
 from bellax.bellman.reach import Reach, admitted, beyond, entries, numbers, reach
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.errors import ModelError, ParameterError, named_arguments
+from bellax.errors import ModelError, ParameterError, check_left_out, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
@@ -33,7 +33,7 @@ from bellax.problem.draws import Laws, Realised, first_states
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import bytes_of_a_row, starting_states
-from bellax.simulate_flows import check_left_out, simulate_flows
+from bellax.simulate_flows import simulate_flows
 from bellax.simulate_regimes import simulate_regimes
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.policy import Chosen, Policy, Queried, Way
@@ -93,12 +93,11 @@ def simulate(
             actions, or, when it is differentiated, a policy that has no derivative.
     """
     if isinstance(solution, FlowSolution):
-        check_left_out(
-            {"periods": periods, "truth": truth}, "of discrete time, and this solution is in continuous time"
-        )
+        others = {"periods": periods, "truth": truth}
+        check_left_out(others, "simulate", "of discrete time, and this solution is in continuous time")
         return simulate_flows(solution, agents, start, _key(seed), duration, step, every)
     timed = {"duration": duration, "step": step, "every": every}
-    check_left_out(timed, "of continuous time, and this solution is in discrete time; give periods=")
+    check_left_out(timed, "simulate", "of continuous time, and this solution is in discrete time; give periods=")
     if isinstance(solution, QueriedRegimes):
         return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods), truth)
     if not isinstance(solution, Queried):

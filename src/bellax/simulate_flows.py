@@ -8,7 +8,7 @@ intensities, drawn once a step.
 Draws belong to the seed, the agent, the step and the name of the state, as those of discrete time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -288,10 +288,3 @@ def _kept(x: Array, bounds: tuple[Array, Array], sides: tuple[Boundary, Boundary
     kept = tuple(isinstance(side, Reflecting | StateConstraint) for side in sides)
     none = jnp.zeros((), bool)
     return jnp.clip(inside, lower, upper), (none if kept[0] else below, none if kept[1] else above)
-
-
-def check_left_out(given: Mapping[str, Any], why: str) -> None:
-    """Raises ModelError for what was given and means nothing here."""
-    for name, value in given.items():
-        if value is not None:
-            raise ModelError(f"simulate: {name}= is {why}; leave it out.")

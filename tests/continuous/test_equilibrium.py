@@ -9,7 +9,7 @@ import pytest
 
 import bellax as bx
 from bellax.errors import SolveError
-from bellax.solution.flowing import FlowSetting
+from bellax.solution.flowing import FlowSetting, FlowSolution, Table
 
 
 def by(**grid):
@@ -97,12 +97,10 @@ def test_a_reflected_drift_is_exponential(nodes):
 )  # fmt: skip
 def test_who_leaves_has_no_density(changes, kind, words):
     """Also where solvers do not solve such models: whoever makes a solution of them."""
-    solution = bx.solve(replace(REVERTING, drift={"x": 0.0}, diffusion={"x": 0.2}, discount=0.05), {}, by(x=21))
     model = replace(REVERTING, **{"drift": {"x": 0.0}, "diffusion": {"x": 0.2}, "discount": 0.05, **changes})
-    if kind is SolveError:
-        solution = bx.solve(model, {}, by(x=21))
-    else:
-        solution = replace(solution, setting=FlowSetting(model, by(x=21), {}))
+    table = Table(jnp.zeros(21), {"x": jnp.zeros(21)})
+    setting = by(x=21).prepare(model) if kind is SolveError else FlowSetting(model, by(x=21), {})
+    solution = FlowSolution(setting.arguments({}), table, jnp.zeros((), jnp.int32), {}, setting)
     with pytest.raises(kind, match=words):
         bx.stationary(solution)
 

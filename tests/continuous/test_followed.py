@@ -100,7 +100,10 @@ class Income(enum.IntEnum):
 
 
 SAVER = bx.DiffusionModel(
-    states={"assets": bx.Continuous(-0.15, 5.0), "income": bx.MarkovChain(Income, intensity=[[-1.2, 1.2], [0.8, -0.8]])},
+    states={
+        "assets": bx.Continuous(-0.15, 5.0),
+        "income": bx.MarkovChain(Income, intensity=[[-1.2, 1.2], [0.8, -0.8]]),
+    },
     actions={"consumption": bx.Continuous(1e-6)},
     functions={"wage": lambda income: 0.1 + 0.1 * income},
     policy={"consumption": lambda marginal_assets: marginal_assets**-0.5},

@@ -34,7 +34,7 @@ from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.certify.stage import finer
-from bellax.errors import ModelError, ParameterError, check_count, check_not_negative, named_arguments
+from bellax.errors import ModelError, ParameterError, check_count, check_left_out, check_not_negative, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.panel import Panel
@@ -94,13 +94,14 @@ def certify(
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
     if isinstance(solution, FlowSolution):
         simulated = {"agents": agents, "start": start, "periods": periods, "panel": panel}
-        _check_left_out(simulated, "of discrete time, and this solution is in continuous time")
+        check_left_out(simulated, "certify", "of discrete time, and this solution is in continuous time")
         count = 2 if grids is None else grids
         check_count(count, "grids", 0)
         share = 0.25 if wider is None else wider
         check_not_negative(share, "wider", "0.25")
         return certify_flows(solution, points, seed, min(count, 2), share)
-    _check_left_out({"grids": grids, "wider": wider}, "of continuous time, and this solution is in discrete time")
+    others = {"grids": grids, "wider": wider}
+    check_left_out(others, "certify", "of continuous time, and this solution is in discrete time")
     agents = 2000 if agents is None else agents
     if isinstance(solution, RegimeSolution):
         return certify_regimes(solution, points, seed, agents, start, periods, panel)
@@ -117,13 +118,6 @@ def certify(
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
     return _summary(setting, arguments, looked, found, bulk, panel)
-
-
-def _check_left_out(given: Mapping[str, Any], why: str) -> None:
-    """Raises ModelError for what was given and means nothing here."""
-    for name, value in given.items():
-        if value is not None:
-            raise ModelError(f"certify: {name}= is {why}; leave it out.")
 
 
 def _check(solution: Any, panel: Panel | None) -> None:

@@ -91,6 +91,9 @@ def test_an_estimate_is_neither_flattering_nor_idle(firm, certified):
     assert certified.refinement.nodes == ({"k": 21}, {"k": 11})
     assert certified.crowd.mass == pytest.approx(0.0, abs=1e-12) and certified.crowd.least >= 0
     assert certified.wider == {} and certified.undefined == 0
+    mean = certified.crowd.means["k"]  # all end where B - C k - 1 = .1 k
+    off = abs(mean["mean"] - (B - 1) / (C + 0.1))
+    assert off < 3 * mean["error"] < 100 * off
 
 
 def test_an_estimate_of_second_order():

@@ -20,12 +20,15 @@ class Crowd:
         atoms: mass at points.
         edges: by state, by side, the share of mass that is in the cell at the edge, atoms left out: where it is not
             small, and the edge is not one of the model's own, the box is too narrow.
+        means: by state, its `mean` and the estimated `error` of that, from the densities of coarser grids; NaN where
+            there are none.
     """
 
     mass: float
     least: float
     atoms: float
     edges: Mapping[str, Mapping[str, float]]
+    means: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class FlowCertificate:
 
     Attributes:
         residuals: quantiles of |discount V - H| / (discount (1 + |V|)) over points between nodes, derivatives being
-            those of V there and not the solver's; the largest, here and in all that follows, is also that of others, a
-            quarter of all, in the cells at the edges.
+            those of V there and not the solver's; the largest, here and in all that follows, is also that of others, in
+            the cells at the edges and around those points at which most is wrong.
         worst: where the largest of them is: every state, and `residual`.
         missed: quantiles of how much better the best action of a scan is than the reported policy, in the same units.
         between: quantiles of the change that drawing V straight between nodes makes, relative to 1 + |V|.
@@ -93,6 +96,7 @@ class FlowCertificate:
             rows += [("mass less one", "", "", self.crowd.mass), ("least mass", "", "", self.crowd.least)]
             rows += [("mass in atoms", "", "", self.crowd.atoms)]
             rows += [("mass at the edge", n, s, own) for n, at in self.crowd.edges.items() for s, own in at.items()]
+            rows += [("mean of the state", n, s, own) for n, at in self.crowd.means.items() for s, own in at.items()]
         return rows + [("V in a wider box", "", name, value) for name, value in self.wider.items()]
 
     def __str__(self) -> str:
@@ -141,7 +145,9 @@ class FlowCertificate:
         own = self.crowd
         yield f"Stationary density: mass off by {own.mass:.1e}, least {own.least:.1e}, in atoms {own.atoms:.3g}"
         for name, sides in own.edges.items():
-            yield f"  {name}: {sides['lower']:.1e} of it in the cell at the lower edge, {sides['upper']:.1e} upper"
+            mean = own.means[name]
+            yield f"  {name}: mean {mean['mean']:.6g}, off by {mean['error']:.1e} as estimated from coarser grids"
+            yield f"    {sides['lower']:.1e} of the mass in the cell at the lower edge, {sides['upper']:.1e} upper"
 
 
 _AT_EDGES = ("outward", "gap")

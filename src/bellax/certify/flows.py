@@ -15,53 +15,59 @@ import numpy as np
 
 from bellax.certify.certificate import quantiles
 from bellax.certify.common import shown
+from bellax.certify.crowd import crowd
 from bellax.certify.edges import SIDES, Edge, at_edge
 from bellax.certify.equation import Looked, look
-from bellax.certify.flow_certificate import Crowd, FlowCertificate
-from bellax.certify.refinement import refinement
+from bellax.certify.flow_certificate import FlowCertificate
+from bellax.certify.refinement import coarser, refinement
 from bellax.errors import BellaxError, ModelError
 from bellax.model.diffusion import Natural
 from bellax.numerics.programs import all_concrete, quickly
-from bellax.population import stationary
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
 from bellax.solution.solution import Result
 
 States = dict[str, np.ndarray]
 _SHARE = 4  # of so many points one lies in a cell at an edge
+_WORST = 40  # of so many points one is looked at more closely
 
 
 def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wider: float) -> FlowCertificate:
     """As `bx.certify`, of a solution in continuous time."""
     check(solution)
     setting, arguments = solution.setting, solution.arguments
-    states, bulk = sample(setting, arguments, points, seed)
-    looked, edges = _examined(solution, states)
-    value = np.asarray(looked.value)
-    size = 1 + np.abs(value)
+    states, bulk = sample(setting, arguments, -(-points // 2), seed)
+    first, edges = _examined(solution, states)
+    closer = around(setting, arguments, states, np.abs(first.residual) / (1 + np.abs(first.value)), seed)
+    second, _ = _examined(solution, closer)
+    looked = jax.tree.map(lambda *parts: np.concatenate(parts), first, second)
+    everywhere = {name: np.concatenate([own, closer[name]]) for name, own in states.items()}
+    size = 1 + np.abs(looked.value)
     found = {name: np.abs(getattr(looked, name)) / size for name in ("residual", "missed", "between")}
     fine = np.all([np.isfinite(own) for own in found.values()], axis=0)
     undefined = float(np.mean(~fine))
     largest = [np.max(np.abs(getattr(looked, name)[fine]), initial=0.0) for name in found]
     gaps = [own["gap"] for sides in edges.values() for own in sides.values()]
-    beyond, words = _beyond(solution, states, value, edges, wider)
+    beyond, words = _beyond(solution, states, first.value, edges, wider)
     bound = sum(largest) + max(gaps, default=0.0) + (math.inf if words else beyond.get("max", 0.0))
-    crowd, missing = _crowd(solution)
+    others, missing = coarser(solution, grids)
+    solutions = [solution, *others]
+    mass, massless = crowd(solutions)
     return FlowCertificate(
         residuals=_of(found["residual"], bulk),
-        worst=_worst(setting, states, found["residual"]),
+        worst=_worst(setting, everywhere, found["residual"]),
         missed=_of(found["missed"], bulk),
         between=_of(found["between"], bulk),
         undefined=undefined,
         bound=float(bound) if undefined == 0 else math.inf,
-        refinement=refinement(solution, states, value, grids),
+        refinement=refinement(solutions, missing, states, first.value),
         edges=edges,
-        crowd=crowd,
-        crowd_missing=missing,
+        crowd=mass,
+        crowd_missing=massless,
         wider=beyond,
         wider_missing=words,
         discount=float(np.min(looked.discount)),
-        points=len(value),
+        points=len(size),
     )
 
 
@@ -96,8 +102,7 @@ def sample(setting: FlowSetting, arguments: Arguments, points: int, seed: int) -
         mine = (number >= 0) & (number // 2 % len(flow.continuous) == flow.continuous.index(name))
         at = np.where(mine & (number % 2 == 0), y[0] + own * (y[1] - y[0]), at)
         at = np.where(mine & (number % 2 == 1), y[-1] - own * (y[-1] - y[-2]), at)
-        ends = np.asarray(nodes[name])[[0, -1]]
-        states[name] = np.clip(np.asarray(lines[name].scale.inverse(jnp.asarray(at))), *ends)
+        states[name] = _within(lines[name], at)
     return states, bulk
 
 
@@ -108,6 +113,27 @@ def _spread(count: int, dimensions: int, seed: int) -> np.ndarray:
         ratio = (1 + ratio) ** (1 / (dimensions + 1))
     steps = ratio ** -np.arange(1.0, dimensions + 1)
     return (np.random.default_rng(seed).random(dimensions) + np.arange(count)[:, None] * steps) % 1.0
+
+
+def around(setting: FlowSetting, arguments: Arguments, states: States, wrong: np.ndarray, seed: int) -> States:
+    """As many points again, all within a cell of those at which most is wrong."""
+    draws, lines = np.random.default_rng(seed), setting.lines(arguments)
+    ranked = np.argsort(-np.where(np.isfinite(wrong), wrong, -1.0))[: max(1, len(wrong) // _WORST)]
+    place = ranked[np.arange(len(wrong)) % len(ranked)]
+    found = {name: own[place] for name, own in states.items()}
+    for name in setting.flow.continuous:
+        line = lines[name]
+        y, width = np.asarray(line.coordinates), np.diff(np.asarray(line.coordinates))
+        at = np.asarray(line.scale.forward(jnp.asarray(found[name])))
+        cell = np.clip(np.searchsorted(y, at) - 1, 0, len(width) - 1)
+        moved = np.clip(at + draws.uniform(-1.0, 1.0, len(at)) * width[cell], y[0], y[-1])
+        found[name] = _within(line, moved)
+    return found
+
+
+def _within(line: Any, coordinates: np.ndarray) -> np.ndarray:
+    """What lies at coordinates, not beyond the ends by rounding."""
+    return np.clip(np.asarray(line.scale.inverse(jnp.asarray(coordinates))), *np.asarray(line.nodes)[[0, -1]])
 
 
 def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, Any]]:
@@ -190,21 +216,3 @@ def _beyond(
     if int(found.code) != int(Result.successful):
         return {}, f"the solve in a wider box fails: {other.explain(found)}"  # type: ignore[attr-defined]
     return quantiles(np.abs(np.asarray(found.value(**states)) - value)), ""
-
-
-def _crowd(solution: FlowSolution) -> tuple[Crowd | None, str]:
-    """What the stationary density says, or why there is none."""
-    try:
-        density = stationary(solution)
-    except BellaxError as error:
-        return None, str(error)
-    mass, held = np.asarray(density.mass), np.asarray(density.held)
-    spread, edges = np.where(held, 0.0, mass), {}
-    for place, name in enumerate(solution.setting.flow.spaces):
-        if name in solution.setting.flow.continuous:
-            along = spread.sum(axis=tuple(axis for axis in range(mass.ndim) if axis != place))
-            edges[name] = {
-                "lower": float(along[0] + 0.5 * along[1]),
-                "upper": float(along[-1] + 0.5 * along[-2]),
-            }
-    return Crowd(float(mass.sum() - 1), float(mass.min()), float(mass[held].sum()), edges), ""

@@ -5,15 +5,16 @@ quantiles of the differences, and the lowest counts: at a kink, or an edge, V co
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from bellax.certify.certificate import QUANTILES, quantiles
 from bellax.errors import ModelError
-from bellax.solution.flowing import FlowSetting, FlowSolution
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
 
 _LEAST, _MOST = 0.5, 16.0  # orders that are looked for
@@ -37,46 +38,59 @@ class Refinement:
     words: str
 
 
-def refinement(solution: FlowSolution, states: Mapping[str, np.ndarray], value: np.ndarray, count: int) -> Refinement:
-    """The estimate for a solution.
+def coarser(solution: FlowSolution, count: int) -> tuple[list[FlowSolution], str]:
+    """The same problem on coarser grids, each with half as many intervals as the one before, and why there are no more.
 
     Args:
-        states: sampled points, by name.
-        value: V there.
-        count: how many coarser grids to solve on, at most two.
+        count: how many, at most two.
     """
-    settings, differences, words = [solution.setting], [], ""
-    finer = value
+    found: list[FlowSolution] = []
     for _ in range(count):
-        found, words = _coarser(settings[-1], solution, states)
-        if found is None:
-            break
-        setting, coarse = found
-        settings.append(setting)
-        differences.append(quantiles(np.abs(finer - coarse)))
-        finer = coarse
-    nodes = tuple(_counts(setting, solution) for setting in settings[1:])
-    if not differences:
-        return Refinement(dict.fromkeys(QUANTILES, math.nan), math.nan, (), words or "no coarser grid was asked for")
-    steps = [_step(setting, solution) for setting in settings]
-    error, order, found_words = _estimated(
-        differences, steps, solution.setting.order, _EXACT * (1 + float(np.nanmax(np.abs(value))))
-    )
-    return Refinement(error, order, nodes, f"{found_words}; {words}" if words else found_words)
+        finer = found[-1] if found else solution
+        try:
+            setting: Any = finer.setting.coarser()
+        except ModelError as error:
+            return found, f"no coarser grid: {error}"
+        one = setting.solve(solution.arguments)
+        if int(one.code) != int(Result.successful):
+            return found, f"the solve on a coarser grid fails: {setting.explain(one)}"
+        found.append(one)
+    return found, "" if found else "no coarser grid was asked for"
 
 
-def _coarser(
-    setting: FlowSetting, solution: FlowSolution, states: Mapping[str, np.ndarray]
-) -> tuple[tuple[FlowSetting, np.ndarray] | None, str]:
-    """A coarser setting and V there, or why there is none."""
-    try:
-        coarse: Any = setting.coarser()
-    except ModelError as error:
-        return None, f"no coarser grid: {error}"
-    found = coarse.solve(solution.arguments)
-    if int(found.code) != int(Result.successful):
-        return None, f"the solve on a coarser grid fails: {coarse.explain(found)}"
-    return (coarse, np.asarray(found.value(**states))), ""
+def refinement(
+    solutions: Sequence[FlowSolution], missing: str, states: Mapping[str, np.ndarray], value: np.ndarray
+) -> Refinement:
+    """The estimate for the first of some solutions, the others being on coarser grids.
+
+    Args:
+        missing: why there are no more.
+        states: sampled points, by name.
+        value: V of the first solution there.
+    """
+    values = [value, *(np.asarray(each.value(**states)) for each in solutions[1:])]
+    nodes = tuple(_counts(each) for each in solutions[1:])
+    if not nodes:
+        return Refinement(dict.fromkeys(QUANTILES, math.nan), math.nan, (), missing)
+    differences = [quantiles(np.abs(a - b)) for a, b in pairwise(values)]
+    exact = _EXACT * (1 + float(np.nanmax(np.abs(value))))
+    error, order, words = _estimated(differences, steps_of(solutions), solutions[0].setting.order, exact)
+    return Refinement(error, order, nodes, f"{words}; {missing}" if missing else words)
+
+
+def number_error(values: list[float], steps: list[float], highest: float) -> float:
+    """The estimated error of one number, of which there are values on coarser grids, too; NaN where there are none.
+
+    Two differences may cross zero, so that the larger of what each of them says counts.
+    """
+    differences = [abs(a - b) for a, b in pairwise(values)]
+    if len(differences) < 2:
+        return differences[0] if differences else math.nan
+    order = min(_order(differences[0], differences[1], steps), highest)
+    if order < _LEAST:
+        return max(differences)
+    first, second, third = (step**order for step in steps)
+    return max(differences[0] * first / (second - first), differences[1] * first / (third - second))
 
 
 def _estimated(
@@ -113,11 +127,14 @@ def _order(first: float, second: float, steps: list[float]) -> float:
     return low
 
 
-def _counts(setting: FlowSetting, solution: FlowSolution) -> dict[str, int]:
-    return {n: len(line) for n, line in setting.nodes(solution.arguments).items() if n in setting.flow.continuous}
+def _counts(solution: FlowSolution) -> dict[str, int]:
+    return {name: len(own) for name, own in solution.nodes().items() if name in solution.setting.flow.continuous}
 
 
-def _step(setting: FlowSetting, solution: FlowSolution) -> float:
-    """The distance of nodes, in units of all states alike."""
-    counts = list(_counts(setting, solution).values())
-    return float(np.prod([1.0 / (count - 1) for count in counts]) ** (1 / len(counts)))
+def steps_of(solutions: Sequence[FlowSolution]) -> list[float]:
+    """The distances of nodes, as shares of the lines, in all states alike."""
+    found = []
+    for each in solutions:
+        shares = [1.0 / (count - 1) for count in _counts(each).values()]
+        found.append(float(np.prod(shares) ** (1 / len(shares))))
+    return found

@@ -238,6 +238,39 @@ def test_a_representation_without_nodes():
     assert all(own.bound == np.inf for own in found)  # V beyond the edges is not known
 
 
+PUT = bx.DiffusionModel(
+    states={"price": bx.Continuous(0.2, 3.0)},
+    reward=0.0,
+    drift={"price": lambda price: 0.05 * price},
+    diffusion={"price": lambda price: 0.2 * price},
+    discount=0.05,
+    stop=lambda price: 1 - price,
+    boundary={"price": bx.StateConstraint()},
+)
+
+
+class Put(Representation):
+    """A perpetual put that is exercised below a threshold, at best 2.5/3.5: above it V falls with the power
+    2 r/sigma^2 = 2.5 of the price."""
+
+    threshold: jnp.ndarray
+
+    def at(self, setting, arguments, point):
+        price = point["price"]
+        kept = (1 - self.threshold) * (price / self.threshold) ** -2.5
+        return Local(jnp.where(price < self.threshold, 1 - price, kept), {"price": jnp.zeros(())}, {})
+
+
+def test_an_obstacle():
+    """Merton (1973): no residual where stopping is right; exercised too late, V is below what stopping pays."""
+    setting = FlowSetting(PUT, FiniteDifference(), {"price": bx.grids.Regular(3)})
+    right, late = (bx.certify(made(setting, Put(jnp.asarray(threshold))), points=400) for threshold in (2.5 / 3.5, 0.6))
+    assert right.residuals["max"] < 1e-13 and "agents stop, and are gone" in right.crowd_missing
+    price = np.linspace(0.6, 2.5 / 3.5, 1001)
+    below = np.max((1 - price - 0.4 * (price / 0.6) ** -2.5) / (2 - price))
+    assert late.residuals["max"] > 0.8 * below
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 

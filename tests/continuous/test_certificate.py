@@ -5,6 +5,7 @@ The question of every test is on which model a certificate would flatter and say
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
@@ -227,15 +228,16 @@ class Formula(Representation):
 def test_a_representation_without_nodes():
     """Residuals of a formula by autodiff; what it does not have is said by name."""
     specs = {"x": bx.grids.Regular(3)}
+    setting = FlowSetting(OU, FiniteDifference(), specs)
     found = [
-        bx.certify(made(FlowSetting(OU, FiniteDifference(), specs), Formula(jnp.asarray(wrong)), lower=-1.0, upper=1.0))
-        for wrong in (0.0, 0.01)
+        bx.certify(made(setting, Formula(jnp.asarray(wrong)), lower=-1.0, upper=1.0)) for wrong in (0.0, 0.01, np.nan)
     ]
     assert found[0].residuals["max"] < 1e-14 and found[0].crowd is None
     assert "no coarser grid" in str(found[0]) and "makes no density" in str(found[0])
     # .05 * w x^3 + .5 x * 3 w x^2 - .02 * 6 w x, by the discount
     assert found[1].residuals["max"] == pytest.approx(0.01 * (1.55 - 0.12) / 0.05 / (1 + abs(quadratic(1))), rel=0.02)
     assert all(own.bound == np.inf for own in found)  # V beyond the edges is not known
+    assert found[2].undefined == 1 and "nothing is known of them" in str(found[2])
 
 
 PUT = bx.DiffusionModel(
@@ -278,6 +280,13 @@ def test_what_has_no_certificate(firm, untyped):
     failed = replace(firm, code=jnp.asarray(int(bx.Result.infeasible), jnp.int32))
     with pytest.raises(bx.ModelError, match="nothing to certify"):
         bx.certify(failed)
+    ending = FlowSetting(replace(FIRM, horizon=3.0), FiniteDifference(), {})
+    with pytest.raises(bx.ModelError, match="this model has a finite one"):
+        bx.certify(replace(firm, setting=ending))
+    with pytest.raises(bx.ModelError, match="being traced"):
+        jax.jit(lambda code: bx.certify(replace(firm, code=code)))(firm.code)
+    with pytest.raises(bx.ModelError, match="wider is -1.0"):
+        bx.certify(firm, wider=-1.0)
     with pytest.raises(bx.ModelError, match="agents= is of discrete time"):
         bx.certify(firm, agents=10)
     with pytest.raises(bx.ModelError, match="grids is -1"):

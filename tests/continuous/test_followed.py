@@ -11,6 +11,10 @@ import pandas as pd
 import pytest
 
 import bellax as bx
+from bellax.numerics import archive
+from bellax.numerics.archive import Variable
+from bellax.solution.flow_record import record_flow
+from bellax.solution.flowing import FlowSetting
 
 
 @pytest.fixture
@@ -162,6 +166,29 @@ def test_simulations_that_make_no_sense(untyped, reverting, given, kind, words):
         bx.simulate(reverting, **({"duration": 1.0, "step": 0.1, "agents": 1000, "start": {"x": 0.0}} | given))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"boundary": {"x": bx.Absorbing(0.0)}}, "the boundary of 'x' is Absorbing"),
+        ({"stop": 0.0}, "the model has `stop`"),
+    ],
+)
+def test_agents_who_do_not_stay(reverting, changes, words):
+    """Also where solvers do not solve such models: whoever makes a solution of them."""
+    setting = FlowSetting(replace(OU, **changes), by(x=41), {})
+    with pytest.raises(bx.ModelError, match=words):
+        bx.simulate(replace(reverting, setting=setting), duration=1.0, step=0.1, start={"x": 0.0})
+
+
+def test_solutions_and_densities_that_nobody_follows(reverting, saver):
+    failed = replace(reverting, code=jnp.asarray(int(bx.Result.infeasible), jnp.int32))
+    with pytest.raises(bx.SolveError, match="no policy that agents could follow"):
+        bx.simulate(failed, duration=1.0, step=0.1, start={"x": 0.0})
+    other = bx.Density(saver, jnp.ones((301, 2)) / 602, jnp.zeros((301, 2), bool), jnp.zeros(()))
+    with pytest.raises(bx.ModelError, match="a density over .'assets', 'income'., of another model"):
+        bx.simulate(reverting, duration=1.0, step=0.1, start=other)
+
+
 def test_steps_are_of_continuous_time():
     discrete = bx.solve(bx.Model(reward=1.0, horizon=2, discount=0.9), {})
     with pytest.raises(bx.ModelError, match="step= is of continuous time"):
@@ -196,3 +223,22 @@ def test_files_of_other_models(saver, tmp_path):
         bx.load(path, bx.Model(reward=1.0, horizon=2, discount=0.9))
     with pytest.raises(bx.ModelError, match="batch"):
         bx.save(replace(saver, code=jnp.zeros(2, jnp.int32)), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda array: None, "it lacks 'values:marginals:assets'"),
+        (lambda array: array[:-1], "has shape .300, 2., and its solver makes .301, 2."),
+        (lambda array: array.astype(np.float32), "is in float32 .* set JAX_ENABLE_X64=0"),
+    ],
+)
+def test_files_with_other_arrays(saver, tmp_path, change, words):
+    stored, name = record_flow(saver), "values:marginals:assets"
+    array = change(stored.variables[name].array)
+    variables = {key: variable for key, variable in stored.variables.items() if key != name}
+    if array is not None:
+        variables[name] = Variable(("first", "second"), array)
+    archive.write(tmp_path / "saver.nc", replace(stored, variables=variables))
+    with pytest.raises(bx.SolveError, match=words):
+        bx.load(tmp_path / "saver.nc", SAVER)

@@ -11,7 +11,7 @@ if "JAX_ENABLE_X64" not in os.environ:
 from bellax import solvers
 from bellax.bellman import maximise, outside
 from bellax.cache import cache
-from bellax.certify import Certificate, RegimeCertificate, certify
+from bellax.certify import Certificate, FlowCertificate, RegimeCertificate, certify
 from bellax.equilibrium import Equilibrium, equilibrium
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.evaluate import evaluate
@@ -34,6 +34,7 @@ from bellax.panel import Panel, RegimePanel
 from bellax.plot import plot
 from bellax.population import Density, stationary
 from bellax.simulate import simulate
+from bellax.simulate_flows import FlowPanel
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
@@ -41,9 +42,9 @@ from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowSolution",
-    "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning", "Panel",
-    "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
+    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowCertificate",
+    "FlowPanel", "FlowSolution", "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning",
+    "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "compile", "equilibrium",
     "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators",

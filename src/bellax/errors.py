@@ -126,6 +126,19 @@ def named_arguments(function: F) -> F:
     return checked  # type: ignore[return-value]
 
 
+def check_left_out(given: Mapping[str, Any], what: str, why: str) -> None:
+    """Raises ModelError for the first argument that is not None, and means nothing here.
+
+    Args:
+        given: arguments by name.
+        what: whose they are: `simulate`.
+        why: what they are instead: `of discrete time`.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise ModelError(f"{what}: {name}= is {why}; leave it out.")
+
+
 def check_count(value: Any, what: str, least: int = 1) -> None:
     """Raises ModelError for what is no whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:

@@ -19,12 +19,15 @@ from bellax.bellman.configuration import decode
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, SolveError, listed
+from bellax.model.diffusion import DiffusionModel
 from bellax.model.fingerprint import differences, fingerprint, parts
 from bellax.model.model import Model
 from bellax.model.quantity import ByPeriod
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
 from bellax.numerics.pieces import Pieces
+from bellax.solution.flow_record import values_of
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.record import FORMAT, axis_names, of_regime
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
@@ -32,8 +35,8 @@ from bellax.solvers.regimes import PreparedRegimes
 from bellax.solvers.solver import Solver
 
 
-def save(solution: Solution | RegimeSolution, path: str | os.PathLike[str]) -> None:
-    """Writes a solution, of one regime or of several, to a NetCDF file, whole or not at all.
+def save(solution: Solution | RegimeSolution | FlowSolution, path: str | os.PathLike[str]) -> None:
+    """Writes a solution, of one regime, of several, or in continuous time, to a NetCDF file, whole or not at all.
 
     Args:
         solution: what `bx.solve` returned.
@@ -52,23 +55,32 @@ def load(path: str | os.PathLike[str], model: Any) -> Any:
         path: of a file that `bx.save` wrote.
         model: the model that was solved.
     Returns:
-        A `Solution`; of a model with several regimes a `RegimeSolution`.
+        A `Solution`; of a model with several regimes a `RegimeSolution`, of a `DiffusionModel` a `FlowSolution`.
     Raises:
         ModelError: if the file is another model's; the message names the slots that differ.
         SolveError: if there is no such file, or it is none of bellax's, damaged, or of another format or precision.
     """
-    if not isinstance(model, Model):
-        raise ModelError(f"load takes the bx.Model that was solved, not {model!r}.")
+    if not isinstance(model, Model | DiffusionModel):
+        raise ModelError(f"load takes the bx.Model or bx.DiffusionModel that was solved, not {model!r}.")
     stored = archive.read(path)
     _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
     _check_model(path, stored.attributes, model)
     prepared = _solver(stored.attributes["solver"]).prepare(model)
+    if isinstance(model, DiffusionModel):
+        return _of_flow(path, prepared, stored.variables)
     if model.regimes is not None:
         return _of_regimes(path, prepared, stored.variables)
     variables = stored.variables
     arguments, values = prepared.arguments(_parameters(variables)), _values(path, prepared, variables)
     code, stats = _code(variables), _stats(variables)
     return Solution(arguments=arguments, values=values, code=code, stats=stats, setting=prepared)
+
+
+def _of_flow(path: Any, prepared: Any, variables: Mapping[str, Variable]) -> FlowSolution:
+    """The solution in continuous time."""
+    arguments = prepared.arguments(_parameters(variables))
+    values = values_of(path, prepared, arguments, variables)
+    return FlowSolution(arguments, values, _code(variables), _stats(variables), prepared)
 
 
 def _of_regimes(path: Any, prepared: PreparedRegimes, variables: Mapping[str, Variable]) -> RegimeSolution:
@@ -103,7 +115,7 @@ def _solver(text: str) -> Solver:
 
 def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> None:
     needed = ["format", "solver", "fingerprint", "model", "python"]
-    needed += [] if "regimes" in attributes else ["value", "code"]
+    needed += [] if "regimes" in attributes else ["code"]
     missing = [name for name in needed if name not in names]
     if missing:
         raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
@@ -114,10 +126,11 @@ def _check_format(path: Any, names: set[str], attributes: Mapping[str, str]) -> 
         )
 
 
-def _check_model(path: Any, attributes: Mapping[str, str], model: Model) -> None:
+def _check_model(path: Any, attributes: Mapping[str, str], model: Model | DiffusionModel) -> None:
     if attributes["fingerprint"] == fingerprint(model):
         return
-    ours, theirs = ", ".join(model.regimes or ()), attributes.get("regimes", "")
+    ours = ", ".join(model.regimes or ()) if isinstance(model, Model) else ""
+    theirs = attributes.get("regimes", "")
     if set(ours.split(", ")) != set(theirs.split(", ")):
         has, holds = (f"the regimes {found}" if found else "one regime" for found in (ours, theirs))
         raise ModelError(f"{path} holds a solution of a model with {holds}, and the one that is given has {has}.")
@@ -142,6 +155,8 @@ def _parameters(variables: Mapping[str, Variable]) -> dict[str, Any]:
 
 
 def _values(path: Any, setting: Setting, variables: Mapping[str, Variable]) -> Value:
+    if "value" not in variables:
+        raise SolveError(f"{path} was not saved by bellax: it lacks 'value'.")
     levels = variables["value"].array
     here = np.dtype(jnp.result_type(float))
     if levels.dtype != here:

@@ -265,7 +265,7 @@ def _rows(problem: Problem, inside: np.ndarray, leaves: Mapping[str, Array], reg
     if regime:
         columns["regime"] = np.full(len(agents), regime, object)
     for name in (*spaces, *(name for name in leaves if name not in spaces)):
-        columns |= _columns(name, np.asarray(leaves[name])[inside], spaces.get(name))
+        columns |= columns_of(name, np.asarray(leaves[name])[inside], spaces.get(name))
     return columns
 
 
@@ -294,7 +294,7 @@ def _extras(
     agents, periods = np.nonzero(inside)
     rows = {"agents": agents.astype(np.uint32), "periods": periods.astype(np.int32)}
     found = along(problem, panel.arguments, extra, panel.key, {**rows, "states": states, "actions": actions})
-    return {key: column for label, array in found.items() for key, column in _columns(label, array, None).items()}
+    return {key: column for label, array in found.items() for key, column in columns_of(label, array, None).items()}
 
 
 def _own(name: str, taken: Mapping[str, Any]) -> str:
@@ -304,7 +304,7 @@ def _own(name: str, taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _columns(name: str, array: np.ndarray, space: Any) -> Mapping[str, Any]:
+def columns_of(name: str, array: np.ndarray, space: Any) -> Mapping[str, Any]:
     """The columns of one state or action: labels of an Enum, one column a number of a vector."""
     if array.ndim > 1:
         places = np.ndindex(array.shape[1:])

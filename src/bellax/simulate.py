@@ -24,7 +24,7 @@ from bellax.bellman.outside import Nan
 from bellax.bellman.reach import Reach, admitted, beyond, entries, numbers, reach
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
-from bellax.errors import ModelError, ParameterError, named_arguments
+from bellax.errors import ModelError, ParameterError, check_left_out, named_arguments
 from bellax.model.spaces import MarkovChain
 from bellax.model.time import Clock
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
@@ -33,7 +33,9 @@ from bellax.problem.draws import Laws, Realised, first_states
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain
 from bellax.problem.starts import bytes_of_a_row, starting_states
+from bellax.simulate_flows import simulate_flows
 from bellax.simulate_regimes import simulate_regimes
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.policy import Chosen, Policy, Queried, Way
 from bellax.solution.query import masked, undifferentiable
 from bellax.solution.regimes import QueriedRegimes
@@ -47,12 +49,15 @@ _COPIES = 4  # of the paths of some agents that are in flight, by period and by 
 
 @named_arguments
 def simulate(
-    solution: Queried | QueriedRegimes,
+    solution: Queried | QueriedRegimes | FlowSolution,
     agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     seed: int | Array = 0,
     periods: int | None = None,
     truth: Any = None,
+    duration: float | None = None,
+    step: float | None = None,
+    every: int | None = None,
 ) -> Any:
     """Simulates agents who follow a policy.
 
@@ -68,14 +73,18 @@ def simulate(
         agents: how many; by default as many as `start` has, or else 10 000.
         start: by state, a number, a label or member of its categories, or one of them an agent; or a DataFrame with a
             row an agent. A dict is the weights by which agents draw it: `{"kind": {"patient": 0.7, "hasty": 0.3}}`. A
-            process without an entry is drawn from its stationary distribution. `age`, or `period`, says when agents
+            process without an entry is drawn from its stationary distribution. In continuous time also a density, as
+            `bx.stationary` gives, from whose nodes agents are drawn. `age`, or `period`, says when agents
             enter; before, they are not in the panel. Of a model with several regimes also the `regime`.
         seed: a number or a key of `jax.random`.
         periods: how many, from the first one of the model on; by default all decisions of a finite horizon.
         truth: a model and its parameters, by whose laws, shocks and rewards agents live who decide by the solution, if
             these are not its own. What they may do, and `value`, remain those of the solution.
+        duration, step: in continuous time, in place of `periods` how long, and the length of a step.
+        every: in continuous time, of how many steps one is kept; by default all are.
     Returns:
-        A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`.
+        A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`, in continuous
+        time a `FlowPanel`.
     Raises:
         ParameterError: if a state lacks its start, a start does not fit its state, allows no action, or is outside the
             grid and the solver's `outside` is not `bx.outside.Extrapolate()`; for weights that do not sum to one and
@@ -83,6 +92,12 @@ def simulate(
         ModelError: for an unknown state, a horizon without end and without `periods`, a `truth` with other states or
             actions, or, when it is differentiated, a policy that has no derivative.
     """
+    if isinstance(solution, FlowSolution):
+        others = {"periods": periods, "truth": truth}
+        check_left_out(others, "simulate", "of discrete time, and this solution is in continuous time")
+        return simulate_flows(solution, agents, start, _key(seed), duration, step, every)
+    timed = {"duration": duration, "step": step, "every": every}
+    check_left_out(timed, "simulate", "of continuous time, and this solution is in discrete time; give periods=")
     if isinstance(solution, QueriedRegimes):
         return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods), truth)
     if not isinstance(solution, Queried):

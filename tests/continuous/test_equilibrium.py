@@ -1,5 +1,7 @@
 """Densities and prices: closed forms, published numbers, derivatives, and what is refused."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import bellax as bx
 from bellax.errors import SolveError
+from bellax.solution.flowing import FlowSetting, FlowSolution, Table
 
 
 def by(**grid):
@@ -20,30 +23,44 @@ def uneven(low, high, count):
 # -- densities ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_ornstein_uhlenbeck_process_is_normal():
+def even(low, high, count):
+    return bx.grids.Given(np.linspace(low, high, count))
+
+
+REVERTING = bx.DiffusionModel(
+    states={"x": bx.Continuous(-1.6, 1.6)},
+    reward=0.0,
+    drift={"x": lambda x, kappa: -kappa * x},
+    diffusion={"x": "sigma"},
+    boundary={"x": bx.Reflecting()},
+)
+
+
+def sinh(low, high, count):
+    """Denser in the middle."""
+    share = np.linspace(-1.0, 1.0, count)
+    return bx.grids.Given(0.5 * (low + high) + 0.5 * (high - low) * np.sinh(2 * share) / np.sinh(2.0))
+
+
+@pytest.mark.parametrize("nodes", [even, sinh])
+def test_an_ornstein_uhlenbeck_process_is_normal(nodes):
     """Mean and variance are exact on any nodes: upwinding would give a standard deviation of .204."""
-    model = bx.DiffusionModel(
-        states={"x": bx.Continuous(-1.6, 1.6)},
-        reward=0.0,
-        drift={"x": lambda x, kappa: -kappa * x},
-        diffusion={"x": "sigma"},
-        boundary={"x": bx.Reflecting()},
-    )
-    params = {"kappa": 0.5, "sigma": 0.2, "discount": 0.05}
-    share = np.linspace(-1.0, 1.0, 161)
-    for grid in (161, bx.grids.Given(1.6 * np.sinh(2 * share) / np.sinh(2.0))):
-        density = bx.stationary(bx.solve(model, params, by(x=grid)))
+    x, errors = np.linspace(-0.5, 0.5, 1003), []
+    for count in (81, 161):
+        grid = nodes(-1.6, 1.6, count)
+        density = bx.stationary(bx.solve(REVERTING, {"kappa": 0.5, "sigma": 0.2, "discount": 0.05}, by(x=grid)))
         assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12)
         assert float(jnp.min(density.mass)) >= 0
         assert float(density.mean("x")) == pytest.approx(0.0, abs=1e-12)
         assert float(density.mean(lambda x, kappa, sigma: 2 * kappa * x**2 / sigma**2)) == pytest.approx(1.0, abs=1e-10)
-        nodes, pdf = np.asarray(density.solution.nodes()["x"]), np.asarray(density.pdf())
-        np.testing.assert_allclose(pdf, np.exp(-(nodes**2) / 0.08) / np.sqrt(0.08 * np.pi), atol=0.02)
         assert density.atoms() == []
+        errors.append(np.max(np.abs(np.asarray(density.pdf(x=x)) - np.exp(-(x**2) / 0.08) / np.sqrt(0.08 * np.pi))))
+    assert 1.8 < np.log2(errors[0] / errors[1]) < 2.2
 
 
-def test_a_reflected_drift_is_exponential():
-    """Drift -.1, volatility .2: rate 5."""
+@pytest.mark.parametrize("nodes", [even, uneven])
+def test_a_reflected_drift_is_exponential(nodes):
+    """Drift -.1, volatility .2: rate 5; second order, in the mean and in the density between nodes."""
     model = bx.DiffusionModel(
         states={"x": bx.Continuous(0.0, 6.0)},
         reward=0.0,
@@ -52,13 +69,40 @@ def test_a_reflected_drift_is_exponential():
         discount=0.05,
         boundary={"x": bx.Reflecting()},
     )
-    errors = []
-    for grid in (151, 301, uneven(0.0, 6.0, 301)):
-        density = bx.stationary(bx.solve(model, {}, by(x=grid)))
-        errors.append(abs(float(density.mean("x")) - 0.2))
-    assert 3.8 < errors[0] / errors[1] < 4.2 and errors[2] < 2e-4
-    nodes, mass = density.marginal("x")
-    assert float(jnp.sum(jnp.where(nodes <= 0.2, mass, 0.0))) == pytest.approx(1 - np.exp(-1), abs=0.03)
+    x, means, densities = np.linspace(0.0, 1.0, 2003), [], []
+    for count in (151, 301):
+        density = bx.stationary(bx.solve(model, {}, by(x=nodes(0.0, 6.0, count))))
+        assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12)
+        assert float(jnp.min(density.mass)) >= 0
+        means.append(abs(float(density.mean("x")) - 0.2))
+        densities.append(np.max(np.abs(np.asarray(density.pdf(x=x)) - 5 * np.exp(-5 * x))))
+    assert np.log2(means[0] / means[1]) > 1.8
+    assert 1.8 < np.log2(densities[0] / densities[1]) < 2.2
+    np.testing.assert_array_equal(density.pdf(x=[-0.1, 6.1]), 0.0)
+    line = np.linspace(0.0, 6.0, 20001)
+    assert float(np.trapezoid(np.asarray(density.pdf(x=line)), line)) == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(bx.ModelError, match="state 'y' is unknown"):
+        density.pdf(y=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"drift": {"x": lambda x: 0.05 * (1.6 - x)}, "boundary": {"x": bx.Natural()}}, SolveError,
+         "1 of the mass leaves it through the upper edge of 'x'"),
+        ({"boundary": {"x": (bx.Reflecting(), bx.Absorbing(0.0))}}, bx.ModelError, "'x' is Absorbing"),
+        ({"stop": 0.0}, bx.ModelError, "agents stop, and are gone"),
+        ({"horizon": 3.0}, bx.ModelError, "its horizon is 3.0"),
+    ],
+)  # fmt: skip
+def test_who_leaves_has_no_density(changes, kind, words):
+    """Also where solvers do not solve such models: whoever makes a solution of them."""
+    model = replace(REVERTING, **{"drift": {"x": 0.0}, "diffusion": {"x": 0.2}, "discount": 0.05, **changes})
+    table = Table(jnp.zeros(21), {"x": jnp.zeros(21)})
+    setting = by(x=21).prepare(model) if kind is SolveError else FlowSetting(model, by(x=21), {})
+    solution = FlowSolution(setting.arguments({}), table, jnp.zeros((), jnp.int32), {}, setting)
+    with pytest.raises(kind, match=words):
+        bx.stationary(solution)
 
 
 def test_where_it_ends_depends_on_where_it_begins():

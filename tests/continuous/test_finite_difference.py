@@ -172,8 +172,6 @@ def test_questions_and_options_that_make_no_sense(untyped):
     solution = bx.solve(OU, NUMBERS, by(x=21))
     with pytest.raises(bx.ModelError, match="lacks the states 'x'"):
         solution.value()
-    with pytest.raises(bx.ModelError, match="no file in this version"):
-        solution.save("x.nc")
     with pytest.raises(bx.ModelError, match="grid: state 'y' is unknown"):
         bx.solve(OU, NUMBERS, by(y=21))
     with pytest.raises(bx.ModelError, match="solves a bx.DiffusionModel, not a Model"):

@@ -17,7 +17,6 @@ from bellax.bellman.maximisers.enumeration import Enumerate
 from bellax.bellman.maximisers.golden import Golden
 from bellax.bellman.maximisers.negm import NEGM
 from bellax.bellman.maximisers.newton import Newton
-from bellax.bellman.options import GridSolver
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
 from bellax.numerics import chains, grids, interpolants, rules, scales
@@ -35,7 +34,7 @@ _LABELS = {kind: label for label, kind in _CLASSES.items()}
 _PACKAGE = __name__.partition(".")[0]
 
 
-def encode(solver: GridSolver) -> str:
+def encode(solver: Any) -> str:
     """A solver as JSON.
 
     Raises:
@@ -85,7 +84,7 @@ def _encoded(value: Any, where: str) -> Any:
 
 
 def _label(kind: type) -> str | None:
-    if issubclass(kind, GridSolver) and kind.__module__.partition(".")[0] == _PACKAGE:
+    if kind.__module__.startswith(f"{_PACKAGE}.solvers."):
         return f"solvers.{kind.__name__}"
     return _LABELS.get(kind)
 

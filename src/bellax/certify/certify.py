@@ -29,17 +29,19 @@ from bellax.certify.common import (
     worst,
 )
 from bellax.certify.examine import Found, Sample, examination, sample
+from bellax.certify.flows import certify_flows
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.certify.stage import finer
-from bellax.errors import ModelError, ParameterError, check_count, named_arguments
+from bellax.errors import ModelError, ParameterError, check_count, check_left_out, check_not_negative, named_arguments
 from bellax.model.shocks import Categorical
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.panel import Panel
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 
@@ -51,35 +53,56 @@ _PERIODS = 50  # of the simulation of an infinite horizon
 
 @named_arguments
 def certify(
-    solution: Solution | RegimeSolution,
+    solution: Solution | RegimeSolution | FlowSolution,
     points: int = 2000,
     seed: int = 0,
-    agents: int = 2000,
+    agents: int | None = None,
     start: Mapping[str, Any] | Any = None,
     periods: int | None = None,
     panel: Any = None,
+    grids: int | None = None,
+    wider: float | None = None,
 ) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
+
+    In continuous time: the residual between nodes, what the policy loses, what coarser grids say of the error, what
+    holds at the edges, and the mass of the stationary density.
 
     Args:
         solution: what `solve` returned.
         points: about how many points to look at, over all periods. A quarter of them lies in the cells of the grid in
             which V bends most.
         seed: of the points and of the simulation.
-        agents: how many to simulate.
+        agents: how many to simulate; by default 2000.
         start: where they start, as in `simulate`; by default in the middle of the grid.
         periods: how many to simulate; by default all of a finite horizon, and 50 of an infinite one.
         panel: a simulation of this solution to use instead of a new one.
+        grids: in continuous time, on how many coarser grids to solve again, by default 2. Nothing is simulated there,
+            so that `agents`, `start`, `periods` and `panel` are of discrete time.
+        wider: in continuous time, by how much of its length the box is made longer beyond edges that are said to be
+            never reached (`bx.Natural()`), to see whether V changes inside; by default a quarter, 0 not to ask.
     Returns:
-        A `Certificate`, or of several regimes a `RegimeCertificate`: print it, or take `.table()` or `.as_dict()`.
+        A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`: print it, or
+        take `.table()` or `.as_dict()`.
     Raises:
         ModelError: if the solution is none, failed, or is being traced.
     """
-    if not isinstance(solution, RegimeSolution):
+    if not isinstance(solution, RegimeSolution | FlowSolution):
         _check(solution, panel)
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
+    if isinstance(solution, FlowSolution):
+        simulated = {"agents": agents, "start": start, "periods": periods, "panel": panel}
+        check_left_out(simulated, "certify", "of discrete time, and this solution is in continuous time")
+        count = 2 if grids is None else grids
+        check_count(count, "grids", 0)
+        share = 0.25 if wider is None else wider
+        check_not_negative(share, "wider", "0.25")
+        return certify_flows(solution, points, seed, min(count, 2), share)
+    others = {"grids": grids, "wider": wider}
+    check_left_out(others, "certify", "of continuous time, and this solution is in discrete time")
+    agents = 2000 if agents is None else agents
     if isinstance(solution, RegimeSolution):
         return certify_regimes(solution, points, seed, agents, start, periods, panel)
     setting, arguments, values = solution.setting, solution.arguments, solution.values
@@ -99,10 +122,7 @@ def certify(
 
 def _check(solution: Any, panel: Panel | None) -> None:
     if not isinstance(solution, Solution):
-        raise ModelError(
-            f"certify takes a Solution, not {type(solution).__name__!r}. In continuous time there is no certificate in "
-            "this version; compare two grids."
-        )
+        raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
     if solution.setting.problem.regime:
         raise ModelError("certify takes the whole solution: the error of a regime is that of others, too.")
     if not all_concrete((solution.arguments, solution.values)):

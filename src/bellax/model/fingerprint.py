@@ -16,32 +16,39 @@ from typing import Any
 import jax
 import numpy as np
 
+from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.model.quantity import is_table
-from bellax.model.regime import DICTS, Slots
+from bellax.model.regime import Slots
 
 _DEPTH = 24
 _LIBRARIES = ("builtins", "equinox", "jax", "jaxlib", "math", "numpy", "pandas", "scipy")
 
 
-def fingerprint(model: Model) -> str:
+def fingerprint(model: Model | DiffusionModel) -> str:
     """SHA-256 of a model, as 64 hexadecimal digits."""
     return hashlib.sha256(repr(sorted(parts(model).items())).encode()).hexdigest()
 
 
-def parts(model: Model) -> dict[str, str]:
+def parts(model: Model | DiffusionModel) -> dict[str, str]:
     """A hash of every slot, by its label: `horizon`, `reward`, `states['wealth']`, `regime 'retired': reward`."""
     found = {"horizon": _hash(model.horizon)}
     for regime, graph in model.graphs.items():
         where = f"regime {regime!r}: " if regime else ""
-        for slot in dataclasses.fields(Slots):
-            value = getattr(graph.regime, slot.name)
-            if slot.name not in DICTS:
-                found[f"{where}{slot.name}"] = _hash(value)
+        for name in _slots(model):
+            value = getattr(graph.regime, name)
+            if not isinstance(value, Mapping):
+                found[f"{where}{name}"] = _hash(value)
                 continue
-            for name, entry in value.items():
-                found[f"{where}{slot.name}[{name!r}]"] = _hash(entry)
+            for key, entry in value.items():
+                found[f"{where}{name}[{key!r}]"] = _hash(entry)
     return found
+
+
+def _slots(model: Model | DiffusionModel) -> list[str]:
+    """What a model, or each of its regimes, says, but for the horizon."""
+    said = DiffusionModel if isinstance(model, DiffusionModel) else Slots
+    return [slot.name for slot in dataclasses.fields(said) if slot.init and slot.name != "horizon"]
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:

@@ -283,6 +283,24 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
     return _going_on(Line(chosen, spec.count, first, (last - first) / (spec.count - 1)))
 
 
+def halved(spec: Any) -> Any:
+    """The specification with half as many intervals; of given nodes every other one, and the last."""
+    if isinstance(spec, Given):
+        kept = spec.nodes[:-1:2]
+        return replace(spec, nodes=(*kept, spec.nodes[-1]))
+    return replace(spec, count=(spec.count - 1) // 2 + 1)
+
+
+def beyond(coordinates: np.ndarray, which: int, share: float) -> np.ndarray:
+    """Coordinates that go on beyond their first (0) or last (-1) one by a share of their length, at the last step."""
+    ends, steps = coordinates[[0, -1]], np.diff(coordinates)
+    step = steps[which]
+    added = step * np.arange(1, max(1, round(share * (ends[1] - ends[0]) / step)) + 1)
+    if which == 0:
+        return np.concatenate([coordinates[0] - added[::-1], coordinates])
+    return np.concatenate([coordinates, coordinates[-1] + added])
+
+
 def shares(spec: Any, scale: Any) -> np.ndarray:
     """How far along a line the nodes lie that a specification asks for, in its coordinate: from zero to one.
 

@@ -5,6 +5,7 @@ never negative. Mass that a constraint holds at an edge, where the state does no
 one.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +16,17 @@ import numpy as np
 from jax import Array
 
 from bellax.errors import ModelError, SolveError
+from bellax.model.diffusion import Absorbing, Natural
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSolution
+from bellax.solution.flowing import FlowSolution, Table
 from bellax.solution.solution import Result
 
 APART = 1e-6  # how far apart masses may be that began elsewhere
 _ATOM = 1e-12  # of all mass, what is not worth the name
+_LEAVES = 1e-6  # of all mass, what may gather at an edge that is never reached
 
 
 class Density(eqx.Module):
@@ -57,9 +60,21 @@ class Density(eqx.Module):
         axes = tuple(place for place, other in enumerate(names) if other != name)
         return self.solution.nodes()[name], jnp.sum(self.mass, axis=axes)
 
-    def pdf(self) -> Array:
-        """The density at every node, atoms left out: mass by the size of the cell, in units of the states."""
-        return jnp.where(self.held, 0.0, self.mass) / self._sizes()
+    def pdf(self, **states: Any) -> Array:
+        """The density, atoms left out, in units of the states: mass by the size of the cell of a node, between nodes
+        straight in the coordinates of the scales.
+
+        Args:
+            **states: every state by name, arrays that broadcast; without them at every node.
+        Returns:
+            The broadcast shape; zero outside the domain, where nobody is. Along a chain it is a share, no density.
+        """
+        at_nodes = jnp.where(self.held, 0.0, self.mass) / self._sizes()
+        if not states:
+            return at_nodes
+        solution, setting = self.solution, self.solution.setting
+        points, shape = setting.read(states)
+        return setting.program("pdf", lambda: _along(setting))(solution.arguments, at_nodes, points).reshape(shape)
 
     def atoms(self) -> list[tuple[dict[str, float], float]]:
         """States at which there is mass, and how much, the largest first."""
@@ -114,17 +129,30 @@ class Density(eqx.Module):
         return sizes
 
 
+def _along(setting: Any) -> Callable[..., Array]:
+    """The program of a density between nodes."""
+
+    def run(arguments: Any, table: Array, points: Any) -> Array:
+        found = jax.vmap(lambda point: Table(table, {}).at(setting, arguments, point).value)(points)
+        return jnp.where(jnp.isnan(found), 0.0, found)
+
+    return jax.jit(run)
+
+
 def stationary(solution: FlowSolution) -> Density:
     """The density that does not move under the policy of a solution.
 
     Args:
         solution: of a `DiffusionModel`.
     Raises:
-        ModelError: for anything else.
-        SolveError: where the solve failed, or where the population is depends on where it began.
+        ModelError: for anything else, and for a model that has none: the horizon is finite, agents stop, or are
+            absorbed at an edge.
+        SolveError: where the solve failed, where the population is depends on where it began, or where it leaves
+            through an edge that is said to be never reached.
     """
     if not isinstance(solution, FlowSolution):
         raise ModelError(f"stationary takes the solution of a bx.DiffusionModel, not {type(solution).__name__}.")
+    _check_staying(solution)
     if all_concrete(solution.code) and int(solution.code) != int(Result.successful):
         raise SolveError(
             f"the solution ended as {solution.result!s}; there is no policy that a population could follow."
@@ -132,6 +160,8 @@ def stationary(solution: FlowSolution) -> Density:
     setting: Any = solution.setting
     build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
     found = setting.program("stationary", build)(solution)
+    if all_concrete(found.mass):
+        _check_inside(found)
     apart = found.apart
     if all_concrete(apart) and not float(apart) < APART:
         raise SolveError(
@@ -139,6 +169,37 @@ def stationary(solution: FlowSolution) -> Density:
             "leaves, or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts."
         )
     return found
+
+
+def _check_staying(solution: FlowSolution) -> None:
+    """Raises ModelError for a model that agents leave."""
+    model, setting = solution.model, solution.setting
+    ends = [n for n in model.boundary if any(isinstance(side, Absorbing) for side in setting.sides(n))]
+    reasons = [
+        (bool(ends), f"the boundary of {(ends or [''])[0]!r} is Absorbing: whoever comes there is gone"),
+        (model.stop is not None, "agents stop, and are gone"),
+        (math.isfinite(model.horizon), f"its horizon is {model.horizon}, so that nothing is stationary"),
+    ]
+    for holds, words in reasons:
+        if holds:
+            raise ModelError(f"the model has no stationary density: {words}.")
+
+
+def _check_inside(density: Density) -> None:
+    """Raises SolveError where mass gathers at an edge that is said to be never reached."""
+    setting, held = density.solution.setting, np.asarray(density.held)
+    mass = np.where(held, np.asarray(density.mass), 0.0)
+    for place, name in enumerate(setting.flow.spaces):
+        if name not in setting.flow.continuous:
+            continue
+        for which, side in zip((0, -1), ("lower", "upper"), strict=True):
+            gathered = float(np.take(mass, which, axis=place).sum())
+            if type(setting.sides(name)[which]) is Natural and gathered > _LEAVES:
+                raise SolveError(
+                    f"the model has no stationary density in this box: {gathered:.3g} of the mass leaves it through "
+                    f"the {side} edge of {name!r}, which is said to be never reached (bx.Natural()). Move the bound, "
+                    "or give it another condition."
+                )
 
 
 def density(setting: Any, solution: FlowSolution) -> Density:

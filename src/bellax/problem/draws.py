@@ -112,7 +112,7 @@ class Laws:
         groups = np.asarray(taste_groups(self.plan))
         if self.plan.taste_shocks is None:
             return jnp.zeros(groups.shape)
-        drawn = jax.random.gumbel(_own(key, "taste shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
+        drawn = jax.random.gumbel(own_key(key, "taste shocks"), (int(groups.max()) + 1,)) - np.euler_gamma
         return self.today.taste_scale() * drawn[groups]
 
     def realise(
@@ -123,7 +123,7 @@ class Laws:
         realised: dict[str, Array] = {}
         fine = []
         for leaf in _drawn(self.plan):
-            own = _own(key, leaf.removeprefix("next_"))
+            own = own_key(key, leaf.removeprefix("next_"))
             realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
             fine.append(sound)
         return realised, fine
@@ -140,7 +140,7 @@ class Laws:
         states, fine = {}, jnp.ones((), bool)
         for name, arrival in self.plan.arrivals[target].items():
             # not the source's own draw of that name, on which a mapping may depend
-            space, own = plan.states[name], _own(key, f"{name} of {target}")
+            space, own = plan.states[name], own_key(key, f"{name} of {target}")
             if arrival.way == "chances":
                 probabilities = found.arrivals[target].weights[name]
                 place = _CATEGORY.draw(own, probabilities=probabilities)
@@ -217,10 +217,10 @@ def _normal(key: Array, mean: Float[Array, "n"], covariance: Float[Array, "n n"]
 
 def draw_place(key: Array, name: str, probabilities: Float[Array, "n"]) -> Array:
     """The place of a category that is drawn, by the name of what is drawn."""
-    return _CATEGORY.draw(_own(key, name), probabilities=probabilities)
+    return _CATEGORY.draw(own_key(key, name), probabilities=probabilities)
 
 
-def _own(key: Array, name: str) -> Array:
+def own_key(key: Array, name: str) -> Array:
     """The key of one shock or process: by its name, in every process of Python the same."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
@@ -258,7 +258,7 @@ def draw_first(problem: Problem, arguments: Arguments, name: str, key: Array, pe
         key: of one agent, for what is drawn before it enters.
         period: in which it enters.
     """
-    return _stationary(problem.plan, name, problem.environment(arguments, period), _own(key, name))
+    return _stationary(problem.plan, name, problem.environment(arguments, period), own_key(key, name))
 
 
 def _stationary(plan: Plan, name: str, environment: Mapping[str, Array], key: Array) -> Array:

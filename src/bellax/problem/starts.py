@@ -26,6 +26,26 @@ AGENTS = 10_000
 _ROUNDING = 1e-6  # by which weights may miss one
 
 
+class Spaces(NamedTuple):
+    """The names of a model that has no periods, as a `Plan` has them.
+
+    Attributes:
+        states, actions: spaces by name.
+        processes: names of states that are drawn by themselves where a start has none.
+    """
+
+    states: Mapping[str, Any]
+    actions: Mapping[str, Any]
+    processes: tuple[str, ...]
+
+
+class Entrance(NamedTuple):
+    """What a start is of, where there is no `Problem`."""
+
+    plan: Spaces
+    clock: Clock
+
+
 class Start(NamedTuple):
     """Who starts where.
 
@@ -41,7 +61,7 @@ class Start(NamedTuple):
 
 
 def starting_states(
-    problem: Problem, start: Any, agents: int | None, periods: int = 1, key: Array | None = None
+    problem: Problem | Entrance, start: Any, agents: int | None, periods: int = 1, key: Array | None = None
 ) -> Start:
     """The given states, one row an agent, how many agents there are, and when they enter.
 
@@ -78,7 +98,7 @@ def starting_states(
     return Start({name: found[name] for name in given}, count, jnp.asarray(entry))
 
 
-def _seen(plan: Plan, name: str, value: Any) -> Any:
+def _seen(plan: Plan | Spaces, name: str, value: Any) -> Any:
     return as_seen(plan.states[name], value, view(plan.states[name]).dtype, f"start of {name!r}")
 
 
@@ -188,7 +208,7 @@ def _check_index(given: Mapping[str, Any]) -> None:
             )
 
 
-def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
+def _columns(frame: Any, plan: Plan | Spaces) -> dict[str, Any]:
     """A DataFrame as a dict; columns `name[0]`, `name[1]`, ... make one vector."""
     found: dict[str, Any] = {column: frame[column].to_numpy() for column in frame.columns}
     for name in plan.states:
@@ -199,7 +219,7 @@ def _columns(frame: Any, plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None, when: Mapping[str, Any]) -> int:
+def _count(plan: Plan | Spaces, arrays: Mapping[str, Any], agents: int | None, when: Mapping[str, Any]) -> int:
     lengths = {name: len(value) for name, value in when.items() if np.ndim(value)}
     for name, array in arrays.items():
         shape = view(plan.states[name]).shape
@@ -217,13 +237,13 @@ def _count(plan: Plan, arrays: Mapping[str, Any], agents: int | None, when: Mapp
     return int(agents)
 
 
-def bytes_of_a_row(plan: Plan) -> int:
+def bytes_of_a_row(plan: Plan | Spaces) -> int:
     """What a panel takes for one agent in one period: states, actions, reward, discount, value, and whether it is."""
     numbers = sum(math.prod(view(space).shape) for space in (*plan.states.values(), *plan.actions.values()))
     return (numbers + 3) * jnp.result_type(float).itemsize + 1
 
 
-def _check_memory(plan: Plan, agents: int, periods: int) -> None:
+def _check_memory(plan: Plan | Spaces, agents: int, periods: int) -> None:
     """Raises ParameterError for a panel that does not fit in the machine's memory."""
     names = (*plan.states, *plan.actions)
     needed = agents * periods * bytes_of_a_row(plan)
@@ -238,7 +258,7 @@ def _check_memory(plan: Plan, agents: int, periods: int) -> None:
         raise ParameterError(f"agents is {agents}; a seed has numbers for 2^32 of them. Give fewer, and several seeds.")
 
 
-def _rows(plan: Plan, name: str, array: Any, count: int) -> Array:
+def _rows(plan: Plan | Spaces, name: str, array: Any, count: int) -> Array:
     shape = view(plan.states[name]).shape
     known = concrete(array)
     if array.shape == shape:

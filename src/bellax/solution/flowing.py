@@ -5,7 +5,8 @@ which one it is. The policy is what the model's closed forms, or first-order con
 """
 
 import abc
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,12 +15,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
-from bellax.numerics import grids
+from bellax.numerics import archive, grids, lagrange
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
@@ -27,6 +28,7 @@ from bellax.numerics.scalar import rounding
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.reading import as_seen
+from bellax.solution.flow_record import record_flow
 from bellax.solution.solution import Result
 
 
@@ -54,6 +56,30 @@ class FlowSetting:
     @property
     def graph(self) -> Any:
         return self.flow.graph
+
+    order = 4.0
+    """Of convergence in the distance of nodes, the highest that a certificate believes."""
+
+    def coarser(self) -> "FlowSetting":
+        """The same model under half as many intervals along every state.
+
+        Raises:
+            ModelError: where there is no such thing.
+        """
+        raise ModelError(f"{type(self.options).__name__} has no coarser version of itself.")
+
+    def wider(
+        self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
+    ) -> tuple["FlowSetting", Arguments]:
+        """The same model in a box that goes on beyond some edges, nodes inside being the same; and its arguments.
+
+        Args:
+            edges: names of states, with 0 for the lower edge and -1 for the upper one.
+            share: by how much of its length, in the coordinate.
+        Raises:
+            ModelError: where there is no such thing.
+        """
+        raise ModelError(f"{type(self.options).__name__} does not solve in a wider box.")
 
     def program(self, name: Any, build: Callable[[], Any]) -> Any:
         """The compiled program of that name, built once."""
@@ -83,6 +109,11 @@ class FlowSetting:
         """Nodes of every state, of which the tensor is where densities are."""
         lines, flow = self.lines(arguments), self.flow
         return {n: flow.chain(arguments, n)[0] if n in flow.chains else lines[n].nodes for n in flow.spaces}
+
+    def structure(self, arguments: Arguments) -> "Representation":
+        """The representation that a solve makes, with the shapes of its arrays in their place."""
+        solve: Callable[..., FlowSolution] = self.solve  # type: ignore[attr-defined]
+        return jax.eval_shape(solve, arguments).values
 
     def mass(self, solution: "FlowSolution") -> "Mass":
         """Where the population is, inside a compiled program.
@@ -162,6 +193,11 @@ class Representation(eqx.Module):
     def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         """Whether one stops at a point; asked only where one may."""
 
+    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
+        together of straight lines."""
+        return self.at(setting, arguments, point).value
+
 
 class Mass(NamedTuple):
     """Where a population is that follows a policy.
@@ -224,6 +260,24 @@ class Table(Representation):
             slack, nodes = rounding() * (1 + jnp.abs(point[name])), lines[name].nodes
             inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
         return (lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")), inside
+
+    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        """The polynomial through the nodes around the point, in the coordinates of the scales."""
+        flow, lines = setting.flow, setting.lines(arguments)
+        starts, shares = [], []
+        for name in flow.spaces:
+            if name in flow.chains:
+                values = flow.chain(arguments, name)[0]
+                starts.append(jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32))
+                shares.append(jnp.ones(1))
+                continue
+            first, own = lagrange.stencil(lines[name], point[name])
+            starts.append(first)
+            shares.append(own)
+        found = lax.dynamic_slice(self.values, starts, [own.shape[0] for own in shares])
+        for own in reversed(shares):
+            found = found @ own
+        return found
 
 
 def _as_time(given: Any, horizon: float) -> Any:
@@ -301,19 +355,27 @@ class FlowSolution(eqx.Module):
         """The flow of reward, and the drift of every continuous state, by name."""
         return self._asked("flows", states)
 
-    def save(self, path: Any) -> None:
-        """Not in this version: a file holds solutions of discrete time."""
-        raise ModelError(
-            "a solution in continuous time has no file in this version; save its numbers: solution.nodes() and "
-            "solution.values are arrays."
-        )
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
-    def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
+        Raises:
+            ModelError: if the solver's configuration holds functions, which a file does not.
+            SolveError: if the file cannot be written.
+        """
+        self.check_one()
+        archive.write(path, record_flow(self))
+
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of solutions."""
         if self.code.ndim:
             raise ModelError(
                 f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions)."
+                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
+                "jax.tree.map(lambda leaf: leaf[0], solutions)."
             )
+
+    def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
+        self.check_one()
         arrays, shape = self.setting.read(states)
         run = self.setting.program(("asked", what), lambda: jax.jit(_pointwise(self.setting, what)))
         found = run(self.arguments, self.values, arrays)

@@ -12,7 +12,6 @@ from jax import Array
 
 from bellax.bellman.configuration import encode
 from bellax.bellman.continuation import Value
-from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting, Settings
 from bellax.errors import ModelError
 from bellax.model.fingerprint import fingerprint, parts
@@ -23,8 +22,8 @@ from bellax.problem.problem import Arguments, Problem
 
 FORMAT = "1"
 # Names that NetCDF 3 or this format keep for themselves; a state of that name gets an underscore.
-_TAKEN = {"value", "code", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
-_TAKEN |= {"float", "real", "double", "bool", "string"}
+TAKEN = {"value", "code", "byte", "char", "short", "ushort", "int", "uint", "int64", "uint64"}
+TAKEN |= {"float", "real", "double", "bool", "string"}
 _SHARED = ("period", "age")
 """What is the same in every regime."""
 
@@ -35,7 +34,7 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
     Raises:
         ModelError: if the solver's configuration holds functions, or the solution is being traced.
     """
-    _check_concrete((arguments, values, code))
+    check_concrete((arguments, values, code))
     lead = ("period",) if setting.problem.clock.finite else ()
     axes = (*lead, *axis_names(setting.problem))
     lines = axes[len(axes) - len(setting.plan.lines) :]
@@ -44,11 +43,11 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
         what = {"long_name": f"derivative of the value along {name}, in the coordinate of its scale"}
         variables[f"slope:{name}"] = Variable(axes, np.asarray(slopes), what)
     if values.pieces is not None:
-        variables |= {f"pieces:{k}": _plain(f"pieces:{k}", array) for k, array in vars(values.pieces).items()}
+        variables |= {f"pieces:{k}": plain(f"pieces:{k}", array) for k, array in vars(values.pieces).items()}
     variables["code"] = Variable((), np.asarray(code))
-    variables |= {f"stat:{name}": _plain(f"stat:{name}", number) for name, number in stats.items()}
+    variables |= {f"stat:{name}": plain(f"stat:{name}", number) for name, number in stats.items()}
     variables |= _parameters(setting, arguments)
-    return Archive(variables, _coordinates(setting, arguments), _attributes(setting.model, setting.options))
+    return Archive(variables, _coordinates(setting, arguments), attributes(setting.model, setting.options))
 
 
 def record_regimes(
@@ -59,7 +58,7 @@ def record_regimes(
     stats: Mapping[str, Any],
 ) -> Archive:
     """The archive of a solution of several regimes: what is of one, under the name of the regime and a dot."""
-    _check_concrete((arguments, values, codes))
+    check_concrete((arguments, values, codes))
     variables: dict[str, Variable] = {}
     coordinates: dict[str, Variable] = {}
     for regime, setting in settings.regimes.items():
@@ -69,9 +68,9 @@ def record_regimes(
         variables |= {f"{regime}.{name}": _under(regime, variable) for name, variable in found.variables.items()}
         for name, variable in found.coordinates.items():
             coordinates[name if name in _SHARED else f"{regime}.{name}"] = _under(regime, variable)
-    variables |= {f"stat:{k}": _plain(f"stat:{k}", number) for k, number in stats.items() if k not in settings.regimes}
+    variables |= {f"stat:{k}": plain(f"stat:{k}", number) for k, number in stats.items() if k not in settings.regimes}
     names = {"regimes": ", ".join(settings.regimes)}
-    return Archive(variables, coordinates, _attributes(settings.model, settings.options) | names)
+    return Archive(variables, coordinates, attributes(settings.model, settings.options) | names)
 
 
 def of_regime(regime: str, variables: Mapping[str, Variable]) -> dict[str, Variable]:
@@ -86,7 +85,7 @@ def _under(regime: str, variable: Variable) -> Variable:
     return Variable(tuple(axes), variable.array, variable.attributes)
 
 
-def _check_concrete(leaves: Any) -> None:
+def check_concrete(leaves: Any) -> None:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(leaves)):
         raise ModelError("a solution cannot be saved under a transformation of jax; save the result outside of it.")
 
@@ -99,9 +98,9 @@ def axis_names(problem: Problem) -> list[str]:
     plan = problem.plan
     lines = [c.name if plan.continuous[c.name].shape == () else f"{c.name}_{c.place}" for c in plan.lines]
     wanted = [*plan.processes, *plan.discrete, *lines]
-    taken, found = _TAKEN | set(plan.states), []
+    taken, found = TAKEN | set(plan.states), []
     for state, name in zip(axis_states(problem), wanted, strict=True):
-        if name != state or name in _TAKEN:
+        if name != state or name in TAKEN:
             while name in taken:
                 name += "_"
             taken.add(name)
@@ -153,7 +152,7 @@ def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
         label = name if array.ndim == 1 else f"nodes:{name}"
         if array.dtype.kind == "i":
             array = array.astype(np.int32)  # NetCDF 3 has no wider whole numbers, and categories need none
-        found[label] = Variable((*lead, name, *rest), array, _labels(setting.plan.states[states[name]]))
+        found[label] = Variable((*lead, name, *rest), array, labels(setting.plan.states[states[name]]))
     clock = setting.problem.clock
     if clock.finite:
         periods = np.arange(clock.count + 1)
@@ -163,28 +162,28 @@ def _coordinates(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
     return found
 
 
-def _labels(space: Any) -> dict[str, str]:
-    labels = space.labels if isinstance(space, Discrete | MarkovChain) else None
-    return {"labels": ", ".join(labels)} if labels else {}
+def labels(space: Any) -> dict[str, str]:
+    found = space.labels if isinstance(space, Discrete | MarkovChain) else None
+    return {"labels": ", ".join(found)} if found else {}
 
 
 def _parameters(setting: Setting, arguments: Arguments) -> dict[str, Variable]:
     own = setting.problem.own(arguments)
-    return {f"parameter:{k}": _parameter(k, v) for k, v in own.items() if setting.is_parameter(k)}
+    return {f"parameter:{k}": parameter(k, v) for k, v in own.items() if setting.is_parameter(k)}
 
 
-def _parameter(name: str, value: Any) -> Variable:
+def parameter(name: str, value: Any) -> Variable:
     if isinstance(value, ByPeriod):
-        return _plain(f"parameter:{name}", value.values, {"by_period": "yes"})
-    return _plain(f"parameter:{name}", value)
+        return plain(f"parameter:{name}", value.values, {"by_period": "yes"})
+    return plain(f"parameter:{name}", value)
 
 
-def _plain(label: str, value: Any, attributes: Mapping[str, str] | None = None) -> Variable:
+def plain(label: str, value: Any, attributes: Mapping[str, str] | None = None) -> Variable:
     array = np.asarray(value)
     return Variable(tuple(f"{label}:{k}" for k in range(array.ndim)), array, attributes or {})
 
 
-def _attributes(model: Any, options: GridSolver) -> dict[str, str]:
+def attributes(model: Any, options: Any) -> dict[str, str]:
     return {
         "title": "a solution of bellax",
         "format": FORMAT,

@@ -5,16 +5,20 @@ worth more than V of going on from there, the payoff of its neighbours' V: Howar
 With an end, V of every moment is that of an implicit step from the next one.
 """
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError
-from bellax.numerics import loops, sparse
+from bellax.model.spaces import Continuous
+from bellax.numerics import grids, loops, sparse
+from bellax.numerics.programs import quickly_at_first
 from bellax.numerics.scalar import rounding
-from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, check_parameters
@@ -61,6 +65,33 @@ class PreparedFlow(FlowSetting):
     """A model under `FiniteDifference`."""
 
     endogenous = False
+    order = 2.0
+
+    def coarser(self) -> "PreparedFlow":
+        grid = {name: grids.halved(spec) for name, spec in self.specs.items()}
+        return replace(self.options, grid=grid).prepare(self.model)
+
+    def wider(
+        self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
+    ) -> tuple["PreparedFlow", Arguments]:
+        states, grid = dict(self.model.states), dict(self.specs)
+        bounds: list[float] = []
+        for name, line in self.lines(arguments).items():
+            nodes = np.asarray(line.coordinates)
+            for which in (0, -1):
+                nodes = grids.beyond(nodes, which, share) if (name, which) in edges else nodes
+            if len(nodes) > line.count:
+                own, space = np.asarray(line.scale.inverse(jnp.asarray(nodes))), states[name]
+                assert isinstance(space, Continuous)
+                states[name] = replace(space, lower=float(own[0]), upper=float(own[-1]))
+                grid[name] = grids.Given(own, line.scale)
+                bounds += [float(own[0]), float(own[-1])]
+        key = ("wider", *sorted(edges), *bounds)
+        if key not in self.model.programs:
+            self.model.programs[key] = replace(self.model, states=states)
+        setting = replace(self.options, grid=grid).prepare(self.model.programs[key])
+        known = set(setting.model.template()["name"]) - set(self.literals)
+        return setting, setting.arguments({name: value for name, value in arguments.items() if name in known})
 
     def scheme(self, arguments: Arguments, moment: Array | None = None) -> Scheme:
         """The equation on nodes; inside a compiled program."""
@@ -130,7 +161,7 @@ class PreparedFlow(FlowSetting):
         """Solves; `final` and `ticket` are of discrete time."""
         if ticket is not None:
             raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
-        run = self.program("solve", lambda: Shared(self._solved))
+        run = self.program("solve", lambda: quickly_at_first(self._solved, True))
         return self.solution(arguments, run(arguments))
 
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:

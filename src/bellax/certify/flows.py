@@ -1,0 +1,218 @@
+"""The certificate of a solution in continuous time: residuals off the nodes, coarser grids, edges, and mass.
+
+Each sees what the others cannot. A wrong branch of the equation may have no residual at all, and the same V on every
+grid: its drift leads outward. A policy that is not the best one satisfies its own equation: a scan finds a better one.
+A condition at an edge that does not hold is nowhere else to be seen. A box that is too narrow has mass at its edges.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bellax.certify.certificate import quantiles
+from bellax.certify.common import shown
+from bellax.certify.crowd import crowd
+from bellax.certify.edges import SIDES, Edge, at_edge
+from bellax.certify.equation import Looked, look
+from bellax.certify.flow_certificate import FlowCertificate
+from bellax.certify.refinement import coarser, refinement
+from bellax.errors import BellaxError, ModelError
+from bellax.model.diffusion import Natural
+from bellax.numerics.programs import all_concrete, quickly
+from bellax.problem.flow import Arguments
+from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
+from bellax.solution.solution import Result
+
+States = dict[str, np.ndarray]
+_SHARE = 4  # of so many points one lies in a cell at an edge
+_WORST = 40  # of so many points one is looked at more closely
+
+
+def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wider: float) -> FlowCertificate:
+    """As `bx.certify`, of a solution in continuous time."""
+    check(solution)
+    setting, arguments = solution.setting, solution.arguments
+    states, bulk = sample(setting, arguments, -(-points // 2), seed)
+    first, edges = _examined(solution, states)
+    closer = around(setting, arguments, states, np.abs(first.residual) / (1 + np.abs(first.value)), seed)
+    second, _ = _examined(solution, closer)
+    looked = jax.tree.map(lambda *parts: np.concatenate(parts), first, second)
+    everywhere = {name: np.concatenate([own, closer[name]]) for name, own in states.items()}
+    size = 1 + np.abs(looked.value)
+    found = {name: np.abs(getattr(looked, name)) / size for name in ("residual", "missed", "between")}
+    fine = np.all([np.isfinite(own) for own in found.values()], axis=0)
+    undefined = float(np.mean(~fine))
+    largest = [np.max(np.abs(getattr(looked, name)[fine]), initial=0.0) for name in found]
+    gaps = [own["gap"] for sides in edges.values() for own in sides.values()]
+    beyond, words = _beyond(solution, states, first.value, edges, wider)
+    bound = sum(largest) + max(gaps, default=0.0) + (math.inf if words else beyond.get("max", 0.0))
+    others, missing = coarser(solution, grids)
+    solutions = [solution, *others]
+    mass, massless = crowd(solutions)
+    return FlowCertificate(
+        residuals=_of(found["residual"], bulk),
+        worst=_worst(setting, everywhere, found["residual"]),
+        missed=_of(found["missed"], bulk),
+        between=_of(found["between"], bulk),
+        undefined=undefined,
+        bound=float(bound) if undefined == 0 else math.inf,
+        refinement=refinement(solutions, missing, states, first.value),
+        edges=edges,
+        crowd=mass,
+        crowd_missing=massless,
+        wider=beyond,
+        wider_missing=words,
+        discount=float(np.min(looked.discount)),
+        points=len(size),
+    )
+
+
+def check(solution: FlowSolution) -> None:
+    """Raises ModelError for a solution that has nothing to certify."""
+    if not all_concrete((solution.arguments, solution.values, solution.code)):
+        raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
+    solution.check_one()
+    if solution.result != Result.successful:
+        raise ModelError(f"the solve ended as {solution.result!s}; there is nothing to certify.")
+    if math.isfinite(solution.model.horizon):
+        raise ModelError("certify serves an infinite horizon in continuous time, and this model has a finite one.")
+
+
+def sample(setting: FlowSetting, arguments: Arguments, points: int, seed: int) -> tuple[States, int]:
+    """Points between nodes, and how many of them, the first ones, are spread evenly in the coordinates of the scales;
+    the others lie in the cells at the edges.
+    """
+    flow, lines, nodes = setting.flow, setting.lines(arguments), setting.nodes(arguments)
+    bulk = points - points // _SHARE
+    shares = _spread(points, len(flow.spaces), seed)
+    states: States = {}
+    for place, name in enumerate(flow.spaces):
+        own = shares[:, place]
+        if name in flow.chains:
+            values = np.asarray(nodes[name])
+            states[name] = values[np.minimum((own * len(values)).astype(int), len(values) - 1)]
+            continue
+        y = np.asarray(lines[name].coordinates)
+        at = y[0] + own * (y[-1] - y[0])
+        number = np.arange(points) - bulk
+        mine = (number >= 0) & (number // 2 % len(flow.continuous) == flow.continuous.index(name))
+        at = np.where(mine & (number % 2 == 0), y[0] + own * (y[1] - y[0]), at)
+        at = np.where(mine & (number % 2 == 1), y[-1] - own * (y[-1] - y[-2]), at)
+        states[name] = _within(lines[name], at)
+    return states, bulk
+
+
+def _spread(count: int, dimensions: int, seed: int) -> np.ndarray:
+    """Points that fill the unit cube evenly: multiples of the powers of a generalised golden ratio."""
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (dimensions + 1))
+    steps = ratio ** -np.arange(1.0, dimensions + 1)
+    return (np.random.default_rng(seed).random(dimensions) + np.arange(count)[:, None] * steps) % 1.0
+
+
+def around(setting: FlowSetting, arguments: Arguments, states: States, wrong: np.ndarray, seed: int) -> States:
+    """As many points again, all within a cell of those at which most is wrong."""
+    draws, lines = np.random.default_rng(seed), setting.lines(arguments)
+    ranked = np.argsort(-np.where(np.isfinite(wrong), wrong, -1.0))[: max(1, len(wrong) // _WORST)]
+    place = ranked[np.arange(len(wrong)) % len(ranked)]
+    found = {name: own[place] for name, own in states.items()}
+    for name in setting.flow.continuous:
+        line = lines[name]
+        y, width = np.asarray(line.coordinates), np.diff(np.asarray(line.coordinates))
+        at = np.asarray(line.scale.forward(jnp.asarray(found[name])))
+        cell = np.clip(np.searchsorted(y, at) - 1, 0, len(width) - 1)
+        moved = np.clip(at + draws.uniform(-1.0, 1.0, len(at)) * width[cell], y[0], y[-1])
+        found[name] = _within(line, moved)
+    return found
+
+
+def _within(line: Any, coordinates: np.ndarray) -> np.ndarray:
+    """What lies at coordinates, not beyond the ends by rounding."""
+    return np.clip(np.asarray(line.scale.inverse(jnp.asarray(coordinates))), *np.asarray(line.nodes)[[0, -1]])
+
+
+def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, Any]]:
+    """What was found at the points, and at the edges."""
+    setting, arguments, values = solution.setting, solution.arguments, solution.values
+    nodes = setting.nodes(arguments)
+
+    def run(arguments: Arguments, values: Any, states: Any, edges: Any) -> tuple[Looked, dict[str, Edge]]:
+        looked = jax.vmap(lambda point: look(setting, arguments, values, point))(states)
+        found = {}
+        for name in setting.flow.continuous:
+            for side in SIDES:
+                at = {**states, name: edges[f"{name} {side}"]}
+                of = lambda point, n=name, s=side: at_edge(setting, arguments, values, point, n, s)  # noqa: E731
+                found[f"{name} {side}"] = jax.vmap(of)(at)
+        return looked, found
+
+    count = len(next(iter(states.values())))
+    edges = {
+        f"{name} {side}": np.full(count, np.asarray(nodes[name])[which])
+        for name in setting.flow.continuous
+        for side, which in zip(SIDES, (0, -1), strict=True)
+    }
+    program = setting.program(("examine", count), lambda: quickly(run, True))
+    looked, found = jax.tree.map(np.asarray, program(arguments, values, states, edges))
+    return looked, {
+        name: {
+            side: {"condition": _condition(setting, name, which), **_largest(found[f"{name} {side}"])}
+            for which, side in enumerate(SIDES)
+        }
+        for name in setting.flow.continuous
+    }
+
+
+def _condition(setting: FlowSetting, name: str, which: int) -> str:
+    kind = type(setting.sides(name)[which])
+    return "no condition" if kind is Unstated else kind.__name__
+
+
+def _largest(edge: Edge) -> dict[str, float]:
+    """What is no number is as wrong as can be."""
+    return {what: float(np.max(np.nan_to_num(getattr(edge, what), nan=np.inf))) for what in Edge._fields}
+
+
+def _of(values: np.ndarray, bulk: int) -> dict[str, float]:
+    return quantiles(values[:bulk]) | {"max": quantiles(values)["max"]}
+
+
+def _worst(setting: FlowSetting, states: States, residual: np.ndarray) -> dict[str, Any]:
+    place = int(np.where(np.isfinite(residual), residual, -1.0).argmax())
+    where = {name: shown(space, states[name][place]) for name, space in setting.flow.spaces.items()}
+    return where | {"residual": float(residual[place])}
+
+
+def _beyond(
+    solution: FlowSolution, states: States, value: np.ndarray, edges: Mapping[str, Any], share: float
+) -> tuple[dict[str, float], str]:
+    """Quantiles of the change of V at the points when the box goes on beyond the edges that are said to be never
+    reached, where a state diffuses; or why that is not known.
+
+    What a solver takes for V there is its own choice, which V satisfies: no residual shows it.
+    """
+    setting = solution.setting
+    there = [
+        (name, which)
+        for name, sides in edges.items()
+        for side, which in zip(SIDES, (0, -1), strict=True)
+        if type(setting.sides(name)[which]) is Natural and sides[side]["spread"] > 0
+    ]
+    if not there:
+        return {}, ""
+    if share == 0:
+        return {}, "a wider box was not asked for"
+    try:
+        other, arguments = setting.wider(solution.arguments, there, share)
+        other.check(arguments)  # type: ignore[attr-defined]
+    except BellaxError as error:
+        return {}, str(error)
+    found: FlowSolution = other.solve(arguments)  # type: ignore[attr-defined]
+    if int(found.code) != int(Result.successful):
+        return {}, f"the solve in a wider box fails: {other.explain(found)}"  # type: ignore[attr-defined]
+    return quantiles(np.abs(np.asarray(found.value(**states)) - value)), ""

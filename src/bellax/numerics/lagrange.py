@@ -1,0 +1,28 @@
+"""Polynomials through the nodes around a point: what a table says of the derivatives of a smooth function."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from bellax.numerics.grids import Line
+
+NODES = 6  # whose second derivative is two orders beyond that of three nodes
+
+
+def stencil(line: Line, x: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, "k"]]:
+    """The first of the nodes around a point, as evenly on both sides as there are, and the weight of each.
+
+    The weights have derivatives in the point, through the coordinate of the line.
+    """
+    count = min(NODES, line.count)
+    first = jnp.clip(line.locate(x).node - (count // 2 - 1), 0, line.count - count).astype(jnp.int32)
+    nodes = line.coordinates[first + jnp.arange(count, dtype=jnp.int32)]
+    return first, weights(nodes, line.coordinate(x))
+
+
+def weights(nodes: Float[Array, "k"], y: Float[Array, ""]) -> Float[Array, "k"]:
+    """What each node contributes at y to the polynomial through all of them."""
+    itself = np.eye(nodes.shape[0], dtype=bool)
+    apart = jnp.where(itself, 1.0, nodes[:, None] - nodes[None, :])
+    return jnp.prod(jnp.where(itself, 1.0, (y - nodes)[None, :] / apart), axis=1)

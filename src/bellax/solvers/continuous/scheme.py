@@ -204,10 +204,12 @@ class Scheme(Nodes):
                 return total, velocity * slope + bend * variance, wide * variance
 
             def kept(marginals: Array, fine: Array) -> Array:
-                fine = (fine & ~jnp.asarray(early)) | ~(close > 0)
-                return jnp.where(fine, marginals, jnp.clip(marginals, _NEAR * close, close / _NEAR))
+                # where marginal values may have either sign there are none that they have to be near to
+                free = (fine & ~jnp.asarray(early)) | ~(close > 0) | fine[-1]
+                near = jnp.clip(marginals, _NEAR * close, close / _NEAR)
+                return jnp.where(free | (jnp.arange(4) == 3), marginals, near)
 
-            chosen = select(of, own, kept)
+            chosen = select(of, own, -close, kept)
             itself = of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
             return chosen._replace(found=chosen.found & (itself == chosen.marginal))
 

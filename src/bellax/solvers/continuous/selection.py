@@ -59,13 +59,15 @@ class Selected(NamedTuple):
     found: Array
 
 
-def select(of: Velocity, known: Differences, kept: Callable[[Array, Array], Array]) -> Selected:
+def select(of: Velocity, known: Differences, probe: Array, kept: Callable[[Array, Array], Array]) -> Selected:
     """The marginal value of one state at one node.
 
     Args:
-        kept: what is taken of marginal values, and of whether the Hamiltonian and its derivative are numbers there.
+        probe: one more marginal value at which the Hamiltonian is asked for.
+        kept: what is taken of marginal values, the probe last, and of whether the Hamiltonian and its derivative are
+            numbers there.
     """
-    own = jnp.stack([known.ahead, known.behind, known.central])
+    own = jnp.stack([known.ahead, known.behind, known.central, probe])
 
     def asked(state: tuple) -> tuple:
         marginals, *_ = state
@@ -74,11 +76,11 @@ def select(of: Velocity, known: Differences, kept: Callable[[Array, Array], Arra
         return kept(own, fine), marginals, found
 
     # twice, in a loop and all together, so that what flows is written into the program once
-    none = (jnp.zeros(3),) * 3
+    none = (jnp.zeros(4),) * 3
     _, marginals, (totals, velocities, variances) = loops.repeat(2, asked, (own, own, none))
     known = known._replace(ahead=marginals[0], behind=marginals[1], central=marginals[2])
-    total_up, total_down, _ = totals
-    up, down, middle = velocities
+    total_up, total_down, _, _ = totals
+    up, down, middle, _ = velocities
     variance = variances[2]
     has_up, has_down = ~jnp.isnan(known.ahead), ~jnp.isnan(known.behind)
     rises, falls = has_up & (up > 0), has_down & (down < 0)

@@ -62,8 +62,10 @@ def _rows(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
         ("start", ", ".join(f"{name} = {_text(value)}" for name, value in report["start"].items())),
     ]
     answers = [("value", report["value"]), *report["policy"].items(), *report.get("prices", {}).items()]
-    answers += report.get("aggregates", {}).items()
     rows += [(name, _text(value), *_beside(value, reference.get(name))) for name, value in answers]
+    for name, value in report.get("aggregates", {}).items():
+        beside = () if name in report["policy"] else _beside(value, reference.get(name))
+        rows.append((f"aggregate {name}", _text(value), *beside))
     rows += [(f"left of {name}", _text(value)) for name, value in report.get("residuals", {}).items()]
     rows += _population(report.get("density", {}))
     rows += [("certificate" if k == 0 else "", line) for k, line in enumerate(report["certified"].splitlines())]
@@ -74,7 +76,9 @@ def _population(density: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """What is said of a stationary density."""
     if "mass" not in density:
         return [("density", density["none"])] if density else []
-    rows = [("density", f"mass {number(density['mass'])}, of it {number(density['in atoms'])} in atoms")]
+    rows: list[tuple[str, ...]] = [
+        ("density", f"mass {number(density['mass'])}, of it {number(density['in atoms'])} in atoms")
+    ]
     for name, mean in density["mean"].items():
         rows.append((f"mean of {name}", f"{number(mean)}, standard deviation {number(density['sd'][name])}"))
     for atom in density["atoms"][:_ATOMS]:

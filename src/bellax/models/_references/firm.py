@@ -67,9 +67,8 @@ class _Collocated:
 
     def __init__(self, params: Mapping[str, Any], by_hamiltonian: bool) -> None:
         self.params, self.by_hamiltonian = dict(params), by_hamiltonian
-        (self.y, along_y), (self.z_nodes, along_z) = (
-            _chebyshev(count, *ends) for count, ends in zip(_NODES, (np.log(_BOX[0]), _BOX[1]), strict=True)
-        )
+        self.y, along_y = _chebyshev(_NODES[0], np.log(_BOX[0][0]), np.log(_BOX[0][1]))
+        self.z_nodes, along_z = _chebyshev(_NODES[1], *_BOX[1])
         log_k, self.z = (part.ravel() for part in np.meshgrid(self.y, self.z_nodes, indexing="ij"))
         self.k = np.exp(log_k)
         self.by_k = np.kron(np.diag(np.exp(-self.y)) @ along_y, np.eye(_NODES[1]))

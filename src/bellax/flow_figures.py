@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from bellax.equilibrium import Equilibrium
@@ -111,7 +112,9 @@ def _scene(solution: FlowSolution) -> Scene:
     along = []
     for name in flow.continuous[:2]:
         scale: Any = flow.spaces[name].scale  # type: ignore[union-attr]
-        along.append(Along(name, names.index(name), nodes[name], np.asarray(scale.forward(nodes[name])), scale))
+        along.append(
+            Along(name, names.index(name), nodes[name], np.asarray(scale.forward(jnp.asarray(nodes[name]))), scale)
+        )
     middle = {names.index(name): len(nodes[name]) // 2 for name in flow.continuous[2:]}
     each = [[(name, place) for place in _spread(len(nodes[name]))] for name in flow.chains]
     categories = [
@@ -237,7 +240,7 @@ def _tick(axis: Any, along: Along) -> None:
     size = max(abs(along.nodes[0]), abs(along.nodes[-1]))
     round_ones = {float(f"{value:.2g}") if abs(value) > 1e-6 * size else 0.0 for value in spread}
     values = np.asarray(sorted(v for v in round_ones if along.nodes[0] <= v <= along.nodes[-1]))
-    places = np.asarray(along.scale.forward(values))
+    places = np.asarray(along.scale.forward(jnp.asarray(values)))
     axis.set_ticks(places, [f"{value:g}" for value in values])
 
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-_NODES = (20, 34)
-_BOX = ((1.0, 5.4), (-1.25, 1.25))
+_NODES = (15, 34)
+_BOX = ((1.0, 5.0), (-1.25, 1.25))
 _STEPS = 40
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ import bellax as bx
 
 model = bx.DiffusionModel(
     states={
-        "assets": bx.Continuous(-0.15, 1.0),
+        "assets": bx.Continuous(-0.15, 3.0),
         "income": bx.MarkovChain([0.1, 0.2], intensity=[[-1.2, 1.2], [1.2, -1.2]]),
     },
     actions={"consumption": bx.Continuous(1e-6)},
@@ -142,7 +143,8 @@ def test_prices_are_of_continuous_time(savers):
 
 def test_some_prices_and_not_others(savers):
     two = '"unknowns": {"interest": (0.0, 0.0499), "wage": (0.5, 2.0)}'
-    savers.write_text(SAVERS.replace('"unknowns": {"interest": (0.0, 0.0499)}', two).replace("income + i", "wage * i"))
+    text = SAVERS.replace('"unknowns": {"interest": (0.0, 0.0499)}', two)
+    savers.write_text(text.replace("interest: income", "interest, wage: wage * income"))
     line = invoke("run", savers, "--set", "interest=.03").stderr
     assert "'interest' is given, and 'wage' is not" in line
 
@@ -153,7 +155,7 @@ def test_figures_show_the_numbers():
     exec(compile(SAVERS, "savers", "exec"), scope)
     solution = bx.solve(scope["model"], {"interest": 0.03}, bx.solvers.FiniteDifference(grid={"assets": 24}))
     density = bx.stationary(solution)
-    found = bx.Equilibrium({"interest": np.asarray(0.03)}, {}, {}, solution, density, np.asarray(3))
+    found = bx.Equilibrium({"interest": jnp.asarray(0.03)}, {}, {}, solution, density, jnp.asarray(3))
     figure = bx.plot(found)
     axes = {place.get_ylabel(): place for place in figure.axes}
     assert list(axes) == ["value", "consumption", "density"]

@@ -1,5 +1,7 @@
 """The firm: its closed forms by computer algebra, its reference, and its variants on a few nodes."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import bellax as bx
 from bellax.models import firm_hamiltonian, firm_irreversible, firm_quadratic
 from bellax.models.references import firm
 
-SMALL = bx.solvers.FiniteDifference(grid={"k": bx.grids.Regular(25), "z": 11})
+SMALL = bx.solvers.FiniteDifference(grid={"k": 21, "z": 13})
+NEAR = {"k": bx.Continuous(1.0, 5.0), "z": bx.Continuous(-0.9, 0.9)}
 
 
 def test_the_best_investment_of_a_constant_theta():
@@ -62,7 +65,7 @@ def test_variants_on_a_few_nodes(module):
     """V at the price of collocation, and a stationary density: what is invested replaces what wears off."""
     known = module.reference(module.params, **firm_irreversible.PLACE)
     own = {name: value for name, value in module.params.items() if name != "elasticity"} | {"price": known["price"]}
-    solution = bx.solve(module.model, own, SMALL)
+    solution = bx.solve(replace(module.model, states=NEAR), own, SMALL)
     assert float(solution.value(**firm_irreversible.PLACE)) == pytest.approx(known["value"], abs=0.05)
     density = bx.stationary(solution)
     worn = own["delta"] * float(density.mean("k"))

@@ -18,6 +18,7 @@ from bellax.flow_figures import at_nodes
 from bellax.model import frozen
 from bellax.model.quantity import quantity
 from bellax.model.spaces import MarkovChain
+from bellax.population.density import ATOM
 from bellax.solve import prepare
 
 
@@ -187,8 +188,8 @@ def _table(solution: Any, density: Any) -> str:
     """A row for every node: states, mass, whether that is an atom, value and actions, as a table with commas."""
     nodes = {name: np.asarray(values) for name, values in solution.nodes().items()}
     laid = dict(zip(nodes, np.meshgrid(*nodes.values(), indexing="ij"), strict=True))
-    held = np.asarray(density.held).astype(int)
-    columns = {**laid, "mass": np.asarray(density.mass), "atom": held, **at_nodes(solution)}
+    mass = np.asarray(density.mass)
+    columns = {**laid, "mass": mass, "atom": np.asarray(density.held) & (mass > ATOM), **at_nodes(solution)}
     rows = np.stack([np.asarray(column, float).reshape(-1) for column in columns.values()], axis=1)
     lines = [",".join(f"{number:.10g}" for number in row) for row in rows.tolist()]
     return "\n".join([",".join(columns), *lines]) + "\n"

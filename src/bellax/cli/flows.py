@@ -156,9 +156,22 @@ def _described(density: Any) -> dict[str, Any]:
             {"at": {name: _labelled(flow.spaces[name], value) for name, value in at.items()}, "mass": mass}
             for at, mass in atoms
         ],
+        "at edges": _at_edges(density),
         "mean": mean,
         "sd": sd,
     }
+
+
+def _at_edges(density: Any) -> list[dict[str, Any]]:
+    """The mass of the atoms at every edge that has some: along it there may be many."""
+    flow, found = density.solution.setting.flow, []
+    for name in flow.continuous:
+        nodes = np.asarray(density.solution.nodes()[name])
+        for edge in (nodes[0], nodes[-1]):
+            masses = [mass for at, mass in density.atoms() if at[name] == edge]
+            if masses:
+                found.append({"at": {name: float(edge)}, "mass": sum(masses), "nodes": len(masses)})
+    return found
 
 
 def _labelled(space: Any, value: Any) -> Any:

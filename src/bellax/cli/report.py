@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_ATOMS = 3  # the largest, which are printed
+_ATOMS = 3  # how many are printed one by one; of more, what there is at each edge
 
 
 def plain(value: Any) -> Any:
@@ -81,7 +81,8 @@ def _population(density: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
     for name, mean in density["mean"].items():
         rows.append((f"mean of {name}", f"{number(mean)}, standard deviation {number(density['sd'][name])}"))
-    for atom in density["atoms"][:_ATOMS]:
+    few = len(density["atoms"]) <= _ATOMS
+    for atom in density["atoms"] if few else density["at edges"]:
         at = ", ".join(f"{name} = {_text(value)}" for name, value in atom["at"].items())
         rows.append(("atom", f"{number(atom['mass'])} at {at}"))
     return rows

@@ -85,6 +85,8 @@ def test_a_run_finds_the_price(cleared):
     assert report["density"]["mean"]["assets"] == pytest.approx(0.05, abs=1e-8)
     (atom, *_) = report["density"]["atoms"]
     assert atom["at"] == {"assets": -0.15, "income": 0.1} and 0 < atom["mass"] < 0.2
+    edges = report["density"]["at edges"]
+    assert edges == [{"at": {"assets": -0.15}, "mass": pytest.approx(atom["mass"]), "nodes": 1}]
     assert sorted(path.name for path in out.iterdir()) == ["density.csv", "equilibrium.json", "figure.png"]
     assert json.loads((out / "equilibrium.json").read_text())["prices"] == report["prices"]
 

@@ -26,15 +26,6 @@ def test_cells_halve():
     assert (fine[0], fine[-1]) == (huggett_ct.LOW, huggett_ct.HIGH)
 
 
-def test_the_poor_of_huggett_consume_what_they_get():
-    """At the limit, and more above it: consumption is the inverse of marginal utility."""
-    coarse = bx.solvers.FiniteDifference(grid={"assets": huggett_ct.uneven(41)})
-    solution = bx.solve(huggett_ct.model, huggett_ct.params | {"interest": 0.036}, coarse)
-    poor = solution.policy(assets=[huggett_ct.LOW, 0.0], income=0.1)["consumption"]
-    assert float(poor[0]) == pytest.approx(0.1 - 0.15 * 0.036, abs=1e-12)
-    assert float(poor[1]) > float(poor[0])
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_finds_what_it_needs(name):
     source = sources.load(name)

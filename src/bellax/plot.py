@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bellax.equilibrium import Equilibrium
 from bellax.errors import ModelError, check_names, named_arguments
 from bellax.figures import draw_moments, draw_paths, draw_regimes, draw_shares
+from bellax.flow_figures import draw_flows
 from bellax.model.model import Model
 from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.panel import Panel, RegimePanel
+from bellax.population import Density
 from bellax.problem.reading import check_period
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
@@ -57,7 +61,7 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution | RegimeSolution | Panel | RegimePanel | Model,
+    solution: Solution | RegimeSolution | FlowSolution | Density | Equilibrium | Panel | RegimePanel | Model,
     panel: Any = None,
     *,
     along: str | None = None,
@@ -68,13 +72,14 @@ def plot(
     for each.
 
     `bx.plot(panel)` draws a panel alone, of one regime or several: means by age with bands, and shares of categories.
-    `bx.plot(model, params)` draws who may follow whom among the regimes of a model.
+    `bx.plot(model, params)` draws who may follow whom among the regimes of a model. In continuous time a solution, a
+    density and an equilibrium are drawn over one state or two, an equilibrium with its density.
 
     Curves differ in the period and in one further state, a discrete one first; other states are at their middle node.
 
     Args:
         solution: what `bx.solve` returned, or a panel, or a model of several regimes.
-        panel: what `bx.simulate` returned; of a model, its parameters.
+        panel: what `bx.simulate` returned; of a model, its parameters; of a `FlowSolution`, its density.
         along: the state on the horizontal axis; by default the first continuous one.
         periods: of a finite horizon, three at most; by default the first, the middle and the last decision.
         of: of a panel alone, what is drawn, as in `panel.moments`.
@@ -83,6 +88,8 @@ def plot(
     Raises:
         ModelError: if `along` is no state.
     """
+    if isinstance(solution, FlowSolution | Density | Equilibrium):
+        return draw_flows(solution, panel, {"along": along, "periods": periods, "of": of})
     if isinstance(solution, Panel | RegimePanel):
         if panel is not None or along is not None or periods is not None:
             raise ModelError("plot: a panel alone takes of=, and neither panel=, along= nor periods=.")

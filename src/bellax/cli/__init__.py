@@ -63,7 +63,7 @@ def run(
     ] = None,
     as_json: AsJson = False,
     seed: Annotated[int, typer.Option(help="The seed of the simulation.")] = 0,
-    agents: Annotated[int, typer.Option(min=1, help="The number of simulated agents.")] = 1000,
+    agents: Annotated[int | None, typer.Option(min=1, help="The number of simulated agents, by default 1000.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="First trace every function twice, which shows random numbers of Python.")
     ] = False,

@@ -2,7 +2,7 @@
 
 import ast
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import bellax as bx
@@ -10,17 +10,22 @@ from bellax.cli.failure import Refusal
 from bellax.errors import listed, nearest
 from bellax.model.parameters import entries
 from bellax.numerics.scalar import numeric
-from bellax.solve import usual_solver
+from bellax.solve import choose_solver, usual_solver
 from bellax.solvers.common import BellmanSolver
+from bellax.solvers.solver import Solver
 
 
-def with_settings(model: Any, params: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def with_settings(
+    model: Any, params: Mapping[str, Any], settings: Sequence[str], others: Iterable[str] = ()
+) -> dict[str, Any]:
     """Parameters with those that `--set` gives in place of the model's own.
 
+    Args:
+        others: names of parameters beside those of the model.
     Raises:
         Refusal: for what is no NAME=NUMBER, or a parameter that the model does not have; it names the nearest.
     """
-    known = {e.name for e in entries(model)} | {f"{e.regime}.{e.name}" for e in entries(model) if e.regime}
+    known = {*others, *(e.name for e in entries(model))} | {f"{e.regime}.{e.name}" for e in entries(model) if e.regime}
     found = dict(params)
     for setting in settings:
         name, value = _pair(setting, "--set", "NAME=VALUE")
@@ -48,12 +53,12 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    usual, why = usual_solver(model)
+    usual, why = choose_solver(model) if isinstance(model, bx.DiffusionModel) else usual_solver(model)
     solver: Any = usual
     if recommended is not None:
         solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
     if name is not None:
-        known = [each for each in bx.solvers.__all__ if issubclass(getattr(bx.solvers, each), BellmanSolver)]
+        known = _solvers(not isinstance(model, bx.DiffusionModel))
         if name not in known:
             raise Refusal(f"--solver {name}: there is no such solver.{nearest(name, known)} There are {listed(known)}.")
         solver, why = _as(getattr(bx.solvers, name), solver), f"{name}: asked for."
@@ -61,12 +66,19 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     return (dataclasses.replace(solver, grid={**solver.grid, **counts}) if counts else solver), why
 
 
-def _as(kind: type, solver: Any) -> Any:
+def _solvers(discrete: bool) -> list[str]:
+    """Names of the solvers of discrete time, or of continuous time."""
+    found = {name: getattr(bx.solvers, name) for name in bx.solvers.__all__}
+    return [n for n, kind in found.items() if issubclass(kind, Solver) and issubclass(kind, BellmanSolver) == discrete]
+
+
+def _as(kind: Any, solver: Any) -> Any:
     """A solver of another class with the options that both have."""
     if type(solver) is kind:
         return solver
+    options = [{field.name for field in dataclasses.fields(each)} for each in (kind, solver)]
     shared = ("grid", "quadrature", "interpolant", "maximiser", "memory", "outside")
-    return kind(**{option: getattr(solver, option) for option in shared})
+    return kind(**{option: getattr(solver, option) for option in shared if all(option in own for own in options)})
 
 
 def _count(model: Any, text: str) -> tuple[str, int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_ATOMS = 3  # how many are printed one by one; of more, what there is at each edge
+
 
 def plain(value: Any) -> Any:
     """Data that JSON can hold: arrays as lists, what is not finite as None, the rest as text."""
@@ -59,10 +61,31 @@ def _rows(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
         ("result", f"{report['result']} in {seconds['solve']:.2f} s"),
         ("start", ", ".join(f"{name} = {_text(value)}" for name, value in report["start"].items())),
     ]
-    answers = {"value": report["value"], **report["policy"]}
-    rows += [(name, _text(value), *_beside(value, reference.get(name))) for name, value in answers.items()]
+    answers = [("value", report["value"]), *report["policy"].items(), *report.get("prices", {}).items()]
+    rows += [(name, _text(value), *_beside(value, reference.get(name))) for name, value in answers]
+    for name, value in report.get("aggregates", {}).items():
+        beside = () if name in report["policy"] else _beside(value, reference.get(name))
+        rows.append((f"aggregate {name}", _text(value), *beside))
+    rows += [(f"left of {name}", _text(value)) for name, value in report.get("residuals", {}).items()]
+    rows += _population(report.get("density", {}))
     rows += [("certificate" if k == 0 else "", line) for k, line in enumerate(report["certified"].splitlines())]
     return [*rows, ("files", ", ".join(report["files"].values())), ("time", f"{seconds['total']:.2f} s")]
+
+
+def _population(density: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What is said of a stationary density."""
+    if "mass" not in density:
+        return [("density", density["none"])] if density else []
+    rows: list[tuple[str, ...]] = [
+        ("density", f"mass {number(density['mass'])}, of it {number(density['in atoms'])} in atoms")
+    ]
+    for name, mean in density["mean"].items():
+        rows.append((f"mean of {name}", f"{number(mean)}, standard deviation {number(density['sd'][name])}"))
+    few = len(density["atoms"]) <= _ATOMS
+    for atom in density["atoms"] if few else density["at edges"]:
+        at = ", ".join(f"{name} = {_text(value)}" for name, value in atom["at"].items())
+        rows.append(("atom", f"{number(atom['mass'])} at {at}"))
+    return rows
 
 
 def _beside(value: Any, reference: Any) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bellax as bx
-from bellax.cli import regimes, sources
-from bellax.cli.failure import one_line
+from bellax.cli import flows, regimes, sources
+from bellax.cli.failure import Refusal, one_line
 from bellax.cli.options import chosen_solver, with_settings
 from bellax.cli.report import plain, show
 from bellax.cli.sources import Source
@@ -26,6 +26,8 @@ from bellax.model.spaces import Continuous, Discrete, MarkovChain
 from bellax.problem.starts import starting_states
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solve import prepare
+
+_AGENTS = 1000
 
 
 class Request(NamedTuple):
@@ -37,7 +39,7 @@ class Request(NamedTuple):
     grid: tuple[str, ...]
     out: Path | None
     seed: int
-    agents: int
+    agents: int | None
     check: bool
 
 
@@ -95,12 +97,14 @@ def _seldom_collecting() -> Iterator[None]:
 def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any]:
     source = sources.load(request.model)
     _import_early()  # after the file, which may bring a folder into the path of imports for a while
+    if isinstance(source.model, bx.DiffusionModel):
+        return _of_flows(request, source, stage, staging)
     params = with_settings(source.model, source.params, request.settings)
     if request.check:
         source.model.check(params)
     solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
     if source.model.regimes is not None:
-        found = regimes.computed(source, params, solver, stage, staging, request.agents, request.seed)
+        found = regimes.computed(source, params, solver, stage, staging, request.agents or _AGENTS, request.seed)
         return _head(source, solver, why) | {name: plain(value) for name, value in found.items()}
     setting = prepare(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start
@@ -114,7 +118,7 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any
     with ThreadPoolExecutor(1) as second:  # what remains is mostly compilation, which threads share
         asked = second.submit(_answers, solution, place)
         stage.enter("simulating")
-        panel = bx.simulate(solution, request.agents, start, request.seed, _periods(source))
+        panel = bx.simulate(solution, request.agents or _AGENTS, start, request.seed, _periods(source))
         drawn = second.submit(_written, solution, panel, staging)
         stage.enter("certifying")
         certificate = bx.certify(solution, seed=request.seed, panel=panel)
@@ -125,6 +129,18 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any
     spaces = solution.setting.plan.states
     labels = {name: _labelled(spaces[name], value) for name, value in place.items()}
     return _report(Results(source, solution, why, labels, certificate, asked.result(), reference, seconds))
+
+
+def _of_flows(request: Request, source: Source, stage: Stage, staging: Staging) -> dict[str, Any]:
+    """The report of a model in continuous time."""
+    if request.agents is not None:
+        raise Refusal("--agents: a run in continuous time has the density of all agents, and simulates none.")
+    params = with_settings(source.model, source.params, request.settings, flows.others(source))
+    if request.check:
+        flows.check(source, params)
+    solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
+    found = flows.computed(source, params, solver, stage, staging, request.seed)
+    return _head(source, solver, why) | {name: plain(value) for name, value in found.items()}
 
 
 def _periods(source: Source) -> int | None:

@@ -25,7 +25,9 @@ class Source(NamedTuple):
         solver: the one that the module recommends, or None.
         start: states by name for the simulation, or None.
         periods: how long to simulate; None for the model's own horizon.
-        reference: value and actions at a state of period 0 by other means, `reference(params, **states)`; or None.
+        reference: value and actions at a state of period 0 by other means, `reference(params, **states)`; or None. In
+            continuous time of prices and aggregates, too.
+        equilibrium: what `bx.equilibrium` takes by name beside model, parameters and solver; or None.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Source(NamedTuple):
     start: Any
     periods: int | None
     reference: Callable[..., Mapping[str, Any]] | None
+    equilibrium: Mapping[str, Any] | None
 
 
 def is_file(given: str) -> bool:
@@ -82,11 +85,26 @@ def load(given: str) -> Source:
 
 
 def _source(name: str, line: str, module: ModuleType) -> Source:
-    if not isinstance(module.model, bx.Model):
+    if not isinstance(module.model, bx.Model | bx.DiffusionModel):
         kind = type(module.model).__name__
-        raise Refusal(f"{name}: model is a {kind}; this version of bellax solves a bx.Model.")
-    optional = {key: getattr(module, key, None) for key in ("solver", "start", "periods", "reference")}
+        raise Refusal(f"{name}: model is a {kind}; this version of bellax solves a bx.Model or a bx.DiffusionModel.")
+    keys = ("solver", "start", "periods", "reference", "equilibrium")
+    optional = {key: getattr(module, key, None) for key in keys}
+    _check_equilibrium(name, module.model, optional["equilibrium"])
     return Source(name, line, module.model, module.params, **optional)
+
+
+def _check_equilibrium(name: str, model: Any, given: Any) -> None:
+    if given is None:
+        return
+    if not isinstance(model, bx.DiffusionModel):
+        raise Refusal(f"{name}: equilibrium is given, and this version finds prices in a bx.DiffusionModel only.")
+    if not isinstance(given, Mapping):
+        raise Refusal(f"{name}: equilibrium is {given!r}; it must be a dict of unknowns, aggregates and conditions.")
+    wanted = ("unknowns", "aggregates", "conditions")
+    for key in wanted:
+        if not isinstance(given.get(key), Mapping):
+            raise Refusal(f"{name}: equilibrium has no dict {key!r}.{nearest(key, map(str, given))}")
 
 
 def _executed(path: Path, name: str) -> ModuleType:

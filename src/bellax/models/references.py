@@ -12,6 +12,7 @@ from bellax.models._references.differences import regime_switching_put_by_differ
 from bellax.models._references.discrete import discrete_dp, mccall, puterman_621, rust_replacement
 from bellax.models._references.durables import costly_durable, frictionless_durable
 from bellax.models._references.european import black_scholes_put, merton_series
+from bellax.models._references.firm import Firm, firm
 from bellax.models._references.growth import brock_mirman, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.lifestyle import Lifestyle, lifestyle
@@ -24,6 +25,7 @@ from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
 
 __all__ = [
+    "Firm",
     "Lifestyle",
     "american_put_tree",
     "bermudan_put",
@@ -36,6 +38,7 @@ __all__ = [
     "crr_tree",
     "discrete_dp",
     "equiprobable",
+    "firm",
     "gauss_hermite",
     "frictionless_durable",
     "jump_diffusion_put",

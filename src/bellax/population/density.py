@@ -25,7 +25,7 @@ from bellax.solution.flowing import FlowSolution, Table
 from bellax.solution.solution import Result
 
 APART = 1e-6  # how far apart masses may be that began elsewhere
-_ATOM = 1e-12  # of all mass, what is not worth the name
+ATOM = 1e-12  # of all mass, what is not worth the name
 _LEAVES = 1e-6  # of all mass, what may gather at an edge that is never reached
 
 
@@ -80,7 +80,7 @@ class Density(eqx.Module):
         """States at which there is mass, and how much, the largest first."""
         mass, held = np.asarray(self.mass), np.asarray(self.held)
         nodes = {name: np.asarray(values) for name, values in self.solution.nodes().items()}
-        places = np.argwhere(held & (mass > _ATOM))
+        places = np.argwhere(held & (mass > ATOM))
         found = [
             ({n: float(v[i]) for (n, v), i in zip(nodes.items(), at, strict=True)}, float(mass[tuple(at)]))
             for at in places

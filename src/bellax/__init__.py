@@ -19,7 +19,7 @@ from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
 from bellax.model.constraints import nonnegative
-from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, StateConstraint
+from bellax.model.diffusion import Absorbing, DiffusionModel, Natural, Reflecting, Reset, StateConstraint
 from bellax.model.laws import Markov, ergodic, fixed
 from bellax.model.model import Model
 from bellax.model.preferences import EpsteinZin, ExtremeValue, QuasiHyperbolic, Recursive, RiskSensitive
@@ -44,7 +44,7 @@ __all__ = [
     "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowSolution",
     "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning", "Panel",
     "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
-    "RegimePanel", "RegimeSolution", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
+    "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "compile", "equilibrium",
     "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators",
     "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary",

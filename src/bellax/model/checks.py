@@ -35,7 +35,7 @@ def check_regimes(model: Slots, regimes: Mapping[str, Any] | None) -> None:
             raise ModelError(f"a regime is named {name!r}; use a Python identifier.")
         if name in RESERVED or name.startswith(RESERVED_PREFIXES):
             raise ModelError(
-                f"a regime is named {name!r}, which is reserved (period, age, regime, next_*, marginal_*)."
+                f"a regime is named {name!r}, which is reserved (period, age, regime, next_*, marginal_*, curvature_*)."
             )
         if not isinstance(regime, Regime | Terminal):
             raise ModelError(f"regimes[{name!r}] is {regime!r}; it must be a bx.Regime or a bx.Terminal.")

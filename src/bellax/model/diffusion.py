@@ -1,6 +1,7 @@
 """`DiffusionModel`: a model in continuous time.
 
-discount V = max over a of r(s, a) + drift(s, a) . V_s + 1/2 tr(diffusion diffusion' V_ss).
+discount V = max over a of r(s, a) + drift(s, a) . V_s + 1/2 tr(diffusion diffusion' V_ss)
+             + sum over resets of rate(s) (V(to) - V) + intensities . V
 """
 
 import math
@@ -56,11 +57,26 @@ class Absorbing(Boundary):
 
 
 @named_options
+@dataclass(frozen=True, eq=False)
+class Reset:
+    """A jump to a given state: death and rebirth, a breakdown.
+
+    Args:
+        rate: per unit of time, a Quantity in states.
+        to: the value of each state that jumps, a Quantity in states; the others stay where they are.
+    """
+
+    rate: QuantityLike
+    to: Mapping[str, QuantityLike]
+
+
+@named_options
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DiffusionModel(Statement):
     """A model in continuous time, as functions of names.
 
-    Reward, drift and `policy` may name `marginal_<state>`.
+    Reward, drift and `policy` may name `marginal_<state>`, and `policy` may name `curvature_<state>`, the second
+    derivative of V. An action without a closed form is the best one, marginal values held fixed.
 
     Args:
         states: `Continuous` or `MarkovChain(values, intensity=Q)`, by name.
@@ -69,7 +85,9 @@ class DiffusionModel(Statement):
         actions: spaces of the actions, by name; unbounded where a policy in closed form is given.
         policy: closed forms of actions, by name.
         functions: further functions of names.
-        diffusion: standard deviation of each state that diffuses, a Quantity.
+        diffusion: standard deviation of each state that diffuses, a Quantity: a number, of a shock of its own; or a row
+            of loadings on shocks that all rows share, where shocks are correlated.
+        resets: jumps to given states, by name.
         discount: a rate, a Quantity.
         boundary: of each continuous state, one `Boundary` or a pair (lower, upper).
         stop: payoff of stopping, the obstacle, a Quantity.
@@ -88,6 +106,7 @@ class DiffusionModel(Statement):
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     diffusion: Mapping[str, QuantityLike] = field(default_factory=dict)
     discount: QuantityLike = "discount"
+    resets: Mapping[str, Reset] = field(default_factory=dict)
     boundary: Mapping[str, Boundary | tuple[Boundary, Boundary]] = field(default_factory=dict)
     stop: QuantityLike = None
     terminal: QuantityLike = None
@@ -110,6 +129,7 @@ class DiffusionModel(Statement):
                     f"state {name!r} has transition probabilities, and time is continuous; give intensity=."
                 )
         self._check_boundary()
+        self._check_resets()
         if not self.horizon > 0:
             raise ModelError(f"horizon is {self.horizon}; it is a positive time, or math.inf.")
         if not math.isfinite(self.horizon) and self.terminal is not None:
@@ -125,6 +145,14 @@ class DiffusionModel(Statement):
                     f"boundary[{name!r}] is {given!r}; it must be bx.StateConstraint(), Reflecting(), Natural(), "
                     "Absorbing(value), or a pair of them, (lower, upper)."
                 )
+
+    def _check_resets(self) -> None:
+        for name, reset in self.resets.items():
+            if not isinstance(reset, Reset):
+                raise ModelError(f"resets[{name!r}] is {reset!r}; it must be bx.Reset(rate=..., to={{...}}).")
+            if not isinstance(reset.to, Mapping) or not reset.to:
+                raise ModelError(f"resets[{name!r}]: to is {reset.to!r}; name the states that jump, and where to.")
+            check_names(reset.to, self.states, f"resets[{name!r}]: state")
 
     def _check_discount(self) -> None:
         q = self.graphs[""].slots["slot:discount"].quantity
@@ -147,6 +175,7 @@ class DiffusionModel(Statement):
         for name, space in self.states.items():
             if isinstance(space, Continuous):
                 kinds[f"marginal_{name}"], seen[f"marginal_{name}"] = "marginal", seen[name]
+                kinds[f"curvature_{name}"], seen[f"curvature_{name}"] = "curvature", seen[name]
         if math.isfinite(self.horizon):
             kinds["time"], seen["time"] = "clock", jax.ShapeDtypeStruct((), jnp.result_type(float))
         return {"": Graph(self._slots(), kinds, seen, self)}
@@ -165,8 +194,14 @@ class DiffusionModel(Statement):
         for what, scope in (("policy", "closed form"), ("drift", "flow"), ("diffusion", "spread")):
             for name, given in getattr(self, what).items():
                 shape = slots.view({**self.states, **self.actions}[name]).shape
-                # a state of shape (n,) may diffuse with one spread for all, or with a matrix (n, n)
-                yield Slot(f"{what}:{name}", scope, quantity(given, f"{what}[{name!r}]"), None if shape else ())
+                # a state of shape (n,) may diffuse with one spread for all, or with a matrix (n, n); one that is a
+                # number, with loadings on several shocks
+                known = () if shape == () and what != "diffusion" else None
+                yield Slot(f"{what}:{name}", scope, quantity(given, f"{what}[{name!r}]"), known)
+        for name, reset in self.resets.items():
+            yield Slot(f"rate:{name}", "terminal", quantity(reset.rate, f"rate of resets[{name!r}]"), ())
+            for state, given in reset.to.items():
+                yield Slot(f"to:{name}.{state}", "terminal", quantity(given, f"resets[{name!r}] to {state!r}"), ())
         for what, scope in (
             ("reward", "flow"),
             ("discount", "terminal"),

@@ -24,7 +24,7 @@ from bellax.model.quantity import ByAge, ByPeriod, Quantity
 from bellax.model.time import Clock
 
 RESERVED = ("period", "age", "regime")
-RESERVED_PREFIXES = ("next_", "marginal_")
+RESERVED_PREFIXES = ("next_", "marginal_", "curvature_")
 CLOCK = ("period", "age")
 
 # What a slot may name besides parameters, the clock, and functions of these. `next` is a realised process; a
@@ -45,7 +45,7 @@ SCOPES: dict[str, tuple[str, ...] | None] = {
     "represented": ("state",),
     # continuous time
     "flow": ("state", "action", "marginal"),
-    "closed form": ("state", "action", "marginal"),
+    "closed form": ("state", "action", "marginal", "curvature"),
     "spread": ("state", "action"),
     # conditions
     "unknown bound": ("state", "unknown"),
@@ -60,6 +60,7 @@ _KINDS = {
     "shock": "the shock",
     "next": "the realised process",
     "marginal": "the marginal value",
+    "curvature": "the curvature of the value",
     "unknown": "the unknown",
     "tomorrow": "tomorrow's unknown",
 }
@@ -69,6 +70,7 @@ _ALLOWED = {
     "shock": "shocks",
     "next": "next_<chain>",
     "marginal": "marginal_<state>",
+    "curvature": "curvature_<state>",
     "unknown": "unknowns",
     "tomorrow": "next_<unknown>",
 }

@@ -190,7 +190,7 @@ def check_names(statement: Any, slots: Iterable[str], where: str) -> None:
             if name in RESERVED or name.startswith(RESERVED_PREFIXES):
                 raise ModelError(
                     f"{where}{slot} has the name {name!r}, which is reserved (period, age, regime, next_*, "
-                    "marginal_*). Choose another."
+                    "marginal_*, curvature_*). Choose another."
                 )
             if name in seen:
                 raise ModelError(

@@ -31,7 +31,7 @@ def solve(generator: Generator, rate: Array, right: Array, transposed: bool = Fa
         right: b, shape of the nodes.
     """
     values = lax.stop_gradient(generator.values(rate))
-    run = partial(_called, generator.pattern, values)
+    run = partial(_called, generator.pattern, values, generator.columns())
     move = generator.push if transposed else generator.apply
     return lax.custom_linear_solve(
         lambda x: rate * x - move(x),
@@ -41,34 +41,36 @@ def solve(generator: Generator, rate: Array, right: Array, transposed: bool = Fa
     )
 
 
-def _called(pattern: Pattern, values: Array, right: Array, transposed: bool) -> Array:
+def _called(pattern: Pattern, values: Array, columns: Array, right: Array, transposed: bool) -> Array:
     shape = jax.ShapeDtypeStruct(right.shape, right.dtype)
     host = partial(_on_host, pattern, transposed)
-    return jax.pure_callback(host, shape, values, right, vmap_method="sequential")
+    return jax.pure_callback(host, shape, values, columns, right, vmap_method="sequential")
 
 
-def _on_host(pattern: Pattern, transposed: bool, values: Any, right: Any) -> np.ndarray:
-    values, right = np.asarray(values), np.asarray(right)
+def _on_host(pattern: Pattern, transposed: bool, values: Any, columns: Any, right: Any) -> np.ndarray:
+    values, columns, right = np.asarray(values), np.asarray(columns), np.asarray(right)
     if not np.all(np.isfinite(values)):
         return np.full_like(right, np.nan)
     try:
-        factor = _factor(pattern, values)
+        factor = _factor(pattern, values, columns)
     except RuntimeError:  # exactly singular
         return np.full_like(right, np.nan)
     found = factor.solve(right.ravel().astype(float), "T" if transposed else "N")
     return found.reshape(right.shape).astype(right.dtype)
 
 
-def _factor(pattern: Pattern, values: np.ndarray) -> Any:
+def _factor(pattern: Pattern, values: np.ndarray, columns: np.ndarray) -> Any:
     from scipy.sparse import csc_matrix
     from scipy.sparse.linalg import splu
 
-    name = (pattern, hash(values.tobytes()))
+    name = (pattern, hash(values.tobytes()), hash(columns.tobytes()))
     with _lock:
         if name in _kept:
             _kept.move_to_end(name)
             return _kept[name]
-    matrix = csc_matrix((values.astype(float), pattern.entries), shape=(pattern.count, pattern.count))
+    rows, fixed = pattern.entries
+    places = (rows, np.concatenate([fixed, columns.astype(fixed.dtype)]))
+    matrix = csc_matrix((values.astype(float), places), shape=(pattern.count, pattern.count))
     # weakly diagonally dominant, so that no pivot is needed and the order may be that of a symmetric matrix
     factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     with _lock:

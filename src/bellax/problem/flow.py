@@ -1,13 +1,15 @@
 """A model of continuous time with numbers and without a grid: what flows at one state, pointwise.
 
-At a state s, given marginal values p = V_s, the actions are those of closed forms, and
+At a state s, given marginal values p = V_s, and q = V_ss where an action moves the diffusion, the actions are those of
+closed forms, or the best ones (best.py), and
 
-    H(s, p) = r + sum of p_i drift_i
+    H(s, p, q) = r + sum of p_i drift_i + 1/2 sum of q_i variance_i
 
 is the Hamiltonian. Its derivative in p is the velocity at which values travel: the drift, by the envelope theorem,
 where actions maximise; something else where reward or functions name `marginal_<state>` by themselves.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,11 +21,12 @@ from jax import Array
 from bellax.errors import ModelError
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.graph import Graph
-from bellax.model.spaces import Continuous, MarkovChain
-from bellax.numerics.scalar import rounding
+from bellax.model.spaces import Continuous, Discrete, MarkovChain
+from bellax.problem.best import Candidates, best
 from bellax.problem.period import as_float
 
 Arguments = dict[str, Any]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Flowing(NamedTuple):
@@ -33,34 +36,61 @@ class Flowing(NamedTuple):
         reward: the flow of reward.
         drift: of each continuous state, in its own units.
         actions: by name.
+        variance: per unit of time, of each state whose diffusion an action moves.
     """
 
     reward: Array
     drift: dict[str, Array]
     actions: dict[str, Array]
+    variance: dict[str, Array]
+
+
+class Jumping(NamedTuple):
+    """A jump to a given state.
+
+    Attributes:
+        rate: per unit of time.
+        to: where to, of the states that jump.
+    """
+
+    rate: Array
+    to: dict[str, Array]
 
 
 class Flow:
     """The static side of a diffusion model: no array, no grid.
 
+    Args:
+        scan: candidates of actions without closed forms; none where the first-order condition is enough.
     Attributes:
         continuous: names of the continuous states.
         chains: names of the others.
+        free: continuous actions without a closed form.
+        choices: discrete actions without one.
+        risky: states whose diffusion sees an action.
         driven: continuous states whose drift sees an action or a marginal value.
         adjoint: whether marginal values are named by closed forms of actions alone, so that values and mass follow the
             same drift.
     """
 
-    def __init__(self, model: DiffusionModel) -> None:
+    def __init__(self, model: DiffusionModel, scan: Candidates | None = None) -> None:
         self.graph: Graph = model.graphs[""]
         self.spaces = dict(model.states)
         self.actions = dict(model.actions)
         self.policy = tuple(model.policy)
         self.spreads = tuple(model.diffusion)
+        self.resets = {name: tuple(reset.to) for name, reset in model.resets.items()}
+        self.stops = model.stop is not None
+        self.timed = math.isfinite(model.horizon)
+        self.scan = scan
         self.continuous = tuple(n for n, space in model.states.items() if isinstance(space, Continuous))
         self.chains = tuple(name for name in model.states if name not in self.continuous)
+        open_ended = [name for name in self.actions if name not in self.policy]
+        self.choices = tuple(name for name in open_ended if isinstance(self.actions[name], Discrete))
+        self.free = tuple(name for name in open_ended if name not in self.choices)
+        self.risky = tuple(name for name in self.spreads if self.graph.leaves(f"diffusion:{name}", "action"))
         moved = {name: self.graph.leaves(f"drift:{name}", "action", "marginal") for name in self.continuous}
-        self.driven = tuple(name for name in self.continuous if moved[name])
+        self.driven = tuple(name for name in self.continuous if moved[name] or name in self.risky)
         seen = ["slot:reward", *(f"drift:{name}" for name in self.continuous)]
         self.adjoint = not any(self.graph.leaves(node, "marginal") for node in seen)
         self.order = self._order()
@@ -94,93 +124,133 @@ class Flow:
         return self._one("slot:discount", arguments, states)
 
     def variance(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Array:
-        """The variance of a continuous state per unit of time."""
-        return self.spread(arguments, states, name) ** 2
+        """The variance of a continuous state per unit of time, where no action moves it."""
+        return jnp.sum(self.spread(arguments, states, name) ** 2)
 
     def spread(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Array:
-        """The standard deviation of a continuous state."""
+        """The standard deviation of a continuous state, or its loadings on common shocks."""
         if name not in self.spreads:
             return jnp.zeros(())
         return self._one(f"diffusion:{name}", arguments, states)
+
+    def covariance(self, arguments: Arguments, states: Mapping[str, Array], one: str, other: str) -> Array:
+        """The covariance of two continuous states per unit of time: none unless both have loadings."""
+        rows = [self.spread(arguments, states, name) for name in (one, other)]
+        if any(row.ndim == 0 for row in rows):
+            return jnp.zeros(())
+        if rows[0].shape != rows[1].shape:
+            raise ModelError(
+                f"diffusion of {one!r} has loadings on {rows[0].shape[0]} shocks, and that of {other!r} on "
+                f"{rows[1].shape[0]}; all rows are loadings on the same shocks."
+            )
+        return jnp.sum(rows[0] * rows[1])
+
+    def stop(self, arguments: Arguments, states: Mapping[str, Array]) -> Array:
+        """The payoff of stopping."""
+        return self._one("slot:stop", arguments, states)
+
+    def terminal(self, arguments: Arguments, states: Mapping[str, Array]) -> Array:
+        """V at the end of a finite horizon."""
+        return self._one("slot:terminal", arguments, states)
+
+    def jumping(self, arguments: Arguments, states: Mapping[str, Array], name: str) -> Jumping:
+        """One of the resets."""
+        nodes = [f"to:{name}.{state}" for state in self.resets[name]]
+        found = self.graph.compose([f"rate:{name}", *nodes])(**arguments, **states)
+        to = {state: found[node] for state, node in zip(self.resets[name], nodes, strict=True)}
+        return Jumping(as_float(found[f"rate:{name}"]), to)
 
     def flowing(
         self,
         arguments: Arguments,
         states: Mapping[str, Array],
         marginals: Mapping[str, Array],
-        curvatures: Mapping[str, Array] = MappingProxyType({}),
+        curvatures: Mapping[str, Array] = _NOTHING,
     ) -> Flowing:
         """What flows at a state where marginal values are these.
 
         Args:
             curvatures: second derivatives of V, of states whose diffusion an action moves.
         """
+        known = self._known(arguments, states, marginals, curvatures)
+        return self.under(known, self._decided(known))
+
+    def _known(self, arguments: Arguments, states: Any, marginals: Any, curvatures: Any) -> Arguments:
         known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
-        known |= {f"curvature_{name}": value for name, value in curvatures.items()}
-        actions: dict[str, Array] = {}
-        for name in self.order:
-            actions[name] = as_float(self.graph.compose([f"policy:{name}"])(**known, **actions)[f"policy:{name}"])
-        nodes = ["slot:reward", *(f"drift:{name}" for name in self.continuous)]
-        found = self.graph.compose(nodes)(**known, **actions)
+        return known | {f"curvature_{name}": value for name, value in curvatures.items()}
+
+    def under(self, known: Arguments, actions: Mapping[str, Array]) -> Flowing:
+        """What flows under given actions."""
+        spreads = [f"diffusion:{name}" for name in self.risky]
+        nodes = ["slot:reward", *(f"drift:{name}" for name in self.continuous), *spreads]
+        found = self.graph.compose(nodes)(**{**known, **actions})
         drift = {name: as_float(found[f"drift:{name}"]) for name in self.continuous}
-        return Flowing(as_float(found["slot:reward"]), drift, actions)
+        variance = {name: jnp.sum(as_float(found[f"diffusion:{name}"]) ** 2) for name in self.risky}
+        return Flowing(as_float(found["slot:reward"]), drift, dict(actions), variance)
+
+    def _decided(self, known: Arguments) -> dict[str, Array]:
+        """All actions: the best of discrete ones, under each of which the others are the best."""
+        if not self.choices:
+            return self._completed(known, self._searched(known))
+        spaces: dict[str, Any] = {name: self.actions[name] for name in self.choices}
+        laid = jnp.meshgrid(*(jnp.asarray(space.values) for space in spaces.values()), indexing="ij")
+
+        def one(chosen: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            own = {**known, **chosen}
+            actions = {**chosen, **self._completed(own, self._searched(own))}
+            value = jnp.sum(self.terms(known, actions))
+            return jnp.where(jnp.isnan(value), -jnp.inf, value), actions
+
+        values, found = jax.vmap(one)({n: line.reshape(-1) for n, line in zip(self.choices, laid, strict=True)})
+        place = jnp.argmax(values)
+        return {name: line[place] for name, line in found.items()}
+
+    def _searched(self, known: Arguments) -> dict[str, Array]:
+        if not self.free:
+            return {}
+        total = lambda known, free: jnp.sum(self.terms(known, self._completed(known, free)))  # noqa: E731
+        return best(total, self.limits, known, self.free, self.scan)
+
+    def _completed(self, known: Arguments, actions: Mapping[str, Array]) -> dict[str, Array]:
+        """These actions, and those of closed forms."""
+        found = dict(actions)
+        for name in self.order:
+            found[name] = as_float(self.graph.compose([f"policy:{name}"])(**{**known, **found})[f"policy:{name}"])
+        return found
+
+    def limits(self, known: Arguments, actions: Mapping[str, Array], name: str) -> tuple[Array, Array]:
+        """Bounds of an action."""
+        sides = [f"lower:{name}", f"upper:{name}"]
+        found = self.graph.compose(sides)(**{**known, **actions})
+        return as_float(found[sides[0]]), as_float(found[sides[1]])
+
+    def terms(self, known: Arguments, actions: Mapping[str, Array]) -> Array:
+        """What the Hamiltonian is the sum of, and actions move: reward, flows of value, and what variance is worth."""
+        found = self.under(known, actions)
+        flows = [known[f"marginal_{name}"] * found.drift[name] for name in self.driven]
+        risks = [0.5 * known[f"curvature_{name}"] * found.variance[name] for name in self.risky]
+        return jnp.stack([found.reward, *flows, *risks])
 
     def hamiltonian(
-        self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array], name: str
+        self,
+        arguments: Arguments,
+        states: Mapping[str, Array],
+        marginals: Mapping[str, Array],
+        name: str,
+        curvatures: Mapping[str, Array] = _NOTHING,
     ) -> tuple[Array, Array, Flowing]:
         """H less the flows of states that are not driven, its derivative in the marginal value of one state, and what
         flows."""
 
         def of(marginal: Array) -> tuple[Array, Flowing]:
             given = {**marginals, name: marginal}
-            found = self.flowing(arguments, states, given)
+            found = self.flowing(arguments, states, given, curvatures)
             total = found.reward + sum(given[each] * found.drift[each] for each in self.driven)
-            return total, found
+            return total + sum(0.5 * curvatures[each] * found.variance[each] for each in self.risky), found
 
         one = jnp.ones_like(marginals[name])
         total, velocity, found = jax.jvp(of, (marginals[name],), (one,), has_aux=True)
         return total, velocity, found
-
-    def first_order_gap(
-        self, arguments: Arguments, states: Mapping[str, Array], marginals: Mapping[str, Array]
-    ) -> Array:
-        """By how much closed forms are not the best actions, marginal values held fixed.
-
-        Returns:
-            By how much they leave the first-order condition, as a share of its terms; at a bound, where it holds with
-            one sign, by how much that is the other one. Infinite where an action is beyond a bound, or where it is the
-            worst and not the best. Zero where the condition has no number.
-        """
-        if not self.policy:
-            return jnp.zeros(())
-        known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
-        actions = self.flowing(arguments, states, marginals).actions
-        nodes = ["slot:reward", *(f"drift:{name}" for name in self.driven)]
-
-        def terms(actions: dict[str, Array]) -> Array:
-            found = self.graph.compose(nodes)(**known, **actions)
-            drifts = [marginals[name] * as_float(found[f"drift:{name}"]) for name in self.driven]
-            return jnp.stack([as_float(found["slot:reward"]), *drifts])
-
-        worst = jnp.zeros(())
-        for name, action in actions.items():
-            sides = [f"lower:{name}", f"upper:{name}"]
-            lower, upper = (as_float(side) for side in self.graph.compose(sides)(**known, **actions).values())
-
-            def slopes(own: Array, name: str = name) -> Array:
-                return jax.jvp(lambda x: terms({**actions, name: x}), (own,), (jnp.ones_like(own),))[1]
-
-            first, second = jax.jvp(slopes, (action,), (jnp.ones_like(action),))
-            slack = rounding() * (1 + jnp.abs(action))
-            size = jnp.sum(jnp.abs(first))
-            gap = jnp.sum(first) / jnp.where(size > 0, size, 1.0)
-            gap = jnp.where(action >= upper - slack, jnp.maximum(-gap, 0.0), gap)
-            gap = jnp.where(action <= lower + slack, jnp.maximum(gap, 0.0), gap)
-            convex = jnp.sum(second) > rounding() * jnp.sum(jnp.abs(second))
-            bad = (action > upper + slack) | (action < lower - slack) | (convex & (lower < action) & (action < upper))
-            gap = jnp.where(bad, jnp.inf, jnp.where(jnp.isfinite(gap), jnp.abs(gap), 0.0))
-            worst = jnp.maximum(worst, gap)
-        return worst
 
     def _one(self, node: str, arguments: Arguments, states: Mapping[str, Array]) -> Array:
         return as_float(self.graph.compose([node])(**arguments, **states)[node])

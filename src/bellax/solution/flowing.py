@@ -17,13 +17,14 @@ import numpy as np
 from jax import Array
 
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
-from bellax.model.diffusion import Boundary, DiffusionModel, Natural
+from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.numerics import grids
-from bellax.numerics.grids import Line
+from bellax.numerics.grids import Cell, Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
 from bellax.numerics.scalar import rounding
+from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.reading import as_seen
 from bellax.solution.solution import Result
@@ -40,11 +41,14 @@ class FlowSetting:
 
     Args:
         specs: of the grid of every continuous state.
+        scan: candidates of actions without closed forms, where the Hamiltonian may not be concave.
     """
 
-    def __init__(self, model: DiffusionModel, options: Any, specs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: DiffusionModel, options: Any, specs: Mapping[str, Any], scan: Candidates | None = None
+    ) -> None:
         self.model, self.options, self.specs = model, options, dict(specs)
-        self.flow = Flow(model)
+        self.flow = Flow(model, scan)
         self.programs: dict[Any, Any] = {}
 
     @property
@@ -88,19 +92,42 @@ class FlowSetting:
         """
         raise ModelError(f"{type(self.options).__name__} makes no density; solve by bx.solvers.FiniteDifference().")
 
+    def moments(self) -> Array:
+        """The moments of a finite horizon at which V is known, the first one zero."""
+        return jnp.linspace(0.0, float(self.model.horizon), self.options.steps + 1)
+
+    def check_dense(self) -> None:
+        """Raises ModelError for a model whose population has no density that does not move."""
+        ends = [name for name in self.flow.continuous if any(isinstance(s, Absorbing) for s in self.sides(name))]
+        wrong = [
+            (bool(ends), f"mass leaves it at the absorbing edge of {listed(ends)}"),
+            (self.flow.stops, "agents stop, and leave it"),
+            (self.flow.timed, "it ends"),
+        ]
+        for is_wrong, words in wrong:
+            if is_wrong:
+                raise ModelError(f"this model has no stationary density: {words}.")
+
     def sides(self, name: str) -> tuple[Boundary, Boundary]:
         """What holds at the lower and at the upper edge of a state."""
         given = self.model.boundary.get(name, Unstated())
         return given if isinstance(given, tuple) else (given, given)
 
     def read(self, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
-        """Queried states as arrays of one batch axis, and the shape that they broadcast to."""
-        check_names(states, self.flow.spaces, "state")
+        """Queried states, and the time of a finite horizon, as arrays of one batch axis; and the shape that they
+        broadcast to."""
+        given = {name: value for name, value in states.items() if name != "time"}
+        check_names(given, self.flow.spaces, "state")
         missing = [name for name in self.flow.spaces if name not in states]
         if missing:
             raise ModelError(f"the query lacks the states {listed(missing)}; give every state by name.")
+        if self.flow.timed != ("time" in states):
+            words = "lacks time=, as the horizon is finite" if self.flow.timed else "has time=, and the horizon no end"
+            raise ModelError(f"the query {words}.")
         seen = self.graph.seen
         arrays = {n: as_seen(s, states[n], seen[n].dtype, f"state {n!r}") for n, s in self.flow.spaces.items()}
+        if self.flow.timed:
+            arrays["time"] = _as_time(states["time"], float(self.model.horizon))
         try:
             shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
         except ValueError as error:
@@ -129,7 +156,11 @@ class Representation(eqx.Module):
 
     @abc.abstractmethod
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
-        """What is known at a point: states by name, numbers, chains by what functions see."""
+        """What is known at a point: states by name, numbers, chains by what functions see; `time` where it ends."""
+
+    @abc.abstractmethod
+    def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        """Whether one stops at a point; asked only where one may."""
 
 
 class Mass(NamedTuple):
@@ -147,22 +178,41 @@ class Mass(NamedTuple):
 
 
 class Table(Representation):
-    """Tables at nodes, between which all are straight lines in the coordinates of the scales.
+    """Tables at nodes, between which all are straight lines in the coordinates of the scales, and in time.
 
     Attributes:
-        values: V at the nodes, an axis for each state in their order.
+        values: V at the nodes, an axis for each state in their order; of a finite horizon, behind one of moments.
         marginals: of every continuous state the derivative of V that the policy answers, at the nodes.
         curvatures: the second one, of states whose diffusion an action moves.
+        ahead: by how much going on is worth more than stopping; empty where nobody may stop.
     """
 
     values: Array
     marginals: dict[str, Array]
     curvatures: dict[str, Array] = eqx.field(default_factory=dict)
+    ahead: Array = eqx.field(default_factory=lambda: jnp.zeros(0))
 
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
+        look, inside = self._look(setting, arguments, point)
+        value = jnp.where(inside, look(self.values), jnp.nan)
+        known = ({n: look(t) for n, t in tables.items()} for tables in (self.marginals, self.curvatures))
+        return Local(value, *known)
+
+    def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        return self._look(setting, arguments, point)[0](self.ahead) < 0
+
+    def _look(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> tuple[Any, Array]:
+        """What a table says at a point, and whether that is in the domain."""
         flow, lines = setting.flow, setting.lines(arguments)
         base, cells, steps, inside = jnp.zeros((), jnp.int32), [], [], jnp.asarray(True)
-        sizes, stride = dict(zip(flow.spaces, self.values.shape, strict=True)), self.values.size
+        sizes, stride = dict(zip(flow.spaces, self.values.shape[-len(flow.spaces) :], strict=True)), self.values.size
+        if flow.timed:
+            moments = setting.moments()
+            stride //= len(moments)
+            steps.append(stride)
+            share = point["time"] / moments[-1] * (len(moments) - 1)
+            cell = jnp.clip(share.astype(jnp.int32), 0, len(moments) - 2)
+            cells.append(Cell(cell, share - cell.astype(share.dtype), moments[1]))
         for name in flow.spaces:
             stride //= sizes[name]
             if name in flow.chains:
@@ -173,9 +223,19 @@ class Table(Representation):
             steps.append(stride)
             slack, nodes = rounding() * (1 + jnp.abs(point[name])), lines[name].nodes
             inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
-        look = lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")  # noqa: E731
-        value = jnp.where(inside, look(self.values), jnp.nan)
-        return Local(value, *({n: look(t) for n, t in tables.items()} for tables in (self.marginals, self.curvatures)))
+        return (lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")), inside
+
+
+def _as_time(given: Any, horizon: float) -> Any:
+    """The time of a query."""
+    array = given if isinstance(given, jax.core.Tracer) else np.asarray(given)
+    if not jnp.issubdtype(array.dtype, jnp.number):
+        raise ModelError(f"time is {given!r}; it is a number between 0 and {horizon:g}.")
+    if concrete(array) and not np.all((array >= 0) & (array <= horizon)):
+        raise ModelError(
+            f"time is {float(np.min(array)):g} to {float(np.max(array)):g}; it is between 0 and {horizon:g}."
+        )
+    return array.astype(jnp.result_type(float))
 
 
 class FlowSolution(eqx.Module):
@@ -227,7 +287,7 @@ class FlowSolution(eqx.Module):
         """V at any states; not a number outside the domain.
 
         Args:
-            **states: every state by name, arrays that broadcast.
+            **states: every state by name, arrays that broadcast; with a finite horizon `time`, too.
         Returns:
             The broadcast shape, in units of the reward.
         """
@@ -271,6 +331,8 @@ def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
                 return local.value
             found = flow.flowing(arguments, point, local.marginals, local.curvatures)
             answer = found.actions if what == "policy" else {"reward": found.reward, **found.drift}
+            if what == "policy" and flow.stops:
+                answer = {**answer, "stop": table.stops(setting, arguments, point).astype(local.value.dtype)}
             return {name: jnp.where(jnp.isnan(local.value), jnp.nan, value) for name, value in answer.items()}
 
         return jax.vmap(at)(states)

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.numerics import loops
+from bellax.numerics.bracket import root
 
-Velocity = Callable[[Array], tuple[Array, Array]]
-"""Of a marginal value the Hamiltonian, and its derivative, in coordinates."""
-
-_STEPS = 100
+Velocity = Callable[[Array], tuple[Array, Array, Array]]
+"""Of a marginal value the Hamiltonian, its derivative, and the variance per unit of time, in coordinates."""
 
 
 class Differences(NamedTuple):
@@ -27,7 +26,6 @@ class Differences(NamedTuple):
     Attributes:
         ahead, behind, central: differences.
         below, above: distances to the neighbours in coordinates.
-        variance: per unit of time, in coordinates.
     """
 
     ahead: Array
@@ -35,7 +33,6 @@ class Differences(NamedTuple):
     central: Array
     below: Array
     above: Array
-    variance: Array
 
 
 class Kind(enum.IntEnum):
@@ -64,19 +61,19 @@ class Selected(NamedTuple):
 def select(of: Velocity, known: Differences) -> Selected:
     """The marginal value of one state at one node."""
     worst = lambda velocity, sign: jnp.where(jnp.isnan(velocity), sign * jnp.inf, velocity)  # noqa: E731
-    total_up, up = of(known.ahead)
-    total_down, down = of(known.behind)
-    _, middle = of(known.central)
+    total_up, up, _ = of(known.ahead)
+    total_down, down, _ = of(known.behind)
+    _, middle, variance = of(known.central)
     has_up, has_down = ~jnp.isnan(known.ahead), ~jnp.isnan(known.behind)
     rises, falls = has_up & (up > 0), has_down & (down < 0)
     reach = jnp.where(middle > 0, middle * known.above, -middle * known.below)
-    diffuses = has_up & has_down & (known.variance > 0) & (reach <= known.variance)
+    diffuses = has_up & has_down & (variance > 0) & (reach <= variance)
     both = rises & falls
     ahead = rises & (~both | (total_up >= total_down))
     moves = diffuses | rises | falls
     # marginal values at which it does not move are between those at which it would turn back
     low, high = _bracket(of, known, worst(up, -1.0), worst(down, 1.0), moves)
-    still, found = _root(of, low, high, moves)
+    still, found = root(lambda marginal: of(marginal)[1], low, high, moves)
     marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
     marginal = jnp.where(moves, marginal, still)
     kind = jnp.where(diffuses, Kind.central, jnp.where(ahead, Kind.ahead, Kind.behind))
@@ -113,32 +110,3 @@ def _velocity(of: Velocity, marginal: Array) -> Array:
     """What is no number is that of a marginal value that is too low."""
     found = of(marginal)[1]
     return jnp.where(jnp.isnan(found), -jnp.inf, found)
-
-
-def _root(of: Velocity, low: Array, high: Array, done: Array) -> tuple[Array, Array]:
-    """Where the velocity is zero, by secants kept in a bracket; and whether there is such a place."""
-    below, above = _velocity(of, low), _velocity(of, high)
-    fine = (below <= 0) & (above >= 0)
-
-    def step(state: tuple) -> tuple:
-        count, low, high, below, above = state
-        secant = low - below * (high - low) / (above - below)
-        inside = jnp.isfinite(secant) & (secant > low) & (secant < high) & (count % 3 != 2)
-        place = jnp.where(inside, secant, 0.5 * (low + high))
-        here = _velocity(of, place)
-        lower = here <= 0
-        return (
-            count + 1,
-            jnp.where(lower, place, low),
-            jnp.where(lower, high, place),
-            jnp.where(lower, here, below),
-            jnp.where(lower, above, here),
-        )
-
-    def over(state: tuple) -> Array:
-        count, low, high, below, above = state
-        close = high - low <= 4 * jnp.finfo(low.dtype).eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
-        return done | ~fine | close | (below == 0) | (above == 0) | (count > _STEPS)
-
-    _, low, high, below, above = loops.until(over, step, (jnp.zeros((), jnp.int32), low, high, below, above))
-    return jnp.where(-below <= above, low, high), fine

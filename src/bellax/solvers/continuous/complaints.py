@@ -1,0 +1,112 @@
+"""What to say of a solve that failed: what happened, where, the likely causes, what to do."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from jax import Array
+
+from bellax.model.diffusion import StateConstraint
+from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
+from bellax.solution.solution import Result
+
+CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
+
+
+def explain(setting: FlowSetting, solution: FlowSolution) -> str:
+    """Why a solve failed; empty where nothing is wrong."""
+    result, stats, options = Result(int(solution.code)), solution.stats, setting.options
+    if result == Result.nonfinite:
+        return (
+            "V is no number somewhere. Likely causes: a reward, a drift or a closed form that is no number at some "
+            "state, or at the marginal value there; a policy that earns without bound."
+        )
+    wrong = _wrong(setting, stats)
+    if result == Result.max_steps_reached:
+        return (
+            f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change "
+            f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
+            f"{f' In the last step {wrong}' if wrong else ''}"
+        )
+    if wrong:
+        return wrong
+    return _gap(setting, solution) or _rates(stats)
+
+
+def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
+    """What is wrong with actions, and where."""
+    gap, flow = float(solution.stats["first_order_gap"]), setting.flow
+    if gap <= CLOSE:
+        return ""
+    where, names = _place(solution), sorted(flow.policy)
+    what = f"the closed forms of {names}" if names else f"the best {', '.join(flow.free)}"
+    if gap == math.inf:
+        return (
+            f"{what} lead beyond the bounds of an action at {where}, or to the worst action and not the best. Write "
+            "bounds into policy=, and check its signs; or leave it out, and give maximiser=bx.maximise.Golden()."
+        )
+    return (
+        f"{what} leave the first-order condition by {gap:.3g} of its terms at {where}, marginal values held fixed. "
+        "Check signs and powers of policy=."
+    )
+
+
+def _place(solution: FlowSolution) -> str:
+    """The node at which the gap is largest, in words."""
+    nodes = solution.nodes()
+    shape = tuple(len(line) for line in nodes.values())
+    at = np.unravel_index(int(solution.stats["first_order_gap_at"]), shape)
+    return ", ".join(f"{n} = {float(line[k]):.6g}" for (n, line), k in zip(nodes.items(), at, strict=True))
+
+
+def _rates(stats: Mapping[str, Array]) -> str:
+    if float(stats["negative_rate"]) <= CLOSE:
+        return ""
+    return (
+        "the correlation of shocks is too strong for these nodes: a rate would be negative, by "
+        f"{float(stats['negative_rate']):.2g} of the largest. Choose numbers of nodes so that a step of each state is "
+        "nearly the same share of its standard deviation; where that moves over the domain, no grid is monotone, and "
+        "other states (sums, ratios) or bx.solvers.Collocation are."
+    )
+
+
+def _wrong(setting: FlowSetting, stats: Mapping[str, Array]) -> str:
+    """What is wrong at nodes, the first that is; empty where nothing is."""
+    for name in setting.flow.continuous:
+        for side in ("lower", "upper"):
+            if float(stats[f"outward:{side}:{name}"]) > 0:
+                return _outward(setting, name, side)
+            if float(stats[f"spread:{side}:{name}"]) > 0:
+                return _spread(setting, name, side)
+        if float(stats[f"lost:{name}"]) > 0:
+            return (
+                f"nothing stands for the derivative of V in {name!r} at {int(stats[f'lost:{name}'])} nodes: V asks "
+                "for control without end there, or the closed forms are no numbers at any marginal value. Likely "
+                f"causes: a V that falls in {name!r}, where a closed form takes it to rise; no bound of an action."
+            )
+    return ""
+
+
+def _spread(setting: FlowSetting, name: str, side: str) -> str:
+    what = (
+        "no condition holds there"
+        if isinstance(setting.sides(name)[0 if side == "lower" else 1], Unstated)
+        else ("no control of the drift keeps it inside")
+    )
+    return (
+        f"the state {name!r} diffuses at its {side} edge, and {what}. Give "
+        f"boundary={{{name!r}: bx.Reflecting()}}; or bx.Natural(), where the edge is never reached."
+    )
+
+
+def _outward(setting: FlowSetting, name: str, side: str) -> str:
+    which = 0 if side == "lower" else 1
+    if isinstance(setting.sides(name)[which], StateConstraint):
+        return (
+            f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward "
+            "there. Move the bound, or give boundary=bx.Reflecting()."
+        )
+    return (
+        f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
+        f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(); or move the bound."
+    )

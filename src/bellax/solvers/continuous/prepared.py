@@ -1,0 +1,244 @@
+"""A model under `FiniteDifference`: V by Newton's method on tangents, with an end or without, stopped or not.
+
+Where stopping or an edge ends the problem, V is what that pays, and the node takes no part. A node stops where that is
+worth more than V of going on from there, the payoff of its neighbours' V: Howard's method with one more action.
+With an end, V of every moment is that of an implicit step from the next one.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.errors import ModelError, ParameterError
+from bellax.numerics import loops, sparse
+from bellax.numerics.shared import Shared
+from bellax.problem.flow import Arguments
+from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, check_parameters
+from bellax.solution.solution import Result
+from bellax.solvers.continuous import complaints
+from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.continuous.selection import Selected
+
+_WILD = 0.1  # relative change of V beyond which a step is careful
+
+
+class Found(NamedTuple):
+    """What a solve gives.
+
+    Attributes:
+        ahead: by how much going on is worth more than stopping; empty where nobody may stop.
+    """
+
+    value: Array
+    marginals: dict[str, Array]
+    curvatures: dict[str, Array]
+    ahead: Array
+    code: Array
+    stats: dict[str, Array]
+
+
+class _Search(NamedTuple):
+    steps: Array
+    value: Array
+    selected: dict[str, Selected]
+    stopping: Array
+    change: Array
+
+
+class Later(NamedTuple):
+    """What a moment of a finite horizon knows of the next one: V, and the time between them."""
+
+    value: Array
+    step: Array
+
+
+class PreparedFlow(FlowSetting):
+    """A model under `FiniteDifference`."""
+
+    endogenous = False
+
+    def scheme(self, arguments: Arguments, moment: Array | None = None) -> Scheme:
+        """The equation on nodes; inside a compiled program."""
+        sides = {name: self.sides(name) for name in self.flow.continuous}
+        return Scheme(self.flow, arguments, self.lines(arguments), sides, moment)
+
+    def mass(self, solution: FlowSolution) -> Mass:
+        """The stationary mass, inside a compiled program."""
+        self.check_dense()
+        scheme, table = self.scheme(solution.arguments), solution.values
+        assert isinstance(table, Table)
+        generator = scheme.carried(table.marginals, table.curvatures)
+        ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
+        mass = sparse.stationary(generator, jnp.ones(scheme.shape))
+        still = lax.stop_gradient(generator)
+        others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
+        apart = jnp.sum(jnp.abs(others[0] - others[1]))
+        return Mass(mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
+
+    def check(self, arguments: Arguments) -> None:
+        """Raises ParameterError for numbers that make no model."""
+        check_parameters(self, arguments)
+        run = self.program("signs", lambda: jax.jit(self._signs))
+        found = run(arguments)
+        if not self.flow.timed and not float(found["discount"]) > 0:
+            raise ParameterError(
+                f"the discount is {float(found['discount']):g} at some state; in continuous time it is a rate, and "
+                "with an infinite horizon above zero everywhere."
+            )
+        for name, least in found["spreads"].items():
+            if not float(least) >= 0:
+                raise ParameterError(
+                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
+                )
+        for name, least in found["rates"].items():
+            if not float(least) >= 0:
+                raise ParameterError(f"the rate of resets[{name!r}] is {float(least):g} at some state.")
+
+    def _signs(self, arguments: Arguments) -> dict[str, Any]:
+        made = self.scheme(arguments, jnp.zeros(()) if self.flow.timed else None)
+        flow, given = self.flow, made.arguments
+
+        def spread(name: str) -> Array:
+            # loadings may have any sign
+            rows = jax.vmap(lambda states: flow.spread(given, states, name))(made.states)
+            return jnp.min(rows) if rows.ndim == 1 else jnp.zeros(())
+
+        rates = {name: jnp.min(one.rate) for name, one in zip(flow.resets, made.landings, strict=True)}
+        spreads = {name: spread(name) for name in flow.spreads if name not in flow.risky}
+        return {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates}
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+
+    def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
+        """Solves; `final` and `ticket` are of discrete time."""
+        if ticket is not None:
+            raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
+        run = self.program("solve", lambda: Shared(self._solved))
+        return self.solution(arguments, run(arguments))
+
+    def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
+        table = Table(found.value, found.marginals, found.curvatures, found.ahead)
+        return FlowSolution(arguments, table, found.code, found.stats, self)
+
+    def explain(self, solution: FlowSolution) -> str:
+        """Why a solve failed; empty where nothing is wrong."""
+        return complaints.explain(self, solution)
+
+    def _solved(self, arguments: Arguments) -> Found:
+        return self._backward(arguments) if self.flow.timed else self.found(self.scheme(arguments))
+
+    def _backward(self, arguments: Arguments) -> Found:
+        """V of every moment of a finite horizon, the first one first."""
+        moments = self.moments()
+        last = self.scheme(arguments, moments[-1])
+        value = jnp.zeros(last.shape)
+        if self.model.terminal is not None:
+            value = last.at_nodes(lambda states: self.flow.terminal(last.arguments, states))
+        mask, worth = last.absorbed
+        value = jnp.where(mask, worth, value)
+        if self.flow.stops:
+            value = jnp.maximum(value, last.payoff)
+
+        def step(next_value: Array, place: Array) -> tuple[Array, Found]:
+            made = self.scheme(arguments, moments[place])
+            found = self.found(made, Later(next_value, moments[place + 1] - moments[place]))
+            return found.value, found
+
+        _, found = loops.backward(step, value, len(moments) - 1)
+        ended = jax.tree.map(lambda leaf: leaf[-1:], found)
+        whole = jax.tree.map(lambda own, end: jnp.concatenate([own, end]), found, ended)
+        stats = {name: jnp.max(line) for name, line in found.stats.items()}
+        values = jnp.concatenate([found.value, value[None]])
+        return whole._replace(value=values, code=jnp.max(found.code), stats=stats)
+
+    def found(self, scheme: Scheme, later: Later | None = None, start: Array | None = None) -> Found:
+        """V, inside a compiled program.
+
+        Args:
+            later: of a finite horizon.
+            start: V to begin with.
+        """
+        options: Any = self.options
+        fixed = scheme.stopped
+        first, near = fixed.start()
+        known = lax.stop_gradient(later.value) if later is not None else start
+        calm = known is not None
+        first = first if known is None else known
+        mask, worth = fixed.absorbed
+
+        def step(state: _Search) -> _Search:
+            early = state.change > _WILD
+            last = {name: one.marginal for name, one in state.selected.items()}
+            selected = fixed.select(state.value, last, early, near, early)
+            tangent = fixed.tangent(state.value, selected, early)
+            stopping = self._stopping(fixed, tangent, state.value, later)
+            value = self._linear(fixed, tangent, stopping, later)
+            change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
+            change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
+            change = jnp.where(jnp.isnan(change), jnp.inf, change)
+            return _Search(state.steps + 1, value, selected, stopping, change)
+
+        done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
+        none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
+        wild = jnp.asarray(_WILD if calm else jnp.inf)
+        begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, wild)
+        return self._finished(scheme, loops.until(done, step, begin), later)
+
+    def _stopping(self, scheme: Scheme, tangent: Tangent, value: Array, later: Later | None) -> Array:
+        """Which nodes end the problem: those at an absorbing edge, and those that had better stop."""
+        mask = scheme.absorbed[0]
+        if not self.flow.stops:
+            return mask
+        return mask | (self._ahead(scheme, tangent, value, later) < 0)
+
+    def _ahead(self, scheme: Scheme, tangent: Tangent, value: Array, later: Later | None) -> Array:
+        """By how much going on is worth more than stopping, if V of the neighbours is this."""
+        rate, reward = scheme.discount, tangent.reward
+        if later is not None:
+            rate, reward = rate + 1 / later.step, reward + later.value / later.step
+        leaving = tangent.generator.leaving
+        going_on = (reward + tangent.generator.apply(value) + leaving * value) / (rate + leaving)
+        return going_on - scheme.payoff
+
+    def _linear(self, scheme: Scheme, tangent: Tangent, stopping: Array, later: Later | None) -> Array:
+        """V of a tangent."""
+        generator, rate, reward = tangent.generator, scheme.discount, tangent.reward
+        if later is not None:
+            rate, reward = rate + 1 / later.step, reward + later.value / later.step
+        mask, worth = scheme.absorbed
+        if not self.flow.stops and not scheme.absorbs:
+            return sparse.solve(generator, rate, reward)
+        ended = jnp.where(mask, worth, scheme.payoff) if self.flow.stops else worth
+        among = generator.among(~stopping)
+        return sparse.solve(among, jnp.where(stopping, 1.0, rate), jnp.where(stopping, ended, reward))
+
+    def _finished(self, scheme: Scheme, last: _Search, later: Later | None) -> Found:
+        """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
+        options: Any = self.options
+        tangent = scheme.tangent(last.value, last.selected)
+        still = tangent._replace(generator=lax.stop_gradient(tangent.generator))
+        value = self._linear(scheme, still, last.stopping, later)
+        moved = last.selected
+        if not self.flow.adjoint:
+            moved = scheme.select(value, {name: one.marginal for name, one in moved.items()}, True)
+            moved = {n: one._replace(found=one.found & last.selected[n].found) for n, one in moved.items()}
+        carried = scheme.tangent(value, moved, True)
+        among = ~last.stopping
+        flags = scheme.flags(carried, among)
+        sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
+        converged = last.change <= options.tolerance
+        gaps = scheme.first_order_gap(*lax.stop_gradient((carried.marginals, carried.curvatures)))
+        gaps = jnp.where(among, gaps, 0.0)
+        least = jnp.maximum(-carried.least, 0.0)
+        wrong = jnp.any(jnp.stack(list(flags.values())) > 0) | (jnp.max(gaps) > complaints.CLOSE)
+        wrong = wrong | (least > complaints.CLOSE)
+        code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
+        code = jnp.where(converged, code, int(Result.max_steps_reached))
+        code = jnp.where(sane, code, int(Result.nonfinite))
+        stats = {"steps": last.steps, "residual": last.change, "negative_rate": least, **flags}
+        stats |= {"first_order_gap": jnp.max(gaps), "first_order_gap_at": jnp.argmax(gaps)}
+        ahead = self._ahead(scheme, carried, value, later) if self.flow.stops else jnp.zeros(0)
+        return Found(value, carried.marginals, carried.curvatures, ahead, code.astype(jnp.int32), stats)

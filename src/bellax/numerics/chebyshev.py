@@ -55,6 +55,16 @@ def coefficients(count: int) -> np.ndarray:
     return found
 
 
+@cache
+def integration(count: int) -> np.ndarray:
+    """The matrix that takes values to those of the integral from -1, shape (n, n)."""
+    series = np.zeros((count + 1, count))
+    for degree, own in enumerate(np.eye(count)):
+        whole = np.polynomial.chebyshev.chebint(own, lbnd=-1)
+        series[: len(whole), degree] = whole
+    return np.polynomial.chebyshev.chebvander(nodes(count), count) @ series @ coefficients(count)
+
+
 def interpolation(count: int, points: np.ndarray) -> np.ndarray:
     """The matrix that takes values at the nodes to those at points inside, shape (m, n)."""
     degrees = np.arange(count)

@@ -17,6 +17,7 @@ Source: Trefethen (2000), "Spectral methods in MATLAB"; Funaro & Gottlieb (1988)
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -24,16 +25,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.model.diffusion import Absorbing, Boundary, Reflecting, StateConstraint
+from bellax.errors import named_options
+from bellax.model.diffusion import Absorbing, Boundary, Natural, Reflecting, StateConstraint
 from bellax.numerics import chebyshev
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
-from bellax.problem.flow import Arguments, Flow
+from bellax.problem.flow import Arguments, Flow, Flowing
+from bellax.problem.optimality import first_order_gap
 from bellax.problem.period import as_float
 from bellax.solution.flowing import Unstated
 
 SIDES = ("lower", "upper")
 Named = dict[str, Array]
+
+
+@named_options
+@dataclass(frozen=True)
+class Drawn(Natural):
+    """An edge that the solver's bounds draw: the model goes on beyond it."""
 
 
 class Points(NamedTuple):
@@ -178,10 +187,14 @@ class Collocated:
         found = flow.flowing(self.arguments, states, marginals, curvatures)
         total = found.reward
         for name in flow.continuous:
-            half = 0.5 * flow.variance(self.arguments, states, name)
+            half = 0.5 * self._variance(found, states, name)
             pushed = wall[name] * slope[name] * marginals[name]
             total = total + found.drift[name] * marginals[name] + half * (curvatures[name] + pushed)
         return total
+
+    def _variance(self, found: Flowing, states: Named, name: str) -> Array:
+        """Of a state at one state, in its units."""
+        return found.variance[name] if name in self.flow.risky else self.flow.variance(self.arguments, states, name)
 
     def residual(self, value: Array) -> Array:
         """What is left of the equation at the nodes, shape of the nodes."""
@@ -262,53 +275,63 @@ class Collocated:
 
     # -- the population
 
-    def drifts(self, marginals: Named, curvatures: Named) -> Named:
-        """The drift of every continuous state under the policy, in coordinates, shape of the nodes."""
-        points, found = self.points, {}
-        flow = jax.vmap(lambda *own: self.flow.flowing(self.arguments, *own))(points.states, marginals, curvatures)
-        for name in self.flow.continuous:
-            shift = 0.5 * self.variance(name).reshape(-1) * points.bend[name]
-            found[name] = (flow.drift[name] * points.slope[name] + shift).reshape(self.shape)
-        return found
+    def moving(self, marginals: Named, curvatures: Named) -> tuple[Named, Named]:
+        """Drift and half the variance of every continuous state under the policy, in its units, shape (n,)."""
 
-    def variance(self, name: str) -> Array:
-        """In units of the state, shape of the nodes."""
-        one = lambda states: self.flow.variance(self.arguments, states, name)  # noqa: E731
-        return jax.vmap(one)(self.states).reshape(self.shape)
+        def one(states: Named, *own: Named) -> tuple[Named, Named]:
+            found = self.flow.flowing(self.arguments, states, *own)
+            return found.drift, {n: 0.5 * self._variance(found, states, n) for n in self.flow.continuous}
+
+        return jax.vmap(one)(self.states, marginals, curvatures)
 
     def generator(self, marginals: Named, curvatures: Named) -> Array:
         """What takes a function of states to its expected change under the policy, shape (n, n)."""
-        points, drift, half = self.points, {}, {}
-        flow = jax.vmap(lambda *own: self.flow.flowing(self.arguments, *own))(points.states, marginals, curvatures)
-        for name in self.flow.continuous:
-            half[name] = 0.5 * self.variance(name).reshape(-1)
-            drift[name] = flow.drift[name] + half[name] * points.wall[name] * points.slope[name]
-        return self._matrix(drift, half)
+        points, (drift, half) = self.points, self.moving(marginals, curvatures)
+        pushed = {name: half[name] * points.wall[name] * points.slope[name] for name in drift}
+        return self._matrix({name: drift[name] + pushed[name] for name in drift}, half)
 
     def flags(self, marginals: Named, curvatures: Named) -> dict[str, Array]:
-        """How many nodes there are at an edge at which something is wrong.
+        """What is wrong at edges.
 
-        `outward`: the drift leads outward, and nothing but a constraint that binds keeps it. `spread`: the state
-        diffuses where no condition holds, or the drift alone is to keep it. `still`: nothing moves away.
+        `outward`: at how many nodes the drift leads outward, and nothing but a constraint that binds keeps it.
+        `spread`: at how many the state diffuses where no condition holds, or the drift alone is to keep it. `still`: at
+        how many nothing moves away. `leak`: what is beyond an edge that is drawn may count in V within.
         """
         found: dict[str, Array] = {}
-        drifts = self.drifts(marginals, curvatures)
+        drift, half = self.moving(marginals, curvatures)
         for name in self.flow.continuous:
-            velocity, variance = drifts[name], self.variance(name)
+            slope, bend = self.points.slope[name], self.points.bend[name]
+            velocity = (drift[name] * slope + half[name] * bend).reshape(self.shape)
+            variance = (half[name] * slope**2).reshape(self.shape)
             slack = rounding() * (1 + jnp.max(jnp.abs(velocity)))
             spreads = variance > rounding() * jnp.max(variance)
-            for edge, side, kind, sign in zip(self.ends(name), SIDES, self.sides[name], (-1, 1), strict=True):
-                outward, bound = sign * velocity > slack, isinstance(kind, StateConstraint | Unstated)
-                alone = edge & ~spreads & (bound or isinstance(kind, Reflecting))
-                found[f"outward:{side}:{name}"] = jnp.sum(outward & (alone | (edge & bound)))
+            leaks = self._leaks(name, velocity, variance, spreads)
+            for which, (edge, side, kind) in enumerate(zip(self.ends(name), SIDES, self.sides[name], strict=True)):
+                sign = (-1, 1)[which]
+                bound, drawn = isinstance(kind, StateConstraint | Unstated), isinstance(kind, Drawn)
+                alone = ~spreads & (drawn or isinstance(kind, Reflecting))
+                found[f"outward:{side}:{name}"] = jnp.sum(edge & (sign * velocity > slack) & (alone | bound))
                 found[f"spread:{side}:{name}"] = jnp.sum(edge & spreads & bound)
                 found[f"still:{side}:{name}"] = jnp.sum(edge & ~spreads & (sign * velocity >= -slack))
+                leaves = found[f"outward:{side}:{name}"] > 0
+                found[f"leak:{side}:{name}"] = jnp.where(leaves, 1.0, leaks[which]) if drawn else jnp.zeros(())
         return found
 
-    def first_order_gap(self, marginals: Named) -> Array:
-        """The largest of all nodes; see `Flow`."""
-        gap = lambda states, own: self.flow.first_order_gap(self.arguments, states, own)  # noqa: E731
-        return jnp.max(jax.vmap(gap)(self.states, marginals))
+    def _leaks(self, name: str, velocity: Array, variance: Array, spreads: Array) -> tuple[Array, Array]:
+        """By how much the density falls from where a state drifts to, down to its edges, at the most."""
+        place, count = self.names.index(name), self.lines[name].count
+        pull = jnp.where(spreads, velocity / jnp.where(spreads, variance, 1.0), 0.0)
+        whole = jnp.asarray(chebyshev.integration(count)) * self.halves[name]
+        potential = jnp.tensordot(jnp.moveaxis(pull, place, 0), whole.T, axes=(0, 0))
+        most = jnp.max(potential, axis=-1)
+        lower, upper = (jnp.max(jnp.exp(potential[..., end] - most)) for end in (0, -1))
+        none = ~jnp.any(spreads)
+        return jnp.where(none, 0.0, lower), jnp.where(none, 0.0, upper)
+
+    def first_order_gap(self, marginals: Named, curvatures: Named) -> Array:
+        """The largest of all nodes."""
+        gap = lambda *own: first_order_gap(self.flow, self.arguments, *own)  # noqa: E731
+        return jnp.max(jax.vmap(gap)(self.states, marginals, curvatures))
 
 
 def _laid(along: Any, place: int, shape: tuple[int, ...]) -> Array:

@@ -212,6 +212,17 @@ class Collocated:
         jumped = _along(self._jumped(value), points.onto).reshape(-1)
         return jnp.max(jnp.abs(points.discount * seen - total - jumped) / points.discount)
 
+    def smoothed(self, value: Array, degree: int) -> Array:
+        """The part of low degree along every continuous state: half of what the nodes bear, `degree` at the most."""
+        matrices = []
+        for name, count in zip(self.names, self.shape, strict=True):
+            whole = np.eye(count)
+            if name in self.lines:
+                low = np.arange(count) <= min(degree, (count - 1) // 2)
+                whole = np.linalg.inv(chebyshev.coefficients(count)) @ (low[:, None] * chebyshev.coefficients(count))
+            matrices.append(whole)
+        return _along(value, matrices)
+
     def tails(self, value: Array) -> dict[str, Array]:
         """The last two coefficients of V along each continuous state, by the largest one that is no constant's."""
         matrices = [
@@ -323,8 +334,8 @@ class Collocated:
         pull = jnp.where(spreads, velocity / jnp.where(spreads, variance, 1.0), 0.0)
         whole = jnp.asarray(chebyshev.integration(count)) * self.halves[name]
         potential = jnp.tensordot(jnp.moveaxis(pull, place, 0), whole.T, axes=(0, 0))
-        most = jnp.max(potential, axis=-1)
-        lower, upper = (jnp.max(jnp.exp(potential[..., end] - most)) for end in (0, -1))
+        most = jnp.max(potential, axis=-1, keepdims=True)
+        lower, upper = (jnp.max(jnp.exp(potential[..., end, None] - most)) for end in (0, -1))
         none = ~jnp.any(spreads)
         return jnp.where(none, 0.0, lower), jnp.where(none, 0.0, upper)
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from bellax.errors import ModelError, ParameterError
+from bellax.errors import ModelError, ParameterError, listed
 from bellax.model.diffusion import Boundary
 from bellax.numerics import chebyshev, loops
 from bellax.numerics.grids import Line
@@ -27,6 +27,7 @@ from bellax.solvers.continuous.collocated import SIDES, Collocated, Drawn, Named
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 
 _COARSE = {1: 200, 2: 30, 3: 12}  # nodes of the finite differences that it begins with
+_SMOOTH = 8  # highest degree in which they are taken to it, whose straight lines have no derivatives
 _MOST = 5000  # nodes, of which the square is kept
 _CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
 _FAR = 0.1  # share of V by which finite differences may be off on the coarse grid
@@ -107,6 +108,11 @@ class CollocatedFlow(FlowSetting):
                 f"grid= makes {total} nodes, and a matrix of {total} x {total} numbers; Collocation takes {_MOST} "
                 "nodes at most. Take fewer of each state, or FiniteDifference, whose matrix is sparse."
             )
+        loaded = self._loaded(arguments)
+        if len(loaded) > 1:
+            raise ModelError(
+                f"the shocks of {listed(loaded)} are correlated, which is not for Collocation; FiniteDifference may."
+            )
         edges = {name: self.edges(name) for name in self.flow.continuous}
         return Collocated(self.flow, arguments, self.lines(arguments), edges)
 
@@ -139,10 +145,17 @@ class CollocatedFlow(FlowSetting):
 
     def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
         made = self.scheme(arguments)
-        spread = lambda name: jax.vmap(  # noqa: E731
-            lambda states: self.flow.spread(arguments, states, name)
-        )(made.states)
-        return jnp.min(made.discount), {name: jnp.min(spread(name)) for name in self.flow.spreads}
+        least = lambda name: jnp.min(jax.vmap(lambda at: self.flow.spread(arguments, at, name))(made.states))  # noqa: E731
+        own = [name for name in self.flow.spreads if name not in (*self.flow.risky, *self._loaded(arguments))]
+        return jnp.min(made.discount), {name: least(name) for name in own}
+
+    def _loaded(self, arguments: Arguments) -> list[str]:
+        """States whose diffusion is a row of loadings, which may have any sign."""
+        known = [name for name in self.flow.spreads if name not in self.flow.risky]
+        points = {name: line.nodes[0] for name, line in self.lines(arguments).items()}
+        points |= {name: self.flow.chain(arguments, name)[0][0] for name in self.flow.chains}
+        rows = {n: jax.eval_shape(lambda at, n=n: self.flow.spread(arguments, at, n), points) for n in known}
+        return [name for name, row in rows.items() if row.ndim]
 
     def final(self, arguments: Arguments, terminal: Any) -> None:
         raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
@@ -204,19 +217,25 @@ class CollocatedFlow(FlowSetting):
         return lax.cond(good, near, lambda: self._start(scheme))
 
     def _start(self, scheme: Collocated) -> _Begin:
-        """With finite differences."""
-        arguments = scheme.arguments
-        coarse = self.coarse
-        found = coarse.found(coarse.scheme(arguments))
-        table = coarse.solution(arguments, found).values
-        local = jax.vmap(lambda states: table.at(coarse, arguments, states))(scheme.states)
-        value = local.value.reshape(scheme.shape)
-        _, marginals, curvatures = scheme.derivatives(value)
-        known = found.code == int(Result.successful)
+        """With finite differences; where these fail, with V of staying where one is for ever."""
+        arguments, coarse = scheme.arguments, self.coarse
         made = coarse.scheme(arguments)
+        found = coarse.found(made)
+        good = found.code == int(Result.successful)
+        table = coarse.solution(arguments, found._replace(value=jnp.where(good, found.value, made.start()[0]))).values
+        local = jax.vmap(lambda states: table.at(coarse, arguments, states))(scheme.states)
+        smooth = lambda table: scheme.smoothed(table.reshape(scheme.shape), _SMOOTH)  # noqa: E731
+        value = smooth(local.value)
+        _, slopes, bends = scheme.derivatives(value)
+
+        def better(own: Named, tables: Named) -> Named:
+            # as large as some of what it was: what is positive stays so
+            kept = {n: jnp.clip(smooth(t).reshape(-1), jnp.min(t), jnp.max(t)) for n, t in tables.items()}
+            return {**own, **{name: jnp.where(good, kept[name], own[name]) for name in kept}}
+
         held = made.held(made.carried(found.marginals, found.curvatures))
-        slopes, bends = {**marginals, **local.marginals}, {**curvatures, **local.curvatures}
-        return _Begin(value, slopes, bends, known, jnp.where(known, jnp.sum(held), 0).astype(jnp.int32))
+        bound = jnp.where(good, jnp.sum(held), 0).astype(jnp.int32)
+        return _Begin(value, better(slopes, local.marginals), better(bends, local.curvatures), good, bound)
 
     @property
     def coarse(self) -> Any:
@@ -231,7 +250,7 @@ class CollocatedFlow(FlowSetting):
         _, marginals, curvatures = scheme.derivatives(still)
         matrix, _ = scheme.system(scheme.tangent(marginals, curvatures), marginals, curvatures)
         most = jnp.max(jnp.abs(still))
-        growth = jnp.max(jnp.sum(jnp.abs(jnp.linalg.inv(matrix)) * scheme.discount, axis=1))
+        growth = jnp.max(jnp.sum(jnp.abs(jnp.linalg.inv(matrix)) * scheme.discount[None, :], axis=1))
         away = jnp.where(begin.known, jnp.max(jnp.abs(still - begin.value)), 0.0)
         stats = {
             "steps": last.steps,
@@ -393,5 +412,5 @@ def _apart(generator: Array, rate: Array) -> Array:
     mass = jnp.stack([ramp, 1 - ramp], axis=1) / (size / 2)
     for _ in range(_ROUNDS):
         mass = rate * jax.scipy.linalg.lu_solve(factors, mass, trans=1)
-        mass = mass / jnp.sum(mass, axis=0)
+        mass = mass / jnp.sum(mass, axis=0, keepdims=True)
     return jnp.sum(jnp.abs(mass[:, 0] - mass[:, 1]))

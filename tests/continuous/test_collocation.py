@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.models import lqg_ct
+from bellax.models import lqg_ct, merton_ct
 from bellax.numerics import chebyshev
 
 
@@ -99,8 +99,10 @@ def test_convergence_is_geometric():
     np.testing.assert_allclose(density.pdf()[:4], 5 * np.exp(-5 * density.solution.nodes()["x"][:4]) / (1 - cut), 1e-2)
 
 
-def test_a_regulator_in_a_box_that_is_doubled():
-    for check in lqg_ct.checks():
+@pytest.mark.parametrize("module", [lqg_ct, merton_ct])
+def test_the_gallery(module):
+    """Among others a regulator in a box that is doubled."""
+    for check in module.checks():
         assert check.passed, check
 
 

@@ -87,10 +87,18 @@ class Density(eqx.Module):
         ]
         return sorted(found, key=lambda atom: -atom[1])
 
+    @property
+    def negative(self) -> Array:
+        """The sum of what is negative at nodes: none of finite differences; of polynomials the less the better the
+        density is resolved, while means of smooth functions are right before it is."""
+        return jnp.sum(jnp.minimum(self.mass, 0.0))
+
     def __str__(self) -> str:
-        atoms = float(jnp.sum(jnp.where(self.held, self.mass, 0.0)))
+        atoms, negative = float(jnp.sum(jnp.where(self.held, self.mass, 0.0))), float(self.negative)
+        words = f"; {negative:.2g} is negative, so that means are to be trusted, and not shares" if negative < 0 else ""
         return (
-            f"Density of mass {float(jnp.sum(self.mass)):.12g} on {self.mass.size} nodes, {atoms:.4g} of it in atoms."
+            f"Density of mass {float(jnp.sum(self.mass)):.12g} on {self.mass.size} nodes, {atoms:.4g} of it in atoms"
+            f"{words}."
         )
 
     def _at_nodes(self, asked: Quantity) -> Array:
@@ -119,13 +127,11 @@ class Density(eqx.Module):
 
     def _sizes(self) -> Array:
         """The size of the cell around every node, along chains one."""
-        flow, shape = self.solution.setting.flow, self.mass.shape
-        sizes = jnp.ones(shape)
-        for place, (name, nodes) in enumerate(self.solution.nodes().items()):
-            if name in flow.continuous:
-                step = jnp.diff(nodes)
-                own = 0.5 * (jnp.concatenate([step, jnp.zeros(1)]) + jnp.concatenate([jnp.zeros(1), step]))
-                sizes = sizes * own.reshape([-1 if axis == place else 1 for axis in range(len(shape))])
+        setting, shape = self.solution.setting, self.mass.shape
+        own, sizes = setting.sizes(self.solution.arguments), jnp.ones(shape)
+        for place, name in enumerate(setting.flow.spaces):
+            if name in own:
+                sizes = sizes * own[name].reshape([-1 if axis == place else 1 for axis in range(len(shape))])
         return sizes
 
 
@@ -159,6 +165,9 @@ def stationary(solution: FlowSolution) -> Density:
         )
     setting: Any = solution.setting
     build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
+    wrong = setting.unsettled(solution) if all_concrete(solution.stats) else ""
+    if wrong:
+        raise SolveError(f"there is no density: {wrong}")
     found = setting.program("stationary", build)(solution)
     if all_concrete(found.mass):
         _check_inside(found)

@@ -123,6 +123,18 @@ class FlowSetting:
         """
         raise ModelError(f"{type(self.options).__name__} makes no density; solve by bx.solvers.FiniteDifference().")
 
+    def sizes(self, arguments: Arguments) -> dict[str, Array]:
+        """The length that every node of a continuous state stands for, in its units."""
+        found = {}
+        for name in self.flow.continuous:
+            step, none = jnp.diff(self.lines(arguments)[name].nodes), jnp.zeros(1)
+            found[name] = 0.5 * (jnp.concatenate([step, none]) + jnp.concatenate([none, step]))
+        return found
+
+    def unsettled(self, solution: "FlowSolution") -> str:
+        """Why there is no density of a solution; empty where there is one."""
+        return ""
+
     def moments(self) -> Array:
         """The moments of a finite horizon at which V is known, the first one zero."""
         return jnp.linspace(0.0, float(self.model.horizon), self.options.steps + 1)

@@ -1,8 +1,9 @@
 """Solvers: in which order periods are solved, and when to stop. Frozen configuration; loops are in `numerics.loops`."""
 
 from bellax.solvers.backward_induction import BackwardInduction
+from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.value_iteration import ValueIteration
 
-__all__ = ["BackwardInduction", "FiniteDifference", "PolicyIteration", "ValueIteration"]
+__all__ = ["BackwardInduction", "Collocation", "FiniteDifference", "PolicyIteration", "ValueIteration"]

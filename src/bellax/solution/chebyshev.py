@@ -1,0 +1,61 @@
+"""V as a polynomial in the coordinates of the states' scales, by its values at Chebyshev's nodes."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.numerics import chebyshev
+from bellax.numerics.scalar import rounding
+from bellax.problem.flow import Arguments
+from bellax.solution.flowing import FlowSetting, Local, Representation
+
+
+class Chebyshev(Representation):
+    """A polynomial along each continuous state, one for each combination of chains.
+
+    Attributes:
+        values: V at the nodes, an axis for each state in their order.
+    """
+
+    values: Array
+
+    def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
+        """V, all slopes and all curvatures, which are those of the polynomial."""
+        flow, lines = setting.flow, setting.lines(arguments)
+        shares: dict[str, Array] = {}
+        inside, slopes, bends = jnp.asarray(True), {}, {}
+        for name in flow.spaces:
+            if name in flow.chains:
+                known = flow.chain(arguments, name)[0]
+                place = jnp.argmin(jnp.abs(known - point[name]))
+                shares[name] = (jnp.arange(known.shape[0]) == place).astype(self.values.dtype)
+                continue
+            line, x = lines[name], point[name]
+            first, last = line.coordinates[0], line.coordinates[-1]
+            share = (2 * line.scale.forward(x) - first - last) / (last - first)
+            shares[name] = chebyshev.cardinal(jnp.clip(share, -1.0, 1.0), line.count)
+            slope = lambda x, line=line: jax.jvp(line.scale.forward, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
+            unit = 2 / (last - first)
+            slopes[name] = slope(x) * unit
+            bends[name] = jax.jvp(slope, (x,), (jnp.ones_like(x),))[1] * unit
+            inside = inside & (jnp.abs(share) <= 1 + rounding())
+
+        def asked(name: str = "", order: int = 0) -> Array:
+            """A derivative along one state, in the coordinate from -1 to 1."""
+            found = self.values
+            for each, share in shares.items():
+                if each == name:
+                    matrix = jnp.asarray(chebyshev.differentiation(lines[each].count), found.dtype)
+                    share = share @ (matrix if order == 1 else matrix @ matrix)
+                found = jnp.tensordot(share, found, axes=1)
+            return found
+
+        first_ones = {name: asked(name, 1) for name in flow.continuous}
+        marginals = {name: slopes[name] * own for name, own in first_ones.items()}
+        curvatures = {n: slopes[n] ** 2 * asked(n, 2) + bends[n] * own for n, own in first_ones.items()}
+        return Local(jnp.where(inside, asked(), jnp.nan), marginals, curvatures)
+
+    def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        return jnp.asarray(False)

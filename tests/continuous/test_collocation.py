@@ -1,0 +1,181 @@
+"""Polynomials: closed forms, geometric convergence, derivatives; and what no polynomial is."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models import lqg_ct, merton_ct
+from bellax.numerics import chebyshev
+
+
+def by(bounds=None, **grid):
+    return bx.solvers.Collocation(grid=grid, bounds=bounds or {})
+
+
+def reverting(reward, boundary, **changes):
+    """A process that reverts to zero, with a standard deviation of .2."""
+    statement = {
+        "states": {"x": bx.Continuous(-2.0, 2.0)},
+        "reward": reward,
+        "drift": {"x": lambda x, kappa: -kappa * x},
+        "diffusion": {"x": 0.2},
+        "discount": 0.05,
+        "boundary": {"x": boundary},
+    }
+    return bx.DiffusionModel(**(statement | changes))
+
+
+def exp(x):
+    return jnp.exp(x)
+
+
+SQUARE = reverting(lambda x: -(x**2), bx.Natural())
+KAPPA = {"kappa": 0.5}
+
+
+def test_matrices_know_the_exponential():
+    nodes = chebyshev.nodes(20)
+    np.testing.assert_allclose(chebyshev.differentiation(20) @ np.exp(nodes), np.exp(nodes), atol=1e-12)
+    np.testing.assert_allclose(chebyshev.integration(20) @ np.exp(nodes), np.exp(nodes) - np.exp(-1), atol=1e-13)
+    assert chebyshev.weights(20) @ np.exp(nodes) == pytest.approx(np.e - 1 / np.e, abs=1e-14)
+    at = lambda x: chebyshev.cardinal(x, 20) @ jnp.exp(jnp.asarray(nodes))  # noqa: E731
+    for x in jnp.asarray([0.3, nodes[4]]):
+        np.testing.assert_allclose([at(x), jax.grad(at)(x), jax.grad(jax.grad(at))(x)], np.exp(x), 1e-11)
+
+
+def test_a_quadratic_is_solved_to_rounding_and_derivatives_are_those_of_the_closed_form(with_value):
+    """V = -x^2/(r + 2 kappa) - sigma^2/(r (r + 2 kappa)); variance sigma^2/(2 kappa)."""
+    x = np.linspace(-1.0, 1.0, 5)
+    exact = lambda kappa: -(x**2) / (0.05 + 2 * kappa) - 0.04 / (0.05 * (0.05 + 2 * kappa))  # noqa: E731
+
+    def of(kappa):
+        solution = bx.solve(SQUARE, {"kappa": kappa}, by(x=12))
+        return solution.value(x=x)
+
+    slope, value = with_value(of)(0.5)
+    np.testing.assert_allclose(value, exact(0.5), rtol=1e-10)
+    np.testing.assert_allclose(slope, jax.jacfwd(exact)(0.5), rtol=1e-9)
+    several = jax.vmap(bx.compile(SQUARE, by(x=12)))({"kappa": jnp.asarray([0.4, 0.5])})
+    np.testing.assert_allclose(several.values.values[1], bx.solve(SQUARE, KAPPA, by(x=12)).values.values, rtol=1e-9)
+    assert np.isnan(bx.solve(SQUARE, KAPPA, by(x=12)).value(x=2.1))
+
+
+def test_means_are_those_of_the_normal_distribution():
+    density = bx.stationary(bx.solve(SQUARE, KAPPA, by(x=12)))
+    assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12)
+    assert float(density.mean(lambda x: x**2)) == pytest.approx(0.04, abs=1e-13)
+    assert float(density.mean(lambda x: x**4)) == pytest.approx(3 * 0.04**2, abs=1e-13)
+    assert float(density.negative) < -1e-3 and "is negative" in str(density)
+
+
+def test_convergence_is_geometric():
+    """A wall at zero, drift -.1, volatility .2: V of x, and the exponential density of rate 5, cut at 2."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(0.0, 2.0)},
+        reward="x",
+        drift={"x": -0.1},
+        diffusion={"x": 0.2},
+        discount=0.05,
+        boundary={"x": bx.Reflecting()},
+    )
+    high, low = np.roots([0.02, -0.1, -0.05])  # exponents of the solutions without a reward
+    edges = [[high, low], [high * np.exp(2 * high), low * np.exp(2 * low)]]
+    free = np.linalg.solve(edges, [-20.0, -20.0])
+    x = np.linspace(0.0, 2.0, 7)
+    exact = 20 * x - 40 + free @ np.exp(np.outer([high, low], x))
+    errors = []
+    for count in (10, 14, 18):
+        solution = bx.solve(model, {}, by(x=count), throw=False)
+        errors.append(float(np.max(np.abs(solution.value(x=x) - exact))))
+        assert float(solution.stats["error"]) * np.max(np.abs(exact)) > errors[-1]
+    assert errors[0] / errors[1] > 30 and errors[1] / errors[2] > 30 and errors[2] < 1e-6
+    density = bx.stationary(bx.solve(model, {}, by(x=24)))
+    cut = np.exp(-10.0)
+    assert float(density.mean("x")) == pytest.approx(0.2 - 2 * cut / (1 - cut), abs=1e-9)
+    np.testing.assert_allclose(density.pdf()[:4], 5 * np.exp(-5 * density.solution.nodes()["x"][:4]) / (1 - cut), 1e-2)
+
+
+@pytest.mark.parametrize("module", [lqg_ct, merton_ct])
+def test_the_gallery(module):
+    """Among others a regulator in a box that is doubled."""
+    for check in module.checks():
+        assert check.passed, check
+
+
+# -- what must not be called successful --------------------------------------------------------------------------------
+
+
+def saver(**changes):
+    statement = {
+        "states": {"a": bx.Continuous(0.0, 5.0)},
+        "actions": {"c": bx.Continuous(1e-6)},
+        "policy": {"c": lambda marginal_a: marginal_a**-0.5},
+        "reward": lambda c: -1 / c,
+        "drift": {"a": lambda a, c: 1 + 0.03 * a - c},
+        "discount": 0.05,
+        "boundary": {"a": (bx.StateConstraint(), bx.Natural())},
+    }
+    return bx.DiffusionModel(**(statement | changes))
+
+
+@pytest.mark.parametrize(
+    ("model", "solver", "words"),
+    [
+        (reverting(lambda x: jnp.abs(x - 0.3), bx.Natural()), by(x=24), "not resolved"),
+        (reverting(lambda x: -(x**2), bx.Reflecting()), by(x=16), "a layer at an edge"),
+        (reverting(lambda x: jnp.abs(x - 0.3), bx.Natural()), by({"x": (None, 0.29)}, x=12), "paths leave bounds"),
+        (reverting(exp, bx.Natural(), drift={"x": 0.1}, diffusion={}), by(x=10), "does not say|leads outward"),
+        (reverting(exp, bx.StateConstraint(), drift={"x": 0.1}, diffusion={}), by(x=10), "leads outward at its up"),
+        (reverting(exp, bx.Natural(), drift={"x": 0.0}), by(x=10), "does not say what V is"),
+        (reverting(lambda x: x, bx.StateConstraint()), by(x=10), "diffuses at its lower edge"),
+        (saver(), by(a=16), "a constraint binds at 1 nodes"),
+        (SQUARE, by({"x": (-2.0, None)}, x=12), "not inside those of the state"),
+    ],
+)  # fmt: skip
+def test_what_is_no_success(model, solver, words):
+    needed = set(model.template()["name"])
+    with pytest.raises((bx.SolveError, bx.ParameterError), match=words):
+        bx.solve(model, {name: value for name, value in KAPPA.items() if name in needed}, solver)
+
+
+def test_a_linear_firm_takes_the_right_root():
+    """V = 4k/3 + 10/9; the other root of the quadratic, V_k = 1.7, solves the equation, too."""
+    firm = bx.DiffusionModel(
+        states={"k": bx.Continuous(0.0, 5.0)},
+        actions={"i": bx.Continuous()},
+        policy={"i": lambda marginal_k: marginal_k - 1},
+        reward=lambda k, i: 0.2 * k - i - i**2 / 2,
+        drift={"k": lambda k, i: i - 0.1 * k},
+        discount=0.05,
+        boundary={"k": bx.StateConstraint()},
+    )
+    k = np.linspace(0.0, 5.0, 7)
+    solution = bx.solve(firm, {}, by(k=6))
+    np.testing.assert_allclose(solution.value(k=k), 4 * k / 3 + 10 / 9, rtol=1e-10)
+    assert float(bx.stationary(solution).mean("k")) == pytest.approx(10 / 3, abs=1e-8)
+
+
+def test_an_atom_is_no_polynomial():
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(0.0, 2.0)}, reward="x", drift={"x": lambda x: -x}, discount=0.05
+    )
+    with pytest.raises(bx.SolveError, match="may be an atom"):
+        bx.stationary(bx.solve(model, {}, by(x=8)))
+
+
+def test_models_and_options_that_are_refused():
+    for changes, words in (
+        ({"stop": 0.0}, "it has `stop`"),
+        ({"horizon": 3.0}, "infinite horizon"),
+        ({"resets": {"end": bx.Reset(rate=0.1, to={"x": 0.0})}}, "it has `resets`"),
+    ):
+        with pytest.raises(bx.ModelError, match=words):
+            bx.solve(replace(SQUARE, **changes), KAPPA, by(x=8))
+    with pytest.raises(bx.ModelError, match="5000 nodes at most"):
+        bx.solve(SQUARE, KAPPA, by(x=5001))
+    with pytest.raises(bx.ModelError, match="bounds: continuous state 'y' is unknown"):
+        bx.solve(SQUARE, KAPPA, by({"y": (0.0, 1.0)}))

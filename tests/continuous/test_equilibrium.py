@@ -159,7 +159,7 @@ def test_conditions_are_told_apart_and_have_parameters_of_their_own():
         ({"conditions": {"step": lambda bonds, interest: jnp.where(interest < 0.02, -1.0, 1.0) + 0 * bonds}},
          bx.SolveError, "the condition 'step' jumps across zero at interest = 0.02"),
         ({"interest": (0.04, 0.0)}, bx.ParameterError, "give a bracket"),
-        ({"conditions": {}}, bx.ModelError, "1 unknowns, 'interest', and 0 conditions"),
+        ({"conditions": {}}, bx.ModelError, "the unknown 'interest' has no condition"),
         ({"conditions": {"bonds": lambda wages: wages}}, bx.ModelError, "names 'wages'"),
         ({"aggregates": {"bonds": "wealth"}}, bx.ModelError, "names 'wealth', which the model does not have"),
         ({"unknowns": {"wage": (0.0, 1.0)}}, bx.ModelError, "'wage' is no parameter"),

@@ -141,6 +141,10 @@ def stationary(solution: FlowSolution) -> Density:
     return found
 
 
-def density(setting: Any, solution: FlowSolution) -> Density:
-    """The stationary density, inside a compiled program."""
-    return Density(solution, *setting.mass(solution))
+def density(setting: Any, solution: FlowSolution, check: bool = True) -> Density:
+    """The stationary density, inside a compiled program.
+
+    Args:
+        check: whether it is looked whether there is more than one.
+    """
+    return Density(solution, *setting.mass(solution, check))

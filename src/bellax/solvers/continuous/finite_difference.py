@@ -126,6 +126,13 @@ class Found(NamedTuple):
     stats: dict[str, Array]
 
 
+class Later(NamedTuple):
+    """V some time later, and the inverse of that time."""
+
+    value: Array
+    rate: Array
+
+
 class _Search(NamedTuple):
     steps: Array
     value: Array
@@ -143,16 +150,18 @@ class PreparedFlow(FlowSetting):
         sides = {name: self.sides(name) for name in self.flow.continuous}
         return Scheme(self.flow, arguments, self.lines(arguments), sides)
 
-    def mass(self, solution: FlowSolution) -> Mass:
+    def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
         """The stationary mass, inside a compiled program."""
         scheme, table = self.scheme(solution.arguments), solution.values
         assert isinstance(table, Table)
         generator = scheme.carried(table.marginals)
         ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
         mass = sparse.stationary(generator, jnp.ones(scheme.shape))
-        still = lax.stop_gradient(generator)
-        others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
-        apart = jnp.sum(jnp.abs(others[0] - others[1]))
+        apart = jnp.zeros(())
+        if check:
+            still = lax.stop_gradient(generator)
+            others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
+            apart = jnp.sum(jnp.abs(others[0] - others[1]))
         return Mass(mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
 
     def check(self, arguments: Arguments) -> None:
@@ -189,13 +198,28 @@ class PreparedFlow(FlowSetting):
         found = run(arguments)
         return self.solution(arguments, found)
 
+    def solve_from(self, arguments: Arguments, start: Table) -> FlowSolution:
+        """Solves, beginning with a V that may be near; inside a compiled program."""
+        return self.solution(arguments, self.found(self.scheme(arguments), start))
+
+    def unknown(self, arguments: Arguments) -> Table:
+        shape = tuple(nodes.shape[0] for nodes in self.nodes(arguments).values())
+        none = jnp.full(shape, jnp.nan)
+        return Table(none, dict.fromkeys(self.flow.continuous, none))
+
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
         return FlowSolution(arguments, Table(found.value, found.marginals), found.code, found.stats, self)
 
-    def found(self, scheme: Scheme) -> Found:
-        """V, inside a compiled program."""
+    def found(self, scheme: Scheme, start: Table | None = None, later: Later | None = None) -> Found:
+        """V, inside a compiled program.
+
+        Args:
+            start: to begin with, where it is a number everywhere.
+            later: what V is some time later, of which this is an implicit step back; without it V does not move.
+        """
         options: Any = self.options
         fixed = scheme.stopped
+        rate, paid = _stepping(fixed, lax.stop_gradient(later))
         first, near = fixed.start()
 
         def step(state: _Search) -> _Search:
@@ -203,7 +227,7 @@ class PreparedFlow(FlowSetting):
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early)
-            value = sparse.solve(tangent.generator, fixed.discount, tangent.reward)
+            value = sparse.solve(tangent.generator, rate, tangent.reward + paid)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
             change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
             return _Search(state.steps + 1, value, selected, jnp.where(jnp.isnan(change), jnp.inf, change))
@@ -211,14 +235,21 @@ class PreparedFlow(FlowSetting):
         done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
         none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
         begin = _Search(jnp.zeros((), jnp.int32), first, none, jnp.asarray(jnp.inf))
-        return self._finished(scheme, loops.until(done, step, begin))
+        if start is not None:
+            known = lax.stop_gradient(start)
+            good = jnp.all(jnp.isfinite(known.values))
+            put = {n: one._replace(marginal=known.marginals[n]) for n, one in none.items()}
+            near_one = _Search(begin.steps, known.values, put, jnp.asarray(0.5 * _WILD))
+            begin = jax.tree.map(lambda there, here: jnp.where(good, there, here), near_one, begin)
+        return self._finished(scheme, loops.until(done, step, begin), later)
 
-    def _finished(self, scheme: Scheme, last: _Search) -> Found:
+    def _finished(self, scheme: Scheme, last: _Search, later: Later | None) -> Found:
         """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
         options: Any = self.options
         tangent = scheme.tangent(last.value, last.selected)
         still = lax.stop_gradient(tangent.generator)
-        value = sparse.solve(still, scheme.discount, tangent.reward)
+        rate, paid = _stepping(scheme, later)
+        value = sparse.solve(still, rate, tangent.reward + paid)
         moved = last.selected
         if not self.flow.adjoint:
             moved = scheme.select(value, {name: one.marginal for name, one in moved.items()}, True)
@@ -303,3 +334,10 @@ class PreparedFlow(FlowSetting):
             f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
             f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(); or move the bound."
         )
+
+
+def _stepping(scheme: Scheme, later: Later | None) -> tuple[Array, Array]:
+    """The rate of V, and the reward for where it is some time later."""
+    if later is None:
+        return scheme.discount, jnp.zeros(scheme.shape)
+    return scheme.discount + later.rate, later.rate * later.value

@@ -5,18 +5,17 @@ A condition sees parameters, unknowns and aggregates, the means of quantities ov
 implicit function theorem, through the solve and the density.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from bellax.equilibrium.asked import read, split
 from bellax.equilibrium.methods import Bracketing, Method, Newton, Seen
-from bellax.equilibrium.search import Course, Search
+from bellax.equilibrium.search import Course, Search, moving_root
 from bellax.errors import ModelError, ParameterError, SolveError, check_positive, named_arguments
 from bellax.model.diffusion import DiffusionModel
 from bellax.numerics.programs import all_concrete
@@ -98,10 +97,12 @@ def equilibrium(
     name = ("equilibrium", method.name, asked.stated, tolerance)
     search = prepared.program(name, lambda: Search(prepared, asked, method, tolerance))
     known = all_concrete((arguments, others))
-    course = search.run(*lax.stop_gradient((arguments, others)), lower, upper, known)
+    still = lax.stop_gradient((arguments, others))
+    course = search.run(*still, lower, upper, all_concrete(still))
     root, found = method.ended(course.state)
     if not known:
-        root = _moving(lambda x: search.reached(arguments, others, x, course.values).residuals, root)
+        steep = search.slopes(*still, root, course.values)
+        root = moving_root(lambda x: search.reached(arguments, others, x, course.values).residuals, root, steep)
         root = jnp.where(found, root, jnp.nan)
     reached = search.evaluate(arguments, others, root, course.values)
     if known:
@@ -124,15 +125,6 @@ def _brackets(unknowns: Mapping[str, Any]) -> tuple[Array, Array]:
         if not isinstance(bracket, tuple) or len(bracket) != 2 or not bracket[0] < bracket[1]:
             raise ParameterError(f"unknowns[{name!r}] is {bracket!r}; give a bracket, (lower, upper).")
     return as_float([low for low, _ in unknowns.values()]), as_float([high for _, high in unknowns.values()])
-
-
-def _moving(residual: Callable[[Array], Array], root: Array) -> Array:
-    """The root with its derivatives."""
-
-    def solved(slope: Callable[[Array], Array], right: Array) -> Array:
-        return jnp.linalg.solve(jax.vmap(slope, out_axes=1)(jnp.eye(right.size)), right)
-
-    return lax.custom_root(residual, lax.stop_gradient(root), lambda _, x: x, solved)
 
 
 def _check(search: Search, course: Course, arguments: Any, reached: Any) -> None:

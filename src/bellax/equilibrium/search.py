@@ -1,5 +1,6 @@
 """The search for prices: what agents do at some of them, and one loop around it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -56,6 +57,7 @@ class Search:
         # the same for all methods that ask for the same
         build = lambda: Shared(self._with_slopes if method.slopes else self.reached)  # noqa: E731
         self.evaluate = prepared.program(("reached", asked.stated, method.slopes), build)
+        self.slopes = Shared(lambda *given: self._with_slopes(*given).slopes[0])
         self._next = Shared(lambda course: (method.ask(course.state), _ahead(course, method.ask(course.state))))
         self._told = Shared(self._after)
         self._done = Shared(lambda state: method.done(state, jnp.asarray(tolerance)))
@@ -132,3 +134,17 @@ def _secant(course: Course, x: Array, values: Representation) -> Representation:
     if x.size > 1:
         return course.slopes
     return jax.tree.map(lambda new, old: ((new - old) / (x - course.x)[0])[..., None], values, course.values)
+
+
+def moving_root(residual: Callable[[Array], Array], root: Array, slopes: Array) -> Array:
+    """A root with derivatives by the implicit function theorem.
+
+    Args:
+        residual: of an array, one of the same shape.
+        slopes: the derivatives of one in the other, shape (*shape, *shape).
+    """
+
+    def solved(_: Any, right: Array) -> Array:
+        return jnp.linalg.solve(slopes.reshape(right.size, right.size), right.ravel()).reshape(right.shape)
+
+    return lax.custom_root(residual, lax.stop_gradient(root), lambda _, x: x, solved)

@@ -10,7 +10,7 @@ through both passes; Broyden's updates follow it from there. Derivatives are tho
 Source: Achdou, Han, Lasry, Lions & Moll (2022), section 4; Broyden (1965).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,9 +21,10 @@ from jax import Array, lax
 
 from bellax.equilibrium.asked import Asked, read, split
 from bellax.equilibrium.clearing import Equilibrium
+from bellax.equilibrium.search import moving_root
 from bellax.errors import ModelError, ParameterError, SolveError, check_count, check_positive, listed, named_arguments
 from bellax.model.diffusion import DiffusionModel
-from bellax.numerics import loops
+from bellax.numerics import loops, sparse
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.population.density import Density, stationary
@@ -157,11 +158,12 @@ def transition_path(
     name = ("transition", asked.stated, tolerance, max_steps)
     search = setting.program(name, lambda: _Search(setting, asked, tolerance, max_steps))
     sure = all_concrete((known, params))
-    last = search.run(lax.stop_gradient(known), sure)
+    still = lax.stop_gradient(known)
+    last = search.run(still, all_concrete(still))
     path = last.x
     if not sure and asked.unknowns:
-        path = _moving(lambda x: search.evaluate(known, x).residuals[:-1], path)
-        path = jnp.where(last.moved <= tolerance, path, jnp.nan)
+        path = moving_root(lambda x: search.evaluate(known, x).residuals[:-1], path, search.slopes(still, path))
+        path = jnp.where(_far(last) <= tolerance, path, jnp.nan)
     found = search.evaluate(known, path)
     apart = 0.5 * jnp.sum(jnp.abs(found.mass[-1] - population.mass))
     if sure:
@@ -236,14 +238,23 @@ def _known(
 
 
 class _State(NamedTuple):
-    """The best path so far with its residuals and how much it was moved; and the inverse of the Jacobian."""
+    """The best path so far, with its residuals; about the inverse of their Jacobian; and the share of a step that comes
+    next."""
 
     steps: Array
     x: Array
     left: Array
     inverse: Array
     share: Array
-    moved: Array
+
+    @property
+    def move(self) -> Array:
+        return -(self.inverse @ self.left.ravel()).reshape(self.x.shape)
+
+
+def _far(state: _State) -> Array:
+    """How much unknowns would still move, relative to 1 + abs(unknown)."""
+    return jnp.max(jnp.abs(state.move) / (1 + jnp.abs(state.x)), initial=0.0)
 
 
 class _Search:
@@ -252,7 +263,7 @@ class _Search:
     def __init__(self, setting: PreparedFlow, asked: Asked, tolerance: float, max_steps: int) -> None:
         self.setting, self.asked, self.tolerance, self.max_steps = setting, asked, tolerance, max_steps
         self.evaluate = Shared(self._along)
-        self._first = Shared(lambda known, x: jax.jacfwd(lambda x: self._along(known, x).residuals[:-1])(x))
+        self.slopes = Shared(lambda known, x: jax.jacfwd(lambda x: self._along(known, x).residuals[:-1])(x))
         self._told = Shared(self._after)
         self._done = Shared(self._over)
 
@@ -266,22 +277,19 @@ class _Search:
         x = jnp.broadcast_to(known.unknowns, (count, known.unknowns.size))
         zero = jnp.zeros((), jnp.int32)
         if not self.asked.unknowns:
-            return _State(zero + 1, x, x, jnp.zeros((0, 0)), jnp.ones(()), jnp.zeros(()))
-        jacobian = self._first(known, x).reshape(x.size, x.size)
+            return _State(zero + 1, x, x, jnp.zeros((0, 0)), jnp.ones(()))
+        jacobian = self.slopes(known, x).reshape(x.size, x.size)
         left = self.evaluate(known, x).residuals[:-1]
-        begin = _State(zero + 1, x, left, jnp.linalg.inv(jacobian), jnp.ones(()), jnp.asarray(jnp.inf))
+        begin = _State(zero + 1, x, left, jnp.linalg.inv(jacobian), jnp.ones(()))
 
         def step(state: _State) -> _State:
-            there = state.x + state.share * self._move(state)
+            there = state.x + state.share * state.move
             return self._told(state, self.evaluate(known, there).residuals[:-1])
 
         return loops.until_known(self._done, step, begin, sure)
 
-    def _move(self, state: _State) -> Array:
-        return -(state.inverse @ state.left.ravel()).reshape(state.x.shape)
-
     def _after(self, state: _State, left: Array) -> _State:
-        move = state.share * self._move(state)
+        move = state.share * state.move
         change = (left - state.left).ravel()
         better = jnp.linalg.norm(left) < jnp.linalg.norm(state.left)
         # Broyden's good update of the inverse
@@ -290,19 +298,16 @@ class _Search:
         updated = state.inverse + jnp.outer(move.ravel() - along, weight) / jnp.dot(move.ravel(), along)
         fine = jnp.all(jnp.isfinite(updated))
         pick = lambda new, old: jnp.where(better, new, old)  # noqa: E731
-        moved = jnp.max(jnp.abs(move) / (1 + jnp.abs(state.x)))
         return _State(
             state.steps + 1,
             pick(state.x + move, state.x),
             pick(left, state.left),
             jnp.where(fine, updated, state.inverse),
             pick(1.0, 0.5 * state.share),
-            moved,
         )
 
     def _over(self, state: _State) -> Array:
-        left = jnp.max(jnp.abs(self._move(state)) / (1 + jnp.abs(state.x)))
-        return ~(left > self.tolerance) | (state.share < 1e-4) | (state.steps >= self.max_steps)
+        return ~(_far(state) > self.tolerance) | (state.share < 1e-4) | (state.steps >= self.max_steps)
 
     def _along(self, known: _Known, x: Array) -> Along:
         """What happens where unknowns go along x, shape (t-1, n); with derivatives."""
@@ -338,17 +343,6 @@ class _Search:
         return Along(jnp.where(good, residuals, jnp.nan), means, solutions, mass)
 
 
-def _moving(residual: Callable[[Array], Array], root: Array) -> Array:
-    """The path with its derivatives."""
-
-    def solved(slope: Callable[[Array], Array], right: Array) -> Array:
-        unit = jnp.eye(right.size).reshape(right.size, *right.shape)
-        columns = jax.vmap(slope)(unit).reshape(right.size, right.size).T
-        return jnp.linalg.solve(columns, right.ravel()).reshape(right.shape)
-
-    return lax.custom_root(residual, lax.stop_gradient(root), lambda _, x: x, solved)
-
-
 def _check(
     setting: Any, asked: Asked, clock: np.ndarray, found: Along, last: _State, tolerance: float, max_steps: int
 ) -> None:
@@ -361,13 +355,12 @@ def _check(
     if not asked.unknowns:
         return
     left = np.abs(np.asarray(found.residuals))[:-1]
-    move = np.abs(np.asarray(last.inverse @ last.left.ravel()))
-    near = np.max(move / (1 + np.abs(np.asarray(last.x).ravel())))
-    if not near <= tolerance:
+    far = float(_far(last))
+    if not far <= tolerance:
         when, which = np.unravel_index(np.argmax(left), left.shape)
         raise SolveError(
             f"no path of {listed(asked.unknowns)} is found after {int(last.steps)} paths (max_steps={max_steps}): the "
             f"condition {tuple(asked.conditions)[which]!r} is {left[when, which]:.3g} at time {clock[when]:g}, and "
-            f"unknowns would still move by {near:.3g}. Likely causes: a shock so large that the path begins far from "
+            f"unknowns would still move by {far:.3g}. Likely causes: a shock so large that the path begins far from "
             "the end; steps of time so long that conditions do not tell the unknowns apart."
         )

@@ -101,8 +101,9 @@ def equilibrium(
     course = search.run(*still, lower, upper, all_concrete(still))
     root, found = method.ended(course.state)
     if not known:
-        steep = search.slopes(*still, root, course.values)
-        root = moving_root(lambda x: search.reached(arguments, others, x, course.values).residuals, root, steep)
+        residual = lambda given, x: search.reached(*given[:2], x, given[2]).residuals  # noqa: E731
+        steep = lambda given, x: search.slopes(*given[:2], x, given[2])  # noqa: E731
+        root = moving_root(residual, steep, (arguments, others, course.values), root)
         root = jnp.where(found, root, jnp.nan)
     reached = search.evaluate(arguments, others, root, course.values)
     if known:

@@ -1,6 +1,7 @@
 """The search for prices: what agents do at some of them, and one loop around it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -136,15 +137,23 @@ def _secant(course: Course, x: Array, values: Representation) -> Representation:
     return jax.tree.map(lambda new, old: ((new - old) / (x - course.x)[0])[..., None], values, course.values)
 
 
-def moving_root(residual: Callable[[Array], Array], root: Array, slopes: Array) -> Array:
-    """A root with derivatives by the implicit function theorem.
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def moving_root(
+    residual: Callable[[Any, Array], Array], slopes: Callable[[Any, Array], Array], given: Any, root: Array
+) -> Array:
+    """A root x of residual(given, x), with the derivative that the implicit function theorem gives it.
 
     Args:
-        residual: of an array, one of the same shape.
-        slopes: the derivatives of one in the other, shape (*shape, *shape).
+        residual: of what is given and of x, an array of the shape of x; it closes over nothing differentiated.
+        slopes: its derivatives in x, shape (*x, *x).
     """
+    return root
 
-    def solved(_: Any, right: Array) -> Array:
-        return jnp.linalg.solve(slopes.reshape(right.size, right.size), right.ravel()).reshape(right.shape)
 
-    return lax.custom_root(residual, lax.stop_gradient(root), lambda _, x: x, solved)
+@moving_root.defjvp
+def _moving_root_jvp(residual: Any, slopes: Any, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (given, root), (moved, _) = primals, tangents
+    root = moving_root(residual, slopes, given, root)  # a second derivative passes here once more
+    _, right = jax.jvp(lambda given: residual(given, root), (given,), (moved,))
+    matrix = slopes(given, root).reshape(root.size, root.size)
+    return root, -jnp.linalg.solve(matrix, right.ravel()).reshape(root.shape)

@@ -162,7 +162,7 @@ def transition_path(
     last = search.run(still, all_concrete(still))
     path = last.x
     if not sure and asked.unknowns:
-        path = moving_root(lambda x: search.evaluate(known, x).residuals[:-1], path, search.slopes(still, path))
+        path = moving_root(lambda given, x: search.evaluate(given, x).residuals[:-1], search.slopes, known, path)
         path = jnp.where(_far(last) <= tolerance, path, jnp.nan)
     found = search.evaluate(known, path)
     apart = 0.5 * jnp.sum(jnp.abs(found.mass[-1] - population.mass))

@@ -46,9 +46,10 @@ __all__ = [
     "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning", "Panel",
     "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
-    "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing", "compile",
-    "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators",
-    "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary", "transition_path",
+    "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
+    "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative",
+    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary",
+    "transition_path",
 ]  # fmt: skip
 
 for _name in ("clearing", "grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

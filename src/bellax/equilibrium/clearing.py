@@ -19,7 +19,7 @@ from bellax.equilibrium.search import Course, Search, moving_root
 from bellax.errors import ModelError, ParameterError, SolveError, check_positive, named_arguments
 from bellax.model.diffusion import DiffusionModel
 from bellax.numerics.programs import all_concrete
-from bellax.population.density import APART, Density, stationary
+from bellax.population.density import APART, Density, stationary, unchecked
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solve import prepare
@@ -70,7 +70,7 @@ def equilibrium(
     Args:
         model: of the agents.
         params: parameters by name, of the model and of conditions, without the unknowns.
-        unknowns: by name, each a bracket (lower, upper). An unknown is a parameter of the model, or of conditions alone.
+        unknowns: by name, each a bracket (lower, upper); a parameter of the model, or of conditions alone.
         aggregates: by name, quantities of the model that are averaged over the stationary density.
         conditions: by name, each a function of parameters, unknowns and aggregates that is zero in equilibrium.
         solver: as for `solve`.
@@ -108,7 +108,7 @@ def equilibrium(
     reached = search.evaluate(arguments, others, root, course.values)
     if known:
         _check(search, course, arguments, reached)
-    where = stationary(reached.density.solution)
+    where = (stationary if known else unchecked)(reached.density.solution)
     good = where.apart < APART
     return Equilibrium(
         dict(zip(asked.unknowns, jnp.where(good, root, jnp.nan), strict=True)),

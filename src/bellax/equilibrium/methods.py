@@ -134,7 +134,8 @@ class Bracketing(Method):
     def check(self, unknowns: Mapping[str, tuple[float, float]]) -> None:
         if len(unknowns) != 1:
             raise ModelError(
-                f"Bracketing finds one unknown; here are {listed(unknowns)}. Leave method= out, or take bx.clearing.Newton()."
+                f"Bracketing finds one unknown; here are {listed(unknowns)}. Leave method= out, or take "
+                "bx.clearing.Newton()."
             )
 
     def init(self, lower: Array, upper: Array) -> _Bracket:
@@ -198,9 +199,7 @@ def _narrowed(state: _Bracket, x: Array, fx: Array, tolerance: Array) -> _Bracke
     share = jnp.where(number > 1, share, fx / (fx - fb))
     share = jnp.where((quadratic | (number == 1)) & jnp.isfinite(share), share, 0.5)
     width = jnp.minimum(tolerance * (1 + jnp.abs(x)) / jnp.abs(b - x), 0.5)
-    return _Bracket(
-        number + 1, state.lower, state.upper, x, fx, b, fb, jnp.clip(share, width, 1 - width), ends
-    )
+    return _Bracket(number + 1, state.lower, state.upper, x, fx, b, fb, jnp.clip(share, width, 1 - width), ends)
 
 
 class _Iterate(NamedTuple):
@@ -287,7 +286,9 @@ class Newton(Method):
                         "equilibrium that Newton's method finds from its middle. Widen it, or look at the conditions."
                     )
         if not np.all(np.isfinite(step)):
-            still = [name for name, slope in zip(seen.unknowns, np.asarray(state.slopes).T, strict=True) if not slope.any()]
+            still = [
+                name for name, slope in zip(seen.unknowns, np.asarray(state.slopes).T, strict=True) if not slope.any()
+            ]
             which = f": no condition moves with {listed(still)}" if still else ""
             return f"the conditions do not tell the unknowns {listed(seen.unknowns)} apart at {where}{which}."
         return (

@@ -58,7 +58,7 @@ class Search:
         # the same for all methods that ask for the same
         build = lambda: Shared(self._with_slopes if method.slopes else self.reached)  # noqa: E731
         self.evaluate = prepared.program(("reached", asked.stated, method.slopes), build)
-        self.slopes = Shared(lambda *given: self._with_slopes(*given).slopes[0])
+        self.slopes = Shared(lambda *given: self._derived(*given)[0][0])
         self._next = Shared(lambda course: (method.ask(course.state), _ahead(course, method.ask(course.state))))
         self._told = Shared(self._after)
         self._done = Shared(lambda state: method.done(state, jnp.asarray(tolerance)))
@@ -97,12 +97,17 @@ class Search:
         return Reached(jnp.where(good, residuals, jnp.nan), updates, means, where)
 
     def _with_slopes(self, arguments: Any, others: Any, x: Array, start: Representation) -> Reached:
+        slopes, reached = self._derived(arguments, others, x, start)
+        return reached._replace(slopes=slopes)
+
+    def _derived(self, arguments: Any, others: Any, x: Array, start: Representation) -> tuple[Any, Reached]:
+        """Derivatives of the conditions and of V in unknowns, and what agents do."""
+
         def of(x: Array) -> tuple[Any, Reached]:
             reached = self.reached(arguments, others, x, start)
             return (reached.residuals, reached.density.solution.values), reached
 
-        slopes, reached = jax.jacfwd(of, has_aux=True)(x)
-        return reached._replace(slopes=slopes)
+        return jax.jacfwd(of, has_aux=True)(x)
 
     def _after(self, course: Course, x: Array, reached: Reached) -> Course:
         """Where the search is after what was found at x."""

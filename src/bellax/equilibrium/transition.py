@@ -1,4 +1,4 @@
-"""Transition paths after a shock that nobody expected: values backward, mass forward, and prices that clear at each time.
+"""Paths after a shock that nobody expected: values backward, mass forward, and prices that clear at each time.
 
 Between two times V is one implicit step of the equation, and mass one of its transpose, so that it is conserved:
 
@@ -27,12 +27,11 @@ from bellax.model.diffusion import DiffusionModel
 from bellax.numerics import loops, sparse
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.population.density import Density, stationary
+from bellax.population.density import Density, unchecked
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution, Table
 from bellax.solution.solution import Result
 from bellax.solvers.continuous.finite_difference import Later, PreparedFlow
-from bellax.numerics import sparse
 
 
 class TransitionPath(eqx.Module):
@@ -138,11 +137,17 @@ def transition_path(
         ModelError: as `equilibrium`; if the end is that of another model, or was solved by another solver than
             `FiniteDifference`.
         ParameterError: if a path has not one number a time.
-        SolveError: if a solve fails, and when; if no path of unknowns is found; if the population is not yet at the end.
+        SolveError: if a solve fails, and when; if no path of unknowns is found; if the population is not at
+            the end.
     """
-    ending = end if isinstance(end, FlowSolution) else end.solution
+    if isinstance(end, Equilibrium):
+        ending, prices = end.solution, end.unknowns
+    elif isinstance(end, FlowSolution):
+        ending, prices = end, {}
+    else:
+        raise ModelError(f"transition_path: end is {end!r}; give what bx.equilibrium or bx.solve returns.")
     setting: Any = _setting(model, ending)
-    at_end = dict(ending.params) | ({} if isinstance(end, FlowSolution) else end.unknowns)
+    at_end = {**ending.params, **prices}
     asked = read(
         model, {**params, **paths}, dict.fromkeys(unknowns), aggregates or {}, conditions or {}, {}, "transition_path"
     )
@@ -152,11 +157,11 @@ def transition_path(
     check_positive(tolerance, "transition_path: tolerance", "1e-9")
     check_count(max_steps, "transition_path: max_steps")
     clock = _times(times, duration, step)
-    population = stationary(ending) if isinstance(end, FlowSolution) else end.density
+    population = unchecked(ending) if isinstance(end, FlowSolution) else end.density
     mass = (population if start is None else start).mass
     known = _known(setting, asked, params, paths, clock, ending, at_end, mass)
-    name = ("transition", asked.stated, tolerance, max_steps)
-    search = setting.program(name, lambda: _Search(setting, asked, tolerance, max_steps))
+    stated = ("transition", asked.stated, tolerance, max_steps)
+    search = setting.program(stated, lambda: _Search(setting, asked, tolerance, max_steps))
     sure = all_concrete((known, params))
     still = lax.stop_gradient(known)
     last = search.run(still, all_concrete(still))
@@ -170,8 +175,8 @@ def transition_path(
         _check(setting, asked, clock, found, last, tolerance, max_steps)
         if not float(apart) <= settled:
             raise SolveError(
-                f"after {float(clock[-1]):g} the population is not where the end has it: {float(apart):.3g} of the mass "
-                f"is elsewhere, and settled={settled:g}. Give a longer duration, paths that come to rest at the "
+                f"after {float(clock[-1]):g} the population is not where the end has it: {float(apart):.3g} of the "
+                f"mass is elsewhere, and settled={settled:g}. Give a longer duration, paths that come to rest at the "
                 "parameters of the end, or an end to which they lead."
             )
     whole = jnp.concatenate([path, known.unknowns[None]])
@@ -189,9 +194,8 @@ def transition_path(
 
 def _setting(model: Any, ending: FlowSolution) -> PreparedFlow:
     if not isinstance(ending.setting, PreparedFlow):
-        raise ModelError(
-            f"transition_path takes the end by bx.solvers.FiniteDifference(), not by {type(ending.setting.options).__name__}."
-        )
+        name = type(ending.setting.options).__name__
+        raise ModelError(f"transition_path takes the end by bx.solvers.FiniteDifference(), not by {name}.")
     if ending.model is not model:
         raise ModelError("the end is that of another model; solve it for this one.")
     return ending.setting
@@ -222,7 +226,8 @@ def _known(
             raise ParameterError(f"{name!r} has a path, and is a parameter, too; remove it from one of them.")
         if jnp.shape(path)[:1] != (count,):
             raise ParameterError(
-                f"the path of {name!r} has shape {jnp.shape(path)}, and there are {count} times; give one number a time."
+                f"the path of {name!r} has shape {jnp.shape(path)}, and there are {count} times; give one number a "
+                "time."
             )
     last = {name: at_end[name] for name in asked.unknowns}
     own, others = split(asked, {**params, **{name: path[0] for name, path in paths.items()}})
@@ -316,7 +321,7 @@ class _Search:
         before = jax.tree.map(lambda leaf: leaf[:-1], given)
         values = known.values
 
-        def back(later: Table, at: tuple) -> tuple[Table, FlowSolution]:
+        def back(later: Table, at: tuple) -> tuple[Any, FlowSolution]:
             arguments, step = at
             found = setting.found(setting.scheme(arguments), later, Later(later.values, 1 / step))
             solution = setting.solution(arguments, found)

@@ -113,7 +113,9 @@ def checks() -> list[Check]:
         model, economy, **(equilibrium | {"unknowns": {"interest": (0.04, 0.0495)}}), solver=solver, method=update
     )
     return [
-        comparison.relative("capital", even.mean("assets"), nodes @ mass, 1e-8, "the published upwind algorithm, in scipy"),
+        comparison.relative(
+            "capital", even.mean("assets"), nodes @ mass, 1e-8, "the published upwind algorithm, in scipy"
+        ),
         comparison.relative("what is used", used, output, 1e-12, "what is produced: Walras's law"),
         comparison.absolute("interest", rate, slow.unknowns["interest"], 1e-8, "two methods that agree: damped logs"),
     ]

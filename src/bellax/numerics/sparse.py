@@ -70,8 +70,8 @@ def _on_host(pattern: Pattern, transposed: bool, values: Any, right: Any) -> np.
         batch = np.broadcast_shapes(values.shape[:-1], batch)
         wide = np.broadcast_to(values, (*batch, values.shape[-1])).reshape(-1, values.shape[-1])
         sides = np.broadcast_to(right, (*batch, *pattern.shape)).reshape(-1, *pattern.shape)
-        found = [_on_host(pattern, transposed, one, side) for one, side in zip(wide, sides, strict=True)]
-        return np.stack(found).reshape(*batch, *pattern.shape)
+        each = [_on_host(pattern, transposed, one, side) for one, side in zip(wide, sides, strict=True)]
+        return np.stack(each).reshape(*batch, *pattern.shape)
     if not np.all(np.isfinite(values)):
         return np.full_like(right, np.nan)
     if not np.any(right):  # what has no derivative asks for none

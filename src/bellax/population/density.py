@@ -129,9 +129,7 @@ def stationary(solution: FlowSolution) -> Density:
         raise SolveError(
             f"the solution ended as {solution.result!s}; there is no policy that a population could follow."
         )
-    setting: Any = solution.setting
-    build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
-    found = setting.program("stationary", build)(solution)
+    found = unchecked(solution)
     apart = found.apart
     if all_concrete(apart) and not float(apart) < APART:
         raise SolveError(
@@ -139,6 +137,13 @@ def stationary(solution: FlowSolution) -> Density:
             "leaves, or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts."
         )
     return found
+
+
+def unchecked(solution: FlowSolution) -> Density:
+    """As `stationary`; nothing raises."""
+    setting: Any = solution.setting
+    build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
+    return setting.program("stationary", build)(solution)
 
 
 def density(setting: Any, solution: FlowSolution, check: bool = True) -> Density:

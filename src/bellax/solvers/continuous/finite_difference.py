@@ -198,8 +198,8 @@ class PreparedFlow(FlowSetting):
         found = run(arguments)
         return self.solution(arguments, found)
 
-    def solve_from(self, arguments: Arguments, start: Table) -> FlowSolution:
-        """Solves, beginning with a V that may be near; inside a compiled program."""
+    def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
+        """Solves, beginning with a `Table` that may be near; inside a compiled program."""
         return self.solution(arguments, self.found(self.scheme(arguments), start))
 
     def unknown(self, arguments: Arguments) -> Table:

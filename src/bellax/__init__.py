@@ -42,14 +42,13 @@ from bellax.solve import choose_solver, compile, solve
 
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowSolution",
-    "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning", "Panel",
-    "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
-    "RegimePanel", "RegimeSolution", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
-    "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
-    "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative",
-    "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary",
-    "transition_path",
+    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowSolution", "IID",
+    "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError",
+    "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution",
+    "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint", "Terminal", "TransitionPath", "VAR",
+    "by_age", "by_period", "cache", "certify", "choose_solver", "clearing", "compile", "equilibrium", "ergodic",
+    "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators", "outside", "plot",
+    "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary", "transition_path",
 ]  # fmt: skip
 
 for _name in ("clearing", "grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):

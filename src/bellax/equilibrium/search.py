@@ -146,7 +146,7 @@ def _secant(course: Course, x: Array, values: Representation) -> Representation:
 def moving_root(
     residual: Callable[[Any, Array], Array], slopes: Callable[[Any, Array], Array], given: Any, root: Array
 ) -> Array:
-    """A root x of residual(given, x), with the derivative that the implicit function theorem gives it.
+    """A root x of residual(given, x), with the first derivative that the implicit function theorem gives it.
 
     Args:
         residual: of what is given and of x, an array of the shape of x; it closes over nothing differentiated.
@@ -158,7 +158,7 @@ def moving_root(
 @moving_root.defjvp
 def _moving_root_jvp(residual: Any, slopes: Any, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (given, root), (moved, _) = primals, tangents
-    root = moving_root(residual, slopes, given, root)  # a second derivative passes here once more
+    root = moving_root(residual, slopes, given, root)
     _, right = jax.jvp(lambda given: residual(given, root), (given,), (moved,))
     matrix = slopes(given, root).reshape(root.size, root.size)
     return root, -jnp.linalg.solve(matrix, right.ravel()).reshape(root.shape)

@@ -12,7 +12,8 @@ from bellax import solvers
 from bellax.bellman import maximise, outside
 from bellax.cache import cache
 from bellax.certify import Certificate, FlowCertificate, RegimeCertificate, certify
-from bellax.equilibrium import Equilibrium, equilibrium
+from bellax.equilibrium import Equilibrium, TransitionPath, equilibrium, transition_path
+from bellax.equilibrium import methods as clearing
 from bellax.errors import BellaxError, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.evaluate import evaluate
 from bellax.io import load, save
@@ -46,11 +47,12 @@ __all__ = [
     "FlowPanel", "FlowSolution", "IID", "Markov", "MarkovChain", "Model", "ModelError", "Natural", "OutsideWarning",
     "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
-    "Terminal", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "compile", "equilibrium",
-    "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise", "nonnegative", "operators",
-    "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve", "solvers", "stationary",
+    "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
+    "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
+    "solvers", "stationary", "transition_path",
 ]  # fmt: skip
 
-for _name in ("grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):
+for _name in ("clearing", "grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):
     introduce(globals()[_name], f"bx.{_name}")
 introduce(sys.modules[__name__], "bellax", brief=True)

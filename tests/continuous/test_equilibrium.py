@@ -185,15 +185,91 @@ def excess(bonds, supply):
     return bonds - supply
 
 
-def test_conditions_are_told_apart_and_have_parameters_of_their_own():
+COMMON = {"grid": 40, "aggregates": {"bonds": "assets", "less": less}}
+
+
+@pytest.fixture(scope="module")
+def none():
+    return clearing(**COMMON, conditions={"clearing": "bonds"})
+
+
+def test_conditions_are_told_apart_and_have_parameters_of_their_own(none):
     """Bonds of .1 in supply, as a name of another aggregate and as a parameter of the condition alone."""
-    common = {"grid": 40, "aggregates": {"bonds": "assets", "less": less}}
-    none = clearing(**common, conditions={"clearing": "bonds"})
-    some = clearing(**common, conditions={"clearing": "less"})
+    some = clearing(**COMMON, conditions={"clearing": "less"})
     given = {"unknowns": {"interest": (0.0, 0.0499)}, "aggregates": {"bonds": "assets"}}
     stated = bx.equilibrium(SAVER, {"supply": 0.1}, **given, conditions={"clearing": excess}, solver=by(assets=40))
     assert float(some.unknowns["interest"]) > float(none.unknowns["interest"]) + 1e-3
     np.testing.assert_allclose(stated.unknowns["interest"], some.unknowns["interest"], atol=1e-8)
+
+
+# -- several prices ----------------------------------------------------------------------------------------------------
+
+
+def funded(transfer, interest, supply):
+    """What bonds cost is what households pay."""
+    return transfer + interest * supply
+
+
+TAXED = bx.DiffusionModel(
+    **{name: getattr(SAVER, name) for name in ("states", "actions", "policy", "reward", "boundary", "discount")},
+    drift={
+        "assets": lambda assets, income, consumption, interest, transfer: (
+            income + transfer + interest * assets - consumption
+        )
+    },
+)
+
+
+def fiscal(supply, interest=(0.0, 0.0499), **changes):
+    given = {
+        "unknowns": {"interest": interest, "transfer": (-0.05, 0.05)},
+        "aggregates": {"bonds": "assets"},
+        "conditions": {"clearing": excess, "budget": funded},
+    }
+    return bx.equilibrium(TAXED, {"supply": supply}, **(given | changes), solver=by(assets=40))
+
+
+def test_two_prices(none):
+    """Without bonds in supply the rate is that of one unknown; with them households pay for them."""
+    same, found = fiscal(0.0), fiscal(0.1)
+    np.testing.assert_allclose(same.unknowns["interest"], none.unknowns["interest"], atol=1e-9)
+    np.testing.assert_allclose(same.unknowns["transfer"], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.unknowns["transfer"], -0.1 * found.unknowns["interest"], atol=1e-12)
+    np.testing.assert_allclose(found.density.mean("assets"), 0.1, atol=1e-10)
+    assert float(found.path["interest"][0]) == 0.5 * 0.0499 and len(found.path["transfer"]) == int(found.steps)
+
+
+def test_derivatives_of_two_prices():
+    """In the supply of bonds, beside central differences; where there is no equilibrium they are no numbers."""
+    price = lambda supply, **given: jnp.stack(list(fiscal(supply, **given).unknowns.values()))  # noqa: E731
+    moved = jax.jvp(price, (0.1,), (1.0,))[1]
+    np.testing.assert_allclose(moved, (price(0.1002) - price(0.0998)) / 4e-4, rtol=1e-5)
+    none, _ = jax.jvp(lambda supply: price(supply, interest=(-0.2, -0.1)), (0.1,), (1.0,))
+    assert np.all(np.isnan(none))
+
+
+def test_newton_says_where_it_was_stopped():
+    with pytest.raises(
+        SolveError, match="'interest' stays at the upper end of its bracket: at interest = -0.1,.*'clear"
+    ):
+        fiscal(0.1, interest=(-0.2, -0.1))
+
+
+def test_what_several_unknowns_ask(untyped):
+    with pytest.raises(bx.ModelError, match="the unknown 'transfer' has no condition: there are 2 unknowns"):
+        fiscal(0.1, conditions={"interest": excess})
+    with pytest.raises(bx.ModelError, match="one of 'interest', 'transfer' has no condition"):
+        fiscal(0.1, conditions={"clearing": excess})
+    with pytest.raises(bx.ModelError, match="Bracketing finds one unknown; here are 'interest', 'transfer'"):
+        fiscal(0.1, method=bx.clearing.Bracketing())
+    with pytest.raises(bx.ModelError, match="method is 'newton'; give one of bx.clearing"):
+        fiscal(0.1, method="newton")
+
+
+def test_a_failure_inside_a_program_is_no_number():
+    wide = {"unknowns": {"interest": (-0.2, -0.1)}, "aggregates": {"bonds": "assets"}, "conditions": {"bonds": "bonds"}}
+    compiled = jax.jit(lambda tax: bx.equilibrium(TAXED, {"transfer": tax}, **wide, solver=by(assets=12)).unknowns)
+    assert np.isnan(compiled(0.0)["interest"])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +279,7 @@ def test_conditions_are_told_apart_and_have_parameters_of_their_own():
         ({"conditions": {"step": lambda bonds, interest: jnp.where(interest < 0.02, -1.0, 1.0) + 0 * bonds}},
          bx.SolveError, "the condition 'step' jumps across zero at interest = 0.02"),
         ({"interest": (0.04, 0.0)}, bx.ParameterError, "give a bracket"),
-        ({"conditions": {}}, bx.ModelError, "1 unknowns, 'interest', and 0 conditions"),
+        ({"conditions": {}}, bx.ModelError, "the unknown 'interest' has no condition"),
         ({"conditions": {"bonds": lambda wages: wages}}, bx.ModelError, "names 'wages'"),
         ({"aggregates": {"bonds": "wealth"}}, bx.ModelError, "names 'wealth', which the model does not have"),
         ({"unknowns": {"wage": (0.0, 1.0)}}, bx.ModelError, "'wage' is no parameter"),

@@ -17,6 +17,19 @@ def until(done: Callable[[State], Array], step: Callable[[State], State], state:
     return lax.while_loop(lambda s: ~done(s), step, state)
 
 
+def until_known(done: Callable[[State], Array], step: Callable[[State], State], state: State, known: bool) -> State:
+    """As `until`; where numbers are known a loop of Python, of which nothing is compiled but what `step` compiles.
+
+    Args:
+        known: whether no number that `step` reads is traced.
+    """
+    if not known:
+        return until(done, step, state)
+    while not bool(done(state)):
+        state = step(state)
+    return state
+
+
 def repeat(count: int, step: Callable[[State], State], state: State) -> State:
     """`count` steps."""
     return lax.fori_loop(0, count, lambda _, s: step(s), state)

@@ -1,13 +1,15 @@
 """Linear systems of a generator, (rate - A) x = b, by a sparse direct solve, differentiable in everything.
 
 The factorisation is SciPy's SuperLU, on the host: on a GPU the numbers travel there and back. Derivatives are solves
-with the same matrix or its transpose; the last few factorisations are kept, so that these cost little.
+with the same matrix or its transpose; the last few factorisations are kept, so that these cost little. On many nodes a
+matrix that differs little from one of them is solved by its factors, and corrected until only rounding is left: the
+last steps of Newton's method, and those at the next price, factorise nothing.
 """
 
 import threading
 from collections import OrderedDict
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +19,30 @@ from jax import Array, lax
 from bellax.numerics.generator import Generator, Pattern
 
 _KEPT = 4  # factorisations
+_LARGE = 20_000  # nodes from which on a factorisation takes much longer than some solves with a known one
+_ALIKE = 0.01  # the share of all entries by which matrices differ whose factors may serve
+_FASTER = 0.1  # the share that each correction must at least leave
+_ROUNDING = 4 * float(np.finfo(float).eps)
 _SMALL = 1e-10
 _ROUNDS = 4
-_kept: "OrderedDict[Any, Any]" = OrderedDict()
+
+
+class _Matrix(NamedTuple):
+    """What a matrix is made of: its pattern, its entries, and the columns of those whose place is not the pattern's."""
+
+    pattern: Pattern
+    values: np.ndarray
+    columns: np.ndarray
+
+
+class _Factor(NamedTuple):
+    """Entries of a matrix, and its factors."""
+
+    values: np.ndarray
+    factor: Any
+
+
+_kept: OrderedDict[Any, _Factor] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -44,40 +67,79 @@ def solve(generator: Generator, rate: Array, right: Array, transposed: bool = Fa
 def _called(pattern: Pattern, values: Array, columns: Array, right: Array, transposed: bool) -> Array:
     shape = jax.ShapeDtypeStruct(right.shape, right.dtype)
     host = partial(_on_host, pattern, transposed)
-    return jax.pure_callback(host, shape, values, columns, right, vmap_method="sequential")
+    return jax.pure_callback(host, shape, values, columns, right, vmap_method="expand_dims")
 
 
 def _on_host(pattern: Pattern, transposed: bool, values: Any, columns: Any, right: Any) -> np.ndarray:
+    """One matrix and many right sides are one system; many matrices one after the other."""
     values, columns, right = np.asarray(values), np.asarray(columns), np.asarray(right)
+    batch = right.shape[: right.ndim - len(pattern.shape)]
+    if values.size != values.shape[-1] or columns.size != columns.shape[-1]:
+        batch = np.broadcast_shapes(values.shape[:-1], columns.shape[:-1], batch)
+        places = np.broadcast_to(columns, (*batch, columns.shape[-1])).reshape(-1, columns.shape[-1])
+        wide = np.broadcast_to(values, (*batch, values.shape[-1])).reshape(-1, values.shape[-1])
+        sides = np.broadcast_to(right, (*batch, *pattern.shape)).reshape(-1, *pattern.shape)
+        each = [_on_host(pattern, transposed, *one) for one in zip(wide, places, sides, strict=True)]
+        return np.stack(each).reshape(*batch, *pattern.shape)
     if not np.all(np.isfinite(values)):
         return np.full_like(right, np.nan)
+    if not np.any(right):  # what has no derivative asks for none
+        return np.zeros_like(right)
+    asked = np.ascontiguousarray(right.reshape(-1, pattern.count).T, dtype=float)
     try:
-        factor = _factor(pattern, values, columns)
+        matrix = _Matrix(pattern, values.reshape(-1).astype(float), columns.reshape(-1))
+        found = _solved(matrix, asked, "T" if transposed else "N")
     except RuntimeError:  # exactly singular
         return np.full_like(right, np.nan)
-    found = factor.solve(right.ravel().astype(float), "T" if transposed else "N")
-    return found.reshape(right.shape).astype(right.dtype)
+    return found.T.reshape(right.shape).astype(right.dtype)
 
 
-def _factor(pattern: Pattern, values: np.ndarray, columns: np.ndarray) -> Any:
-    from scipy.sparse import csc_matrix
+def _solved(asked: _Matrix, right: np.ndarray, side: str) -> np.ndarray:
+    """x, by the factors of this matrix; of a large one by those of a matrix like it, if they serve."""
+    from scipy.sparse import csc_matrix  # .2 s at import, which nothing in discrete time needs
     from scipy.sparse.linalg import splu
 
-    name = (pattern, hash(values.tobytes()), hash(columns.tobytes()))
+    pattern, values, columns = asked
+    kind = (pattern, columns.tobytes())
+    name = (*kind, hash(values.tobytes()))
     with _lock:
-        if name in _kept:
-            _kept.move_to_end(name)
-            return _kept[name]
-    rows, fixed = pattern.entries
-    places = (rows, np.concatenate([fixed, columns.astype(fixed.dtype)]))
-    matrix = csc_matrix((values.astype(float), places), shape=(pattern.count, pattern.count))
-    # weakly diagonally dominant, so that no pivot is needed and the order may be that of a symmetric matrix
-    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        known = _kept.get(name)
+        alike = [each for other, each in _kept.items() if other[:2] == kind]
+    if known is None:
+        rows, fixed = pattern.entries
+        places = (rows, np.concatenate([fixed, columns.astype(fixed.dtype)]))
+        matrix = csc_matrix((values, places), shape=(pattern.count, pattern.count))
+        apart = [float(np.sum(np.abs(each.values - values)) / np.sum(np.abs(values))) for each in alike]
+        if pattern.count >= _LARGE and min(apart, default=np.inf) < _ALIKE:
+            near = alike[int(np.argmin(apart))]
+            found = _refined(matrix if side == "N" else matrix.T, near.factor, right, side)
+            if found is not None:
+                return found
+        # weakly diagonally dominant, so that no pivot is needed and the order may be that of a symmetric matrix
+        factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        known = _Factor(values, factor)
     with _lock:
-        _kept[name] = factor
+        _kept[name] = known
+        _kept.move_to_end(name)
         while len(_kept) > _KEPT:
             _kept.popitem(last=False)
-    return factor
+    return known.factor.solve(right, side)
+
+
+def _refined(matrix: Any, factor: Any, right: np.ndarray, side: str) -> np.ndarray | None:
+    """x by corrections, each by the factors of another matrix, until what is left is rounding; None where that would
+    take long."""
+    sizes, found, left, last = abs(matrix), np.zeros_like(right), right, np.inf
+    while True:
+        found = found + factor.solve(left, side)
+        left = right - matrix @ found
+        # of each row, as a share of its terms: what a direct solve leaves is of the order of the precision
+        worst = np.max(np.abs(left) / (sizes @ np.abs(found) + np.abs(right) + np.finfo(float).tiny))
+        if worst <= _ROUNDING:
+            return found
+        if not worst <= _FASTER * last:
+            return None
+        last = worst
 
 
 def stationary(generator: Generator, start: Array) -> Array:

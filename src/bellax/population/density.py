@@ -164,11 +164,10 @@ def stationary(solution: FlowSolution) -> Density:
             f"the solution ended as {solution.result!s}; there is no policy that a population could follow."
         )
     setting: Any = solution.setting
-    build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
     wrong = setting.unsettled(solution) if all_concrete(solution.stats) else ""
     if wrong:
         raise SolveError(f"there is no density: {wrong}")
-    found = setting.program("stationary", build)(solution)
+    found = unchecked(solution)
     if all_concrete(found.mass):
         _check_inside(found)
     apart = found.apart
@@ -211,6 +210,17 @@ def _check_inside(density: Density) -> None:
                 )
 
 
-def density(setting: Any, solution: FlowSolution) -> Density:
-    """The stationary density, inside a compiled program."""
-    return Density(solution, *setting.mass(solution))
+def unchecked(solution: FlowSolution) -> Density:
+    """As `stationary`; nothing raises."""
+    setting: Any = solution.setting
+    build: Callable[[], Any] = lambda: Shared(lambda given: density(setting, given))  # noqa: E731
+    return setting.program("stationary", build)(solution)
+
+
+def density(setting: Any, solution: FlowSolution, check: bool = True) -> Density:
+    """The stationary density, inside a compiled program.
+
+    Args:
+        check: whether it is looked whether there is more than one.
+    """
+    return Density(solution, *setting.mass(solution, check))

@@ -38,7 +38,7 @@ class Unstated(Natural):
     """No condition was stated: the edge is one that is never reached, which is checked."""
 
 
-class FlowSetting:
+class FlowSetting(abc.ABC):
     """What a solution in continuous time is of: the model, how it is solved, and the programs that were compiled.
 
     Args:
@@ -112,12 +112,30 @@ class FlowSetting:
 
     def structure(self, arguments: Arguments) -> "Representation":
         """The representation that a solve makes, with the shapes of its arrays in their place."""
-        solve: Callable[..., FlowSolution] = self.solve  # type: ignore[attr-defined]
-        return jax.eval_shape(solve, arguments).values
+        return jax.eval_shape(self.solve, arguments).values
 
-    def mass(self, solution: "FlowSolution") -> "Mass":
+    def solve_from(self, arguments: Arguments, start: "Representation") -> "FlowSolution":
+        """Solves inside a compiled program, beginning with a V that may be near, where the solver can.
+
+        Args:
+            start: V of other arguments; not a number where nothing is known.
+        """
+        return self.solve(arguments)
+
+    def unknown(self, arguments: Arguments) -> "Representation":
+        """A V of which nothing is known: numbers that are none."""
+        like = self.structure(arguments)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
+
+    @abc.abstractmethod
+    def solve(self, arguments: Arguments, final: Any = None, ticket: Any = None, well: bool = False) -> "FlowSolution":
+        """Solves; `final` and `ticket` are of discrete time."""
+
+    def mass(self, solution: "FlowSolution", check: bool = True) -> "Mass":
         """Where the population is, inside a compiled program.
 
+        Args:
+            check: whether it is looked whether where it ends depends on where it begins.
         Raises:
             ModelError: from solvers that do not say.
         """

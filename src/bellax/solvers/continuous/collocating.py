@@ -167,7 +167,7 @@ class CollocatedFlow(FlowSetting):
         run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given))))
         return self.solution(arguments, run(arguments))
 
-    def solve_from(self, arguments: Arguments, start: Chebyshev) -> FlowSolution:
+    def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
         """Solves inside a compiled program, beginning with a V that may be near; that of finite differences where it
         is not a number."""
         return self.solution(arguments, self.found(self.scheme(arguments), start.values))

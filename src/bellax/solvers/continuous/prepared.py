@@ -98,7 +98,7 @@ class PreparedFlow(FlowSetting):
         sides = {name: self.sides(name) for name in self.flow.continuous}
         return Scheme(self.flow, arguments, self.lines(arguments), sides, moment)
 
-    def mass(self, solution: FlowSolution) -> Mass:
+    def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
         """The stationary mass, inside a compiled program."""
         self.check_dense()
         scheme, table = self.scheme(solution.arguments), solution.values
@@ -106,9 +106,11 @@ class PreparedFlow(FlowSetting):
         generator = scheme.carried(table.marginals, table.curvatures)
         ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
         mass = sparse.stationary(generator, jnp.ones(scheme.shape))
-        still = lax.stop_gradient(generator)
-        others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
-        apart = jnp.sum(jnp.abs(others[0] - others[1]))
+        apart = jnp.zeros(())
+        if check:
+            still = lax.stop_gradient(generator)
+            others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
+            apart = jnp.sum(jnp.abs(others[0] - others[1]))
         return Mass(mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
 
     def check(self, arguments: Arguments) -> None:
@@ -164,6 +166,12 @@ class PreparedFlow(FlowSetting):
         run = self.program("solve", lambda: quickly_at_first(self._solved, True))
         return self.solution(arguments, run(arguments))
 
+    def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
+        """Solves, beginning with a `Table` that may be near; inside a compiled program."""
+        if self.flow.timed:
+            return self.solution(arguments, self._backward(arguments))
+        return self.solution(arguments, self.found(self.scheme(arguments), start))
+
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
         table = Table(found.value, found.marginals, found.curvatures, found.ahead)
         return FlowSolution(arguments, table, found.code, found.stats, self)
@@ -189,7 +197,7 @@ class PreparedFlow(FlowSetting):
 
         def step(next_value: Array, place: Array) -> tuple[Array, Found]:
             made = self.scheme(arguments, moments[place])
-            found = self.found(made, Later(next_value, moments[place + 1] - moments[place]))
+            found = self.found(made, None, Later(next_value, moments[place + 1] - moments[place]))
             return found.value, found
 
         _, found = loops.backward(step, value, len(moments) - 1)
@@ -199,19 +207,18 @@ class PreparedFlow(FlowSetting):
         values = jnp.concatenate([found.value, value[None]])
         return whole._replace(value=values, code=jnp.max(found.code), stats=stats)
 
-    def found(self, scheme: Scheme, later: Later | None = None, start: Array | None = None) -> Found:
+    def found(self, scheme: Scheme, start: Table | None = None, later: Later | None = None) -> Found:
         """V, inside a compiled program.
 
         Args:
-            later: of a finite horizon.
-            start: V to begin with.
+            start: to begin with, where it is a number everywhere.
+            later: what V is some time later, of which this is an implicit step back; without it V does not move.
         """
         options: Any = self.options
         fixed = scheme.stopped
         first, near = fixed.start()
-        known = lax.stop_gradient(later.value) if later is not None else start
-        calm = known is not None
-        first = first if known is None else known
+        if later is not None:
+            first = lax.stop_gradient(later.value)
         mask, worth = fixed.absorbed
 
         def step(state: _Search) -> _Search:
@@ -229,8 +236,14 @@ class PreparedFlow(FlowSetting):
 
         done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
         none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
-        wild = jnp.asarray(_WILD if calm else jnp.inf)
-        begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, wild)
+        change = jnp.asarray(jnp.inf if later is None else _WILD)
+        begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, change)
+        if start is not None:
+            known = lax.stop_gradient(start)
+            good = jnp.all(jnp.isfinite(known.values))
+            put = {n: one._replace(marginal=known.marginals[n]) for n, one in none.items()}
+            near_one = _Search(begin.steps, jnp.where(mask, worth, known.values), put, mask, jnp.asarray(0.5 * _WILD))
+            begin = jax.tree.map(lambda there, here: jnp.where(good, there, here), near_one, begin)
         return self._finished(scheme, loops.until(done, step, begin), later)
 
     def _ended(self, scheme: Scheme, tangent: Tangent, value: Array, stopping: Array, later: Later | None) -> Arms:

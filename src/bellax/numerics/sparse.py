@@ -76,7 +76,8 @@ def _on_host(pattern: Pattern, transposed: bool, values: Any, columns: Any, righ
     batch = right.shape[: right.ndim - len(pattern.shape)]
     if values.size != values.shape[-1] or columns.size != columns.shape[-1]:
         batch = np.broadcast_shapes(values.shape[:-1], columns.shape[:-1], batch)
-        places = np.broadcast_to(columns, (*batch, columns.shape[-1])).reshape(-1, columns.shape[-1])
+        many = int(np.prod(batch))
+        places = np.broadcast_to(columns, (*batch, columns.shape[-1])).reshape(many, columns.shape[-1])
         wide = np.broadcast_to(values, (*batch, values.shape[-1])).reshape(-1, values.shape[-1])
         sides = np.broadcast_to(right, (*batch, *pattern.shape)).reshape(-1, *pattern.shape)
         each = [_on_host(pattern, transposed, *one) for one in zip(wide, places, sides, strict=True)]

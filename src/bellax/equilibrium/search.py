@@ -161,4 +161,5 @@ def _moving_root_jvp(residual: Any, slopes: Any, primals: tuple, tangents: tuple
     root = moving_root(residual, slopes, given, root)
     _, right = jax.jvp(lambda given: residual(given, root), (given,), (moved,))
     matrix = slopes(given, root).reshape(root.size, root.size)
+    # what it is made of refuses second derivatives
     return root, -jnp.linalg.solve(matrix, right.ravel()).reshape(root.shape)

@@ -17,6 +17,7 @@ from jax import Array, lax
 from bellax.errors import ModelError, ParameterError
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
+from bellax.numerics.once import once
 from bellax.numerics.programs import quickly_at_first
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
@@ -28,6 +29,7 @@ from bellax.solvers.continuous.scheme import Scheme, Tangent
 from bellax.solvers.continuous.selection import Selected
 from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
 
+_WHAT = "V of a model in continuous time"  # for messages
 _WILD = 0.1  # relative change of V beyond which a step is careful
 
 
@@ -96,6 +98,7 @@ class PreparedFlow(FlowSetting):
     def scheme(self, arguments: Arguments, moment: Array | None = None) -> Scheme:
         """The equation on nodes; inside a compiled program."""
         sides = {name: self.sides(name) for name in self.flow.continuous}
+        arguments = once(arguments, _WHAT)
         return Scheme(self.flow, arguments, self.lines(arguments), sides, moment)
 
     def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
@@ -111,7 +114,9 @@ class PreparedFlow(FlowSetting):
             still = lax.stop_gradient(generator)
             others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
             apart = jnp.sum(jnp.abs(others[0] - others[1]))
-        return Mass(mass, scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart))
+        return Mass(
+            once(mass, "a stationary density"), scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart)
+        )
 
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
@@ -300,7 +305,9 @@ class PreparedFlow(FlowSetting):
         if self.flow.stops:
             arms = self._ended(scheme, carried, value, last.stopping, later)
             going_on = ahead(_going_on(scheme, arms, value, later), scheme, arms, last.stopping)
-        return Found(value, carried.marginals, carried.curvatures, going_on, code.astype(jnp.int32), stats)
+        tables = once((value, carried.marginals, carried.curvatures, going_on), _WHAT)
+        value, marginals, curvatures, going_on = tables
+        return Found(value, marginals, curvatures, going_on, code.astype(jnp.int32), stats)
 
 
 def _implicit(scheme: Scheme, later: Later | None) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ from jax import Array, lax
 from bellax.learning import cholesky
 
 _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
-_STALLED = 1e-4  # relative decrease of the sum of squares that is none
+_STALLED = 5e-4  # relative decrease of the sum of squares that is none
 
 Pointwise = Callable[[Array, Any], Array]
 """Of weights and what belongs to a point, the residual there, a number."""

@@ -49,6 +49,14 @@ def quadrature(table: NetTable, count: int) -> Array:
     return mass / jnp.sum(mass)
 
 
+def raw_mass(table: NetTable, count: int) -> Array:
+    """The mass of a density that is not made to have one."""
+    box, dimensions = table.core.box, table.core.centre.shape[0]
+    shares = jnp.stack(jnp.meshgrid(*[(jnp.arange(count) + 0.5) / count] * dimensions, indexing="ij"), axis=-1)
+    log = jax.vmap(lambda share: table.log_density(box.at(share)))(shares.reshape(-1, dimensions))
+    return jnp.prod(box.upper - box.lower) * jnp.mean(jnp.exp(log))
+
+
 def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, options: Any) -> dict[str, Array]:
     """Numbers about a trained solution, inside a compiled program."""
     point, core = values.point, values.core
@@ -63,7 +71,6 @@ def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, op
     found = {
         "residual": jnp.sqrt(jnp.mean(left**2)),
         "first_order_gap": jnp.max(jax.vmap(gap)(draws, marginals)),
-        "dependence": jnp.asarray(values.where.dependence),
         "settled": core.found.astype(float),
     }
     for axis, name in enumerate(point.names):
@@ -109,9 +116,10 @@ def _density(values: ValueEquation, densities: DensityEquation, table: NetTable)
         jnp.sum(mass, axis=tuple(other for other in range(mass.ndim) if other != axis))
         * jnp.linspace(-1.0, 1.0, mass.shape[axis])
     )
+    off = jnp.abs(raw_mass(table, count) - 1) if not table.form.whole else jnp.zeros(())
     found = {
         "forward": jnp.sqrt(jnp.mean(left**2)),
-        "mass": jnp.max(jnp.stack([jnp.abs(of(grid, axis) - of(fine, axis)) for axis in range(len(names))])),
+        "mass": off + jnp.max(jnp.stack([jnp.abs(of(grid, axis) - of(fine, axis)) for axis in range(len(names))])),
     }
     for axis, name in enumerate(names):
         found[f"mean_drift:{name}"] = jnp.abs(mean[axis]) / jnp.where(size[axis] > 0, size[axis], 1.0)

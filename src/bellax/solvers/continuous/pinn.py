@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError, check_count, check_positive, named_options
-from bellax.learning import levenberg, nets, training
+from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.levenberg import Fit
 from bellax.learning.nets import Shape
@@ -29,8 +29,9 @@ from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, check_parameters, quantity_at
 from bellax.solvers.continuous import flagged, poisson
 from bellax.solvers.continuous.core import Core, core
+from bellax.solvers.continuous.notebook import Notebook
 from bellax.solvers.continuous.pointwise import Pointwise, moving
-from bellax.solvers.continuous.trained import DensityEquation, NetTable, ValueEquation, points
+from bellax.solvers.continuous.trained import AroundNormal, DensityEquation, Form, NetTable, ValueEquation, points
 from bellax.solvers.progress import report
 from bellax.solvers.solver import Solver
 
@@ -59,6 +60,7 @@ class PINN(Solver):
             discount times the range of V over the core, beyond which the solve has failed.
         seed: of weights and points.
         checkpoint: a folder; a solve that was killed goes on there, and ends as if it had not been.
+        recipe: another training than the one described here.
     Raises:
         ModelError: for a model that it does not solve, which says what.
     Source: Raissi, Perdikaris & Karniadakis (2019); Howard (1960) for the branch; Marquardt (1963).
@@ -70,10 +72,11 @@ class PINN(Solver):
     points: int | None = None
     rounds: int = 8
     budget: int = 25
-    finish: int = 100
+    finish: int = 60
     tolerance: float = 5e-3
     seed: int = 0
     checkpoint: str | Path | None = None
+    recipe: Notebook | None = None
 
     def __post_init__(self) -> None:
         for name in ("rounds", "budget", "finish"):
@@ -82,6 +85,11 @@ class PINN(Solver):
             check_positive(getattr(self, name), f"PINN: {name}")
         if self.points is not None:
             check_count(self.points, "PINN: points")
+
+    @classmethod
+    def notebook(cls, seed: int = 0, **changes: Any) -> "PINN":
+        """The recipe of the notebook that the firm with irreversible investment is from; see notebook.py."""
+        return cls(hidden=(32, 32), seed=seed, recipe=Notebook(**changes))
 
     def prepare(self, model: Any) -> "PreparedNets":
         check_served(model)
@@ -137,26 +145,27 @@ class Training:
         self.value = prepared.equation(arguments, where)
         self.values = self.value.fit(options.rounds, options.budget, options.finish)
         self.prepared, self.seed = prepared, options.seed
-        self.wanted = options.density
+        self.wanted, self.form = options.density, prepared.form
 
-    def init(self, start: Array | None = None) -> Both:
+    def init(self, start: NetTable | None = None) -> Both:
         """Where it begins.
 
         Args:
-            start: weights of V that may be near; not numbers where nothing is known.
+            start: nets that may be near; not numbers where nothing is known.
         """
-        prepared, near = self.prepared, self.value.start()
-        weights = nets.flat(prepared.shape, self.seed)
+        weights, thin = nets.flat(self.prepared.shape, self.seed), nets.flat(self.prepared.thin, self.seed + 1)
+        densities = self._densities(weights)
+        value = self.values.init(weights, self.value.start())
+        density = densities.fit(*_DENSITY).init(thin, densities.refresh(thin))
         if start is None:
-            value = self.values.init(weights, near)
-        else:
-            known = jnp.all(jnp.isfinite(start))
-            # a V that is near is on the right branch
-            value = self.values.init(jnp.where(known, start, weights), near)
-            number = jnp.where(known, len(self.values.budgets) - 1, 0).astype(value.round.dtype)
-            value = value._replace(round=number)
-        thin, densities = nets.flat(prepared.thin, self.seed + 1), self._densities(weights)
-        return Both(value, densities.fit(*_DENSITY).init(thin, densities.refresh(thin)))
+            return Both(value, density)
+        # a V that is near is on the right branch, and what is left to do is the last round
+        known = jnp.all(jnp.isfinite(start.value)) & jnp.all(jnp.isfinite(start.density))
+        last = lambda fit, old, rounds: fit._replace(  # noqa: E731
+            weights=jnp.where(known, old, fit.weights), round=jnp.where(known, rounds - 1, 0).astype(fit.round.dtype)
+        )
+        value = last(value, start.value, len(self.values.budgets))
+        return Both(value, last(density, start.density, _DENSITY[0]))
 
     def step(self, state: Both) -> Both:
         def onwards(state: Both) -> Both:
@@ -179,11 +188,15 @@ class Training:
         loss = jnp.where(over & self.wanted, state.density.loss, state.value.loss)
         return state.value.total + state.density.total, loss
 
+    def dependence(self) -> float:
+        """The rank correlation of the dimensions of the points."""
+        return sampling.dependence(sampling.points(self.prepared.counts[0], self.prepared.shape.inputs, self.seed))
+
     def _densities(self, weights: Array) -> DensityEquation:
-        return DensityEquation(self.value, weights, self.prepared.thin)
+        return DensityEquation(self.value, weights, self.prepared.thin, self.form)
 
 
-_DENSITY = (3, 60)
+_DENSITY = (3, 30)
 """Rounds, and steps of each."""
 
 
@@ -196,6 +209,7 @@ class PreparedNets(FlowSetting):
         super().__init__(model, options, {})
         count = len(self.flow.continuous)
         self.shape, self.thin = Shape(count, options.hidden), Shape(count, (12, 12))
+        self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
         self.counts = (options.points or _WHERE[count][0], _WHERE[count][1])
 
     # -- before a solve
@@ -233,7 +247,14 @@ class PreparedNets(FlowSetting):
     def core(self, arguments: Arguments) -> Core:
         """Where nets are trained, inside a compiled program."""
         still = lax.stop_gradient(arguments)
-        return core(Pointwise(self.flow, still), float(self.options.reach), self.options.seed)
+        found = core(Pointwise(self.flow, still), float(self.options.reach), self.options.seed)
+        return found if self.options.recipe is None else self.options.recipe.where(found)
+
+    def training(self, arguments: Arguments, where: Core) -> Any:
+        """What trains nets there; see learning/training.py."""
+        if self.options.recipe is None:
+            return Training(self, arguments, where)
+        return self.options.recipe.training(self.equation(arguments, where), self.options.seed, self.thin)
 
     def equation(self, arguments: Arguments, where: Core) -> ValueEquation:
         return ValueEquation(self, arguments, where, points(where, *self.counts, self.options.seed), self.shape)
@@ -257,25 +278,25 @@ class PreparedNets(FlowSetting):
 
     def solve_from(self, arguments: Arguments, start: NetTable) -> FlowSolution:
         """Solves, beginning with a V that may be near; inside a compiled program."""
-        return self._solution(arguments, self._whole(arguments, start.value))
+        return self._solution(arguments, self._whole(arguments, start))
 
     def unknown(self, arguments: Arguments) -> NetTable:
         """A V of which nothing is known: numbers that are none."""
         like = jax.eval_shape(lambda given: self._whole(given, None)[0], arguments)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
 
-    def _begin(self, arguments: Arguments) -> tuple[Core, Both]:
+    def _begin(self, arguments: Arguments) -> tuple[Core, Any]:
         where = self.core(arguments)
-        return where, Training(self, arguments, where).init()
+        return where, self.training(arguments, where).init()
 
-    def _block(self, arguments: Arguments, where: Core, state: Both) -> Any:
-        return training.block(Training(self, arguments, where), state, _BLOCK)
+    def _block(self, arguments: Arguments, where: Core, state: Any) -> Any:
+        return training.block(self.training(arguments, where), state, _BLOCK)
 
-    def _whole(self, arguments: Arguments, start: Array | None) -> tuple[NetTable, Array, dict[str, Array]]:
+    def _whole(self, arguments: Arguments, start: NetTable | None) -> tuple[NetTable, Array, dict[str, Array]]:
         """Inside a compiled program, with derivatives: V and the density move as least squares say."""
         still = lax.stop_gradient(arguments)
         where = self.core(still)
-        method = Training(self, still, where)
+        method = self.training(still, where)
         last = lax.stop_gradient(training.run(method, method.init(start)))
         table, code, stats = self._finish(still, where, last)
         values = self.equation(arguments, where)
@@ -283,19 +304,20 @@ class PreparedNets(FlowSetting):
         weights = levenberg.moved(values.groups(near, jnp.asarray(False)), table.value)
         table = replace(table, value=weights)
         if self.options.density:
-            density = DensityEquation(values, weights, self.thin)
+            density = DensityEquation(values, weights, self.thin, self.form)
             counts = density.refresh(table.density)
             moved = levenberg.moved(density.groups(counts, jnp.zeros((), jnp.int32)), table.density)
             table = replace(table, density=moved)
         return table, code, stats
 
-    def _finish(self, arguments: Arguments, where: Core, last: Both) -> tuple[NetTable, Array, dict[str, Array]]:
+    def _finish(self, arguments: Arguments, where: Core, last: Any) -> tuple[NetTable, Array, dict[str, Array]]:
         values = self.equation(arguments, where)
         table = NetTable(
-            last.value.weights, last.density.weights, values.level, values.unit, where, self.shape, self.thin
+            last.value.weights, last.density.weights, values.level, values.unit, where, self.shape, self.thin, self.form
         )
-        stats = flagged.stats(values, DensityEquation(values, table.value, self.thin), table, self.options)
-        stats = {"steps": last.value.total + last.density.total, **stats}
+        stats = flagged.stats(values, DensityEquation(values, table.value, self.thin, self.form), table, self.options)
+        dependence = jnp.asarray(self.training(arguments, where).dependence())
+        stats = {"dependence": dependence, "steps": last.value.total + last.density.total, **stats}
         return table, flagged.code(self.flow, stats, self.options), stats
 
     def _solution(self, arguments: Arguments, found: tuple[NetTable, Array, dict[str, Array]]) -> FlowSolution:

@@ -9,8 +9,10 @@ The density is exp(normal of the linear approximation + net), whose mass is a qu
 nearly zero everywhere, which nearly solves its equation, too.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -35,6 +37,7 @@ from bellax.solvers.continuous.pointwise import (
 )
 
 _STRAIGHT = 0.1  # what the condition that V is straight counts for
+_WIDE, _LEAST = 6.0, 0.05  # points count for this root of the normal density, and for something beyond it
 _FLOOR = 0.01  # of the square root of the largest density, what tails count for
 
 
@@ -55,6 +58,7 @@ class NetTable(Representation):
     core: Core
     shape: Shape = eqx.field(static=True)
     thin: Shape = eqx.field(static=True)
+    form: "Form" = eqx.field(static=True)
 
     def of(self, y: Float[Array, "d"]) -> Array:
         """V at coordinates."""
@@ -62,7 +66,7 @@ class NetTable(Representation):
 
     def log_density(self, y: Float[Array, "d"]) -> Array:
         """Of the density of the coordinates, up to a constant."""
-        return log_density(self.thin, self.core, self.density, y)
+        return self.form.log(self.thin, self.core, self.density, y)
 
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
         of, box = Pointwise(setting.flow, arguments), self.core.box
@@ -79,9 +83,35 @@ def value(shape: Shape, box: Box, level: Array, unit: Array, weights: Array, y: 
     return level + unit * nets.forward(nets.layers(shape, weights), box.scaled(y))[0]
 
 
-def log_density(shape: Shape, core: Core, weights: Array, y: Array) -> Array:
-    """Of the density at coordinates, up to a constant."""
-    return core.normal(y) + nets.forward(nets.layers(shape, weights), core.box.scaled(y))[0]
+class Form(abc.ABC):
+    """What a net says of a density."""
+
+    whole: ClassVar[bool]
+    """Whether its mass is that of its quadrature by definition."""
+
+    @abc.abstractmethod
+    def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
+        """The logarithm of the density of the coordinates; where it is `whole` up to a constant."""
+
+
+@dataclass(frozen=True)
+class AroundNormal(Form):
+    """exp(normal of the linear approximation + net)."""
+
+    whole: ClassVar[bool] = True
+
+    def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
+        return core.normal(y) + nets.forward(nets.layers(shape, weights), core.box.scaled(y))[0]
+
+
+@dataclass(frozen=True)
+class SquaredSoftplus(Form):
+    """softplus(net)^2."""
+
+    whole: ClassVar[bool] = False
+
+    def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
+        return 2 * jnp.log(nets.positive(nets.forward(nets.layers(shape, weights), core.box.scaled(y))[0]))
 
 
 class Edges(NamedTuple):
@@ -98,11 +128,13 @@ class Edges(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What belongs to points inside: coordinates, marginal values that are frozen, and whether they are."""
+    """What belongs to points inside: coordinates, marginal values that are frozen, whether they are, and what the point
+    counts for."""
 
     y: Array
     frozen: Array
     hold: Array
+    weight: Array
 
 
 class Edge(NamedTuple):
@@ -117,22 +149,20 @@ class Edge(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Where equations are asked: inside, and at every edge, by axis and side; how dependent dimensions are."""
+    """Where equations are asked: inside, and at every edge, by axis and side."""
 
     inside: Array
     edges: tuple[tuple[Array, Array], ...]
-    dependence: Array
 
 
 def points(core: Core, count: int, edge: int, seed: int) -> Points:
     """Low-discrepancy points of the box."""
     dimensions = core.centre.shape[0]
-    draws = sampling.points(count, dimensions, seed)
-    inside, dependence = jax.vmap(core.box.at)(jnp.asarray(draws)), jnp.asarray(sampling.dependence(draws))
+    inside = jax.vmap(core.box.at)(jnp.asarray(sampling.points(count, dimensions, seed)))
     number = edge if dimensions > 1 else 1
     shares = jnp.asarray(sampling.points(number, dimensions, seed + 1))
     place = lambda axis, side: jax.vmap(core.box.at)(shares.at[:, axis].set(float(side)))  # noqa: E731
-    return Points(inside, tuple((place(axis, 0), place(axis, 1)) for axis in range(dimensions)), dependence)
+    return Points(inside, tuple((place(axis, 0), place(axis, 1)) for axis in range(dimensions)))
 
 
 def _joined(rows: Sequence[Any]) -> Any:
@@ -177,8 +207,8 @@ class ValueEquation:
 
     def residuals(self, weights: Array, y: Array) -> Array:
         """Those of the equation itself at other points, shape (n,)."""
-        rows = Rows(y, jnp.zeros_like(y), jnp.zeros(y.shape[0], bool))
-        return jax.vmap(self._inside, (None, 0))(weights, rows)
+        rows = Rows(y, jnp.zeros_like(y), jnp.zeros(y.shape[0], bool), jnp.ones(y.shape[0]))
+        return jax.vmap(self.inside, (None, 0))(weights, rows)
 
     def of(self, weights: Array, y: Array) -> Array:
         return value(self.shape, self.core.box, self.level, self.unit, weights, y)
@@ -207,7 +237,8 @@ class ValueEquation:
             hold: whether tangents are at what is frozen.
         """
         count, flow = self.where.inside.shape[0], self.point.flow
-        inside = Rows(self.where.inside, frozen, jnp.broadcast_to(hold, (count,)))
+        weight = jax.vmap(lambda y: jnp.exp(self.core.normal(y) / _WIDE) + _LEAST)(self.where.inside)
+        inside = Rows(self.where.inside, frozen, jnp.broadcast_to(hold, (count,)), weight)
         across: list[Edge] = []
         driven: list[Edge] = []
         for axis, pair in enumerate(self.where.edges):
@@ -218,13 +249,14 @@ class ValueEquation:
                 across += [rows] if self.point.names[axis] in flow.spreads else []
                 driven += [rows] if self.driven[axis] else []
         parts = ((self._across, across), (self._kept, driven))
-        return [(self._inside, inside), *((one, _joined(rows)) for one, rows in parts if rows)]
+        return [(self.inside, inside), *((one, _joined(rows)) for one, rows in parts if rows)]
 
-    def _inside(self, weights: Array, row: Rows) -> Array:
+    def inside(self, weights: Array, row: Rows) -> Array:
+        """The residual at a point."""
         found = slopes(lambda y: self.of(weights, y), row.y)
         p = lax.stop_gradient(self.point.marginals(row.y, found.first))
         at = jnp.where(row.hold, row.frozen, p)
-        return self.point.left(row.y, found, at) / (self.rate * self.unit)
+        return row.weight * self.point.left(row.y, found, at) / (self.rate * self.unit)
 
     def _across(self, weights: Array, row: Edge) -> Array:
         """V_s is zero at a mirror; at other edges across which a state diffuses V is straight."""
@@ -257,15 +289,16 @@ class Weighted(NamedTuple):
 class DensityEquation:
     """Least squares of the logarithm of the density; made inside a compiled program."""
 
-    def __init__(self, value: ValueEquation, weights: Array, thin: Shape) -> None:
-        self.value, self.core, self.thin, point = value, value.core, thin, value.point
+    def __init__(self, value: ValueEquation, weights: Array, thin: Shape, form: Form) -> None:
+        self.value, self.core, self.thin, self.form = value, value.core, thin, form
+        point = value.point
         self.how = lambda y: moving(point, lambda y: value.of(weights, y), y)
         width = self.core.box.upper - self.core.box.lower
         speed = jax.vmap(lambda y: jnp.max(jnp.abs(self.how(y).divergence)))(value.where.inside)
         self.rate = lax.stop_gradient(jnp.mean(speed) + 1e-6 * jnp.mean(width))
 
     def log(self, weights: Array, y: Array) -> Array:
-        return log_density(self.thin, self.core, weights, y)
+        return self.form.log(self.thin, self.core, weights, y)
 
     def refresh(self, weights: Array, frozen: Any = None) -> Array:
         """What points count for: the square root of the density, and something in the tails."""

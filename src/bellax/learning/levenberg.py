@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.learning import cholesky
+from bellax.learning.training import Method
 
 _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
 _STALLED = 5e-4  # relative decrease of the sum of squares that is none
@@ -67,7 +68,7 @@ def direction(matrix: Array, right: Array, damping: Array) -> Array:
     return matrix.T @ cholesky.solve(factor, right) if few else cholesky.solve(factor, matrix.T @ right)
 
 
-class LevenbergMarquardt:
+class LevenbergMarquardt(Method):
     """Least squares of residuals at points; made and run inside a compiled program.
 
     Args:

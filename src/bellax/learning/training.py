@@ -3,8 +3,9 @@
 Where somebody watches, by a progress bar or a checkpoint, it goes in blocks from Python: the same steps.
 """
 
+import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -13,14 +14,20 @@ from bellax.learning.checkpoints import Checkpoint
 from bellax.numerics import loops
 
 
-class Method(Protocol):
-    """A training: what a step of it is, whether it is done, and a count of steps with the loss, for progress."""
+class Method(abc.ABC):
+    """A training; a state is a pytree of arrays."""
 
-    def step(self, state: Any) -> Any: ...
+    @abc.abstractmethod
+    def step(self, state: Any) -> Any:
+        """The state after one more step."""
 
-    def done(self, state: Any) -> Array: ...
+    @abc.abstractmethod
+    def done(self, state: Any) -> Array:
+        """Whether it is over."""
 
-    def told(self, state: Any) -> tuple[Array, Array]: ...
+    @abc.abstractmethod
+    def told(self, state: Any) -> tuple[Array, Array]:
+        """For progress: a count of steps done, and the loss."""
 
 
 class Watch(NamedTuple):

@@ -12,6 +12,7 @@ iteration starts from q, and the density from its normal.
 Source: Roberts (1980) for the sign; Magill (1977) for the approximation.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,9 +21,10 @@ from jax import Array, lax
 
 from bellax.learning import sampling
 from bellax.learning.nets import Box
+from bellax.numerics import loops
 from bellax.solvers.continuous.pointwise import Pointwise
 
-_STARTS, _STEPS, _SIGNS = 32, 80, 60
+_STARTS, _STEPS, _SIGNS, _NEWTON = 32, 80, 60, 30
 _CLOSE = 1e-8
 _MOST = 3.0  # of log marginal values across the core, where they are taken for straight lines
 
@@ -36,8 +38,8 @@ class Core(NamedTuple):
         centre: where the mean drift is zero, shape (d,).
         marginal, tilt: V_x there, shape (d,), and its derivative in the coordinates, shape (d, d).
         covariance: of the coordinates.
-        found: whether there is a steady state, which the policy returns to.
-        spread: whether noise reaches all states, so that the normal has a density.
+        found: one where there is a steady state, which the policy returns to, else zero.
+        spread: one where noise reaches all states, so that the normal has a density, else zero.
         beyond: by how much of its width a state's steady state is beyond its lower, and its upper edge, shape (2, d).
     """
 
@@ -64,8 +66,8 @@ class Core(NamedTuple):
     def normal(self, y: Array) -> Array:
         """The logarithm of the normal density, up to a constant; zero where there is none."""
         away = y - self.centre
-        matrix = jnp.where(self.spread, self.covariance, jnp.eye(away.shape[0]))
-        return jnp.where(self.spread, -0.5 * away @ jnp.linalg.solve(matrix, away), 0.0)
+        matrix = jnp.where(self.spread > 0, self.covariance, jnp.eye(away.shape[0]))
+        return jnp.where(self.spread > 0, -0.5 * away @ jnp.linalg.solve(matrix, away), 0.0)
 
 
 def core(point: Pointwise, reach: float, seed: int) -> Core:
@@ -102,7 +104,17 @@ def core(point: Pointwise, reach: float, seed: int) -> Core:
     marginal, tilt = clean(along(centre), jnp.zeros(count)), clean(jax.jacfwd(along)(centre), jnp.zeros((count, count)))
     least = jnp.linalg.eigvalsh(covariance)[0]
     spread = found & (least > 1e-10 * jnp.trace(covariance)) & jnp.all(wide)
-    made = Core(Box(low, high), Box(lower, upper), centre, marginal, tilt, covariance, found, spread, over)
+    made = Core(
+        Box(low, high),
+        Box(lower, upper),
+        centre,
+        marginal,
+        tilt,
+        covariance,
+        found.astype(float),
+        spread.astype(float),
+        over,
+    )
     return lax.stop_gradient(made)
 
 
@@ -139,7 +151,7 @@ def _steady(point: Pointwise, domain: Box, seed: int) -> tuple[Array, Array]:
         return jnp.concatenate([y, sign * jnp.exp(6 * draw[count:] - 3) / slope])
 
     def descend(v: Array) -> tuple[Array, Array]:
-        def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             v, damping, loss = state
             matrix, right = jax.jacfwd(equations)(v), equations(v)
             square = matrix.T @ matrix + damping * jnp.diag(jnp.diagonal(matrix.T @ matrix) + 1e-12)
@@ -152,7 +164,7 @@ def _steady(point: Pointwise, domain: Box, seed: int) -> tuple[Array, Array]:
                 jnp.where(better, after, loss),
             )
 
-        v, _, loss = lax.fori_loop(0, _STEPS, step, (v, jnp.asarray(1e-2), jnp.sum(equations(v) ** 2)))
+        v, _, loss = loops.repeat(_STEPS, step, (v, jnp.full((), 1e-2), jnp.sum(equations(v) ** 2)))
         return v, jnp.where(jnp.isfinite(loss), jnp.sqrt(loss), jnp.inf)
 
     found, left = jax.vmap(lambda draw: descend(start(draw)))(draws)
@@ -175,13 +187,11 @@ def _stable(point: Pointwise, y: Array, q: Array) -> Array:
 
     matrix = jax.jacfwd(paths)(jnp.concatenate([y, q]))
     matrix = matrix - 0.5 * point.discount(point.states(y)) * jnp.eye(2 * count)
-    step = lambda _, sign: 0.5 * (sign + jnp.linalg.inv(sign))  # noqa: E731
-    sign = lax.fori_loop(0, _SIGNS, step, matrix) + jnp.eye(2 * count)
+    step = lambda sign: 0.5 * (sign + jnp.linalg.inv(sign))  # noqa: E731
+    sign = loops.repeat(_SIGNS, step, matrix) + jnp.eye(2 * count)
     return -jnp.linalg.lstsq(sign[:, count:], sign[:, :count])[0]
 
 
-def _zero(of: object, y: Array) -> Array:
+def _zero(of: Callable[[Array], Array], y: Array) -> Array:
     """Where a function is zero, by Newton's method."""
-    run = of  # a function of coordinates
-    step = lambda _, x: x - jnp.linalg.solve(jax.jacfwd(run)(x), run(x))  # type: ignore[arg-type, operator]  # noqa: E731
-    return lax.fori_loop(0, 30, step, y)
+    return loops.repeat(_NEWTON, lambda x: x - jnp.linalg.solve(jax.jacfwd(of)(x), of(x)), y)

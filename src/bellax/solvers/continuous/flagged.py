@@ -52,7 +52,9 @@ def quadrature(table: NetTable, count: int) -> Array:
 def raw_mass(table: NetTable, count: int) -> Array:
     """The mass of a density that is not made to have one."""
     box, dimensions = table.core.box, table.core.centre.shape[0]
-    shares = jnp.stack(jnp.meshgrid(*[(jnp.arange(count) + 0.5) / count] * dimensions, indexing="ij"), axis=-1)
+    shares = jnp.stack(
+        jnp.meshgrid(*[jnp.asarray((np.arange(count) + 0.5) / count)] * dimensions, indexing="ij"), axis=-1
+    )
     log = jax.vmap(lambda share: table.log_density(box.at(share)))(shares.reshape(-1, dimensions))
     return jnp.prod(box.upper - box.lower) * jnp.mean(jnp.exp(log))
 
@@ -71,7 +73,7 @@ def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, op
     found = {
         "residual": jnp.sqrt(jnp.mean(left**2)),
         "first_order_gap": jnp.max(jax.vmap(gap)(draws, marginals)),
-        "settled": core.found.astype(float),
+        "settled": core.found,
     }
     for axis, name in enumerate(point.names):
         for side, y in enumerate(values.where.edges[axis]):
@@ -94,7 +96,7 @@ def _edge(values: ValueEquation, table: NetTable, axis: int, side: int, y: Array
     # where a state diffuses across an edge that is the box's alone, mass may come and go
     watched = jnp.asarray(free) | (real & (not mirror))
     beyond = core.beyond[side, axis]
-    held = real & (beyond > 0) & core.found & free
+    held = real & (beyond > 0) & (core.found > 0) & free
     return {f"outward:{label}": jnp.where(watched, bad, 0.0), f"held:{label}": jnp.where(held, beyond, 0.0)}
 
 

@@ -20,6 +20,7 @@ from jax import Array
 from bellax.errors import check_count, check_positive, named_options
 from bellax.learning import nets, sampling
 from bellax.learning.adam import Adam
+from bellax.learning.training import Method
 from bellax.solvers.continuous.core import Core
 from bellax.solvers.continuous.pointwise import current, forward_left, moving, slopes
 from bellax.solvers.continuous.trained import Form, Rows, SquaredSoftplus, ValueEquation
@@ -96,7 +97,7 @@ class Descending(NamedTuple):
     since: Array
 
 
-class Descent:
+class Descent(Method):
     """Adam on the notebook's loss; see learning/training.py."""
 
     def __init__(self, recipe: Notebook, value: ValueEquation, seed: int, thin: nets.Shape) -> None:

@@ -18,7 +18,7 @@ from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.levenberg import Fit
 from bellax.learning.nets import Shape
-from bellax.learning.training import Watch
+from bellax.learning.training import Method, Watch
 from bellax.model import slots
 from bellax.model.diffusion import Absorbing, DiffusionModel
 from bellax.model.quantity import Quantity
@@ -137,7 +137,7 @@ class Both(NamedTuple):
     density: Fit
 
 
-class Training:
+class Training(Method):
     """The training of V and, at the V that was found, of the density; see learning/training.py."""
 
     def __init__(self, prepared: "PreparedNets", arguments: Arguments, where: Core) -> None:
@@ -267,14 +267,26 @@ class PreparedNets(FlowSetting):
                 raise ModelError("PINN: checkpoint= keeps a solve with numbers; under a transformation leave it out.")
             run = self.program("solve", lambda: Shared(lambda given: self._whole(given, None)))
             return self._solution(arguments, run(arguments))
-        tell = None if ticket is None else lambda steps, loss: report(ticket)(jnp.asarray(steps), jnp.asarray(loss))
+        tell = (
+            None
+            if ticket is None
+            else lambda steps, loss: report(jnp.asarray(ticket))(jnp.asarray(steps), jnp.asarray(loss))
+        )
         checkpoint = None if kept is None else Checkpoint(kept, self._described(arguments))
         begin = self.program("begin", lambda: Shared(self._begin))
         where, state = begin(arguments)
-        blocks = self.program("block", lambda: Shared(self._block))
-        last = training.watched(lambda state: blocks(arguments, where, state), state, Watch(_BLOCK, tell, checkpoint))
+        if not self._hopeless(where):
+            blocks = self.program("block", lambda: Shared(self._block))
+            watch = Watch(_BLOCK, tell, checkpoint)
+            state = training.watched(lambda state: blocks(arguments, where, state), state, watch)
         finish = self.program("finish", lambda: Shared(self._finish))
-        return self._solution(arguments, finish(arguments, where, last))
+        return self._solution(arguments, finish(arguments, where, state))
+
+    def _hopeless(self, where: Core) -> bool:
+        """Whether it is known before a training what is wrong."""
+        free = jnp.asarray([name not in self.flow.spreads for name in self.flow.continuous])
+        held = jnp.any((where.beyond > 0) & free[None, :]) & (where.found > 0) & self.options.density
+        return bool(held | ((where.found <= 0) & bool(self.flow.driven)))
 
     def solve_from(self, arguments: Arguments, start: NetTable) -> FlowSolution:
         """Solves, beginning with a V that may be near; inside a compiled program."""

@@ -37,7 +37,7 @@ class Core(NamedTuple):
         domain: the whole domain.
         centre: where the mean drift is zero, shape (d,).
         marginal, tilt: V_x there, shape (d,), and its derivative in the coordinates, shape (d, d).
-        covariance: of the coordinates.
+        precision: the inverse of the covariance of the coordinates; the identity where that has none.
         found: one where there is a steady state, which the policy returns to, else zero.
         spread: one where noise reaches all states, so that the normal has a density, else zero.
         beyond: by how much of its width a state's steady state is beyond its lower, and its upper edge, shape (2, d).
@@ -48,7 +48,7 @@ class Core(NamedTuple):
     centre: Array
     marginal: Array
     tilt: Array
-    covariance: Array
+    precision: Array
     found: Array
     spread: Array
     beyond: Array
@@ -66,8 +66,7 @@ class Core(NamedTuple):
     def normal(self, y: Array) -> Array:
         """The logarithm of the normal density, up to a constant; zero where there is none."""
         away = y - self.centre
-        matrix = jnp.where(self.spread > 0, self.covariance, jnp.eye(away.shape[0]))
-        return jnp.where(self.spread > 0, -0.5 * away @ jnp.linalg.solve(matrix, away), 0.0)
+        return -0.5 * self.spread * (away @ self.precision @ away)
 
 
 def core(point: Pointwise, reach: float, seed: int) -> Core:
@@ -104,17 +103,9 @@ def core(point: Pointwise, reach: float, seed: int) -> Core:
     marginal, tilt = clean(along(centre), jnp.zeros(count)), clean(jax.jacfwd(along)(centre), jnp.zeros((count, count)))
     least = jnp.linalg.eigvalsh(covariance)[0]
     spread = found & (least > 1e-10 * jnp.trace(covariance)) & jnp.all(wide)
-    made = Core(
-        Box(low, high),
-        Box(lower, upper),
-        centre,
-        marginal,
-        tilt,
-        covariance,
-        found.astype(float),
-        spread.astype(float),
-        over,
-    )
+    precision = jnp.linalg.inv(jnp.where(spread, covariance, eye))
+    here, whole, truth = Box(low, high), Box(lower, upper), (found.astype(float), spread.astype(float))
+    made = Core(here, whole, centre, marginal, tilt, precision, *truth, over)
     return lax.stop_gradient(made)
 
 

@@ -29,6 +29,7 @@ DEPENDENT = 0.3  # rank correlation of the dimensions of a sample
 CLOSE = 1e-6  # relative gap of the first-order condition that a closed form may leave
 _SLACK = 1e-2  # of the sides of the box per unit of discounting, how fast a drift may lead outward
 _FRESH = 512
+_COUNTS = {1: 401, 2: 61, 3: 21}  # nodes along each state
 
 
 def fresh(count: int, dimensions: int, seed: int) -> np.ndarray:
@@ -102,17 +103,16 @@ def _edge(values: ValueEquation, table: NetTable, axis: int, side: int, y: Array
 
 def _density(values: ValueEquation, densities: DensityEquation, table: NetTable) -> dict[str, Array]:
     where, names = values.where, values.point.names
-    log = jax.vmap(table.log_density)(where.inside)
-    top = jnp.max(log)
-    mass = jnp.exp(log - top)
-    how = jax.vmap(densities.how)(where.inside)
-    weight = mass / jnp.sum(mass)
-    mean = weight @ how.drift
-    size = jnp.sqrt(weight @ how.drift**2)
+    box, count = values.core.box, _COUNTS[len(names)]
+    mass = quadrature(table, count).reshape(-1)
+    shares = jnp.stack(jnp.meshgrid(*[jnp.linspace(0.0, 1.0, count)] * len(names), indexing="ij"), axis=-1)
+    y = jax.vmap(box.at)(shares.reshape(-1, len(names)))
+    drift = jax.vmap(lambda y: values.point.drift(y, jax.grad(table.of)(y)))(y)
+    mean, size = mass @ drift, jnp.sqrt(mass @ drift**2)
+    top = jnp.max(jax.vmap(table.log_density)(y))
     left = levenberg.residuals(
         densities.groups(densities.refresh(table.density), jnp.zeros((), jnp.int32))[:1], table.density
     )
-    count = {1: 801, 2: 101, 3: 31}[len(names)]
     grid, fine = quadrature(table, count), quadrature(table, count // 2 + 1)
     of = lambda mass, axis: jnp.sum(  # noqa: E731
         jnp.sum(mass, axis=tuple(other for other in range(mass.ndim) if other != axis))

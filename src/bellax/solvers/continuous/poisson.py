@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from bellax.learning import cholesky
 from bellax.solvers.continuous.pointwise import Moving
 from bellax.solvers.continuous.trained import Edges
 
 _DEGREES = {1: (24,), 2: (14, 14), 3: (8, 8, 8)}
+_RIDGE, _ROUNDS = 1e-13, 3
 _STRAIGHT = 0.1  # what the condition at an edge counts for
 
 
@@ -71,7 +73,11 @@ def shares(edges: Edges, how: Callable[[Array], Moving], weight: Callable[[Array
         parts.append(jax.vmap(edge)(y))
     matrix = jnp.concatenate(parts)
     size = lax.stop_gradient(jnp.sqrt(jnp.sum(matrix**2, axis=0)))
-    q, r = jnp.linalg.qr(matrix / size[None, :])
     # of the least squares' solution the last number, rho, as a function of the right-hand side
-    last = q[: counts.shape[0], -1] / (r[-1, -1] * size[-1])
-    return -last * counts
+    matrix = matrix / size[None, :]
+    wanted = jnp.zeros(matrix.shape[1]).at[-1].set(1.0)
+    factor = cholesky.factor(matrix.T @ matrix + _RIDGE * jnp.eye(matrix.shape[1]))
+    found = jnp.zeros_like(wanted)
+    for _ in range(_ROUNDS):  # what the ridge and rounding leave
+        found = found + cholesky.solve(factor, wanted - matrix.T @ (matrix @ found))
+    return -(matrix @ found)[: counts.shape[0]] * counts / size[-1]

@@ -36,7 +36,7 @@ from bellax.solvers.continuous.pointwise import (
     slopes,
 )
 
-_STRAIGHT = 0.1  # what the condition that V is straight counts for
+_BENDS = 0.1  # what the condition on how V bends at an edge counts for
 _WIDE, _LEAST = 6.0, 0.05  # points count for this root of the normal density, and for something beyond it
 _FLOOR = 0.01  # of the square root of the largest density, what tails count for
 
@@ -184,9 +184,12 @@ class ValueEquation:
         middle = self.point.states(core.centre)
         rate = self.point.discount(middle)
         half = 0.5 * (core.box.upper - core.box.lower)
-        self.level = lax.stop_gradient(self.point.hamiltonian(middle, core.marginal) / rate)
-        tilt = jnp.sum(jnp.abs(core.marginal) * half / self.point.metric(middle).slope)
-        self.unit = lax.stop_gradient(jnp.maximum(tilt, 0.1 * jnp.abs(self.level) + 1e-3))
+        slope = self.point.metric(middle).slope
+        noise = 0.5 * jnp.sum(self.point.variance(middle) * jnp.diagonal(core.tilt) * slope)
+        self.level = lax.stop_gradient((self.point.hamiltonian(middle, core.marginal) + noise) / rate)
+        # how far V moves over the core, by slopes and by curvature
+        moves = jnp.abs(core.marginal) + 0.5 * jnp.abs(core.tilt) @ half
+        self.unit = lax.stop_gradient(jnp.maximum(jnp.sum(moves * half / slope), 0.1 * jnp.abs(self.level) + 1e-3))
         self.rate = lax.stop_gradient(rate)
 
     @property
@@ -259,11 +262,14 @@ class ValueEquation:
         return row.weight * self.point.left(row.y, found, at) / (self.rate * self.unit)
 
     def _across(self, weights: Array, row: Edge) -> Array:
-        """V_s is zero at a mirror; at other edges across which a state diffuses V is straight."""
+        """V_s is zero at a mirror; at other edges across which a state diffuses V bends as the linear approximation."""
         half = 0.5 * (self.core.box.upper - self.core.box.lower)[row.axis]
         found = slopes(lambda y: self.of(weights, y), row.y)
-        straight = _STRAIGHT * found.second[row.axis] * half**2
-        return jnp.where(row.mirror, found.first[row.axis] * half, straight) / self.unit
+        approximate = lambda y: self.core.costate(y) / self.point.metric(self.point.states(y)).slope  # noqa: E731
+        onto = jnp.zeros_like(row.y).at[row.axis].set(1.0)
+        bend = jnp.sum(jax.jvp(approximate, (row.y,), (onto,))[1] * onto)
+        bends = _BENDS * (found.second[row.axis] - bend) * half**2
+        return jnp.where(row.mirror, found.first[row.axis] * half, bends) / self.unit
 
     def _kept(self, weights: Array, row: Edge) -> Array:
         """By how much the drift leads outward, once the equation is its own."""

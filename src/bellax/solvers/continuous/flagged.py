@@ -1,9 +1,10 @@
 """What shows that a trained net is no solution, although its residuals are small.
 
 A wrong branch of the Hamilton-Jacobi-Bellman equation has drifts that lead out of the box, and a population that does
-not stay: the mean drift of every state is zero under a stationary density, whatever the model, and E[b_i] by quadrature
-over the density net is compared with the size of b_i. A constraint that holds mass as an atom shows as a steady state
-beyond the edge, or as a density that piles up there. Residuals are taken at points that were not trained on.
+not stay: the mean drift of every state, with what mirrors push back, is zero under a stationary density, whatever the
+model, and E[b_i] by quadrature over the density net is compared with the size of b_i. A constraint that holds mass as
+an atom shows as a steady state beyond the edge, or as a density that piles up there. Residuals are taken at points that
+were not trained on.
 """
 
 from collections.abc import Mapping
@@ -108,7 +109,10 @@ def _density(values: ValueEquation, densities: DensityEquation, table: NetTable)
     shares = jnp.stack(jnp.meshgrid(*[jnp.linspace(0.0, 1.0, count)] * len(names), indexing="ij"), axis=-1)
     y = jax.vmap(box.at)(shares.reshape(-1, len(names)))
     drift = jax.vmap(lambda y: values.point.drift(y, jax.grad(table.of)(y)))(y)
-    mean, size = mass @ drift, jnp.sqrt(mass @ drift**2)
+    # a mirror pushes back what comes: mean drifts are zero together with half the spread times the density there
+    pushed = jax.vmap(values.point.spread)(y) * (count - 1) / (box.upper - box.lower)[None, :]
+    ends = (shares.reshape(-1, len(names)) == 1.0).astype(float) - (shares.reshape(-1, len(names)) == 0.0).astype(float)
+    mean, size = mass @ (drift - pushed * ends), jnp.sqrt(mass @ drift**2)
     top = jnp.max(jax.vmap(table.log_density)(y))
     left = levenberg.residuals(
         densities.groups(densities.refresh(table.density), jnp.zeros((), jnp.int32))[:1], table.density

@@ -299,9 +299,13 @@ class DensityEquation:
         self.value, self.core, self.thin, self.form = value, value.core, thin, form
         point = value.point
         self.how = lambda y: moving(point, lambda y: value.of(weights, y), y)
-        width = self.core.box.upper - self.core.box.lower
-        speed = jax.vmap(lambda y: jnp.max(jnp.abs(self.how(y).divergence)))(value.where.inside)
-        self.rate = lax.stop_gradient(jnp.mean(speed) + 1e-6 * jnp.mean(width))
+        half = 0.5 * (self.core.box.upper - self.core.box.lower)
+
+        def speed(y: Array) -> Array:
+            how = self.how(y)
+            return jnp.max(jnp.abs(how.divergence) + jnp.abs(how.drift) / half + how.spread / half**2)
+
+        self.rate = lax.stop_gradient(jnp.mean(jax.vmap(speed)(value.where.inside)))
 
     def log(self, weights: Array, y: Array) -> Array:
         return self.form.log(self.thin, self.core, weights, y)

@@ -30,7 +30,7 @@ ad.primitive_jvps[_linear] = _refused
 
 
 def once(tree: Any, what: str) -> Any:
-    """The same numbers, of which a second derivative raises ModelError, if both what is given and what is found pass here.
+    """The same numbers, of which a second derivative raises ModelError: what is given and what is found both pass here.
 
     Args:
         what: for the message.

@@ -20,7 +20,6 @@ from bellax.model.diffusion import Absorbing, Natural
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution, Table
 from bellax.solution.solution import Result
 
@@ -50,7 +49,7 @@ class Density(eqx.Module):
 
     def mean_of(self, what: Quantity) -> Array:
         """As `mean`, of a quantity that was read."""
-        return jnp.sum(self.mass * self._at_nodes(what))
+        return self.solution.setting.mean(self.solution, self.mass, what)
 
     def marginal(self, name: str) -> tuple[Array, Array]:
         """Nodes of a state, and the mass at each."""
@@ -100,30 +99,6 @@ class Density(eqx.Module):
             f"Density of mass {float(jnp.sum(self.mass)):.12g} on {self.mass.size} nodes, {atoms:.4g} of it in atoms"
             f"{words}."
         )
-
-    def _at_nodes(self, asked: Quantity) -> Array:
-        solution, flow = self.solution, self.solution.setting.flow
-        nodes = solution.nodes()
-        laid = jnp.meshgrid(*nodes.values(), indexing="ij")
-        states = {name: value.reshape(-1) for name, value in zip(nodes, laid, strict=True)}
-
-        def at(states: dict[str, Array]) -> Array:
-            local = solution.values.at(solution.setting, solution.arguments, states)
-            actions = flow.flowing(solution.arguments, states, local.marginals, local.curvatures).actions
-            own = {f"marginal_{name}": value for name, value in local.marginals.items()}
-            known = {**solution.arguments, **states, **actions, **own}
-            needed = [name for name in asked.names if name not in known]
-            unknown = [name for name in needed if name not in flow.graph.nodes]
-            if unknown:
-                raise ModelError(f"{asked.label} names {unknown[0]!r}, which the model does not have.")
-            known = {**known, **flow.graph.compose(needed)(**known)}
-            return (
-                as_float(asked.node()(**{name: known[name] for name in asked.names}))
-                if asked.function
-                else as_float(asked.literal)
-            )
-
-        return jax.vmap(at)(states).reshape(self.mass.shape)
 
     def _sizes(self) -> Array:
         """The size of the cell around every node, along chains one."""

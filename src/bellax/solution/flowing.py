@@ -20,6 +20,7 @@ from jax import Array, lax
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
+from bellax.model.quantity import Quantity
 from bellax.numerics import archive, grids, lagrange
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.linear import multilinear
@@ -27,6 +28,7 @@ from bellax.numerics.programs import all_concrete, concrete
 from bellax.numerics.scalar import rounding
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
+from bellax.problem.period import as_float
 from bellax.problem.reading import as_seen
 from bellax.solution.flow_record import record_flow
 from bellax.solution.solution import Result
@@ -131,6 +133,17 @@ class FlowSetting(abc.ABC):
     def solve(self, arguments: Arguments, final: Any = None, ticket: Any = None, well: bool = False) -> "FlowSolution":
         """Solves; `final` and `ticket` are of discrete time."""
 
+    def nodes_of(self, solution: "FlowSolution") -> dict[str, Array]:
+        """The nodes of a solution: those of `nodes`, where they do not depend on what was found."""
+        return self.nodes(solution.arguments)
+
+    def mean(self, solution: "FlowSolution", mass: Array, what: Quantity) -> Array:
+        """The mean of a quantity over the stationary mass at the nodes, inside a compiled program."""
+        nodes = self.nodes_of(solution)
+        laid = jnp.meshgrid(*nodes.values(), indexing="ij")
+        states = {name: value.reshape(-1) for name, value in zip(nodes, laid, strict=True)}
+        return jnp.sum(mass * jax.vmap(quantity_at(solution, what))(states).reshape(mass.shape))
+
     def mass(self, solution: "FlowSolution", check: bool = True) -> "Mass":
         """Where the population is, inside a compiled program.
 
@@ -219,9 +232,9 @@ class Representation(eqx.Module):
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
         """What is known at a point: states by name, numbers, chains by what functions see; `time` where it ends."""
 
-    @abc.abstractmethod
     def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         """Whether one stops at a point; asked only where one may."""
+        raise ModelError(f"{type(self).__name__} does not say where one stops; solve by bx.solvers.FiniteDifference().")
 
     def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
@@ -365,7 +378,7 @@ class FlowSolution(eqx.Module):
 
     def nodes(self) -> dict[str, Array]:
         """The nodes of every state."""
-        return self.setting.nodes(self.arguments)
+        return self.setting.nodes_of(self)
 
     def value(self, **states: Any) -> Array:
         """V at any states; not a number outside the domain.
@@ -430,6 +443,27 @@ def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
         return jax.vmap(at)(states)
 
     return answers
+
+
+def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str, Array]], Array]:
+    """A quantity at a state, pointwise: of states, actions, marginal values, and functions of the model."""
+    setting, flow = solution.setting, solution.setting.flow
+
+    def at(states: Mapping[str, Array]) -> Array:
+        local = solution.values.at(setting, solution.arguments, states)
+        actions = flow.flowing(solution.arguments, states, local.marginals, local.curvatures).actions
+        own = {f"marginal_{name}": value for name, value in local.marginals.items()}
+        known = {**solution.arguments, **states, **actions, **own}
+        needed = [name for name in what.names if name not in known]
+        unknown = [name for name in needed if name not in flow.graph.nodes]
+        if unknown:
+            raise ModelError(f"{what.label} names {unknown[0]!r}, which the model does not have.")
+        known = {**known, **flow.graph.compose(needed)(**known)}
+        if not what.function:
+            return as_float(what.literal)
+        return as_float(what.node()(**{name: known[name] for name in what.names}))
+
+    return at
 
 
 def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:

@@ -1,0 +1,1 @@
+"""What nets of every kind need: nets with bounded outputs, sampling, Levenberg-Marquardt, Adam, and checkpoints."""

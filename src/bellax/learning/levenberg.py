@@ -1,0 +1,127 @@
+"""Levenberg and Marquardt's method: nonlinear least squares of small nets, far better there than gradients alone.
+
+    (J'J + damping I) step = -J'r,    damping / 4 after a step that lowers the sum of squares, x 5 after one that does
+    not,
+
+by Cholesky; with fewer residuals than weights J'(J J' + damping I)^-1 r, which is the same step. A fit goes in rounds:
+what is frozen in the residuals is made anew between them (Howard's policy, weights of points).
+
+Source: Marquardt (1963).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.learning import cholesky
+from bellax.learning.training import Method
+
+_FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
+_STALLED = 5e-4  # relative decrease of the sum of squares that is none
+
+Pointwise = Callable[[Array, Any], Array]
+"""Of weights and what belongs to a point, the residual there, a number."""
+
+Groups = Sequence[tuple[Pointwise, Any]]
+"""Pointwise residuals, and what belongs to all of their points, along a first axis."""
+
+
+class Fit(NamedTuple):
+    """A running fit.
+
+    Attributes:
+        weights: shape (w,).
+        frozen: what is held fixed in this round.
+        damping, loss: of the last step; the sum of squares.
+        round, steps, total: which round, steps in it, and steps in all.
+    """
+
+    weights: Array
+    frozen: Any
+    damping: Array
+    loss: Array
+    round: Array
+    steps: Array
+    total: Array
+
+
+def residuals(groups: Groups, weights: Array) -> Array:
+    """All of them, one vector."""
+    return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows) for one, rows in groups])
+
+
+def linearised(groups: Groups, weights: Array) -> tuple[Array, Array]:
+    """`residuals`, and their derivatives, shape (residuals, w)."""
+    found = [jax.vmap(jax.value_and_grad(one), (None, 0))(weights, rows) for one, rows in groups]
+    return jnp.concatenate([value for value, _ in found]), jnp.concatenate([slope for _, slope in found])
+
+
+def direction(matrix: Array, right: Array, damping: Array) -> Array:
+    """The x that makes the squares of J x - right, and damping times those of x, least."""
+    few = matrix.shape[0] < matrix.shape[1]
+    square = matrix @ matrix.T if few else matrix.T @ matrix
+    size = jnp.trace(square) / square.shape[0]
+    factor = cholesky.factor(square + damping * size * jnp.eye(square.shape[0]))
+    return matrix.T @ cholesky.solve(factor, right) if few else cholesky.solve(factor, matrix.T @ right)
+
+
+class LevenbergMarquardt(Method):
+    """Least squares of residuals at points; made and run inside a compiled program.
+
+    Args:
+        groups: of what is frozen and the number of the round, the pointwise residuals and their points.
+        refresh: of weights and what was frozen, what is frozen in the next round.
+        budgets: steps at most of every round.
+    """
+
+    def __init__(
+        self, groups: Callable[[Any, Array], Groups], refresh: Callable[[Array, Any], Any], budgets: Sequence[int]
+    ) -> None:
+        self.groups, self.refresh, self.budgets = groups, refresh, tuple(budgets)
+
+    def init(self, weights: Array, frozen: Any) -> Fit:
+        zero = jnp.zeros((), jnp.int32)
+        return Fit(weights, frozen, jnp.asarray(_FIRST), jnp.asarray(jnp.inf), zero, zero, zero)
+
+    def done(self, fit: Fit) -> Array:
+        return fit.round >= len(self.budgets)
+
+    def told(self, fit: Fit) -> tuple[Array, Array]:
+        return fit.total, fit.loss
+
+    def step(self, fit: Fit) -> Fit:
+        """One step, and the next round where this one is over."""
+        groups = self.groups(fit.frozen, fit.round)
+        left, matrix = linearised(groups, fit.weights)
+        trial = fit.weights - direction(matrix, left, fit.damping)
+        before, after = jnp.sum(left**2), jnp.sum(residuals(groups, trial) ** 2)
+        better = after < before
+        weights, loss = jnp.where(better, trial, fit.weights), jnp.where(better, after, before)
+        damping = jnp.clip(jnp.where(better, fit.damping / 4, fit.damping * 5), _LEAST, _MOST)
+        stalled = (better & (before - after <= _STALLED * before)) | (damping >= _MOST)
+        budget = jnp.asarray(self.budgets, jnp.int32)[jnp.minimum(fit.round, len(self.budgets) - 1)]
+        over = stalled | (fit.steps + 1 >= budget)
+        following = Fit(weights, fit.frozen, damping, loss, fit.round, fit.steps + 1, fit.total + 1)
+        return lax.cond(over, self._next, lambda fit: fit, following)
+
+    def _next(self, fit: Fit) -> Fit:
+        frozen, damping = self.refresh(fit.weights, fit.frozen), jnp.minimum(fit.damping, _FIRST)
+        return fit._replace(frozen=frozen, damping=damping, round=fit.round + 1, steps=jnp.zeros_like(fit.steps))
+
+
+def moved(groups: Groups, still: Array) -> Array:
+    """Weights of a finished fit, with the derivatives that the residuals' least squares give them.
+
+    The implicit function theorem where residuals are nearly zero: J dw = -dr, by least squares.
+
+    Args:
+        groups: residuals that depend on what is differentiated.
+        still: the weights that were found.
+    """
+    still = lax.stop_gradient(still)
+    change, matrix = linearised(groups, still)
+    matrix = lax.stop_gradient(matrix)
+    return still - direction(matrix, change - lax.stop_gradient(change), jnp.asarray(1e-13))

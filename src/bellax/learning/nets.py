@@ -1,0 +1,113 @@
+"""Small nets: tanh layers beside a straight line, on inputs that a box scales to [-1, 1].
+
+    f(u) = W_n tanh(... tanh(W_1 u + b_1) ...) + b_n + S u
+
+A policy should be a feasible share of what there is, and not a level: a level traps what a share does not. Weights are
+one flat vector where they are trained, since least squares want columns.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+
+
+class Layers(NamedTuple):
+    """Weights of a net.
+
+    Attributes:
+        weights: of each layer, shape (out, in).
+        biases: of each layer, shape (out,).
+        skip: the straight line from the inputs to the outputs, shape (out, in).
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    skip: Array
+
+
+class Box(eqx.Module):
+    """Where inputs come from, and how they are scaled.
+
+    Attributes:
+        lower, upper: corners, shape (d,).
+    """
+
+    lower: Float[Array, "d"]
+    upper: Float[Array, "d"]
+
+    def scaled(self, y: Float[Array, "d"]) -> Float[Array, "d"]:
+        """In [-1, 1] inside the box."""
+        return 2 * (y - self.lower) / (self.upper - self.lower) - 1
+
+    def at(self, share: Float[Array, "d"]) -> Float[Array, "d"]:
+        """The point at these shares of the sides."""
+        return self.lower + share * (self.upper - self.lower)
+
+
+class Shape(NamedTuple):
+    """Of a net: how many inputs, the width of every hidden layer, and how many outputs."""
+
+    inputs: int
+    hidden: tuple[int, ...]
+    outputs: int = 1
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.inputs, *self.hidden, self.outputs
+
+
+def initial(shape: Shape, seed: int) -> Layers:
+    """Weights to begin with: uniform, of variance 2 / (in + out); no straight line, and next to nothing in the end."""
+    draws = np.random.default_rng(seed)
+    pairs = list(zip(shape.sizes[:-1], shape.sizes[1:], strict=True))
+    weights, biases = [], []
+    for number, (into, out) in enumerate(pairs):
+        reach = np.sqrt(6 / (into + out)) * (0.1 if number == len(pairs) - 1 else 1.0)
+        weights.append(jnp.asarray(draws.uniform(-reach, reach, (out, into)), float))
+        spread = 0.0 if number == len(pairs) - 1 else 1.0
+        biases.append(jnp.asarray(spread * draws.uniform(-1.0, 1.0, out), float))
+    return Layers(tuple(weights), tuple(biases), jnp.zeros((shape.outputs, shape.inputs), float))
+
+
+def forward(layers: Layers, u: Float[Array, "d"]) -> Float[Array, "o"]:
+    """The outputs at scaled inputs."""
+    hidden = u
+    for weight, bias in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
+        hidden = jnp.tanh(weight @ hidden + bias)
+    return layers.weights[-1] @ hidden + layers.biases[-1] + layers.skip @ u
+
+
+def flat(shape: Shape, seed: int) -> Float[Array, "w"]:
+    """`initial` as one vector."""
+    return ravel_pytree(initial(shape, seed))[0]
+
+
+def layers(shape: Shape, weights: Float[Array, "w"]) -> Layers:
+    """What a vector of weights says."""
+    sizes, at = shape.sizes, 0
+    found: dict[str, list[Array]] = {"weights": [], "biases": []}
+    counts: list[tuple[str, tuple[int, ...]]] = [
+        ("weights", (o, i)) for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+    counts += [("biases", (o,)) for o in sizes[1:]]
+    for what, own in counts:
+        size = int(np.prod(own))
+        found[what].append(weights[at : at + size].reshape(own))
+        at += size
+    return Layers(tuple(found["weights"]), tuple(found["biases"]), weights[at:].reshape(sizes[-1], sizes[0]))
+
+
+def share(x: Array, lower: Array | float, upper: Array | float) -> Array:
+    """Any number, as one between bounds."""
+    return lower + (upper - lower) * jax.nn.sigmoid(x)
+
+
+def positive(x: Array, least: float = 0.0) -> Array:
+    """Any number, as one above `least`."""
+    return least + jax.nn.softplus(x)

@@ -1,0 +1,389 @@
+"""`PINN`: value and density as nets, trained on the residuals of a model's equations, without a grid.
+
+What is trained and why it finds the right branch of the Hamilton-Jacobi-Bellman equation is in trained.py, what is
+looked at afterwards in flagged.py.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.errors import ModelError, ParameterError, check_count, check_positive, listed, named_options
+from bellax.learning import levenberg, nets, sampling, training
+from bellax.learning.checkpoints import Checkpoint
+from bellax.learning.levenberg import Fit
+from bellax.learning.nets import Shape
+from bellax.learning.training import Method, Watch
+from bellax.model import slots
+from bellax.model.diffusion import Absorbing, DiffusionModel
+from bellax.model.quantity import Quantity
+from bellax.model.spaces import Continuous
+from bellax.numerics.programs import all_concrete
+from bellax.numerics.shared import Shared
+from bellax.problem.flow import Arguments
+from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, check_parameters, quantity_at
+from bellax.solvers.continuous import flagged, poisson
+from bellax.solvers.continuous.core import Core, core
+from bellax.solvers.continuous.notebook import Notebook
+from bellax.solvers.continuous.pointwise import Pointwise, moving
+from bellax.solvers.continuous.trained import AroundNormal, DensityEquation, Form, NetTable, ValueEquation, points
+from bellax.solvers.progress import report
+from bellax.solvers.solver import Solver
+
+_NODES = {1: 801, 2: 101, 3: 31}
+_BLOCK = 10  # steps between reports and checkpoints
+_WHERE = {1: (256, 1), 2: (1024, 32), 3: (3000, 128)}  # points inside, and at each edge
+
+
+@named_options
+@dataclass(frozen=True, kw_only=True)
+class PINN(Solver):
+    """Solves a `DiffusionModel` of one to three continuous states by nets, trained by Levenberg-Marquardt.
+
+    Nets live on the *core*, where the population of the linear approximation is within `reach` standard deviations;
+    outside V is not a number. The solution is `successful` only if what flagged.py looks at holds.
+
+    Args:
+        hidden: widths of the hidden layers of V.
+        density: whether a density is trained, too; without one, `bx.stationary` refuses.
+        reach: standard deviations of the core.
+        points: inside the core; by default 256, 1024, 3000 for one, two, three states.
+        rounds: of Howard's iteration, each of `budget` steps at most.
+        budget: see `rounds`.
+        finish: steps at most on the equation itself.
+        tolerance: root mean square of the residual of V at other points than those of the training, relative to the
+            discount times the range of V over the core, beyond which the solve has failed.
+        seed: of weights and points.
+        checkpoint: a folder; a solve that was killed goes on there, and ends as if it had not been.
+        recipe: another training than the one described here.
+    Raises:
+        ModelError: for a model that it does not solve, which says what.
+    Source: Raissi, Perdikaris & Karniadakis (2019); Howard (1960) for the branch; Marquardt (1963).
+    """
+
+    hidden: tuple[int, ...] = (16, 16)
+    density: bool = True
+    reach: float = 4.5
+    points: int | None = None
+    rounds: int = 8
+    budget: int = 25
+    finish: int = 60
+    tolerance: float = 5e-3
+    seed: int = 0
+    checkpoint: str | Path | None = None
+    recipe: Notebook | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "budget", "finish"):
+            check_count(getattr(self, name), f"PINN: {name}")
+        for name in ("reach", "tolerance"):
+            check_positive(getattr(self, name), f"PINN: {name}")
+        if self.points is not None:
+            check_count(self.points, "PINN: points")
+
+    @classmethod
+    def notebook(cls, seed: int = 0, **changes: Any) -> "PINN":
+        """The recipe of the notebook that the firm with irreversible investment is from; see notebook.py."""
+        return cls(hidden=(32, 32), seed=seed, recipe=Notebook(**changes))
+
+    def prepare(self, model: Any) -> "PreparedNets":
+        check_served(model)
+        name = ("prepared", self)
+        if name not in model.programs:
+            model.programs[name] = PreparedNets(model, self)
+        return model.programs[name]
+
+
+def check_served(model: Any) -> None:
+    """Raises ModelError for what nets do not solve in this version."""
+    if not isinstance(model, DiffusionModel):
+        raise ModelError(
+            f"PINN solves a bx.DiffusionModel, not a {type(model).__name__}; for a bx.Model there are "
+            "bx.solvers.BackwardInduction, ValueIteration and PolicyIteration."
+        )
+    graph = model.graphs[""]
+    continuous = [name for name, space in model.states.items() if isinstance(space, Continuous)]
+    chains = [name for name in model.states if name not in continuous]
+    vectors = [name for name in continuous if slots.view(model.states[name]).shape != ()]
+    free = [name for name in model.actions if name not in model.policy]
+    spread = [name for name in model.diffusion if graph.leaves(f"diffusion:{name}", "action")]
+    sides = {name: given if isinstance(given, tuple) else (given,) for name, given in model.boundary.items()}
+    absorbing = [name for name, given in sides.items() if any(isinstance(side, Absorbing) for side in given)]
+    first = lambda names: next(iter(names), "")  # noqa: E731
+    wrong = [
+        (bool(chains), f"state {first(chains)!r} is a chain, and V is no net of it; use FiniteDifference."),
+        (not 1 <= len(continuous) <= 3, f"it has {len(continuous)} continuous states; there may be one to three."),
+        (bool(vectors), f"state {first(vectors)!r} is a vector; give each of its numbers a name."),
+        (math.isfinite(model.horizon), "it has a finite horizon."),
+        (model.stop is not None, "it has `stop`."),
+        (bool(absorbing), f"the boundary of {absorbing} is Absorbing."),
+        (bool(free), f"the action {first(free)!r} has no closed form: give policy={{{first(free)!r}: ...}}."),
+        (bool(spread), f"the diffusion of {spread} moves with an action."),
+        (bool(model.resets), f"it has resets, {listed(model.resets)}."),
+    ]
+    for is_wrong, words in wrong:
+        if is_wrong:
+            raise ModelError(f"PINN does not solve this model in this version: {words}")
+
+
+class Both(NamedTuple):
+    """A running training of V, and then of the density."""
+
+    value: Fit
+    density: Fit
+
+
+class Training(Method):
+    """The training of V and, at the V that was found, of the density; see learning/training.py."""
+
+    def __init__(self, prepared: "PreparedNets", arguments: Arguments, where: Core) -> None:
+        options = prepared.options
+        self.value = prepared.equation(arguments, where)
+        self.values = self.value.fit(options.rounds, options.budget, options.finish)
+        self.prepared, self.seed = prepared, options.seed
+        self.wanted, self.form = options.density, prepared.form
+
+    def init(self, start: NetTable | None = None) -> Both:
+        """Where it begins.
+
+        Args:
+            start: nets that may be near; not numbers where nothing is known.
+        """
+        weights, thin = nets.flat(self.prepared.shape, self.seed), nets.flat(self.prepared.thin, self.seed + 1)
+        densities = self._densities(weights)
+        value = self.values.init(weights, self.value.start())
+        density = densities.fit(*_DENSITY).init(thin, densities.refresh(thin))
+        if start is None:
+            return Both(value, density)
+        # a V that is near is on the right branch, and what is left to do is the last round
+        known = jnp.all(jnp.isfinite(start.value)) & jnp.all(jnp.isfinite(start.density))
+        last = lambda fit, old, rounds: fit._replace(  # noqa: E731
+            weights=jnp.where(known, old, fit.weights), round=jnp.where(known, rounds - 1, 0).astype(fit.round.dtype)
+        )
+        value = last(value, start.value, len(self.values.budgets))
+        return Both(value, last(density, start.density, _DENSITY[0]))
+
+    def step(self, state: Both) -> Both:
+        def onwards(state: Both) -> Both:
+            return state._replace(value=self.values.step(state.value))
+
+        def densities(state: Both) -> Both:
+            method = self._densities(state.value.weights).fit(*_DENSITY)
+            return state._replace(density=method.step(state.density))
+
+        if not self.wanted:
+            return onwards(state)
+        return lax.cond(self.values.done(state.value), densities, onwards, state)
+
+    def done(self, state: Both) -> Array:
+        over = self.values.done(state.value)
+        return over & (state.density.round >= _DENSITY[0]) if self.wanted else over
+
+    def told(self, state: Both) -> tuple[Array, Array]:
+        over = self.values.done(state.value)
+        loss = jnp.where(over & self.wanted, state.density.loss, state.value.loss)
+        return state.value.total + state.density.total, loss
+
+    def dependence(self) -> float:
+        """The rank correlation of the dimensions of the points."""
+        return sampling.dependence(sampling.points(self.prepared.counts[0], self.prepared.shape.inputs, self.seed))
+
+    def _densities(self, weights: Array) -> DensityEquation:
+        return DensityEquation(self.value, weights, self.prepared.thin, self.form)
+
+
+_DENSITY = (3, 30)
+"""Rounds, and steps of each."""
+
+
+class PreparedNets(FlowSetting):
+    """A model under `PINN`."""
+
+    endogenous = False
+
+    def __init__(self, model: DiffusionModel, options: PINN) -> None:
+        super().__init__(model, options, {})
+        count = len(self.flow.continuous)
+        self.shape, self.thin = Shape(count, options.hidden), Shape(count, (12, 12))
+        self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
+        self.counts = (options.points or _WHERE[count][0], _WHERE[count][1])
+
+    # -- before a solve
+
+    def check(self, arguments: Arguments) -> None:
+        """Raises ParameterError for numbers that make no model."""
+        check_parameters(self, arguments)
+        run = self.program("signs", lambda: Shared(self._signs))
+        rate, spreads = run(arguments)
+        if not float(rate) > 0:
+            raise ParameterError(
+                f"the discount is {float(rate):g} at some state; in continuous time it is a rate, and with an infinite "
+                "horizon above zero everywhere."
+            )
+        for name, least in spreads.items():
+            if not float(least) >= 0:
+                raise ParameterError(
+                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
+                )
+
+    def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
+        point = Pointwise(self.flow, arguments)
+        domain = nets.Box(*point.domain())
+        draws = jnp.asarray(flagged.fresh(256, len(self.flow.continuous), 0))
+        states = lambda share: point.states(domain.at(share))  # noqa: E731
+        spread = lambda name: jax.vmap(lambda share: self.flow.spread(arguments, states(share), name))(draws)  # noqa: E731
+        rate = jax.vmap(lambda share: point.discount(states(share)))(draws)
+        return jnp.min(rate), {name: jnp.min(spread(name)) for name in self.flow.spreads}
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+
+    # -- a solve
+
+    def core(self, arguments: Arguments) -> Core:
+        """Where nets are trained, inside a compiled program."""
+        still = lax.stop_gradient(arguments)
+        found = core(Pointwise(self.flow, still), float(self.options.reach), self.options.seed)
+        return found if self.options.recipe is None else self.options.recipe.where(found)
+
+    def training(self, arguments: Arguments, where: Core) -> Any:
+        """What trains nets there; see learning/training.py."""
+        if self.options.recipe is None:
+            return Training(self, arguments, where)
+        return self.options.recipe.training(self.equation(arguments, where), self.options.seed, self.thin)
+
+    def equation(self, arguments: Arguments, where: Core) -> ValueEquation:
+        return ValueEquation(self, arguments, where, points(where, *self.counts, self.options.seed), self.shape)
+
+    def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
+        """Solves; `final` and `ticket` are of discrete time."""
+        kept = self.options.checkpoint
+        if not all_concrete(arguments):
+            if kept is not None:
+                raise ModelError("PINN: checkpoint= keeps a solve with numbers; under a transformation leave it out.")
+            run = self.program("solve", lambda: Shared(lambda given: self._whole(given, None)))
+            return self._solution(arguments, run(arguments))
+        tell = (
+            None
+            if ticket is None
+            else lambda steps, loss: report(jnp.asarray(ticket))(jnp.asarray(steps), jnp.asarray(loss))
+        )
+        checkpoint = None if kept is None else Checkpoint(kept, self._described(arguments))
+        begin = self.program("begin", lambda: Shared(self._begin))
+        where, state = begin(arguments)
+        if not self._hopeless(where):
+            blocks = self.program("block", lambda: Shared(self._block))
+            watch = Watch(_BLOCK, tell, checkpoint)
+            state = training.watched(lambda state: blocks(arguments, where, state), state, watch)
+        finish = self.program("finish", lambda: Shared(self._finish))
+        return self._solution(arguments, finish(arguments, where, state))
+
+    def _hopeless(self, where: Core) -> bool:
+        """Whether it is known before a training what is wrong."""
+        free = jnp.asarray([name not in self.flow.spreads for name in self.flow.continuous])
+        held = jnp.any((where.beyond > 0) & free[None, :]) & (where.found > 0) & self.options.density
+        return bool(held | ((where.found <= 0) & bool(self.flow.driven)))
+
+    def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
+        """Solves, beginning with a V that may be near; inside a compiled program."""
+        return self._solution(arguments, self._whole(arguments, start))
+
+    def unknown(self, arguments: Arguments) -> NetTable:
+        """A V of which nothing is known: numbers that are none."""
+        like = jax.eval_shape(lambda given: self._whole(given, None)[0], arguments)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
+
+    def _begin(self, arguments: Arguments) -> tuple[Core, Any]:
+        where = self.core(arguments)
+        return where, self.training(arguments, where).init()
+
+    def _block(self, arguments: Arguments, where: Core, state: Any) -> Any:
+        return training.block(self.training(arguments, where), state, _BLOCK)
+
+    def _whole(self, arguments: Arguments, start: NetTable | None) -> tuple[NetTable, Array, dict[str, Array]]:
+        """Inside a compiled program, with derivatives: V and the density move as least squares say."""
+        still = lax.stop_gradient(arguments)
+        where = self.core(still)
+        method = self.training(still, where)
+        last = lax.stop_gradient(training.run(method, method.init(start)))
+        table, code, stats = self._finish(still, where, last)
+        values = self.equation(arguments, where)
+        near = values.start()
+        weights = levenberg.moved(values.groups(near, jnp.asarray(False)), table.value)
+        table = replace(table, value=weights)
+        if self.options.density:
+            density = DensityEquation(values, weights, self.thin, self.form)
+            counts = density.refresh(table.density)
+            moved = levenberg.moved(density.groups(counts, jnp.zeros((), jnp.int32)), table.density)
+            table = replace(table, density=moved)
+        return table, code, stats
+
+    def _finish(self, arguments: Arguments, where: Core, last: Any) -> tuple[NetTable, Array, dict[str, Array]]:
+        values = self.equation(arguments, where)
+        table = NetTable(
+            last.value.weights, last.density.weights, values.level, values.unit, where, self.shape, self.thin, self.form
+        )
+        stats = flagged.stats(values, DensityEquation(values, table.value, self.thin, self.form), table, self.options)
+        dependence = jnp.asarray(self.training(arguments, where).dependence())
+        stats = {"dependence": dependence, "steps": last.value.total + last.density.total, **stats}
+        return table, flagged.code(self.flow, stats, self.options), stats
+
+    def _solution(self, arguments: Arguments, found: tuple[NetTable, Array, dict[str, Array]]) -> FlowSolution:
+        table, code, stats = found
+        return FlowSolution(arguments, table, code, stats, self)
+
+    def _described(self, arguments: Arguments) -> str:
+        """What a checkpoint is of."""
+        numbers = {name: [float(x) for x in jnp.ravel(value)] for name, value in sorted(arguments.items())}
+        return f"{replace(self.options, checkpoint=None)!r} {self.flow.continuous} {numbers}"
+
+    # -- what is asked of a solution
+
+    def nodes(self, arguments: Arguments) -> dict[str, Array]:
+        run = self.program("core", lambda: Shared(self.core))
+        return self._nodes(arguments, run(arguments))
+
+    def nodes_of(self, solution: FlowSolution) -> dict[str, Array]:
+        table: Any = solution.values
+        return self._nodes(solution.arguments, table.core)
+
+    def _nodes(self, arguments: Arguments, where: Core) -> dict[str, Array]:
+        """Equally spaced in the coordinates: for a density that vanishes at the edges no quadrature is better."""
+        count, box = _NODES[len(self.flow.continuous)], where.box
+        point = Pointwise(self.flow, arguments)
+        shares = jnp.linspace(0.0, 1.0, count)
+        along = jax.vmap(lambda share: point.states(box.at(jnp.full_like(box.lower, share))))(shares)
+        return along
+
+    def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
+        """The mass at nodes: the net's, which sums to one."""
+        if not self.options.density:
+            raise ModelError("this PINN was told density=False, and trained none; leave it out.")
+        table: Any = solution.values
+        mass = flagged.quadrature(table, _NODES[len(self.flow.continuous)])
+        poor = flagged.poor(self.flow, solution.stats)
+        return Mass(mass, jnp.zeros(mass.shape, bool), jnp.where(poor, jnp.inf, 0.0))
+
+    def mean(self, solution: FlowSolution, mass: Array, what: Quantity) -> Array:
+        """By the Poisson equation, which sees the policy alone."""
+        shares = self.program("shares", lambda: Shared(self._shares))
+        y, share = shares(solution.arguments, solution.values)
+        asked, point = quantity_at(solution, what), Pointwise(self.flow, solution.arguments)
+        return share @ jax.vmap(lambda y: asked(point.states(y)))(y)
+
+    def _shares(self, arguments: Arguments, table: NetTable) -> tuple[Array, Array]:
+        """Points, and what each counts for in a mean."""
+        values, point = self.equation(arguments, table.core), Pointwise(self.flow, arguments)
+        top = lax.stop_gradient(jnp.max(jax.vmap(table.log_density)(values.where.inside)))
+        weight = lambda y: jnp.exp(0.5 * jnp.minimum(table.log_density(y) - top, 0.0)) + 0.01  # noqa: E731
+        how = lambda y: moving(point, table.of, y)  # noqa: E731
+        return values.where.inside, poisson.shares(values.edges, how, lambda y: lax.stop_gradient(weight(y)))
+
+    def explain(self, solution: FlowSolution) -> str:
+        """Why a solve failed; empty where nothing is wrong."""
+        return flagged.explain(self, solution)

@@ -1,0 +1,118 @@
+"""Nets beside closed forms, and what shows that they are no solution."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.solvers.continuous import flagged
+
+SMALL = {"hidden": (5,), "points": 48, "rounds": 2, "budget": 15, "finish": 20}
+
+reverting = bx.DiffusionModel(
+    states={"x": bx.Continuous(-2.0, 2.0)},
+    reward=lambda x: x,
+    drift={"x": lambda x, kappa: -kappa * x},
+    diffusion={"x": "sigma"},
+    boundary={"x": bx.Reflecting()},
+)
+CHAIN = bx.MarkovChain([0.0, 1.0], intensity=[[-1.0, 1.0], [1.0, -1.0]])
+PARAMS = {"kappa": 0.5, "sigma": 0.2, "discount": 0.05}
+
+
+def linear_firm(upper=5.0):
+    """A steady state at 10 / 3."""
+    return bx.DiffusionModel(
+        states={"k": bx.Continuous(0.0, upper)},
+        actions={"i": bx.Continuous()},
+        policy={"i": lambda marginal_k: marginal_k - 1},
+        reward=lambda k, i: 0.2 * k - i - i**2 / 2,
+        drift={"k": lambda k, i: i - 0.1 * k},
+        discount=0.05,
+        boundary={"k": bx.StateConstraint()},
+    )
+
+
+@pytest.fixture(scope="module")
+def solved():
+    told = []
+    solution = bx.solve(reverting, PARAMS, bx.solvers.PINN(**SMALL), progress=lambda n, loss: told.append(n))
+    return solution, told
+
+
+def test_v_and_density_of_a_reverting_state(solved):
+    """V = x / (discount + kappa), and a normal of variance sigma^2 / (2 kappa)."""
+    solution, told = solved
+    assert solution.result == bx.Result.successful
+    assert told == sorted(told) and told[-1] == int(solution.stats["steps"])
+    x = np.linspace(-0.85, 0.85, 41)
+    np.testing.assert_allclose(solution.value(x=x), x / 0.55, atol=2e-3)
+    density = bx.stationary(solution)
+    assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12)
+    nodes, pdf = np.asarray(solution.nodes()["x"]), np.asarray(density.pdf())
+    normal = np.exp(-(nodes**2) / 0.08) / np.sqrt(0.08 * np.pi)
+    assert np.trapezoid(np.abs(pdf - normal), nodes) < 0.01
+    assert float(density.mean(lambda x: x**2)) == pytest.approx(0.04, abs=1e-5)
+    assert float(density.mean("x")) == pytest.approx(0.0, abs=1e-6)
+    assert np.isnan(solution.value(x=1.9)), "beyond the core"
+
+
+def test_v_of_the_linear_firm_is_on_the_right_branch():
+    """V = 4 k / 3 + 10 / 9 and i = 1 / 3."""
+    firm = linear_firm()
+    solution = bx.solve(firm, {}, bx.solvers.PINN(**SMALL, density=False))
+    k = np.linspace(0.0, 5.0, 11)
+    np.testing.assert_allclose(solution.value(k=k), 4 * k / 3 + 10 / 9, atol=1e-3)
+    np.testing.assert_allclose(solution.policy(k=k)["i"], 1 / 3, atol=1e-3)
+    with pytest.raises(bx.ModelError, match="density=False"):
+        bx.stationary(solution)
+
+
+def test_mass_that_an_edge_holds_is_refused():
+    with pytest.raises(bx.SolveError, match="steady state of 'k' is beyond its upper edge.*an atom, which no density"):
+        bx.solve(linear_firm(2.0), {}, bx.solvers.PINN(**SMALL))
+
+
+@pytest.mark.parametrize(
+    ("stats", "words"),
+    [
+        ({"outward:upper:x": 0.5}, "leads outward at 50 % of its upper edge: this is a wrong branch"),
+        ({"dependence": 1.0}, "rank correlation 1: they were drawn with one key"),
+        ({"mean_drift:x": 0.4}, "mean drift of 'x' is 0.4 of its size.*wrong branch"),
+        ({"piled:lower:x": 0.7}, "0.7 of its largest at the lower edge.*an atom"),
+        ({"mass": 0.1}, "the quadrature of its mass moves by 0.1"),
+        ({"residual": 1.0}, "its residual at other points than those of the training is 1"),
+        ({"first_order_gap": 0.2}, "leave the first-order condition by 0.2"),
+    ],
+)
+def test_what_is_flagged(solved, stats, words):
+    solution, _ = solved
+    wrong = {**solution.stats, **{name: jnp.asarray(value) for name, value in stats.items()}}
+    code = flagged.code(solution.setting.flow, wrong, solution.setting.options)
+    assert int(code) != int(bx.Result.successful)
+    assert re.search(words, solution.setting.explain(dataclasses.replace(solution, stats=wrong, code=code)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"states": {"x": bx.Continuous(-2.0, 2.0), "e": CHAIN}}, "state 'e' is a chain"),
+        ({"stop": 0.0}, "it has `stop`"),
+        ({"boundary": {"x": bx.Absorbing(0.0)}}, "is Absorbing"),
+        ({"actions": {"a": bx.Continuous(0.0, 1.0)}}, "'a' has no closed form"),
+    ],
+)  # fmt: skip
+def test_what_is_not_solved(changes, words):
+    with pytest.raises(bx.ModelError, match=words):
+        bx.solvers.PINN().prepare(dataclasses.replace(reverting, **changes))
+
+
+def test_derivatives_are_those_of_the_implicit_function():
+    """dV/dkappa = - x / (discount + kappa)^2, at the residual that was trained."""
+    solver = bx.solvers.PINN(**SMALL, density=False)
+    value = lambda kappa: bx.solve(reverting, {**PARAMS, "kappa": kappa}, solver).value(x=0.3)  # noqa: E731
+    np.testing.assert_allclose(jax.jit(jax.grad(value))(0.5), -0.3 / 0.55**2, rtol=1e-3)

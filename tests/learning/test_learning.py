@@ -1,0 +1,114 @@
+"""Nets, least squares, samples and checkpoints, beside what is known of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.learning import cholesky, levenberg, nets, sampling, training
+from bellax.learning.adam import Adam
+from bellax.learning.checkpoints import Checkpoint
+from bellax.learning.nets import Box, Shape
+
+SHAPE = Shape(1, (6,))
+X = jnp.linspace(-1.0, 1.0, 40)[:, None]
+
+
+def off(weights, row):
+    """Of a net from sin(3 x)."""
+    return nets.forward(nets.layers(SHAPE, weights), row)[0] - jnp.sin(3 * row[0])
+
+
+def fitting(budgets=(60,), rows=X):
+    return levenberg.LevenbergMarquardt(lambda frozen, number: [(off, rows)], lambda weights, frozen: frozen, budgets)
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    method = fitting()
+    return jax.jit(lambda state: training.block(method, state, 10))
+
+
+def begin():
+    return fitting().init(nets.flat(SHAPE, 0), None)
+
+
+def test_levenberg_marquardt_fits_a_sine(blocks):
+    last = training.watched(blocks, begin(), training.Watch(10))
+    at = jnp.linspace(-0.99, 0.99, 77)[:, None]
+    found = jax.vmap(lambda x: nets.forward(nets.layers(SHAPE, last.weights), x)[0])(at)
+    np.testing.assert_allclose(found, np.sin(3 * np.asarray(at[:, 0])), atol=1e-3)
+
+
+def test_few_residuals_give_the_same_step():
+    """J'(J J' + l)^-1 r and (J'J + l)^-1 J'r, beside numpy."""
+    draws, run = np.random.default_rng(0), jax.jit(levenberg.direction)
+    for rows, columns in ((5, 70), (70, 5)):
+        matrix, right = draws.normal(size=(rows, columns)), draws.normal(size=rows)
+        few = matrix @ matrix.T if rows < columns else matrix.T @ matrix
+        size = np.trace(few) / few.shape[0]
+        ridge = np.linalg.solve(matrix.T @ matrix + 0.1 * size * np.eye(columns), matrix.T @ right)
+        found = run(jnp.asarray(matrix), jnp.asarray(right), jnp.asarray(0.1))
+        np.testing.assert_allclose(found, ridge, atol=1e-10)
+
+
+def test_cholesky_by_blocks():
+    draws = np.random.default_rng(1)
+    half = draws.normal(size=(45, 45))
+    matrix, right = half @ half.T + np.eye(45), draws.normal(size=45)
+    found = jax.jit(lambda a, b: cholesky.solve(cholesky.factor(a), b))(matrix, right)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right), atol=1e-9)
+
+
+def test_derivatives_of_a_fit():
+    """Least squares of a (x) - slope x: the weight is the slope, and moves with it."""
+
+    def fitted(slope):
+        groups = [(lambda weights, row: weights[0] * row[0] - slope * row[0], X)]
+        return levenberg.moved(groups, jnp.asarray([2.0]))[0]
+
+    np.testing.assert_allclose(jax.jit(jax.grad(fitted))(2.0), 1.0, atol=1e-10)
+
+
+def test_a_killed_training_goes_on_where_it_was(blocks, tmp_path):
+    whole = training.watched(blocks, begin(), training.Watch(10))
+
+    def kill(steps, loss):
+        if steps >= 20:
+            raise KeyboardInterrupt
+
+    kept = Checkpoint(tmp_path / "kept", "a sine")
+    with pytest.raises(KeyboardInterrupt):
+        training.watched(blocks, begin(), training.Watch(10, kill, kept))
+    told = []
+    again = training.watched(blocks, begin(), training.Watch(10, lambda steps, loss: told.append(steps), kept))
+    assert told[0] == 30
+    np.testing.assert_array_equal(again.weights, whole.weights)
+    with pytest.raises(bx.ModelError, match="is of another model, of other parameters"):
+        Checkpoint(tmp_path / "kept", "a cosine").load(begin())
+
+
+def test_adam_finds_the_least_of_a_square():
+    adam, weights = Adam(0.1, 1.0), {"x": jnp.asarray([3.0, -2.0])}
+    moments = adam.init(weights)
+    step = jax.jit(lambda weights, moments: adam.step(weights, {"x": 2 * (weights["x"] - 1)}, moments))
+    for _ in range(200):
+        weights, moments = step(weights, moments)
+    np.testing.assert_allclose(weights["x"], 1.0, atol=1e-2)
+
+
+def test_samples_are_independent_and_one_key_is_found():
+    sample = sampling.points(256, 3, 0)
+    assert sample.shape == (256, 3) and sample.min() > 0 and sample.max() < 1
+    assert sampling.dependence(sample) < 0.1
+    np.testing.assert_allclose(sample.mean(axis=0), 0.5, atol=5e-3)
+    assert sampling.dependence(np.repeat(sample[:, :1], 2, axis=1)) == pytest.approx(1.0)
+
+
+def test_outputs_are_bounded():
+    x = jnp.asarray([-50.0, 0.0, 50.0])
+    np.testing.assert_allclose(nets.share(x, 1.0, 3.0), [1.0, 2.0, 3.0], atol=1e-12)
+    assert float(jnp.min(nets.positive(x, 0.5))) >= 0.5
+    box = Box(jnp.asarray([1.0, -2.0]), jnp.asarray([3.0, 2.0]))
+    np.testing.assert_allclose(box.scaled(box.at(jnp.asarray([0.0, 0.75]))), [-1.0, 0.5])

@@ -162,7 +162,8 @@ class Bracketing(Method):
     def ended(self, state: _Bracket) -> tuple[Array, Array]:
         root = jnp.where(jnp.abs(state.fa) < jnp.abs(state.fb), state.a, state.b)
         left, most = jnp.minimum(jnp.abs(state.fa), jnp.abs(state.fb)), jnp.max(jnp.abs(state.ends))
-        return root[None], (state.ends[0] * state.ends[1] <= 0) & jnp.isfinite(state.fa) & (left <= _LEFT * most)
+        changes = (state.ends[0] * state.ends[1] <= 0) & jnp.isfinite(state.fa)
+        return root[None], changes & (left <= _left(state) * most)
 
     def explain(self, state: _Bracket, seen: Seen) -> str:
         (unknown,), (condition,) = seen.unknowns, seen.conditions
@@ -174,13 +175,18 @@ class Bracketing(Method):
                 "condition."
             )
         root = float(self.ended(state)[0][0])
-        if not abs(seen.left[0]) <= _LEFT * np.max(np.abs(ends)):
+        if not abs(seen.left[0]) <= float(_left(state)) * np.max(np.abs(ends)):
             return (
                 f"the condition {condition!r} jumps across zero at {unknown} = {root:.10g}, where it is "
                 f"{seen.left[0]:.3g}: there is no equilibrium to be found. Likely causes: a condition with steps; a "
                 "policy or a density that jumps with the unknown."
             )
         return ""
+
+
+def _left(state: _Bracket) -> Array:
+    """What may be left of a condition that does not jump: ten times what a line leaves in its last bracket."""
+    return jnp.maximum(_LEFT, 10 * jnp.abs(state.b - state.a) / (state.upper - state.lower))
 
 
 def _narrowed(state: _Bracket, x: Array, fx: Array, tolerance: Array) -> _Bracket:

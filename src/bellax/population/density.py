@@ -103,7 +103,7 @@ class Density(eqx.Module):
     def _sizes(self) -> Array:
         """The size of the cell around every node, along chains one."""
         setting, shape = self.solution.setting, self.mass.shape
-        own, sizes = setting.sizes(self.solution.arguments), jnp.ones(shape)
+        own, sizes = setting.sizes(self.solution), jnp.ones(shape)
         for place, name in enumerate(setting.flow.spaces):
             if name in own:
                 sizes = sizes * own[name].reshape([-1 if axis == place else 1 for axis in range(len(shape))])

@@ -154,11 +154,11 @@ class FlowSetting(abc.ABC):
         """
         raise ModelError(f"{type(self.options).__name__} makes no density; solve by bx.solvers.FiniteDifference().")
 
-    def sizes(self, arguments: Arguments) -> dict[str, Array]:
+    def sizes(self, solution: "FlowSolution") -> dict[str, Array]:
         """The length that every node of a continuous state stands for, in its units."""
-        found = {}
+        found, nodes = {}, self.nodes_of(solution)
         for name in self.flow.continuous:
-            step, none = jnp.diff(self.lines(arguments)[name].nodes), jnp.zeros(1)
+            step, none = jnp.diff(nodes[name]), jnp.zeros(1)
             found[name] = 0.5 * (jnp.concatenate([step, none]) + jnp.concatenate([none, step]))
         return found
 

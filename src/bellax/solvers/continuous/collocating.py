@@ -346,10 +346,10 @@ class CollocatedFlow(FlowSetting):
             "worst action. Check signs and powers of policy=."
         )
 
-    def sizes(self, arguments: Arguments) -> Named:
+    def sizes(self, solution: FlowSolution) -> Named:
         """Clenshaw and Curtis's weights, in units of the states."""
         found = {}
-        for name, line in self.lines(arguments).items():
+        for name, line in self.lines(solution.arguments).items():
             half = 0.5 * (line.coordinates[-1] - line.coordinates[0])
             unit = jax.vmap(lambda y, line=line: jax.jvp(line.scale.inverse, (y,), (jnp.ones_like(y),))[1])
             found[name] = half * jnp.asarray(chebyshev.weights(line.count)) * unit(line.coordinates)

@@ -85,9 +85,7 @@ class Pointwise:
         """Per unit of time, in units of the states."""
         rows = [name for name in self.names if self.flow.spread(self.arguments, states, name).ndim]
         if len(rows) > 1:
-            raise ModelError(
-                f"PINN does not solve this model in this version: the shocks of {listed(rows)} are shared."
-            )
+            raise ModelError(f"PINN does not solve this model in this version: {listed(rows)} share shocks.")
         return jnp.stack([self.flow.variance(self.arguments, states, name) for name in self.names])
 
     def discount(self, states: dict[str, Array]) -> Array:

@@ -85,7 +85,7 @@ def draw_flows(found: FlowSolution | Density | Equilibrium, density: Any, others
 
 
 def _of_equilibrium(found: Equilibrium) -> Any:
-    scene, path = _scene(found.solution), vars(found).get("path", {})
+    scene, path = _scene(found.solution), found.path
     figure = _drawn(scene, [*_of_solution(found.solution), _of_density(found.density)], list(path.items()))
     prices = ", ".join(f"{name} = {float(value):.7g}" for name, value in found.unknowns.items())
     figure.suptitle(prices, x=0.01, ha="left", fontsize="medium")
@@ -93,10 +93,11 @@ def _of_equilibrium(found: Equilibrium) -> Any:
 
 
 def at_nodes(solution: FlowSolution) -> dict[str, np.ndarray]:
-    """Value and actions at the nodes, an axis for each state in their order."""
+    """Value and actions at the nodes, an axis for each state in their order; of a finite horizon, at its beginning."""
     nodes = solution.nodes()
     laid = np.meshgrid(*(np.asarray(values) for values in nodes.values()), indexing="ij")
     states = {name: own.reshape(-1) for name, own in zip(nodes, laid, strict=True)}
+    states |= {"time": np.zeros(laid[0].size)} if solution.setting.flow.timed else {}
     found = {"value": solution.value(**states), **solution.policy(**states)}
     return {name: np.asarray(values).reshape(laid[0].shape) for name, values in found.items()}
 

@@ -55,7 +55,7 @@ def computed(
     seconds = {"solve": time.perf_counter() - watch}
     answers = {name: _shown(value) for name, value in _asked(solution, place).items()}
     stage.enter("certifying")
-    certificate = _certified(solution, seed)
+    certificate, certified = _certified(solution, seed, staging)
     stage.enter("drawing")
     _written(staging, solution, density, found)
     own = {name: value for name, value in solution.params.items() if name not in sought}
@@ -71,15 +71,20 @@ def computed(
         "density": {"none": why} if density is None else _described(density),
         "reference": reference,
         "stats": solution.stats,
-        "certificate": None if certificate is None else certificate.as_dict(),
-        "certified": "" if certificate is None else str(certificate),
+        "certificate": certificate,
+        "certified": certified,
         "seconds": seconds,
     }
 
 
-def _certified(solution: Any, seed: int) -> Any:
-    """What can be said of errors: nothing of continuous time in this version."""
-    return None
+def _certified(solution: Any, seed: int, staging: Staging) -> tuple[dict[str, Any], str]:
+    """The certificate as numbers and as text; or why there is none."""
+    try:
+        found = bx.certify(solution, seed=seed)
+    except bx.ModelError as error:
+        return {}, str(error)
+    staging.path("certificate.json").write_text(json.dumps(found.as_dict(), indent=2) + "\n")
+    return found.as_dict(), str(found)
 
 
 # -- what is asked -----------------------------------------------------------------------------------------------------
@@ -110,7 +115,8 @@ def _place(setting: Any, arguments: Any, start: Any) -> dict[str, Any]:
         start = {name: np.asarray(nodes)[len(nodes) // 2] for name, nodes in setting.nodes(arguments).items()}
     if not isinstance(start, Mapping):
         raise Refusal(f"start is {start!r}; in continuous time it must be a dict of states by name.")
-    states, shape = setting.read(start)
+    states, shape = setting.read({**start, "time": 0.0} if setting.flow.timed else start)
+    states = {name: states[name] for name in setting.flow.spaces}
     if shape != ():
         raise Refusal(f"start has shape {shape}; in continuous time give one state.")
     return {name: np.asarray(value)[0] for name, value in states.items()}
@@ -125,7 +131,8 @@ def _density(solution: Any) -> tuple[Any, str]:
 
 
 def _asked(solution: Any, place: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": solution.value(**place), **solution.policy(**place)}
+    when = {"time": 0.0} if solution.setting.flow.timed else {}
+    return {"value": solution.value(**when, **place), **solution.policy(**when, **place)}
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------
@@ -190,6 +197,7 @@ def _shown(value: Any) -> Any:
 def _written(staging: Staging, solution: Any, density: Any, found: Any) -> None:
     figure = bx.plot(found) if found is not None else bx.plot(solution, density)
     figure.savefig(staging.path("figure.png"), dpi=110)
+    solution.save(staging.path("solution.nc"))
     if density is not None:
         staging.path("density.csv").write_text(_table(solution, density))
     if found is not None:

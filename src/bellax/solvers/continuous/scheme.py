@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.model.diffusion import Absorbing, Natural, Reflecting, StateConstraint
+from bellax.numerics import loops
 from bellax.numerics.generator import Generator
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Flowing
@@ -26,6 +27,7 @@ from bellax.solvers.continuous.selection import Differences, Kind, Selected, sel
 
 _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 _PASSES = 3  # over driven states, where there are several
+_TOGETHER = 3  # steps of Newton's method
 _STILL = 1e-6  # of the largest velocity, how fast a state may move that is to stay where it is
 _BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
 _AROUND = 100.0  # how many times more or less V may bend in the first steps
@@ -136,7 +138,35 @@ class Scheme(Nodes):
                 close = {} if near is None else near
                 selected[name] = still._chosen(name, found, bent, known, transport, close, early)
                 found[name] = selected[name].marginal
-        return selected
+        return still._settled(selected, found, bent, transport) if len(self.flow.driven) > 1 else selected
+
+    def _settled(
+        self, selected: Mapping[str, Selected], marginals: Marginals, curvatures: Marginals, transport: Any
+    ) -> dict[str, Selected]:
+        """Where several states stay, by Newton's method on all their marginal values: one after the other they come
+        near to it slowly."""
+        names = self.flow.driven
+        stays = jnp.stack([selected[name].kind == Kind.stays for name in names], axis=-1)
+        usual = [self.variance.get(name, jnp.zeros(self.shape)) for name in names]
+        shifts = [self.shift(n, one) / self.over(n, "slope") for n, one in zip(names, usual, strict=True)]
+
+        def asked(own: Array) -> tuple[Array, Array]:
+            given = {**marginals, **{name: own[..., k] for k, name in enumerate(names)}}
+            velocity, steep = self._velocities(given, curvatures, transport)
+            left = jnp.stack([velocity[n] + shift for n, shift in zip(names, shifts, strict=True)], axis=-1)
+            slopes = jnp.stack([jnp.stack([steep[n][m] for m in names], axis=-1) for n in names], axis=-2)
+            return jnp.where(stays, left, 0.0), slopes
+
+        def step(own: Array) -> Array:
+            left, slopes = asked(own)
+            both = stays[..., :, None] & stays[..., None, :]
+            matrix = jnp.where(both, slopes, jnp.broadcast_to(jnp.eye(len(names)), slopes.shape))
+            moved = own - jnp.linalg.solve(matrix, left[..., None])[..., 0]
+            better = jnp.sum(asked(moved)[0] ** 2, axis=-1) < jnp.sum(left**2, axis=-1)
+            return jnp.where(better[..., None] & jnp.all(jnp.isfinite(moved), axis=-1, keepdims=True), moved, own)
+
+        own = loops.repeat(_TOGETHER, step, jnp.stack([selected[name].marginal for name in names], axis=-1))
+        return {name: selected[name]._replace(marginal=own[..., k]) for k, name in enumerate(names)}
 
     def tangent(
         self, value: Array, selected: Mapping[str, Selected], transport: Any = False, early: Any = False

@@ -334,3 +334,22 @@ def test_an_action_does_not_move_loadings_that_are_shared():
     model = bx.DiffusionModel(**given, actions={"share": bx.Continuous(0.0, 1.0)}, diffusion=diffusion)
     with pytest.raises(bx.ModelError, match="its covariance with them is not known in this version"):
         bx.solve(model, {}, by(x=9, y=9))
+
+
+def test_three_states_and_several_parameters_at_once():
+    """A regulated state beside two that move by themselves: V = -a k^2 - sigma^2 a/r + x y/1.05, a^2 + 1.05 a = 1."""
+    model = bx.DiffusionModel(
+        states={name: bx.Continuous(-1.0, 1.0) for name in ("k", "x", "y")},
+        actions={"force": bx.Continuous()},
+        policy={"force": lambda marginal_k: marginal_k / 2},
+        reward=lambda k, force, x, y: -(k**2) - force**2 + x * y,
+        drift={"k": lambda k, force: force - 0.5 * k, "x": lambda x: -0.5 * x, "y": lambda y: -0.5 * y},
+        diffusion={"k": "sigma", "x": 0.2, "y": 0.2},
+        discount=0.05,
+        boundary={name: bx.Reflecting() for name in ("k", "x", "y")},
+    )
+    solve = bx.compile(model, by(k=31, x=7, y=7))
+    value = jax.vmap(lambda sigma: solve({"sigma": sigma}).value(k=0.3, x=0.2, y=0.1))(jnp.array([0.2, 0.25]))
+    a = (np.sqrt(1.05**2 + 4) - 1.05) / 2
+    exact = [-a * 0.09 - sigma**2 * a / 0.05 + 0.02 / 1.05 for sigma in (0.2, 0.25)]
+    np.testing.assert_allclose(value, exact, atol=0.01)

@@ -20,7 +20,7 @@ from jax import Array, lax
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
-from bellax.numerics import archive, grids, lagrange
+from bellax.numerics import archive, grids, lagrange, scales
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
@@ -57,11 +57,13 @@ class FlowSetting:
     def graph(self) -> Any:
         return self.flow.graph
 
-    order = 4.0
-    """Of convergence in the distance of nodes, the highest that a certificate believes."""
+    @property
+    def order(self) -> float:
+        """Of convergence in the distance of nodes, the highest that a certificate believes."""
+        return 4.0
 
     def coarser(self) -> "FlowSetting":
-        """The same model under half as many intervals along every state.
+        """The same model under half as many intervals along every state, and in time.
 
         Raises:
             ModelError: where there is no such thing.
@@ -127,6 +129,11 @@ class FlowSetting:
         """The moments of a finite horizon at which V is known, the first one zero."""
         return jnp.linspace(0.0, float(self.model.horizon), self.options.steps + 1)
 
+    def timeline(self) -> Line:
+        """The moments as a line."""
+        moments = self.moments()
+        return Line(scales.linear, len(moments), moments[0], moments[1] - moments[0])
+
     def check_dense(self) -> None:
         """Raises ModelError for a model whose population has no density that does not move."""
         ends = [name for name in self.flow.continuous if any(isinstance(s, Absorbing) for s in self.sides(name))]
@@ -189,9 +196,11 @@ class Representation(eqx.Module):
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
         """What is known at a point: states by name, numbers, chains by what functions see; `time` where it ends."""
 
-    @abc.abstractmethod
     def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """Whether one stops at a point; asked only where one may."""
+        """Whether one stops at a point, asked only where one may: where V is no more than that is worth, unless
+        something is known of the border."""
+        payoff = setting.flow.stop(arguments, point)
+        return self.at(setting, arguments, point).value <= payoff + rounding() * (1 + jnp.abs(payoff))
 
     def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
@@ -262,22 +271,45 @@ class Table(Representation):
         return (lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")), inside
 
     def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """The polynomial through the nodes around the point, in the coordinates of the scales."""
+        """The polynomial through the nodes around the point, in the coordinates of the scales, and in time; where one
+        may stop through nodes on the same side of the border, where there are so many."""
         flow, lines = setting.flow, setting.lines(arguments)
+        names = [*(["time"] if flow.timed else []), *flow.spaces]
+        lines = {**lines, "time": setting.timeline()} if flow.timed else lines
+        near = {name: self._near(setting, arguments, lines, name, point[name]) for name in names}
+        alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
         starts, shares = [], []
-        for name in flow.spaces:
+        for place, name in enumerate(names):
             if name in flow.chains:
-                values = flow.chain(arguments, name)[0]
-                starts.append(jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32))
+                starts.append(near[name])
                 shares.append(jnp.ones(1))
                 continue
-            first, own = lagrange.stencil(lines[name], point[name])
+            among = None if alike is None else _row(alike, place, list(near.values()))
+            first, own = lagrange.stencil(lines[name], point[name], among)
             starts.append(first)
             shares.append(own)
         found = lax.dynamic_slice(self.values, starts, [own.shape[0] for own in shares])
         for own in reversed(shares):
             found = found @ own
         return found
+
+    def _near(
+        self, setting: FlowSetting, arguments: Arguments, lines: Mapping[str, Line], name: str, x: Array
+    ) -> Array:
+        """The number of the nearest node along an axis."""
+        if name in setting.flow.chains:
+            values = setting.flow.chain(arguments, name)[0]
+            return jnp.argmin(jnp.abs(values - x)).astype(jnp.int32)
+        cell = lines[name].locate(x)
+        return jnp.clip(cell.node + (cell.fraction > 0.5).astype(jnp.int32), 0, lines[name].count - 1).astype(jnp.int32)
+
+
+def _row(table: Array, place: int, at: list[Array]) -> Array:
+    """The numbers of a table along one axis, at given nodes of the others."""
+    for axis in reversed(range(table.ndim)):
+        if axis != place:
+            table = lax.dynamic_index_in_dim(table, at[axis], axis, keepdims=False)
+    return table
 
 
 def _as_time(given: Any, horizon: float) -> Any:

@@ -19,7 +19,6 @@ from jax import Array
 
 from bellax.model.spaces import Continuous
 from bellax.problem.flow import Arguments, Flow
-from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSetting, Representation
 
 States = Mapping[str, Array]
@@ -162,13 +161,8 @@ def _by_jumps(
         total = total + intensity[jnp.argmin(jnp.abs(nodes - point[name]))] @ others
     for name in flow.resets:
         jump = flow.jumping(arguments, point, name)
-        total = total + jump.rate * (smooth(landed(flow, jump.to)) - value)
+        total = total + jump.rate * (smooth(jump.to) - value)
     return total
-
-
-def landed(flow: Flow, to: Mapping[str, Array]) -> dict[str, Array]:
-    """Where a jump leads, as functions see it."""
-    return {name: as_float(value) if name in flow.continuous else value for name, value in to.items()}
 
 
 def _scanned(flow: Flow, given: Mapping[str, Any], of: Callable[[States], Array], reported: States) -> Array:

@@ -169,6 +169,7 @@ class Flow:
         nodes = [f"to:{name}.{state}" for state in self.resets[name]]
         found = self.graph.compose([f"rate:{name}", *nodes])(**arguments, **states)
         to = {state: found[node] for state, node in zip(self.resets[name], nodes, strict=True)}
+        to = {state: as_float(own) if state in self.continuous else own for state, own in to.items()}
         return Jumping(as_float(found[f"rate:{name}"]), to)
 
     def flowing(

@@ -1,6 +1,7 @@
 """How an agent moves in continuous time, one step at a time.
 
-Euler and Maruyama's scheme: within a step drift and volatility are those of where it begins. Beyond a wall an agent is
+Euler and Maruyama's scheme: within a step drift and volatility are those of where it begins, at the time of its middle.
+Beyond a wall an agent is
 mirrored, which leaves an error of the order of the step (Bossy, Gobet & Talay 2004); at an edge that the drift may not
 leave it stays; beyond an edge that is never reached it is put back and counted. Where the problem ends at an edge it may
 have been there within the step though it is inside at both ends, with the probability that a Brownian bridge has
@@ -82,8 +83,8 @@ class Moving:
         return {"states": states, "actions": found.actions, "reward": reward, "value": value, "stopped": gone}
 
     def moved(self, states: States, key: Array, time: Array) -> Moved:
-        """A step."""
-        flow, point = self.setting.flow, self._point(states, time)
+        """A step, in which what moves with time is that of its middle."""
+        flow, point = self.setting.flow, self._point(states, time + 0.5 * self.step)
         found, _ = self._flowing(point)
         following: States = {}
         out: dict[str, Array] = {}
@@ -98,9 +99,11 @@ class Moving:
             following[name], (below, above) = self._kept(name, states[name], x, variances[name] * self.step, key)
             out |= {f"{name} lower": below, f"{name} upper": above}
         following = self._jumped(point, following, key, time)
+        # whoever comes to an edge at which the problem ends is there in the middle of the step, on average
+        whole = jnp.where(self._over(following), 0.5, 1.0) * self.step
         discount = flow.discount(self.arguments, point)
-        worn = jnp.exp(-discount * self.step)
-        lasts = jnp.where(discount == 0, self.step, (1 - worn) / jnp.where(discount == 0, 1.0, discount))
+        worn = jnp.exp(-discount * whole)
+        lasts = jnp.where(discount == 0, whole, (1 - worn) / jnp.where(discount == 0, 1.0, discount))
         return Moved(following, found.reward * lasts, worn, out)
 
     def ended(self, states: States, time: Array) -> tuple[Array, Array]:
@@ -168,6 +171,13 @@ class Moving:
             found += [(name, which, there[which]) for which in (0, 1) if isinstance(sides[which], Absorbing)]
         return found
 
+    def _over(self, states: States) -> Array:
+        """Whether the problem ends at an edge."""
+        over = jnp.zeros((), bool)
+        for _, _, here in self._absorbing(states):
+            over = over | here
+        return over
+
     def _jumped(self, point: Mapping[str, Array], following: States, key: Array, time: Array) -> States:
         """The next states with resets, unless the problem has ended."""
         flow = self.setting.flow
@@ -176,8 +186,7 @@ class Moving:
         rates = jnp.stack([flow.jumping(self.arguments, point, name).rate for name in flow.resets])
         total = jnp.sum(rates)
         jumps = jax.random.uniform(own_key(key, "reset:when")) < -jnp.expm1(-total * self.step)
-        for _, _, here in self._absorbing(following):
-            jumps = jumps & ~here
+        jumps = jumps & ~self._over(following)
         which = draw_place(key, "reset:which", rates / jnp.where(total > 0, total, 1.0))
         found = dict(following)
         for number, name in enumerate(flow.resets):

@@ -280,9 +280,6 @@ def test_what_has_no_certificate(firm, untyped):
     failed = replace(firm, code=jnp.asarray(int(bx.Result.infeasible), jnp.int32))
     with pytest.raises(bx.ModelError, match="nothing to certify"):
         bx.certify(failed)
-    ending = FlowSetting(replace(FIRM, horizon=3.0), FiniteDifference(), {})
-    with pytest.raises(bx.ModelError, match="this model has a finite one"):
-        bx.certify(replace(firm, setting=ending))
     with pytest.raises(bx.ModelError, match="being traced"):
         jax.jit(lambda code: bx.certify(replace(firm, code=code)))(firm.code)
     with pytest.raises(bx.ModelError, match="wider is -1.0"):

@@ -142,9 +142,11 @@ def look(
     missed = jnp.where(jnp.isfinite(own), jnp.maximum(scanned, 0.0), jnp.inf) * worth
     stopping = jnp.zeros(())
     if flow.stops:
-        stopped, ahead = values.stops(setting, arguments, point), at.value - flow.stop(arguments, point)
-        # to stop forgoes what V has more than the payoff, and what it would earn by waiting
-        stopping = jnp.where(stopped, jnp.maximum(jnp.maximum(ahead, -residual), 0.0), jnp.maximum(-ahead, 0.0))
+        # whoever goes on has V less what the equation does not hold by, whoever stops the payoff
+        ahead = at.value - flow.stop(arguments, point)
+        better, stopped = jnp.maximum(ahead, ahead - residual), values.stops(setting, arguments, point)
+        worse = jnp.maximum(-ahead, residual - ahead)
+        stopping = jnp.maximum(jnp.where(stopped, better, worse), 0.0)
         residual, missed = jnp.minimum(residual, ahead), jnp.where(stopped, 0.0, missed)
     return Looked(local.value, residual, missed, stopping, local.value - at.value, discount)
 

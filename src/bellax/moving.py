@@ -1,12 +1,12 @@
 """How an agent moves in continuous time, one step at a time.
 
 Euler and Maruyama's scheme: within a step drift and volatility are those of where it begins, at the time of its middle.
-Beyond a wall an agent is
-mirrored, which leaves an error of the order of the step (Bossy, Gobet & Talay 2004); at an edge that the drift may not
-leave it stays; beyond an edge that is never reached it is put back and counted. Where the problem ends at an edge it may
-have been there within the step though it is inside at both ends, with the probability that a Brownian bridge has
-(Gobet 2000), without which the error is of the order of the root of the step. A chain moves by the exponential of its
-intensities, and a reset happens with probability 1 - exp(-rate step), at the end of the step.
+Beyond a wall an agent is mirrored, which leaves an error of the order of the step (Bossy, Gobet & Talay 2004); at an
+edge that the drift may not leave it stays; beyond an edge that is never reached it is put back and counted. Where the
+problem ends at an edge an agent may have been there within the step though it is inside at both ends, with the
+probability that a Brownian bridge has (Gobet 2000): without that the error is of the order of the root of the step. A
+chain moves by the exponential of its intensities, and a reset happens with probability 1 - exp(-rate step), at the end
+of the step. Whether to stop is asked between steps.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,9 @@ class Moved(NamedTuple):
 
 def ends(setting: FlowSetting) -> bool:
     """Whether the problem may end for an agent before the horizon."""
-    return setting.flow.stops or any(isinstance(s, Absorbing) for n in setting.flow.continuous for s in setting.sides(n))
+    return setting.flow.stops or any(
+        isinstance(s, Absorbing) for n in setting.flow.continuous for s in setting.sides(n)
+    )
 
 
 class Moving:

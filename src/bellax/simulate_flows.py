@@ -72,7 +72,8 @@ class FlowPanel(eqx.Module):
     def frame(self) -> Any:
         """A tidy pandas DataFrame: one row for each agent and recorded time.
 
-        Columns: time, agent, states, actions, reward, value, and `stopped` where the problem may end. Categories of an Enum are labels.
+        Columns: time, agent, states, actions, reward, value, and `stopped` where the problem may end. Categories of an
+        Enum are labels.
         """
         import pandas as pd  # costs .4 s at import, and a simulation does not need it
 

@@ -119,9 +119,7 @@ def brought(flow: Flow, arguments: Arguments, point: States, at: Bent) -> Callab
     return of
 
 
-def look(
-    setting: FlowSetting, arguments: Arguments, values: Representation, point: States, least: Array
-) -> Looked:
+def look(setting: FlowSetting, arguments: Arguments, values: Representation, point: States, least: Array) -> Looked:
     """What is wrong at a point.
 
     Args:
@@ -151,9 +149,7 @@ def look(
     return Looked(local.value, residual, missed, stopping, local.value - at.value, discount)
 
 
-def _by_jumps(
-    setting: FlowSetting, arguments: Arguments, values: Representation, point: States, value: Array
-) -> Array:
+def _by_jumps(setting: FlowSetting, arguments: Arguments, values: Representation, point: States, value: Array) -> Array:
     """What chains and resets bring per unit of time."""
     flow, total = setting.flow, jnp.zeros(())
     smooth = lambda moved: values.smooth(setting, arguments, {**point, **moved})  # noqa: E731

@@ -1,13 +1,53 @@
 """Polynomials through the nodes around a point: what a table says of the derivatives of a smooth function."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.numerics.grids import Line
 
 NODES = 6  # whose second derivative is two orders beyond that of three nodes
+
+
+def through(
+    table: Float[Array, "..."], axes: Sequence[tuple[Line | None, Array]], alike: Bool[Array, "..."] | None = None
+) -> Float[Array, ""]:
+    """The polynomial through the nodes around a point, in the coordinates of the lines.
+
+    Args:
+        axes: of every axis of the table its line and the point on it; or no line, and a number of the axis.
+        alike: nodes of the same smooth piece as the point: through as many of them as there are along each axis, if the
+            others are where the point is nearest.
+    """
+    near = [at if line is None else _nearest(line, at) for line, at in axes]
+    starts, shares = [], []
+    for place, (line, at) in enumerate(axes):
+        if line is None:
+            first, own = at, jnp.ones(1)
+        else:
+            first, own = stencil(line, at, None if alike is None else _row(alike, place, near))
+        starts.append(first)
+        shares.append(own)
+    found = lax.dynamic_slice(table, starts, [own.shape[0] for own in shares])
+    for own in reversed(shares):
+        found = found @ own
+    return found
+
+
+def _nearest(line: Line, x: Float[Array, ""]) -> Int[Array, ""]:
+    cell = line.locate(x)
+    return jnp.clip(cell.node + (cell.fraction > 0.5).astype(jnp.int32), 0, line.count - 1).astype(jnp.int32)
+
+
+def _row(table: Array, place: int, at: Sequence[Array]) -> Array:
+    """A table along one axis, at given numbers of the others."""
+    for axis in reversed(range(table.ndim)):
+        if axis != place:
+            table = lax.dynamic_index_in_dim(table, at[axis], axis, keepdims=False)
+    return table
 
 
 def stencil(

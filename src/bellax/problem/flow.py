@@ -211,6 +211,7 @@ class Flow:
         """All actions: the best of discrete ones, under each of which the others are the best."""
         if not self.choices:
             return self.answering(known, {})
+
         def one(chosen: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
             actions = self.answering(known, chosen)
             value = jnp.sum(self.terms(known, actions))

@@ -1,7 +1,8 @@
 """What a file holds of a solution in continuous time: the arrays of its representation, whichever that is.
 
-An array over the tensor of nodes has the states for axes, in a finite horizon behind one of time, and nodes stand beside
-it, so that other tools read a table as one. The structure of the representation is not stored: the solver that is stored makes it again.
+An array over the tensor of nodes has the states for axes, in a finite horizon behind one of time, and nodes stand
+beside it, so that other tools read a table as one. The structure of the representation is not stored: the solver that
+is stored makes it again.
 """
 
 from collections.abc import Mapping

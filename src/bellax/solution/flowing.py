@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
@@ -274,42 +274,15 @@ class Table(Representation):
         """The polynomial through the nodes around the point, in the coordinates of the scales, and in time; where one
         may stop through nodes on the same side of the border, where there are so many."""
         flow, lines = setting.flow, setting.lines(arguments)
-        names = [*(["time"] if flow.timed else []), *flow.spaces]
-        lines = {**lines, "time": setting.timeline()} if flow.timed else lines
-        near = {name: self._near(setting, arguments, lines, name, point[name]) for name in names}
-        alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
-        starts, shares = [], []
-        for place, name in enumerate(names):
+        axes: list[tuple[Line | None, Array]] = [(setting.timeline(), point["time"])] if flow.timed else []
+        for name in flow.spaces:
             if name in flow.chains:
-                starts.append(near[name])
-                shares.append(jnp.ones(1))
-                continue
-            among = None if alike is None else _row(alike, place, list(near.values()))
-            first, own = lagrange.stencil(lines[name], point[name], among)
-            starts.append(first)
-            shares.append(own)
-        found = lax.dynamic_slice(self.values, starts, [own.shape[0] for own in shares])
-        for own in reversed(shares):
-            found = found @ own
-        return found
-
-    def _near(
-        self, setting: FlowSetting, arguments: Arguments, lines: Mapping[str, Line], name: str, x: Array
-    ) -> Array:
-        """The number of the nearest node along an axis."""
-        if name in setting.flow.chains:
-            values = setting.flow.chain(arguments, name)[0]
-            return jnp.argmin(jnp.abs(values - x)).astype(jnp.int32)
-        cell = lines[name].locate(x)
-        return jnp.clip(cell.node + (cell.fraction > 0.5).astype(jnp.int32), 0, lines[name].count - 1).astype(jnp.int32)
-
-
-def _row(table: Array, place: int, at: list[Array]) -> Array:
-    """The numbers of a table along one axis, at given nodes of the others."""
-    for axis in reversed(range(table.ndim)):
-        if axis != place:
-            table = lax.dynamic_index_in_dim(table, at[axis], axis, keepdims=False)
-    return table
+                values = flow.chain(arguments, name)[0]
+                axes.append((None, jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32)))
+            else:
+                axes.append((lines[name], point[name]))
+        alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
+        return lagrange.through(self.values, axes, alike)
 
 
 def _as_time(given: Any, horizon: float) -> Any:

@@ -194,14 +194,17 @@ def test_the_lower_of_two_hills():
         drift={"x": lambda x, way: 0.1 * way - x},
         discount=0.1,
     )
-    solution = bx.solve(model, {}, by(x=5))
-    found = bx.certify(solution, points=100, grids=0)
-    assert found.residuals["max"] < 1e-8
-    assert found.missed["50%"] * 11 == pytest.approx(0.5 / 0.1, rel=0.1)  # 1 + |V| is about eleven
-    assert found.bound > 0.98 * 0.5 / 0.1
+    setting = setting_of(model)
+
+    def lower(wrong, point):
+        return (point["x"] + 1) / 1.1 + 10
+
     # slopes of another sign, with which the discrete action is the wrong one, too
-    turned = Table(solution.values.values, {"x": -solution.values.marginals["x"]})
-    both = bx.certify(replace(solution, values=turned), points=100, grids=0)
+    turned = lambda wrong, point: (1 - wrong) * lower(wrong, point)  # noqa: E731
+    found, both = (bx.certify(given(setting, lower, off, turned), points=100) for off in (0.0, 2.0))
+    assert found.residuals["max"] < 1e-9 and both.residuals["max"] < 1e-9
+    assert found.missed["50%"] * 11 == pytest.approx(0.5 / 0.1, rel=0.1)  # 1 + |V| is about eleven
+    assert found.bound == pytest.approx(0.5 / 0.1, rel=1e-3)
     assert both.bound - found.bound == pytest.approx(0.2 / 1.1 / 0.1, rel=1e-3)
 
 

@@ -55,6 +55,18 @@ def sigmas(values, mean):
 # -- jumps, chains and shared shocks -----------------------------------------------------------------------------------
 
 DEATH, SWITCH, COMMON = 0.1, 0.4, 0.6 * 0.09
+# V = a x y + b y + c_z, coefficient by coefficient
+A = 1 / (0.05 + 1 + DEATH)
+B = 0.3 * DEATH * A / (0.05 + 0.5)
+C = np.linalg.solve(
+    [[0.05 + SWITCH + DEATH, -SWITCH - DEATH], [-SWITCH, 0.05 + SWITCH]], A * COMMON + np.array([0.0, 1.0])
+)
+
+
+def summed(x, y, z):
+    return A * x * y + B * y + jnp.where(z > 0.5, C[1], C[0])
+
+
 WANDERERS = bx.DiffusionModel(
     states={
         "x": bx.Continuous(-3.0, 3.0),
@@ -66,20 +78,13 @@ WANDERERS = bx.DiffusionModel(
     diffusion={"x": lambda: jnp.array([0.3, 0.0]), "y": lambda: 0.3 * jnp.array([0.6, 0.8])},
     resets={"death": bx.Reset(rate=DEATH, to={"x": 0.3, "z": 1.0})},
     discount=0.05,
-)
-
-# V = a x y + b y + c_z, coefficient by coefficient
-A = 1 / (0.05 + 1 + DEATH)
-B = 0.3 * DEATH * A / (0.05 + 0.5)
-C = np.linalg.solve(
-    [[0.05 + SWITCH + DEATH, -SWITCH - DEATH], [-SWITCH, 0.05 + SWITCH]], A * COMMON + np.array([0.0, 1.0])
+    boundary={"x": bx.Absorbing(summed), "y": bx.Absorbing(summed)},
 )
 
 
 def wandering(wrong, point):
     covariance, kept = wrong
-    constant = jnp.where(point["z"] > 0.5, C[1], C[0]) - covariance * A * COMMON / 0.05
-    return A * point["x"] * point["y"] + (1 - kept) * B * point["y"] + constant
+    return summed(**point) - covariance * A * COMMON / 0.05 - kept * B * point["y"]
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +97,10 @@ def test_the_equation_has_jumps_and_covariances(wanderers):
         bx.certify(given(wanderers, wandering, wrong), points=200) for wrong in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0])
     )
     assert right.bound < 1e-11
-    # without the covariance V is less by what it is worth, and the equation is off by that
-    assert alone.bound == pytest.approx(A * COMMON / 0.05, rel=1e-9)
+    # without the covariance V is less by what it is worth, and the equation is off by that, and the edges
+    assert alone.bound == pytest.approx(2 * A * COMMON / 0.05, rel=1e-9)
     # without what y is worth as it stays where x begins anew
-    assert forgot.bound == pytest.approx(0.3 * DEATH * A * 3 / 0.05, rel=0.05)
+    assert forgot.bound == pytest.approx(0.3 * DEATH * A * 3 / 0.05 + 3 * B, rel=0.05)
 
 
 def test_agents_jump_together_and_share_shocks(wanderers):
@@ -109,7 +114,6 @@ def test_agents_jump_together_and_share_shocks(wanderers):
     up = SWITCH + DEATH  # of z: up, and down by the chain alone
     assert sigmas(z, up / (up + SWITCH) * (1 - np.exp(-3 * (up + SWITCH)))) < 3
     assert sigmas(panel.present_value(), C[0]) < 3
-    assert "stopped" not in panel.frame().columns
 
 
 def test_death_and_rebirth():
@@ -125,6 +129,7 @@ def test_death_and_rebirth():
     solution = given(setting_of(model), lambda wrong, point: point["x"] / 0.07)
     panel = bx.simulate(solution, duration=200.0, step=1.0, agents=3000, start={"x": 0.0}, every=200)
     x = np.abs(np.asarray(panel.states["x"][:, -1]))
+    assert "stopped" not in panel.frame().columns
     assert sigmas(x, 1.0) < 3 and sigmas(x**2, 2.0) < 3 and sigmas(x > 2.0, np.exp(-2.0)) < 3
 
 
@@ -284,7 +289,8 @@ def test_a_border_between_nodes(invest):
 
 
 def test_stopping_where_going_on_is_worth_more_and_the_reverse():
-    setting = setting_of(replace(INVEST, boundary={}))
+    ends = bx.Absorbing(lambda x: (THRESHOLD - 1) * (x / THRESHOLD) ** POWER)
+    setting = setting_of(replace(INVEST, boundary={"x": (ends, bx.Natural())}))  # at the upper one nobody goes on
     of = lambda border: FlowSolution(setting.arguments({}), Option(border), jnp.zeros((), jnp.int32), {}, setting)  # noqa: E731
     right, early, late = (
         bx.certify(of(jnp.asarray(place)), points=800) for place in (THRESHOLD, 0.5 * THRESHOLD, 1.5 * THRESHOLD)
@@ -295,7 +301,10 @@ def test_stopping_where_going_on_is_worth_more_and_the_reverse():
     # who waits beyond it has x grow at GROWTH in place of what x - 1 earns at RATE
     x = np.linspace(THRESHOLD, 1.5 * THRESHOLD, 1001)
     assert late.stopping["max"] == pytest.approx(np.max((RATE * (x - 1) - GROWTH * x) / RATE / x), rel=0.02)
-    assert late.bound > early.bound > right.bound
+    assert late.bound > early.bound > 0.1 > 1e-9 > right.bound
+    beyond = FlowSetting(replace(INVEST, boundary={"x": bx.StateConstraint()}), setting.options, setting.specs)
+    kept = bx.certify(replace(of(jnp.asarray(THRESHOLD)), setting=beyond, arguments=beyond.arguments({})), points=50)
+    assert kept.bound == np.inf and "'x' diffuses at its lower edge, where a constraint" in str(kept)
 
 
 def test_agents_stop_once():

@@ -57,7 +57,7 @@ class FlowCertificate:
         crowd: of the stationary density; None where there is none.
         crowd_missing: why there is none.
         wider: quantiles of the change of V at sampled points when the box goes on beyond the edges that are said to be
-            never reached and at which a state diffuses; empty where there are none, or it is not known.
+            never reached, or of which nothing is said, and at which a state diffuses; empty where there are none, or it is not known.
         wider_missing: why it is not; empty where it is.
         discount: the least discount at the points.
         points: how many were looked at.
@@ -150,7 +150,7 @@ class FlowCertificate:
         if self.wider:
             yield f"  V changes in a box that goes on beyond those never reached: {_quantiles(self.wider)}"
         if self.wider_missing:
-            yield f"  what V is beyond those never reached is not known: {self.wider_missing}"
+            yield f"  what V is beyond the edges is not known: {self.wider_missing}"
 
     def _crowd_lines(self) -> Iterable[str]:
         if self.crowd is None:

@@ -21,7 +21,7 @@ from bellax.certify.equation import look
 from bellax.certify.flow_certificate import FlowCertificate
 from bellax.certify.refinement import coarser, refinement
 from bellax.errors import BellaxError, ModelError
-from bellax.model.diffusion import Natural
+from bellax.model.diffusion import Natural, StateConstraint
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
@@ -204,17 +204,21 @@ def _beyond(
     solution: FlowSolution, states: States, value: np.ndarray, edges: Mapping[str, Any], share: float
 ) -> tuple[dict[str, float], str]:
     """Quantiles of the change of V at the points when the box goes on beyond the edges that are said to be never
-    reached, where a state diffuses; or why that is not known.
+    reached, or of which nothing is said, where a state diffuses; or why that is not known.
 
     What a solver takes for V there is its own choice, which V satisfies: no residual shows it.
     """
     setting = solution.setting
-    there = [
-        (name, which)
+    across = [
+        (name, side, which)
         for name, sides in edges.items()
         for side, which in zip(SIDES, (0, -1), strict=True)
-        if type(setting.sides(name)[which]) is Natural and sides[side]["spread"] > 0
+        if sides[side]["spread"] > 0
     ]
+    for name, side, which in across:
+        if isinstance(setting.sides(name)[which], StateConstraint):
+            return {}, f"{name!r} diffuses at its {side} edge, where a constraint keeps a drift and no diffusion"
+    there = [(name, which) for name, _, which in across if isinstance(setting.sides(name)[which], Natural)]
     if not there:
         return {}, ""
     if share == 0:

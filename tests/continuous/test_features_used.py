@@ -218,19 +218,19 @@ def test_two_states_that_are_driven():
     bent = (-0.25 + np.sqrt(0.25**2 + 0.2)) / 2
     slope = (0.3 + bent) / (0.15 + bent)
     model = bx.DiffusionModel(
-        states={"k": bx.Continuous(0.0, 5.0), "l": bx.Continuous(0.0, 5.0)},
+        states={"k": bx.Continuous(0.0, 5.0), "m": bx.Continuous(0.0, 5.0)},
         actions={"i": bx.Continuous(-2.0, 2.0), "j": bx.Continuous(-2.0, 2.0)},
-        policy={"i": lambda marginal_k: marginal_k - 1, "j": lambda marginal_l: marginal_l - 1},
-        reward=lambda k, l, i, j: 0.3 * (k + l) - 0.025 * (k**2 + l**2) - i - j - (i**2 + j**2) / 2,
-        drift={"k": lambda k, i: i - 0.1 * k, "l": lambda l, j: j - 0.1 * l},
+        policy={"i": lambda marginal_k: marginal_k - 1, "j": lambda marginal_m: marginal_m - 1},
+        reward=lambda k, m, i, j: 0.3 * (k + m) - 0.025 * (k**2 + m**2) - i - j - (i**2 + j**2) / 2,
+        drift={"k": lambda k, i: i - 0.1 * k, "m": lambda m, j: j - 0.1 * m},
         discount=0.05,
     )
 
     def both(wrong, point):
         of = lambda k: slope * k - bent * k**2 / 2 + (slope - 1) ** 2 / 0.1  # noqa: E731
-        return of(point["k"]) + of(point["l"])
+        return of(point["k"]) + of(point["m"])
 
-    tilted = lambda wrong, point: both(wrong, point) + wrong * point["l"]  # noqa: E731
+    tilted = lambda wrong, point: both(wrong, point) + wrong * point["m"]  # noqa: E731
     right, wrong = (bx.certify(given(setting_of(model), both, off, tilted), points=100) for off in (0.0, 0.2))
     assert right.bound < 1e-11
     assert wrong.residuals["max"] < 1e-12

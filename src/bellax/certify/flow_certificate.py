@@ -57,7 +57,8 @@ class FlowCertificate:
         crowd: of the stationary density; None where there is none.
         crowd_missing: why there is none.
         wider: quantiles of the change of V at sampled points when the box goes on beyond the edges that are said to be
-            never reached, or of which nothing is said, and at which a state diffuses; empty where there are none, or it is not known.
+            never reached, or of which nothing is said, and at which a state diffuses; empty where there are none, or it
+            is not known.
         wider_missing: why it is not; empty where it is.
         discount: the least discount at the points.
         points: how many were looked at.

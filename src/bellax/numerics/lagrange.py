@@ -58,7 +58,8 @@ def stencil(
     The weights have derivatives in the point, through the coordinate of the line.
 
     Args:
-        among: nodes of the same smooth piece as the point, from which as many as can be are taken; all by default.
+        among: nodes of the same smooth piece as the point, of which as many as can be are taken if the point is among
+            them or in the cell beside; all by default.
     """
     count = min(NODES, line.count)
     first = jnp.clip(line.locate(x).node - (count // 2 - 1), 0, line.count - count).astype(jnp.int32)
@@ -66,7 +67,11 @@ def stencil(
         starts = jnp.arange(line.count - count + 1, dtype=jnp.int32)
         before = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(~among, dtype=jnp.int32)])
         others = before[starts + count] - before[starts]
-        first = jnp.argmin(others * line.count + jnp.abs(starts - first)).astype(jnp.int32)
+        # a border is within a cell of the point, and from further away nothing is known
+        node = line.locate(x).node
+        beyond = (starts > node + 1) | (starts + count - 1 < node)
+        cost = jnp.where(beyond, (count + 2) * line.count, others * line.count + jnp.abs(starts - first))
+        first = jnp.argmin(cost).astype(jnp.int32)
     nodes = line.coordinates[first + jnp.arange(count, dtype=jnp.int32)]
     return first, weights(nodes, line.coordinate(x))
 

@@ -80,7 +80,8 @@ def simulate(
         periods: how many, from the first one of the model on; by default all decisions of a finite horizon.
         truth: a model and its parameters, by whose laws, shocks and rewards agents live who decide by the solution, if
             these are not its own. What they may do, and `value`, remain those of the solution.
-        duration, step: in continuous time, in place of `periods` how long, and the length of a step.
+        duration, step: in continuous time, in place of `periods` how long, by default the whole of a finite horizon,
+            and the length of a step.
         every: in continuous time, of how many steps one is kept; by default all are.
     Returns:
         A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`, in continuous

@@ -1,9 +1,4 @@
-"""Simulation in continuous time: agents who follow a policy, in small steps.
-
-Euler and Maruyama's scheme: within a step drift and volatility are those of where it begins. Beyond a wall an agent is
-mirrored, which leaves an error of the order of the step (Bossy, Gobet & Talay 2004); at an edge that the drift may not
-leave it stays; beyond an edge that is never reached it is put back and counted. A chain moves by the exponential of its
-intensities, drawn once a step.
+"""Simulation in continuous time: agents who follow a policy, in small steps, and the table of their paths.
 
 Draws belong to the seed, the agent, the step and the name of the state, as those of discrete time.
 """
@@ -16,23 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError, ParameterError, SolveError, check_count
-from bellax.model.diffusion import Absorbing, Boundary, Reflecting, StateConstraint
-from bellax.numerics import markov
+from bellax.moving import SIDES, Moving, ends
 from bellax.numerics.machine import physical_memory
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
 from bellax.panel import columns_of
 from bellax.population import Density
-from bellax.problem.draws import draw_place, own_key
-from bellax.problem.flow import Arguments, Flowing
+from bellax.problem.flow import Arguments
 from bellax.problem.starts import Entrance, Spaces, starting_states
 from bellax.solution.flowing import FlowSetting, FlowSolution, Representation
 from bellax.solution.solution import Result
 
 States = dict[str, Array]
-SIDES = ("lower", "upper")
 _COPIES = 2  # of a panel, by time and by agent
 
 
@@ -43,10 +35,12 @@ class FlowPanel(eqx.Module):
         time: at which paths are recorded, from zero to the end, shape (t,).
         states: by name, shape (agents, t), as functions of the model see them.
         actions: by name, likewise.
-        reward: the flow of it, shape (agents, t).
+        reward: the flow of it, shape (agents, t); none once an agent has stopped.
         value: V at the visited state, shape (agents, t).
+        stopped: whether the problem has ended for the agent, shape (agents, t): it stopped, or came to an edge that is
+            `Absorbing`. It was paid for that once, and stays in the state where it was.
         earned: discounted reward from the start to the end, shape (agents,).
-        discount: of the end, at the start, shape (agents,).
+        discount: of the end, at the start, shape (agents,); zero of agents who have stopped.
         clipped: how often agents were put back, by state, "lower" and "upper", at edges that are never reached.
         arguments: the parameters and literals that were simulated.
         key: of which everything was drawn.
@@ -58,6 +52,7 @@ class FlowPanel(eqx.Module):
     actions: dict[str, Array]
     reward: Float[Array, "n t"]
     value: Float[Array, "n t"]
+    stopped: Bool[Array, "n t"]
     earned: Float[Array, "n"]
     discount: Float[Array, "n"]
     clipped: dict[str, dict[str, Array]]
@@ -71,13 +66,14 @@ class FlowPanel(eqx.Module):
         return self.reward.shape[0]
 
     def present_value(self) -> Float[Array, "n"]:
-        """Discounted reward of each agent, and V where the simulation ends."""
+        """Discounted reward of each agent, what it was paid for stopping, and V where the simulation ends."""
         return self.earned + self.discount * self.value[:, -1]
 
     def frame(self) -> Any:
         """A tidy pandas DataFrame: one row for each agent and recorded time.
 
-        Columns: time, agent, states, actions, reward, value. Categories of an Enum are labels.
+        Columns: time, agent, states, actions, reward, value, and `stopped` where the problem may end. Categories of an
+        Enum are labels.
         """
         import pandas as pd  # costs .4 s at import, and a simulation does not need it
 
@@ -89,7 +85,8 @@ class FlowPanel(eqx.Module):
         spaces = {**self.setting.flow.spaces, **self.setting.flow.actions}
         for name, paths in {**self.states, **self.actions}.items():
             columns |= columns_of(name, np.asarray(paths).reshape(-1), spaces[name])
-        for name, paths in (("reward", self.reward), ("value", self.value)):
+        last = [("stopped", self.stopped)] if ends(self.setting) else []
+        for name, paths in [("reward", self.reward), ("value", self.value), *last]:
             label = name
             while label in columns:
                 label += "_"
@@ -99,8 +96,10 @@ class FlowPanel(eqx.Module):
     def __str__(self) -> str:
         size = f"Panel of {self.agents} agents at {len(self.time)} points in time."
         counts = {f"{name!r} at its {side} edge": n for name, own in self.clipped.items() for side, n in own.items()}
-        if not all_concrete(counts):
+        if not all_concrete((counts, self.stopped)):
             return size
+        gone = int(np.asarray(self.stopped)[:, -1].sum())
+        size += f" {gone} of them have stopped." if ends(self.setting) else ""
         return " ".join([size, *(f"{where} was put back {int(n)} times." for where, n in counts.items() if int(n))])
 
 
@@ -117,7 +116,8 @@ def simulate_flows(
 ) -> FlowPanel:
     """As `bx.simulate`, of a solution in continuous time."""
     _check(solution)
-    setting, times = solution.setting, _times(duration, step, every)
+    setting = solution.setting
+    times = _times(setting, duration, step, every)
     given, count = _started(setting, start, agents, key)
     _check_memory(setting, count, times)
     little = count * times.steps <= LITTLE
@@ -130,22 +130,21 @@ def simulate_flows(
 
 
 def _check(solution: FlowSolution) -> None:
-    model = solution.model
     solution.check_one()
     if all_concrete(solution.code) and int(solution.code) != int(Result.successful):
         raise SolveError(f"the solution ended as {solution.result!s}; there is no policy that agents could follow.")
-    ending = [n for n in model.boundary if any(isinstance(side, Absorbing) for side in solution.setting.sides(n))]
-    if ending or model.stop is not None:
-        what = f"the boundary of {ending[0]!r} is Absorbing" if ending else "the model has `stop`"
-        raise ModelError(f"simulate follows agents who stay for ever in continuous time, and {what}.")
 
 
-def _times(duration: Any, step: Any, every: Any) -> _Times:
+def _times(setting: FlowSetting, duration: Any, step: Any, every: Any) -> _Times:
+    horizon = float(setting.model.horizon)
+    duration = horizon if duration is None and setting.flow.timed else duration
     for name, value, example in (("duration", duration, "50.0"), ("step", step, "0.05")):
         if value is None:
             raise ModelError(f"time is continuous; say how long to simulate, and in which steps: {name}={example}.")
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < np.inf:
             raise ParameterError(f"{name} is {value!r}; give a positive number, such as {example}.")
+    if float(duration) > horizon * (1 + 1e-9):
+        raise ParameterError(f"duration is {duration}, and the horizon of the model {horizon:g}; nothing is after it.")
     steps = round(float(duration) / float(step))
     if steps < 1 or abs(steps * float(step) - float(duration)) > 1e-6 * float(duration):
         raise ParameterError(f"duration={duration} is no whole number of steps of {step}.")
@@ -188,103 +187,38 @@ def _program(setting: FlowSetting, times: _Times) -> Callable[..., dict[str, Any
 
     def run(arguments: Arguments, values: Representation, given: States, ids: Array, key: Array, step: Array) -> Any:
         keys = jax.vmap(lambda agent: jax.random.fold_in(key, agent))(ids)
-        moving = _Moving(setting, arguments, values, step)
+        moving = Moving(setting, arguments, values, step)
         states = moving.begin(given, keys)
-        zero = jnp.zeros(ids.shape[0])
+        first, paid = jax.vmap(lambda own: moving.ended(own, jnp.zeros(())))(states)
         clipped = {f"{n} {side}": jnp.zeros((), jnp.int32) for n in setting.flow.continuous for side in SIDES}
+        start = (states, jnp.where(first, paid, 0.0), jnp.where(first, 0.0, 1.0), first, clipped)
 
         def one(carry: Any, number: Array) -> tuple[Any, None]:
-            states, earned, discount, clipped = carry
-            moved = jax.vmap(lambda s, k: moving.moved(s, jax.random.fold_in(k, number + 1)))(states, keys)
-            following, flow, worn, out = moved
-            counted = {name: clipped[name] + jnp.sum(own, dtype=jnp.int32) for name, own in out.items()}
-            return (following, earned + discount * flow, discount * worn, counted), None
+            states, earned, discount, gone, clipped = carry
+            time = number.astype(step.dtype) * step
+            moved = jax.vmap(lambda s, k: moving.moved(s, jax.random.fold_in(k, number + 1), time))(states, keys)
+            following = {name: jnp.where(gone, states[name], own) for name, own in moved.states.items()}
+            counts = {name: clipped[name] + jnp.sum(~gone & own, dtype=jnp.int32) for name, own in moved.out.items()}
+            earned = earned + jnp.where(gone, 0.0, discount * moved.flow)
+            discount = jnp.where(gone, 0.0, discount * moved.worn)
+            over, paid = jax.vmap(lambda own: moving.ended(own, time + step))(following)
+            earned = earned + jnp.where(over & ~gone, discount * paid, 0.0)
+            return (following, earned, jnp.where(over, 0.0, discount), gone | over, counts), None
+
+        def record(carry: Any, number: Array) -> dict[str, Any]:
+            time = number.astype(step.dtype) * step
+            return jax.vmap(lambda own, gone: moving.seen(own, gone, time))(carry[0], carry[3])
 
         def block(carry: Any, first: Array) -> tuple[Any, Any]:
-            record = jax.vmap(moving.seen)(carry[0])
+            seen = record(carry, first)
             carry, _ = lax.scan(one, carry, first + jnp.arange(times.every, dtype=jnp.int32))
-            return carry, record
+            return carry, seen
 
         firsts = jnp.arange(0, times.steps, times.every, dtype=jnp.int32)
-        (last, earned, discount, counts), records = lax.scan(block, (states, zero, zero + 1, clipped), firsts)
-        end = jax.vmap(moving.seen)(last)
+        last, records = lax.scan(block, start, firsts)
+        end = record(last, jnp.int32(times.steps))
         whole = jax.tree.map(lambda path, own: jnp.concatenate([path, own[None]]).T, records, end)
-        by_state = {n: {side: counts[f"{n} {side}"] for side in SIDES} for n in setting.flow.continuous}
-        return {**whole, "earned": earned, "discount": discount, "clipped": by_state}
+        by_state = {n: {side: last[4][f"{n} {side}"] for side in SIDES} for n in setting.flow.continuous}
+        return {**whole, "earned": last[1], "discount": last[2], "clipped": by_state}
 
     return run
-
-
-class _Moving:
-    """How one agent moves, inside a compiled program."""
-
-    def __init__(self, setting: FlowSetting, arguments: Arguments, values: Representation, step: Array) -> None:
-        self.setting, self.arguments, self.values, self.step = setting, arguments, values, step
-        flow = setting.flow
-        self.bounds = {name: flow.bounds(arguments, name) for name in flow.continuous}
-        self.chains = {name: flow.chain(arguments, name) for name in flow.chains}
-        self.transitions = {name: jax.scipy.linalg.expm(step * own[1]) for name, own in self.chains.items()}
-
-    def begin(self, given: States, keys: Array) -> States:
-        """Where agents begin: as given, by a density, or, chains, by their own stationary distribution."""
-        first = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)
-        if "" in given:
-            nodes = {name: given[name] for name in self.setting.flow.spaces}
-            shape = tuple(len(own) for own in nodes.values())
-            place = jax.vmap(lambda key: draw_place(key, "density", given[""]))(first)
-            at = jnp.unravel_index(place, shape)
-            return {name: own[index] for (name, own), index in zip(nodes.items(), at, strict=True)}
-        found = dict(given)
-        for name, (values, intensity) in self.chains.items():
-            if name not in given:
-                rate = 1 + jnp.max(-jnp.diagonal(intensity))
-                chances = markov.stationary(jnp.eye(len(values)) + intensity / rate)
-                draw = lambda key, n=name, p=chances: draw_place(key, n, p)  # noqa: E731
-                found[name] = values[jax.vmap(draw)(first)]
-        return {name: found[name] for name in self.setting.flow.spaces}
-
-    def flowing(self, states: States) -> tuple[Flowing, Array]:
-        """What flows at a state under the policy, and V."""
-        local = self.values.at(self.setting, self.arguments, states)
-        return self.setting.flow.flowing(self.arguments, states, local.marginals, local.curvatures), local.value
-
-    def seen(self, states: States) -> dict[str, Any]:
-        """What a panel keeps of a moment."""
-        found, value = self.flowing(states)
-        return {"states": states, "actions": found.actions, "reward": found.reward, "value": value}
-
-    def moved(self, states: States, key: Array) -> tuple[States, Array, Array, dict[str, Array]]:
-        """The next states, what the step earns, what it leaves of a discount factor, and at which edges one was put
-        back."""
-        flow, (found, _) = self.setting.flow, self.flowing(states)
-        following: States = {}
-        out: dict[str, Array] = {}
-        for name in flow.spaces:
-            if name in self.chains:
-                values = self.chains[name][0]
-                row = self.transitions[name][jnp.argmin(jnp.abs(values - states[name]))]
-                following[name] = values[draw_place(key, name, row)]
-                continue
-            x = states[name] + found.drift[name] * self.step
-            if name in flow.spreads:
-                spread = flow.spread(self.arguments, states, name) * jnp.sqrt(self.step)
-                x = x + spread * jax.random.normal(own_key(key, name))
-            following[name], (below, above) = _kept(x, self.bounds[name], self.setting.sides(name))
-            out |= {f"{name} lower": below, f"{name} upper": above}
-        discount = flow.discount(self.arguments, states)
-        worn = jnp.exp(-discount * self.step)
-        return following, found.reward * (1 - worn) / discount, worn, out
-
-
-def _kept(x: Array, bounds: tuple[Array, Array], sides: tuple[Boundary, Boundary]) -> tuple[Array, tuple[Array, Array]]:
-    """The state inside its bounds, and whether it was put back where it should not have come."""
-    lower, upper = bounds
-    below, above = x < lower, x > upper
-    inside = x
-    if isinstance(sides[0], Reflecting):
-        inside = jnp.where(below, 2 * lower - x, inside)
-    if isinstance(sides[1], Reflecting):
-        inside = jnp.where(above, 2 * upper - x, inside)
-    kept = tuple(isinstance(side, Reflecting | StateConstraint) for side in sides)
-    none = jnp.zeros((), bool)
-    return jnp.clip(inside, lower, upper), (none if kept[0] else below, none if kept[1] else above)

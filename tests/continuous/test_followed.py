@@ -14,7 +14,6 @@ import bellax as bx
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
 from bellax.solution.flow_record import record_flow
-from bellax.solution.flowing import FlowSetting
 
 
 @pytest.fixture
@@ -164,20 +163,6 @@ def test_a_chain_without_a_start_is_drawn(saver):
 def test_simulations_that_make_no_sense(untyped, reverting, given, kind, words):
     with pytest.raises(kind, match=words):
         bx.simulate(reverting, **({"duration": 1.0, "step": 0.1, "agents": 1000, "start": {"x": 0.0}} | given))
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"boundary": {"x": bx.Absorbing(0.0)}}, "the boundary of 'x' is Absorbing"),
-        ({"stop": 0.0}, "the model has `stop`"),
-    ],
-)
-def test_agents_who_do_not_stay(reverting, changes, words):
-    """Also where solvers do not solve such models: whoever makes a solution of them."""
-    setting = FlowSetting(replace(OU, **changes), by(x=41), {})
-    with pytest.raises(bx.ModelError, match=words):
-        bx.simulate(replace(reverting, setting=setting), duration=1.0, step=0.1, start={"x": 0.0})
 
 
 def test_solutions_and_densities_that_nobody_follows(reverting, saver):

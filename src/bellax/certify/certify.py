@@ -77,10 +77,11 @@ def certify(
         start: where they start, as in `simulate`; by default in the middle of the grid.
         periods: how many to simulate; by default all of a finite horizon, and 50 of an infinite one.
         panel: a simulation of this solution to use instead of a new one.
-        grids: in continuous time, on how many coarser grids to solve again, by default 2. Nothing is simulated there,
-            so that `agents`, `start`, `periods` and `panel` are of discrete time.
+        grids: in continuous time, on how many coarser grids, of states and of time, to solve again, by default 2.
+            Nothing is simulated there, so that `agents`, `start`, `periods` and `panel` are of discrete time.
         wider: in continuous time, by how much of its length the box is made longer beyond edges that are said to be
-            never reached (`bx.Natural()`), to see whether V changes inside; by default a quarter, 0 not to ask.
+            never reached (`bx.Natural()`), or of which nothing is said, to see whether V changes inside; by default a
+            quarter, 0 not to ask.
     Returns:
         A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`: print it, or
         take `.table()` or `.as_dict()`.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.certify.equation import Bent, bent
+from bellax.certify.equation import Bent, bent, lasting
 from bellax.model.diffusion import Absorbing, Boundary, Reflecting
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
@@ -36,26 +36,37 @@ class Edge(NamedTuple):
 
 
 class _At(NamedTuple):
-    """A point of an edge: V there, the outward drift, the variance, the discount."""
+    """A point of an edge.
+
+    Attributes:
+        bent: V there.
+        outward: the drift.
+        variance: of the state.
+        lasting: what a flow of one is worth to the end.
+        rate: at which what is wrong is discounted, to be counted so many times as `times`.
+        ends: what V is if the problem ends there.
+    """
 
     bent: Bent
     name: str
     outward: Array
     variance: Array
-    discount: Array
+    lasting: Array
+    rate: Array
+    times: Array
     ends: Array
 
 
 def _kept(at: _At) -> tuple[Array, Array]:
     outward = jnp.maximum(at.outward, 0.0)
-    return outward, outward * jnp.abs(at.bent.slopes[at.name]) / at.discount
+    return outward, outward * jnp.abs(at.bent.slopes[at.name]) * at.lasting
 
 
 def _mirrored(at: _At) -> tuple[Array, Array]:
-    inward, twice = -at.outward, 2 * at.discount
+    inward, twice = -at.outward, 2 * at.rate
     # the distance over which what is wrong at the wall dies away
     reach = (jnp.sqrt(inward**2 + twice * at.variance) - inward) / twice
-    return jnp.zeros(()), jnp.abs(at.bent.slopes[at.name]) * reach
+    return jnp.zeros(()), jnp.abs(at.bent.slopes[at.name]) * reach * at.times
 
 
 def _ended(at: _At) -> tuple[Array, Array]:
@@ -66,22 +77,57 @@ _CONDITIONS: dict[type[Boundary], Callable[[_At], tuple[Array, Array]]] = {Refle
 
 
 def at_edge(
-    setting: FlowSetting, arguments: Arguments, values: Representation, point: Mapping[str, Array], name: str, side: str
+    setting: FlowSetting,
+    arguments: Arguments,
+    values: Representation,
+    point: Mapping[str, Array],
+    place: tuple[str, str],
+    least: Array,
 ) -> Edge:
-    """What is wrong at a point of the edge of a state."""
-    flow, graph = setting.flow, setting.graph
+    """What is wrong at a point of the edge of a state.
+
+    Args:
+        place: the state, and the side.
+        least: the least discount at all points.
+    """
+    flow, graph, (name, side) = setting.flow, setting.graph, place
     condition: Any = setting.sides(name)[SIDES.index(side)]
     local = values.at(setting, arguments, point)
-    drift = flow.flowing(arguments, point, local.marginals, local.curvatures).drift[name]
-    slot = f"boundary:{side}.{name}"
-    ends = as_float(graph.compose([slot])(**arguments, **point)[slot]) if slot in graph.slots else jnp.zeros(())
+    flowing = flow.flowing(arguments, point, local.marginals, local.curvatures)
+    drift, slot = flowing.drift[name], f"boundary:{side}.{name}"
+    discount = flow.discount(arguments, point)
     found = _At(
         bent(setting, arguments, values, point),
         name,
         -drift if side == "lower" else drift,
-        flow.variance(arguments, point, name),
-        flow.discount(arguments, point),
-        ends,
+        flow.variances(arguments, point, flowing)[name],
+        lasting(setting, discount, least),
+        *_rate(setting, discount, least),
+        as_float(graph.compose([slot])(**arguments, **point)[slot]) if slot in graph.slots else jnp.zeros(()),
     )
     outward, gap = _CONDITIONS.get(type(condition), _kept)(found)
-    return Edge(outward, gap, jnp.sqrt(found.variance))
+    edge = Edge(outward, gap, jnp.sqrt(found.variance))
+    if not flow.stops or isinstance(condition, Absorbing):
+        return edge
+    stopped = values.stops(setting, arguments, point)
+    return Edge(*(jnp.where(stopped, 0.0, number) for number in edge))
+
+
+def _rate(setting: FlowSetting, discount: Array, least: Array) -> tuple[Array, Array]:
+    """A discount of what goes on without end that counts no less, so many times, than what ends at the horizon.
+
+    Up to a time T, exp(-discount t) is at most exp(1 + T max(-discount, 0)) times exp(-(max(discount, 0) + 1/T) t).
+    """
+    if not setting.flow.timed:
+        return discount, jnp.ones(())
+    horizon = float(setting.model.horizon)
+    return jnp.maximum(least, 0.0) + 1 / horizon, jnp.exp(1 + jnp.maximum(-least, 0.0) * horizon)
+
+
+def at_end(setting: FlowSetting, arguments: Arguments, values: Representation, point: Mapping[str, Array]) -> Array:
+    """What V is off by at the end of a finite horizon, at states there."""
+    flow = setting.flow
+    point = {**point, "time": jnp.asarray(float(setting.model.horizon))}
+    ends = jnp.zeros(()) if setting.model.terminal is None else flow.terminal(arguments, point)
+    ends = jnp.maximum(ends, flow.stop(arguments, point)) if flow.stops else ends
+    return jnp.abs(values.smooth(setting, arguments, point) - ends)

@@ -36,11 +36,15 @@ class FlowCertificate:
     """How wrong a solution in continuous time can be.
 
     Attributes:
-        residuals: quantiles of |discount V - H| / (discount (1 + |V|)) over points between nodes, derivatives being
-            those of V there and not the solver's; the largest, here and in all that follows, is also that of others, in
+        residuals: quantiles of |discount V - H| / (discount (1 + |V|)) over points between nodes, in time, too, of a
+            finite horizon T, where |discount V - V_t - H| stands before (1 - exp(-discount T)) / discount; derivatives
+            are those of V there and not the solver's. Where agents may stop, of the least of that and V - payoff. The
+            largest, here and in all that follows, is also that of others, in
             the cells at the edges and around those points at which most is wrong.
         worst: where the largest of them is: every state, and `residual`.
         missed: quantiles of how much better the best action of a scan is than the reported policy, in the same units.
+        stopping: quantiles of what is lost where the policy stops though going on is worth more, or the reverse, in the
+            same units; empty where nobody may stop.
         between: quantiles of the change that drawing V straight between nodes makes, relative to 1 + |V|.
         undefined: share of points at which V, or the equation, is no number, left out of the quantiles.
         bound: on |V - V*|, in units of the reward, that follows from all these and from the edges: an estimate in that
@@ -49,10 +53,12 @@ class FlowCertificate:
         edges: by state, by side: `condition`; `outward`, the largest drift that leads out, where it may not; `gap`,
             what V would be off by at the edge for that, or for a condition that does not hold; `spread`, the largest
             standard deviation of the state.
+        end: quantiles of what V is off by at the end of a finite horizon, in units of the reward; empty without one.
         crowd: of the stationary density; None where there is none.
         crowd_missing: why there is none.
         wider: quantiles of the change of V at sampled points when the box goes on beyond the edges that are said to be
-            never reached and at which a state diffuses; empty where there are none, or it is not known.
+            never reached, or of which nothing is said, and at which a state diffuses; empty where there are none, or it
+            is not known.
         wider_missing: why it is not; empty where it is.
         discount: the least discount at the points.
         points: how many were looked at.
@@ -61,11 +67,13 @@ class FlowCertificate:
     residuals: Mapping[str, float]
     worst: Mapping[str, Any]
     missed: Mapping[str, float]
+    stopping: Mapping[str, float]
     between: Mapping[str, float]
     undefined: float
     bound: float
     refinement: Refinement
     edges: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    end: Mapping[str, float]
     crowd: Crowd | None
     crowd_missing: str
     wider: Mapping[str, float]
@@ -86,12 +94,14 @@ class FlowCertificate:
     def _rows(self) -> list[tuple[str, str, str, float]]:
         rows = [("HJB residual", "", name, value) for name, value in self.residuals.items()]
         rows += [("lost by the policy", "", name, value) for name, value in self.missed.items()]
+        rows += [("lost by stopping or not", "", name, value) for name, value in self.stopping.items()]
         rows += [("value between nodes", "", name, value) for name, value in self.between.items()]
         rows += [("value error, bound", "", "max", self.bound)]
         rows += [("value error, estimated", "", name, value) for name, value in self.refinement.error.items()]
         rows += [("value error, estimated", "", "order", self.refinement.order)]
         for name, sides in self.edges.items():
             rows += [(f"{what} at the edge", name, s, own[what]) for s, own in sides.items() for what in _AT_EDGES]
+        rows += [("value at the end", "", name, value) for name, value in self.end.items()]
         if self.crowd is not None:
             rows += [("mass less one", "", "", self.crowd.mass), ("least mass", "", "", self.crowd.least)]
             rows += [("mass in atoms", "", "", self.crowd.atoms)]
@@ -105,12 +115,15 @@ class FlowCertificate:
 
     def _residual_lines(self) -> Iterable[str]:
         where = ", ".join(f"{name} = {short(value)}" for name, value in self.worst.items() if name != "residual")
-        yield f"HJB residual at {self.points} points between nodes, |discount V - H| / (discount (1 + |V|))"
+        yield f"HJB residual at {self.points} points between nodes, {_ENDING if self.end else _ENDLESS}"
         yield "  " + _quantiles(self.residuals)
         yield f"  worst at {where}"
         if self.missed["max"] > _BARELY:
             yield "Lost by the policy against the best action of a scan, in the same units"
             yield "  " + _quantiles(self.missed)
+        if self.stopping:
+            yield "Lost by stopping where going on is worth more, or the reverse, in the same units"
+            yield "  " + _quantiles(self.stopping)
         yield "Off by drawing V straight between nodes, relative to 1 + |V|"
         yield "  " + _quantiles(self.between)
         if self.undefined > 0:
@@ -133,10 +146,12 @@ class FlowCertificate:
             for side, own in sides.items():
                 numbers = f"outward {own['outward']:.1e}, gap {own['gap']:.1e} in V"
                 yield f"  {name}, {side} ({own['condition']}): {numbers}"
+        if self.end:
+            yield f"  at the end V is off by {_quantiles(self.end)}"
         if self.wider:
             yield f"  V changes in a box that goes on beyond those never reached: {_quantiles(self.wider)}"
         if self.wider_missing:
-            yield f"  what V is beyond those never reached is not known: {self.wider_missing}"
+            yield f"  what V is beyond the edges is not known: {self.wider_missing}"
 
     def _crowd_lines(self) -> Iterable[str]:
         if self.crowd is None:
@@ -150,6 +165,8 @@ class FlowCertificate:
             yield f"    {sides['lower']:.1e} of the mass in the cell at the lower edge, {sides['upper']:.1e} upper"
 
 
+_ENDLESS = "|discount V - H| / (discount (1 + |V|))"
+_ENDING = "|discount V - V_t - H| (1 - exp(-discount T)) / (discount (1 + |V|))"
 _AT_EDGES = ("outward", "gap")
 
 

@@ -16,12 +16,12 @@ import numpy as np
 from bellax.certify.certificate import quantiles
 from bellax.certify.common import shown
 from bellax.certify.crowd import crowd
-from bellax.certify.edges import SIDES, Edge, at_edge
-from bellax.certify.equation import Looked, look
+from bellax.certify.edges import SIDES, at_edge, at_end
+from bellax.certify.equation import look
 from bellax.certify.flow_certificate import FlowCertificate
 from bellax.certify.refinement import coarser, refinement
 from bellax.errors import BellaxError, ModelError
-from bellax.model.diffusion import Natural
+from bellax.model.diffusion import Natural, StateConstraint
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
@@ -30,6 +30,7 @@ from bellax.solution.solution import Result
 States = dict[str, np.ndarray]
 _SHARE = 4  # of so many points one lies in a cell at an edge
 _WORST = 40  # of so many points one is looked at more closely
+_WRONG = ("residual", "missed", "stopping", "between")
 
 
 def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wider: float) -> FlowCertificate:
@@ -37,19 +38,20 @@ def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wi
     check(solution)
     setting, arguments = solution.setting, solution.arguments
     states, bulk = sample(setting, arguments, -(-points // 2), seed)
-    first, edges = _examined(solution, states)
+    first, edges, end = _examined(solution, states)
     closer = around(setting, arguments, states, np.abs(first.residual) / (1 + np.abs(first.value)), seed)
-    second, _ = _examined(solution, closer)
+    second, _, _ = _examined(solution, closer)
     looked = jax.tree.map(lambda *parts: np.concatenate(parts), first, second)
     everywhere = {name: np.concatenate([own, closer[name]]) for name, own in states.items()}
     size = 1 + np.abs(looked.value)
-    found = {name: np.abs(getattr(looked, name)) / size for name in ("residual", "missed", "between")}
+    found = {name: np.abs(getattr(looked, name)) / size for name in _WRONG}
     fine = np.all([np.isfinite(own) for own in found.values()], axis=0)
     undefined = float(np.mean(~fine))
     largest = [np.max(np.abs(getattr(looked, name)[fine]), initial=0.0) for name in found]
     gaps = [own["gap"] for sides in edges.values() for own in sides.values()]
     beyond, words = _beyond(solution, states, first.value, edges, wider)
-    bound = sum(largest) + max(gaps, default=0.0) + (math.inf if words else beyond.get("max", 0.0))
+    bound = sum(largest) + max(gaps, default=0.0) + float(np.max(end, initial=0.0))
+    bound += math.inf if words else beyond.get("max", 0.0)
     others, missing = coarser(solution, grids)
     solutions = [solution, *others]
     mass, massless = crowd(solutions)
@@ -57,11 +59,13 @@ def certify_flows(solution: FlowSolution, points: int, seed: int, grids: int, wi
         residuals=_of(found["residual"], bulk),
         worst=_worst(setting, everywhere, found["residual"]),
         missed=_of(found["missed"], bulk),
+        stopping=_of(found["stopping"], bulk) if setting.flow.stops else {},
         between=_of(found["between"], bulk),
         undefined=undefined,
         bound=float(bound) if undefined == 0 else math.inf,
         refinement=refinement(solutions, missing, states, first.value),
         edges=edges,
+        end=quantiles(end) if setting.flow.timed else {},
         crowd=mass,
         crowd_missing=massless,
         wider=beyond,
@@ -78,32 +82,37 @@ def check(solution: FlowSolution) -> None:
     solution.check_one()
     if solution.result != Result.successful:
         raise ModelError(f"the solve ended as {solution.result!s}; there is nothing to certify.")
-    if math.isfinite(solution.model.horizon):
-        raise ModelError("certify serves an infinite horizon in continuous time, and this model has a finite one.")
 
 
 def sample(setting: FlowSetting, arguments: Arguments, points: int, seed: int) -> tuple[States, int]:
-    """Points between nodes, and how many of them, the first ones, are spread evenly in the coordinates of the scales;
-    the others lie in the cells at the edges.
+    """Points between nodes, in time, too, where there is an end; and how many of them, the first ones, are spread
+    evenly in the coordinates of the scales; the others lie in the cells at the edges, and at the ends.
     """
-    flow, lines, nodes = setting.flow, setting.lines(arguments), setting.nodes(arguments)
+    lines, nodes = _lines(setting, arguments), setting.nodes(arguments)
+    names = [*setting.flow.spaces, *(["time"] if setting.flow.timed else [])]
     bulk = points - points // _SHARE
-    shares = _spread(points, len(flow.spaces), seed)
+    shares = _spread(points, len(names), seed)
     states: States = {}
-    for place, name in enumerate(flow.spaces):
+    for place, name in enumerate(names):
         own = shares[:, place]
-        if name in flow.chains:
+        if name in setting.flow.chains:
             values = np.asarray(nodes[name])
             states[name] = values[np.minimum((own * len(values)).astype(int), len(values) - 1)]
             continue
         y = np.asarray(lines[name].coordinates)
         at = y[0] + own * (y[-1] - y[0])
         number = np.arange(points) - bulk
-        mine = (number >= 0) & (number // 2 % len(flow.continuous) == flow.continuous.index(name))
+        mine = (number >= 0) & (number // 2 % len(lines) == list(lines).index(name))
         at = np.where(mine & (number % 2 == 0), y[0] + own * (y[1] - y[0]), at)
         at = np.where(mine & (number % 2 == 1), y[-1] - own * (y[-1] - y[-2]), at)
         states[name] = _within(lines[name], at)
     return states, bulk
+
+
+def _lines(setting: FlowSetting, arguments: Arguments) -> dict[str, Any]:
+    """The lines of the continuous states, and of time where there is an end."""
+    lines: dict[str, Any] = dict(setting.lines(arguments))
+    return {**lines, "time": setting.timeline()} if setting.flow.timed else lines
 
 
 def _spread(count: int, dimensions: int, seed: int) -> np.ndarray:
@@ -117,12 +126,11 @@ def _spread(count: int, dimensions: int, seed: int) -> np.ndarray:
 
 def around(setting: FlowSetting, arguments: Arguments, states: States, wrong: np.ndarray, seed: int) -> States:
     """As many points again, all within a cell of those at which most is wrong."""
-    draws, lines = np.random.default_rng(seed), setting.lines(arguments)
+    draws, lines = np.random.default_rng(seed), _lines(setting, arguments)
     ranked = np.argsort(-np.where(np.isfinite(wrong), wrong, -1.0))[: max(1, len(wrong) // _WORST)]
     place = ranked[np.arange(len(wrong)) % len(ranked)]
     found = {name: own[place] for name, own in states.items()}
-    for name in setting.flow.continuous:
-        line = lines[name]
+    for name, line in lines.items():
         y, width = np.asarray(line.coordinates), np.diff(np.asarray(line.coordinates))
         at = np.asarray(line.scale.forward(jnp.asarray(found[name])))
         cell = np.clip(np.searchsorted(y, at) - 1, 0, len(width) - 1)
@@ -136,20 +144,22 @@ def _within(line: Any, coordinates: np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(line.scale.inverse(jnp.asarray(coordinates))), *np.asarray(line.nodes)[[0, -1]])
 
 
-def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, Any]]:
-    """What was found at the points, and at the edges."""
+def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, Any], np.ndarray]:
+    """What was found at the points, at the edges, and at the end."""
     setting, arguments, values = solution.setting, solution.arguments, solution.values
     nodes = setting.nodes(arguments)
 
-    def run(arguments: Arguments, values: Any, states: Any, edges: Any) -> tuple[Looked, dict[str, Edge]]:
-        looked = jax.vmap(lambda point: look(setting, arguments, values, point))(states)
+    def run(arguments: Arguments, values: Any, states: Any, edges: Any) -> Any:
+        least = jnp.min(jax.vmap(lambda point: setting.flow.discount(arguments, point))(states))
+        looked = jax.vmap(lambda point: look(setting, arguments, values, point, least))(states)
         found = {}
         for name in setting.flow.continuous:
             for side in SIDES:
                 at = {**states, name: edges[f"{name} {side}"]}
-                of = lambda point, n=name, s=side: at_edge(setting, arguments, values, point, n, s)  # noqa: E731
+                of = lambda point, at=(name, side): at_edge(setting, arguments, values, point, at, least)  # noqa: E731
                 found[f"{name} {side}"] = jax.vmap(of)(at)
-        return looked, found
+        ended = lambda point: at_end(setting, arguments, values, point)  # noqa: E731
+        return looked, found, jax.vmap(ended)(states) if setting.flow.timed else jnp.zeros(0)
 
     count = len(next(iter(states.values())))
     edges = {
@@ -158,14 +168,15 @@ def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, An
         for side, which in zip(SIDES, (0, -1), strict=True)
     }
     program = setting.program(("examine", count), lambda: quickly(run, True))
-    looked, found = jax.tree.map(np.asarray, program(arguments, values, states, edges))
-    return looked, {
+    looked, found, end = jax.tree.map(np.asarray, program(arguments, values, states, edges))
+    at_edges = {
         name: {
             side: {"condition": _condition(setting, name, which), **_largest(found[f"{name} {side}"])}
             for which, side in enumerate(SIDES)
         }
         for name in setting.flow.continuous
     }
+    return looked, at_edges, np.nan_to_num(end, nan=np.inf)
 
 
 def _condition(setting: FlowSetting, name: str, which: int) -> str:
@@ -173,9 +184,9 @@ def _condition(setting: FlowSetting, name: str, which: int) -> str:
     return "no condition" if kind is Unstated else kind.__name__
 
 
-def _largest(edge: Edge) -> dict[str, float]:
+def _largest(edge: Any) -> dict[str, float]:
     """What is no number is as wrong as can be."""
-    return {what: float(np.max(np.nan_to_num(getattr(edge, what), nan=np.inf))) for what in Edge._fields}
+    return {what: float(np.max(np.nan_to_num(getattr(edge, what), nan=np.inf))) for what in edge._fields}
 
 
 def _of(values: np.ndarray, bulk: int) -> dict[str, float]:
@@ -185,6 +196,7 @@ def _of(values: np.ndarray, bulk: int) -> dict[str, float]:
 def _worst(setting: FlowSetting, states: States, residual: np.ndarray) -> dict[str, Any]:
     place = int(np.where(np.isfinite(residual), residual, -1.0).argmax())
     where = {name: shown(space, states[name][place]) for name, space in setting.flow.spaces.items()}
+    where |= {"time": float(states["time"][place])} if setting.flow.timed else {}
     return where | {"residual": float(residual[place])}
 
 
@@ -192,17 +204,21 @@ def _beyond(
     solution: FlowSolution, states: States, value: np.ndarray, edges: Mapping[str, Any], share: float
 ) -> tuple[dict[str, float], str]:
     """Quantiles of the change of V at the points when the box goes on beyond the edges that are said to be never
-    reached, where a state diffuses; or why that is not known.
+    reached, or of which nothing is said, where a state diffuses; or why that is not known.
 
     What a solver takes for V there is its own choice, which V satisfies: no residual shows it.
     """
     setting = solution.setting
-    there = [
-        (name, which)
+    across = [
+        (name, side, which)
         for name, sides in edges.items()
         for side, which in zip(SIDES, (0, -1), strict=True)
-        if type(setting.sides(name)[which]) is Natural and sides[side]["spread"] > 0
+        if sides[side]["spread"] > 0
     ]
+    for name, side, which in across:
+        if isinstance(setting.sides(name)[which], StateConstraint):
+            return {}, f"{name!r} diffuses at its {side} edge, where a constraint keeps a drift and no diffusion"
+    there = [(name, which) for name, _, which in across if isinstance(setting.sides(name)[which], Natural)]
     if not there:
         return {}, ""
     if share == 0:

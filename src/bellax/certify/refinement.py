@@ -28,7 +28,7 @@ class Refinement:
     Attributes:
         error: quantiles of the estimated |V - V*| at sampled points, in units of the reward; NaN where there is none.
         order: that was observed; NaN where none was.
-        nodes: of each coarser grid, by state.
+        nodes: of each coarser grid, by state; moments of a finite horizon under `time`.
         words: what the estimate rests on, or why there is none.
     """
 
@@ -128,11 +128,13 @@ def _order(first: float, second: float, steps: list[float]) -> float:
 
 
 def _counts(solution: FlowSolution) -> dict[str, int]:
-    return {name: len(own) for name, own in solution.nodes().items() if name in solution.setting.flow.continuous}
+    setting = solution.setting
+    found = {name: len(own) for name, own in solution.nodes().items() if name in setting.flow.continuous}
+    return {**found, "time": len(setting.moments())} if setting.flow.timed else found
 
 
 def steps_of(solutions: Sequence[FlowSolution]) -> list[float]:
-    """The distances of nodes, as shares of the lines, in all states alike."""
+    """The distances of nodes, as shares of the lines, in all states and in time alike."""
     found = []
     for each in solutions:
         shares = [1.0 / (count - 1) for count in _counts(each).values()]

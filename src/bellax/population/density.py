@@ -5,7 +5,6 @@ never negative. Mass that a constraint holds at an edge, where the state does no
 one.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from bellax.errors import ModelError, SolveError
-from bellax.model.diffusion import Absorbing, Natural
+from bellax.model.diffusion import Natural
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
@@ -133,7 +132,7 @@ def stationary(solution: FlowSolution) -> Density:
     """
     if not isinstance(solution, FlowSolution):
         raise ModelError(f"stationary takes the solution of a bx.DiffusionModel, not {type(solution).__name__}.")
-    _check_staying(solution)
+    solution.setting.check_dense()
     if all_concrete(solution.code) and int(solution.code) != int(Result.successful):
         raise SolveError(
             f"the solution ended as {solution.result!s}; there is no policy that a population could follow."
@@ -152,20 +151,6 @@ def stationary(solution: FlowSolution) -> Density:
             "leaves, or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts."
         )
     return found
-
-
-def _check_staying(solution: FlowSolution) -> None:
-    """Raises ModelError for a model that agents leave."""
-    model, setting = solution.model, solution.setting
-    ends = [n for n in model.boundary if any(isinstance(side, Absorbing) for side in setting.sides(n))]
-    reasons = [
-        (bool(ends), f"the boundary of {(ends or [''])[0]!r} is Absorbing: whoever comes there is gone"),
-        (model.stop is not None, "agents stop, and are gone"),
-        (math.isfinite(model.horizon), f"its horizon is {model.horizon}, so that nothing is stationary"),
-    ]
-    for holds, words in reasons:
-        if holds:
-            raise ModelError(f"the model has no stationary density: {words}.")
 
 
 def _check_inside(density: Density) -> None:

@@ -145,6 +145,17 @@ class Flow:
             )
         return jnp.sum(rows[0] * rows[1])
 
+    def correlated(self, arguments: Arguments, states: Mapping[str, Array]) -> list[tuple[str, str]]:
+        """Pairs of states that have loadings on the same shocks."""
+        still = [name for name in self.spreads if name not in self.risky]
+        together = [name for name in still if self.spread(arguments, states, name).ndim]
+        return [(one, other) for place, one in enumerate(together) for other in together[place + 1 :]]
+
+    def variances(self, arguments: Arguments, states: Mapping[str, Array], found: Flowing) -> dict[str, Array]:
+        """Of every continuous state per unit of time, whether an action moves it or not."""
+        still = [name for name in self.continuous if name not in self.risky]
+        return {**{name: self.variance(arguments, states, name) for name in still}, **found.variance}
+
     def stop(self, arguments: Arguments, states: Mapping[str, Array]) -> Array:
         """The payoff of stopping."""
         return self._one("slot:stop", arguments, states)
@@ -158,6 +169,7 @@ class Flow:
         nodes = [f"to:{name}.{state}" for state in self.resets[name]]
         found = self.graph.compose([f"rate:{name}", *nodes])(**arguments, **states)
         to = {state: found[node] for state, node in zip(self.resets[name], nodes, strict=True)}
+        to = {state: as_float(own) if state in self.continuous else own for state, own in to.items()}
         return Jumping(as_float(found[f"rate:{name}"]), to)
 
     def flowing(
@@ -198,19 +210,27 @@ class Flow:
     def _decided(self, known: Arguments) -> dict[str, Array]:
         """All actions: the best of discrete ones, under each of which the others are the best."""
         if not self.choices:
-            return self._completed(known, self._searched(known))
-        spaces: dict[str, Any] = {name: self.actions[name] for name in self.choices}
-        laid = jnp.meshgrid(*(jnp.asarray(space.values) for space in spaces.values()), indexing="ij")
+            return self.answering(known, {})
 
         def one(chosen: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-            own = {**known, **chosen}
-            actions = {**chosen, **self._completed(own, self._searched(own))}
+            actions = self.answering(known, chosen)
             value = jnp.sum(self.terms(known, actions))
             return jnp.where(jnp.isnan(value), -jnp.inf, value), actions
 
-        values, found = jax.vmap(one)({n: line.reshape(-1) for n, line in zip(self.choices, laid, strict=True)})
+        values, found = jax.vmap(one)(self.combinations())
         place = jnp.argmax(values)
         return {name: line[place] for name, line in found.items()}
+
+    def combinations(self) -> dict[str, Array]:
+        """All combinations of the discrete actions without closed forms, flat, by name."""
+        spaces: dict[str, Any] = {name: self.actions[name] for name in self.choices}
+        laid = jnp.meshgrid(*(jnp.asarray(space.values) for space in spaces.values()), indexing="ij")
+        return {name: line.reshape(-1) for name, line in zip(self.choices, laid, strict=True)}
+
+    def answering(self, known: Arguments, chosen: Mapping[str, Array]) -> dict[str, Array]:
+        """All actions, where the discrete ones without closed forms are given."""
+        own = {**known, **chosen}
+        return {**chosen, **self._completed(own, self._searched(own))}
 
     def _searched(self, known: Arguments) -> dict[str, Array]:
         if not self.free:

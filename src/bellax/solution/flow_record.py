@@ -1,7 +1,8 @@
 """What a file holds of a solution in continuous time: the arrays of its representation, whichever that is.
 
-An array over the tensor of nodes has the states for axes, and nodes stand beside it, so that other tools read a table
-as one. The structure of the representation is not stored: the solver that is stored makes it again.
+An array over the tensor of nodes has the states for axes, in a finite horizon behind one of time, and nodes stand
+beside it, so that other tools read a table as one. The structure of the representation is not stored: the solver that
+is stored makes it again.
 """
 
 from collections.abc import Mapping
@@ -25,17 +26,22 @@ def record_flow(solution: Any) -> Archive:
     setting, arguments = solution.setting, solution.arguments
     check_concrete((arguments, solution.values, solution.code))
     nodes = {name: np.asarray(own) for name, own in solution.nodes().items()}
+    if setting.flow.timed:
+        nodes = {"time": np.asarray(setting.moments()), **nodes}
     axes, shape = _axes(list(nodes)), tuple(len(own) for own in nodes.values())
     variables = {"code": Variable((), np.asarray(solution.code))}
     for label, leaf in _leaves(solution.values).items():
         array = np.asarray(leaf)
+        if not array.size:  # NetCDF 3 takes an axis of length zero for one without end
+            continue
         variables[label] = Variable(tuple(axes), array) if array.shape == shape else plain(label, array)
     variables |= {f"stat:{name}": plain(f"stat:{name}", number) for name, number in solution.stats.items()}
     variables |= {f"parameter:{name}": parameter(name, value) for name, value in solution.params.items()}
     coordinates = {}
     for axis, (name, own) in zip(axes, nodes.items(), strict=True):
         own = own.astype(np.int32) if own.dtype.kind == "i" else own  # NetCDF 3 has no wider whole numbers
-        coordinates[axis] = Variable((axis,), own, labels(setting.flow.spaces[name]))
+        space = setting.flow.spaces.get(name)
+        coordinates[axis] = Variable((axis,), own, labels(space) if space is not None else {})
     return Archive(variables, coordinates, attributes(setting.model, setting.options))
 
 
@@ -46,7 +52,7 @@ def values_of(path: Any, setting: Any, arguments: Any, variables: Mapping[str, V
         SolveError: where arrays are missing, or of other shapes or another precision than the solver makes.
     """
     like = setting.structure(arguments)
-    found = _leaves(like)
+    found = {label: leaf for label, leaf in _leaves(like).items() if leaf.size}
     missing = [label for label in found if label not in variables]
     if missing:
         raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
@@ -61,7 +67,10 @@ def values_of(path: Any, setting: Any, arguments: Any, variables: Mapping[str, V
                 f"{path} is in {array.dtype} and this process computes in {leaf.dtype}; set JAX_ENABLE_X64="
                 f"{int(array.dtype == np.float64)} to load it."
             )
-    leaves = [jnp.asarray(variables[label].array) for label in found]
+    leaves = [
+        jnp.asarray(variables[label].array) if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
+        for label, leaf in _leaves(like).items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

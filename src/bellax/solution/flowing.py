@@ -15,13 +15,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.model.quantity import Quantity
-from bellax.numerics import archive, grids, lagrange
+from bellax.numerics import archive, grids, lagrange, scales
 from bellax.numerics.grids import Cell, Line
 from bellax.numerics.linear import multilinear
 from bellax.numerics.programs import all_concrete, concrete
@@ -59,11 +59,13 @@ class FlowSetting(abc.ABC):
     def graph(self) -> Any:
         return self.flow.graph
 
-    order = 4.0
-    """Of convergence in the distance of nodes, the highest that a certificate believes."""
+    @property
+    def order(self) -> float:
+        """Of convergence in the distance of nodes, the highest that a certificate believes."""
+        return 4.0
 
     def coarser(self) -> "FlowSetting":
-        """The same model under half as many intervals along every state.
+        """The same model under half as many intervals along every state, and in time.
 
         Raises:
             ModelError: where there is no such thing.
@@ -170,6 +172,11 @@ class FlowSetting(abc.ABC):
         """The moments of a finite horizon at which V is known, the first one zero."""
         return jnp.linspace(0.0, float(self.model.horizon), self.options.steps + 1)
 
+    def timeline(self) -> Line:
+        """The moments as a line."""
+        moments = self.moments()
+        return Line(scales.linear, len(moments), moments[0], moments[1] - moments[0])
+
     def check_dense(self) -> None:
         """Raises ModelError for a model whose population has no density that does not move."""
         ends = [name for name in self.flow.continuous if any(isinstance(s, Absorbing) for s in self.sides(name))]
@@ -233,8 +240,10 @@ class Representation(eqx.Module):
         """What is known at a point: states by name, numbers, chains by what functions see; `time` where it ends."""
 
     def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """Whether one stops at a point; asked only where one may."""
-        raise ModelError(f"{type(self).__name__} does not say where one stops; solve by bx.solvers.FiniteDifference().")
+        """Whether one stops at a point, asked only where one may: where V is no more than that is worth, unless
+        something is known of the border."""
+        payoff = setting.flow.stop(arguments, point)
+        return self.at(setting, arguments, point).value <= payoff + rounding() * (1 + jnp.abs(payoff))
 
     def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
@@ -305,22 +314,18 @@ class Table(Representation):
         return (lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")), inside
 
     def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """The polynomial through the nodes around the point, in the coordinates of the scales."""
+        """The polynomial through the nodes around the point, in the coordinates of the scales, and in time; where one
+        may stop through nodes on the same side of the border, where there are so many."""
         flow, lines = setting.flow, setting.lines(arguments)
-        starts, shares = [], []
+        axes: list[tuple[Line | None, Array]] = [(setting.timeline(), point["time"])] if flow.timed else []
         for name in flow.spaces:
             if name in flow.chains:
                 values = flow.chain(arguments, name)[0]
-                starts.append(jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32))
-                shares.append(jnp.ones(1))
-                continue
-            first, own = lagrange.stencil(lines[name], point[name])
-            starts.append(first)
-            shares.append(own)
-        found = lax.dynamic_slice(self.values, starts, [own.shape[0] for own in shares])
-        for own in reversed(shares):
-            found = found @ own
-        return found
+                axes.append((None, jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32)))
+            else:
+                axes.append((lines[name], point[name]))
+        alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
+        return lagrange.through(self.values, axes, alike)
 
 
 def _as_time(given: Any, horizon: float) -> Any:

@@ -67,11 +67,19 @@ class PreparedFlow(FlowSetting):
     """A model under `FiniteDifference`."""
 
     endogenous = False
-    order = 2.0
+
+    @property
+    def order(self) -> float:
+        # an implicit step of time is of the first order, and halves with the distance of nodes
+        return 1.0 if self.flow.timed else 2.0
 
     def coarser(self) -> "PreparedFlow":
         grid = {name: grids.halved(spec) for name, spec in self.specs.items()}
-        return replace(self.options, grid=grid).prepare(self.model)
+        if not self.flow.timed:
+            return replace(self.options, grid=grid).prepare(self.model)
+        if self.options.steps < 2:
+            raise ModelError("there is one step in time, and no half of it; give steps=.")
+        return replace(self.options, grid=grid, steps=self.options.steps // 2).prepare(self.model)
 
     def wider(
         self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
@@ -103,7 +111,6 @@ class PreparedFlow(FlowSetting):
 
     def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
         """The stationary mass, inside a compiled program."""
-        self.check_dense()
         scheme, table = self.scheme(solution.arguments), solution.values
         assert isinstance(table, Table)
         generator = scheme.carried(table.marginals, table.curvatures)

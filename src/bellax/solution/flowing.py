@@ -40,7 +40,7 @@ class Unstated(Natural):
     """No condition was stated: the edge is one that is never reached, which is checked."""
 
 
-class FlowSetting(abc.ABC):
+class FlowSetting:
     """What a solution in continuous time is of: the model, how it is solved, and the programs that were compiled.
 
     Args:
@@ -131,20 +131,9 @@ class FlowSetting(abc.ABC):
         like = self.structure(arguments)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
 
-    @abc.abstractmethod
     def solve(self, arguments: Arguments, final: Any = None, ticket: Any = None, well: bool = False) -> "FlowSolution":
         """Solves; `final` and `ticket` are of discrete time."""
-
-    def nodes_of(self, solution: "FlowSolution") -> dict[str, Array]:
-        """The nodes of a solution: those of `nodes`, where they do not depend on what was found."""
-        return self.nodes(solution.arguments)
-
-    def mean(self, solution: "FlowSolution", mass: Array, what: Quantity) -> Array:
-        """The mean of a quantity over the stationary mass at the nodes, inside a compiled program."""
-        nodes = self.nodes_of(solution)
-        laid = jnp.meshgrid(*nodes.values(), indexing="ij")
-        states = {name: value.reshape(-1) for name, value in zip(nodes, laid, strict=True)}
-        return jnp.sum(mass * jax.vmap(quantity_at(solution, what))(states).reshape(mass.shape))
+        raise ModelError(f"{type(self.options).__name__} does not solve: what it is of was found elsewhere.")
 
     def mass(self, solution: "FlowSolution", check: bool = True) -> "Mass":
         """Where the population is, inside a compiled program.

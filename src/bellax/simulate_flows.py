@@ -28,8 +28,9 @@ from bellax.population import Density
 from bellax.problem.draws import draw_place, own_key
 from bellax.problem.flow import Arguments, Flowing
 from bellax.problem.starts import Entrance, Spaces, starting_states
-from bellax.solution.flowing import FlowSetting, FlowSolution, Representation
+from bellax.solution.flowing import FlowSetting, FlowSolution
 from bellax.solution.solution import Result
+from bellax.solution.table import Representation
 
 States = dict[str, Array]
 SIDES = ("lower", "upper")

@@ -16,7 +16,8 @@ from bellax.certify.equation import Bent, bent
 from bellax.model.diffusion import Absorbing, Boundary, Reflecting
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSetting, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Representation
 
 SIDES = ("lower", "upper")
 
@@ -70,7 +71,7 @@ def at_edge(
 ) -> Edge:
     """What is wrong at a point of the edge of a state."""
     flow, graph = setting.flow, setting.graph
-    condition: Any = setting.sides(name)[SIDES.index(side)]
+    condition: Any = setting.edges(name)[SIDES.index(side)]
     local = values.at(setting, arguments, point)
     drift = flow.flowing(arguments, point, local.marginals, local.curvatures).drift[name]
     slot = f"boundary:{side}.{name}"

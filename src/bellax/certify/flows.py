@@ -169,7 +169,7 @@ def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, An
 
 
 def _condition(setting: FlowSetting, name: str, which: int) -> str:
-    kind = type(setting.sides(name)[which])
+    kind = type(setting.edges(name)[which])
     return "no condition" if kind is Unstated else kind.__name__
 
 
@@ -201,7 +201,9 @@ def _beyond(
         (name, which)
         for name, sides in edges.items()
         for side, which in zip(SIDES, (0, -1), strict=True)
-        if type(setting.sides(name)[which]) is Natural and sides[side]["spread"] > 0
+        if isinstance(setting.edges(name)[which], Natural)
+        and not isinstance(setting.edges(name)[which], Unstated)
+        and sides[side]["spread"] > 0
     ]
     if not there:
         return {}, ""

@@ -171,7 +171,7 @@ def test_models_and_options_that_are_refused():
     for changes, words in (
         ({"stop": 0.0}, "it has `stop`"),
         ({"horizon": 3.0}, "infinite horizon"),
-        ({"resets": {"end": bx.Reset(rate=0.1, to={"x": 0.0})}}, "it has `resets`"),
+
     ):
         with pytest.raises(bx.ModelError, match=words):
             bx.solve(replace(SQUARE, **changes), KAPPA, by(x=8))

@@ -229,11 +229,8 @@ class CollocatedFlow(CheckedFlow):
         value = smooth(local.value)
         _, slopes, bends = scheme.derivatives(value)
 
-        def better(own: Named, tables: Named) -> Named:
-            # as large as some of what it was: what is positive stays so
-            kept = {n: jnp.clip(smooth(t).reshape(-1), jnp.min(t), jnp.max(t)) for n, t in tables.items()}
-            return {**own, **{name: jnp.where(good, kept[name], own[name]) for name in kept}}
-
+        # its policy is what the first step takes, and where one may stand still that of straight lines is good enough
+        better = lambda own, tables: {**own, **{n: jnp.where(good, t, own[n]) for n, t in tables.items()}}  # noqa: E731
         held = made.held(made.carried(found.marginals, found.curvatures))
         bound = jnp.where(good, jnp.sum(held), 0).astype(jnp.int32)
         return _Begin(value, better(slopes, local.marginals), better(bends, local.curvatures), good, bound)

@@ -171,7 +171,6 @@ def test_models_and_options_that_are_refused():
     for changes, words in (
         ({"stop": 0.0}, "it has `stop`"),
         ({"horizon": 3.0}, "infinite horizon"),
-
     ):
         with pytest.raises(bx.ModelError, match=words):
             bx.solve(replace(SQUARE, **changes), KAPPA, by(x=8))

@@ -165,7 +165,7 @@ def test_fewer_nodes_say_what_the_error_is():
     assert float(wide.nodes()["x"][0]) == -3.0 and float(wide.nodes()["x"][-1]) == 2.0
     np.testing.assert_allclose(wide.value(x=x), value, atol=1e-6)
     with pytest.raises(bx.ModelError, match="no coarser version"):
-        solution.setting.coarser().coarser().coarser()
+        by(x=4).prepare(SQUARE).coarser()
 
 
 # -- what must not be called successful --------------------------------------------------------------------------------

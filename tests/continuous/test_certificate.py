@@ -225,6 +225,9 @@ class Formula(Representation):
         x = point["x"]
         return Local(quadratic(x) + self.wrong * x**3, {"x": -2 * x / 1.05 + 3 * self.wrong * x**2}, {})
 
+    def stops(self, setting, arguments, point):
+        return jnp.asarray(False)
+
 
 def test_a_representation_without_nodes():
     """Residuals of a formula by autodiff; what it does not have is said by name."""
@@ -262,6 +265,9 @@ class Put(Representation):
         price = point["price"]
         kept = (1 - self.threshold) * (price / self.threshold) ** -2.5
         return Local(jnp.where(price < self.threshold, 1 - price, kept), {"price": jnp.zeros(())}, {})
+
+    def stops(self, setting, arguments, point):
+        return point["price"] < self.threshold
 
 
 def test_an_obstacle():

@@ -21,7 +21,8 @@ from bellax.numerics import markov
 from bellax.problem.draws import draw_place, own_key
 from bellax.problem.flow import Arguments, Flowing
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSetting, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Representation
 
 States = dict[str, Array]
 SIDES = ("lower", "upper")

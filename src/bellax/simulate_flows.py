@@ -21,8 +21,9 @@ from bellax.panel import columns_of
 from bellax.population import Density
 from bellax.problem.flow import Arguments
 from bellax.problem.starts import Entrance, Spaces, starting_states
-from bellax.solution.flowing import FlowSetting, FlowSolution, Representation
+from bellax.solution.flowing import FlowSetting, FlowSolution
 from bellax.solution.solution import Result
+from bellax.solution.table import Representation
 
 States = dict[str, Array]
 _COPIES = 2  # of a panel, by time and by agent

@@ -13,7 +13,8 @@ import pytest
 
 import bellax as bx
 from bellax.certify.flows import sample
-from bellax.solution.flowing import FlowSetting, FlowSolution, Local, Representation, Table
+from bellax.solution.flowing import FlowSetting, FlowSolution
+from bellax.solution.table import Local, Representation, Table
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 
 
@@ -224,6 +225,9 @@ class Formula(Representation):
         x = point["x"]
         return Local(quadratic(x) + self.wrong * x**3, {"x": -2 * x / 1.05 + 3 * self.wrong * x**2}, {})
 
+    def stops(self, setting, arguments, point):
+        return jnp.asarray(False)
+
 
 def test_a_representation_without_nodes():
     """Residuals of a formula by autodiff; what it does not have is said by name."""
@@ -261,6 +265,9 @@ class Put(Representation):
         price = point["price"]
         kept = (1 - self.threshold) * (price / self.threshold) ** -2.5
         return Local(jnp.where(price < self.threshold, 1 - price, kept), {"price": jnp.zeros(())}, {})
+
+    def stops(self, setting, arguments, point):
+        return point["price"] < self.threshold
 
 
 def test_an_obstacle():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.certify.refinement import coarser, refinement
 from bellax.models import lqg_ct, merton_ct
 from bellax.numerics import chebyshev
 
@@ -96,14 +97,75 @@ def test_convergence_is_geometric():
     density = bx.stationary(bx.solve(model, {}, by(x=24)))
     cut = np.exp(-10.0)
     assert float(density.mean("x")) == pytest.approx(0.2 - 2 * cut / (1 - cut), abs=1e-9)
+    x = np.array([0.111, 0.222])
+    np.testing.assert_allclose(density.pdf(x=x), 5 * np.exp(-5 * x) / (1 - cut), rtol=1e-3)
     np.testing.assert_allclose(density.pdf()[:4], 5 * np.exp(-5 * density.solution.nodes()["x"][:4]) / (1 - cut), 1e-2)
 
 
-@pytest.mark.parametrize("module", [lqg_ct, merton_ct])
-def test_the_gallery(module):
-    """Among others a regulator in a box that is doubled."""
-    for check in module.checks():
-        assert check.passed, check
+def test_a_regulator():
+    """Beside the Riccati and Lyapunov equations."""
+    x = np.array([[0.5, -0.2], [-1.0, 1.0]])
+    at = {"position": x[:, 0], "velocity": x[:, 1]}
+    solution = bx.solve(lqg_ct.model, lqg_ct.params, lqg_ct.solver)
+    exact = lqg_ct.reference(lqg_ct.params, **at)
+    np.testing.assert_allclose(solution.value(**at), exact["value"], rtol=1e-10)
+    np.testing.assert_allclose(solution.policy(**at)["force"], exact["force"], atol=1e-10)
+    variance = lqg_ct.regulator(lqg_ct.params).covariance[0, 0]
+    assert float(bx.stationary(solution).mean(lambda position: position**2)) == pytest.approx(variance, rel=1e-8)
+
+
+def test_a_share_that_moves_the_diffusion():
+    wealth = np.array([0.5, 1.3, 5.0])
+    solution = bx.solve(merton_ct.model, merton_ct.params, by(wealth=20))
+    exact = merton_ct.reference(merton_ct.params, wealth)
+    np.testing.assert_allclose(solution.value(wealth=wealth), exact["value"], rtol=1e-12)
+    np.testing.assert_allclose(solution.policy(wealth=wealth)["share"], exact["share"], rtol=1e-9)
+
+
+def test_shocks_that_are_shared_and_resets():
+    """x is sent to .3 at the rate .1: V = a x y + b y + c, where a = 1/(r + 1.1), b = .03 a/(r + .5), c = a rho .09/r;
+    and 1.1 E[x y] = rho .09. No monotone scheme has a correlation of -.99."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(-2.0, 2.0), "y": bx.Continuous(-2.0, 2.0)},
+        reward=lambda x, y: x * y,
+        drift={"x": lambda x: -0.5 * x, "y": lambda y: -0.5 * y},
+        diffusion={
+            "x": lambda: jnp.array([0.3, 0.0]),
+            "y": lambda rho: 0.3 * jnp.stack([rho, jnp.sqrt(1 - rho**2)]),
+        },
+        discount=0.05,
+        resets={"back": bx.Reset(rate=0.1, to={"x": 0.3})},
+        boundary={"x": bx.Natural(), "y": bx.Natural()},
+    )
+
+    def together(rho):
+        solution = bx.solve(model, {"rho": rho}, by(x=4, y=5))
+        return bx.stationary(solution).mean(lambda x, y: x * y), solution.value(x=0.4, y=0.7)
+
+    a, rho = 1 / 1.15, jnp.array([-0.99, 0.5])
+    (found, value), slopes = jax.vmap(jax.value_and_grad(together, has_aux=True))(rho)
+    np.testing.assert_allclose(found, rho * 0.09 / 1.1, rtol=1e-10)
+    np.testing.assert_allclose(slopes, 0.09 / 1.1, rtol=1e-9)
+    np.testing.assert_allclose(value, a * 0.28 + 0.03 * a / 0.55 * 0.7 + a * rho * 0.09 / 0.05, rtol=1e-10)
+
+
+def test_fewer_nodes_say_what_the_error_is():
+    """V of e^x is the integral of e^(-t/20 + x e^(-t/2) + (1 - e^-t)/50)."""
+    solution, x = bx.solve(reverting(exp, bx.Natural()), KAPPA, by(x=20)), np.linspace(-1.5, 1.5, 9)
+    share, weight = np.polynomial.legendre.leggauss(200)
+    time = 600 * ((share + 1) / 2) ** 3
+    discounted = np.exp(-0.05 * time + 0.02 * (1 - np.exp(-time))) * weight * 900 * ((share + 1) / 2) ** 2
+    value = solution.value(x=x)
+    error = np.max(np.abs(value - np.exp(x[:, None] * np.exp(-0.5 * time)) @ discounted))
+    found = refinement([solution, *coarser(solution, 2)[0]], "", {"x": x}, np.asarray(value))
+    assert found.nodes == ({"x": 10}, {"x": 5}) and found.order > 6
+    assert error < found.error["max"] < 1e-3 and error < 1e-6
+    setting, arguments = solution.setting.wider(solution.arguments, [("x", 0)], 0.25)
+    wide = setting.solve(arguments)
+    assert float(wide.nodes()["x"][0]) == -3.0 and float(wide.nodes()["x"][-1]) == 2.0
+    np.testing.assert_allclose(wide.value(x=x), value, atol=1e-6)
+    with pytest.raises(bx.ModelError, match="no coarser version"):
+        by(x=4).prepare(SQUARE).coarser()
 
 
 # -- what must not be called successful --------------------------------------------------------------------------------
@@ -171,7 +233,6 @@ def test_models_and_options_that_are_refused():
     for changes, words in (
         ({"stop": 0.0}, "it has `stop`"),
         ({"horizon": 3.0}, "infinite horizon"),
-        ({"resets": {"end": bx.Reset(rate=0.1, to={"x": 0.0})}}, "it has `resets`"),
     ):
         with pytest.raises(bx.ModelError, match=words):
             bx.solve(replace(SQUARE, **changes), KAPPA, by(x=8))

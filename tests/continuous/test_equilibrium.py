@@ -9,7 +9,8 @@ import pytest
 
 import bellax as bx
 from bellax.errors import SolveError
-from bellax.solution.flowing import FlowSetting, FlowSolution, Table
+from bellax.solution.flowing import FlowSetting, FlowSolution
+from bellax.solution.table import Table
 
 
 def by(**grid):

@@ -16,7 +16,8 @@ from bellax.certify.equation import Bent, bent, lasting
 from bellax.model.diffusion import Absorbing, Boundary, Reflecting
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSetting, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Representation
 
 SIDES = ("lower", "upper")
 
@@ -91,7 +92,7 @@ def at_edge(
         least: the least discount at all points.
     """
     flow, graph, (name, side) = setting.flow, setting.graph, place
-    condition: Any = setting.sides(name)[SIDES.index(side)]
+    condition: Any = setting.edges(name)[SIDES.index(side)]
     local = values.at(setting, arguments, point)
     flowing = flow.flowing(arguments, point, local.marginals, local.curvatures)
     drift, slot = flowing.drift[name], f"boundary:{side}.{name}"

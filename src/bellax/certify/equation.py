@@ -19,7 +19,8 @@ from jax import Array
 
 from bellax.model.spaces import Continuous
 from bellax.problem.flow import Arguments, Flow
-from bellax.solution.flowing import FlowSetting, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Representation
 
 States = Mapping[str, Array]
 

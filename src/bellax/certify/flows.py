@@ -180,7 +180,7 @@ def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, An
 
 
 def _condition(setting: FlowSetting, name: str, which: int) -> str:
-    kind = type(setting.sides(name)[which])
+    kind = type(setting.edges(name)[which])
     return "no condition" if kind is Unstated else kind.__name__
 
 
@@ -216,9 +216,9 @@ def _beyond(
         if sides[side]["spread"] > 0
     ]
     for name, side, which in across:
-        if isinstance(setting.sides(name)[which], StateConstraint):
+        if isinstance(setting.edges(name)[which], StateConstraint):
             return {}, f"{name!r} diffuses at its {side} edge, where a constraint keeps a drift and no diffusion"
-    there = [(name, which) for name, _, which in across if isinstance(setting.sides(name)[which], Natural)]
+    there = [(name, which) for name, _, which in across if isinstance(setting.edges(name)[which], Natural)]
     if not there:
         return {}, ""
     if share == 0:

@@ -105,7 +105,8 @@ def equilibrium(
         steep = lambda given, x: search.slopes(*given[:2], x, given[2])  # noqa: E731
         root = moving_root(residual, steep, (arguments, others, course.values), root)
         root = jnp.where(found, root, jnp.nan)
-    reached = search.evaluate(arguments, others, root, course.values)
+    # of what moves no second derivatives are asked for, which slopes in unknowns would have
+    reached = (search.evaluate if known else search.reached)(arguments, others, root, course.values)
     if known:
         _check(search, course, arguments, reached)
     where = (stationary if known else unchecked)(reached.density.solution)

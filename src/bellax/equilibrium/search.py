@@ -13,8 +13,8 @@ from bellax.equilibrium.methods import Method, Told
 from bellax.numerics import loops
 from bellax.numerics.shared import Shared
 from bellax.population.density import Density, density
-from bellax.solution.flowing import Representation
 from bellax.solution.solution import Result
+from bellax.solution.table import Representation
 
 
 class Reached(NamedTuple):

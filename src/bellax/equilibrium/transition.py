@@ -29,8 +29,9 @@ from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.population.density import Density, unchecked
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSolution, Table
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
+from bellax.solution.table import Table
 from bellax.solvers.continuous.prepared import Later, PreparedFlow
 
 

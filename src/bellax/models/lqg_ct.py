@@ -7,10 +7,14 @@ P solves the algebraic Riccati equation 0 = Q + A'P + P A - P B B'P / R - rho P,
 force is u = -B'P x / R. Under it x is normal, with the covariance of a Lyapunov equation. The plane has no edge: V goes
 on beyond the box as it is within (`Natural`), and polynomials of any degree from two hold it to rounding.
 
+Finite differences need a condition where the drift leads outward: `ended` is a box whose edges pay V. Where noise is
+so large, beside drifts, that central differences are monotone, they have a quadratic V to rounding, too.
+
 Calibration (ours): a mass on a weak spring, rho = .05, s = (.02, .1).
 Source: Anderson & Moore (1990), "Optimal control: linear quadratic methods", chapter 3.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +49,15 @@ def box(size: float) -> bx.DiffusionModel:
         diffusion={"position": "position_sd", "velocity": "velocity_sd"},
         boundary={"position": bx.Natural(), "velocity": bx.Natural()},
     )
+
+
+def worth(position, velocity, position_worth, cross_worth, velocity_worth, level):
+    return -position_worth * position**2 - 2 * cross_worth * position * velocity - velocity_worth * velocity**2 - level
+
+
+def ended(size: float) -> bx.DiffusionModel:
+    """The model on [-size, size] along both states, at whose edges V is paid."""
+    return replace(box(size), boundary={name: bx.Absorbing(worth) for name in ("position", "velocity")})
 
 
 model = box(1.0)
@@ -103,7 +116,23 @@ def checks() -> list[Check]:
         comparison.of_value("force", solution.policy(**at)["force"], exact["force"], 1e-10, SOURCE),
         comparison.relative("variances", moments, np.diag(covariance), 1e-8, "Lyapunov equation"),
         comparison.of_value("V, box doubled", wide.value(**at), exact["value"], 1e-10, SOURCE),
+        _differences(),
     ]
+
+
+def _differences() -> Check:
+    """V at the nodes of finite differences, where noise is large."""
+    loud = {**params, "position_sd": 0.5, "velocity_sd": 0.5}
+    exact = regulator(loud)
+    paid = {"position_worth": exact.P[0, 0], "cross_worth": exact.P[0, 1], "velocity_worth": exact.P[1, 1]}
+    solution = bx.solve(
+        ended(0.5),
+        {**loud, **paid, "level": exact.d},
+        bx.solvers.FiniteDifference(grid={"position": 21, "velocity": 21}),
+    )
+    position, velocity = np.meshgrid(*(np.asarray(line) for line in solution.nodes().values()))
+    at: dict[str, Any] = {"position": position, "velocity": velocity}
+    return comparison.of_value("V, loud", solution.value(**at), reference(loud, **at)["value"], 1e-9, SOURCE)
 
 
 def position_squared(position):

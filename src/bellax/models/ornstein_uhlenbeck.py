@@ -13,6 +13,7 @@ Source: Karlin & Taylor (1981), "A second course in stochastic processes", chapt
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,18 @@ def value(x: Any, kappa: float, sigma: float, discount: float) -> Any:
 
 
 def checks() -> list[Check]:
-    """Value, density and moments on even and uneven nodes."""
-    return [*_normal(), *_exponential()]
+    """Value, density and moments on even and uneven nodes, and by polynomials."""
+    return [*_normal(), *_exponential(), *_polynomials()]
+
+
+def _polynomials() -> Iterator[Check]:
+    x, variance = np.linspace(-HIGH, HIGH, 21), params["sigma"] ** 2 / (2 * params["kappa"])
+    free = replace(model, boundary={"x": bx.Natural()})
+    solution = bx.solve(free, params, bx.solvers.Collocation(grid={"x": 12}))
+    density = bx.stationary(solution)
+    moments = [float(density.mean(power)) for power in (lambda x: x**2, lambda x: x**4)]
+    yield comparison.relative("V, polynomials", solution.value(x=x), value(x, **params), 1e-10, SOURCE)
+    yield comparison.relative("moments, polynomials", moments, [variance, 3 * variance**2], 1e-10, SOURCE)
 
 
 def _normal() -> Iterator[Check]:

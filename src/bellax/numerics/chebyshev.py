@@ -18,6 +18,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+_NOTHING = 1e-30  # a distance
+
 
 @cache
 def nodes(count: int) -> np.ndarray:
@@ -83,9 +85,9 @@ def _signs(count: int) -> np.ndarray:
 def cardinal(x: Array, count: int) -> Float[Array, "n"]:
     """What each node's value counts in the value at x; 1 and zeros at a node."""
     apart = x - jnp.asarray(nodes(count), x.dtype)
-    at = apart == 0
-    share = jnp.asarray(_signs(count), x.dtype) / jnp.where(at, 1.0, apart)
-    return jnp.where(jnp.any(at), at.astype(x.dtype), share / jnp.sum(share))
+    # at a node its share is all, whichever way a compiler rounds the distance each time that it needs it
+    share = jnp.asarray(_signs(count), x.dtype) / jnp.where(apart == 0, _NOTHING, apart)
+    return share / jnp.sum(share)
 
 
 @cardinal.defjvp

@@ -19,8 +19,9 @@ from bellax.model.diffusion import Natural
 from bellax.model.quantity import Quantity, quantity
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.solution.flowing import FlowSolution, Table
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
+from bellax.solution.table import Representation
 
 APART = 1e-6  # how far apart masses may be that began elsewhere
 ATOM = 1e-12  # of all mass, what is not worth the name
@@ -60,7 +61,7 @@ class Density(eqx.Module):
 
     def pdf(self, **states: Any) -> Array:
         """The density, atoms left out, in units of the states: mass by the size of the cell of a node, between nodes
-        straight in the coordinates of the scales.
+        as V is: straight in the coordinates of the scales, or the polynomial, which may be negative.
 
         Args:
             **states: every state by name, arrays that broadcast; without them at every node.
@@ -72,7 +73,9 @@ class Density(eqx.Module):
             return at_nodes
         solution, setting = self.solution, self.solution.setting
         points, shape = setting.read(states)
-        return setting.program("pdf", lambda: _along(setting))(solution.arguments, at_nodes, points).reshape(shape)
+        return setting.program("pdf", lambda: _along(setting))(
+            solution.arguments, solution.values.laid(at_nodes), points
+        ).reshape(shape)
 
     def atoms(self) -> list[tuple[dict[str, float], float]]:
         """States at which there is mass, and how much, the largest first."""
@@ -112,8 +115,8 @@ class Density(eqx.Module):
 def _along(setting: Any) -> Callable[..., Array]:
     """The program of a density between nodes."""
 
-    def run(arguments: Any, table: Array, points: Any) -> Array:
-        found = jax.vmap(lambda point: Table(table, {}).at(setting, arguments, point).value)(points)
+    def run(arguments: Any, table: Representation, points: Any) -> Array:
+        found = jax.vmap(lambda point: table.at(setting, arguments, point).value)(points)
         return jnp.where(jnp.isnan(found), 0.0, found)
 
     return jax.jit(run)

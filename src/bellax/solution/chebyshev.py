@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.numerics import chebyshev
+from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, Local, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Local, Representation
 
 
 class Chebyshev(Representation):
@@ -24,23 +26,15 @@ class Chebyshev(Representation):
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
         """V, all slopes and all curvatures, which are those of the polynomial."""
         flow, lines = setting.flow, setting.lines(arguments)
-        shares: dict[str, Array] = {}
+        shares = self._shares(setting, arguments, point)
         inside, slopes, bends = jnp.asarray(True), {}, {}
-        for name in flow.spaces:
-            if name in flow.chains:
-                known = flow.chain(arguments, name)[0]
-                place = jnp.argmin(jnp.abs(known - point[name]))
-                shares[name] = (jnp.arange(known.shape[0]) == place).astype(self.values.dtype)
-                continue
+        for name in flow.continuous:
             line, x = lines[name], point[name]
-            first, last = line.coordinates[0], line.coordinates[-1]
-            share = (2 * line.scale.forward(x) - first - last) / (last - first)
-            shares[name] = chebyshev.cardinal(jnp.clip(share, -1.0, 1.0), line.count)
             slope = lambda x, line=line: jax.jvp(line.scale.forward, (x,), (jnp.ones_like(x),))[1]  # noqa: E731
-            unit = 2 / (last - first)
+            unit = 2 / (line.coordinates[-1] - line.coordinates[0])
             slopes[name] = slope(x) * unit
             bends[name] = jax.jvp(slope, (x,), (jnp.ones_like(x),))[1] * unit
-            inside = inside & (jnp.abs(share) <= 1 + rounding())
+            inside = inside & (jnp.abs(_place(line, x)) <= 1 + rounding())
 
         def asked(name: str = "", order: int = 0) -> Array:
             """A derivative along one state, in the coordinate from -1 to 1."""
@@ -57,5 +51,39 @@ class Chebyshev(Representation):
         curvatures = {n: slopes[n] ** 2 * asked(n, 2) + bends[n] * own for n, own in first_ones.items()}
         return Local(jnp.where(inside, asked(), jnp.nan), marginals, curvatures)
 
+    def _shares(
+        self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array], beyond: bool = False
+    ) -> dict[str, Array]:
+        """What nodes count at a point, by state.
+
+        Args:
+            beyond: whether the polynomial goes on beyond the edges, at which it has derivatives then.
+        """
+        shares, lines = {}, setting.lines(arguments)
+        for name in setting.flow.spaces:
+            if name in setting.flow.chains:
+                known = setting.flow.chain(arguments, name)[0]
+                nearest = jnp.argmin(jnp.abs(known - point[name]))
+                shares[name] = (jnp.arange(known.shape[0]) == nearest).astype(self.values.dtype)
+                continue
+            place = _place(lines[name], point[name])
+            shares[name] = chebyshev.cardinal(place if beyond else jnp.clip(place, -1.0, 1.0), lines[name].count)
+        return shares
+
+    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
+        found = self.values
+        for share in self._shares(setting, arguments, point, True).values():
+            found = jnp.tensordot(share, found, axes=1)
+        return found
+
     def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         return jnp.asarray(False)
+
+    def laid(self, numbers: Array) -> "Chebyshev":
+        return Chebyshev(numbers)
+
+
+def _place(line: Line, x: Array) -> Array:
+    """Where a state is, from -1 to 1."""
+    first, last = line.coordinates[0], line.coordinates[-1]
+    return (2 * line.scale.forward(x) - first - last) / (last - first)

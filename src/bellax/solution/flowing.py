@@ -4,12 +4,11 @@ V is a `Representation`, which a solver makes: it says V, its slopes and its ben
 which one it is. The policy is what the model's closed forms, or first-order conditions, make of them.
 """
 
-import abc
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,23 +20,28 @@ from bellax.errors import ModelError, ParameterError, check_names, listed, named
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.model.quantity import Quantity
-from bellax.numerics import archive, grids, lagrange, scales
-from bellax.numerics.grids import Cell, Line
-from bellax.numerics.linear import multilinear
+from bellax.numerics import archive, grids, scales
+from bellax.numerics.grids import Line
 from bellax.numerics.programs import all_concrete, concrete
-from bellax.numerics.scalar import rounding
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.period import as_float
 from bellax.problem.reading import as_seen
 from bellax.solution.flow_record import record_flow
 from bellax.solution.solution import Result
+from bellax.solution.table import Mass, Representation
 
 
 @named_options
 @dataclass(frozen=True)
 class Unstated(Natural):
     """No condition was stated: the edge is one that is never reached, which is checked."""
+
+
+@named_options
+@dataclass(frozen=True)
+class Drawn(Natural):
+    """An edge that the solver draws: the model goes on beyond it."""
 
 
 class FlowSetting:
@@ -114,11 +118,11 @@ class FlowSetting:
         lines, flow = self.lines(arguments), self.flow
         return {n: flow.chain(arguments, n)[0] if n in flow.chains else lines[n].nodes for n in flow.spaces}
 
-    def structure(self, arguments: Arguments) -> "Representation":
+    def structure(self, arguments: Arguments) -> Representation:
         """The representation that a solve makes, with the shapes of its arrays in their place."""
         return jax.eval_shape(self.solve, arguments).values
 
-    def solve_from(self, arguments: Arguments, start: "Representation") -> "FlowSolution":
+    def solve_from(self, arguments: Arguments, start: Representation) -> "FlowSolution":
         """Solves inside a compiled program, beginning with a V that may be near, where the solver can.
 
         Args:
@@ -126,7 +130,7 @@ class FlowSetting:
         """
         return self.solve(arguments)
 
-    def unknown(self, arguments: Arguments) -> "Representation":
+    def unknown(self, arguments: Arguments) -> Representation:
         """A V of which nothing is known: numbers that are none."""
         like = self.structure(arguments)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
@@ -135,7 +139,18 @@ class FlowSetting:
         """Solves; `final` and `ticket` are of discrete time."""
         raise ModelError(f"{type(self.options).__name__} does not solve: what it is of was found elsewhere.")
 
-    def mass(self, solution: "FlowSolution", check: bool = True) -> "Mass":
+    def nodes_of(self, solution: "FlowSolution") -> dict[str, Array]:
+        """The nodes of a solution: those of `nodes`, where they do not depend on what was found."""
+        return self.nodes(solution.arguments)
+
+    def mean(self, solution: "FlowSolution", mass: Array, what: Quantity) -> Array:
+        """The mean of a quantity over the stationary mass at the nodes, inside a compiled program."""
+        nodes = self.nodes_of(solution)
+        laid = jnp.meshgrid(*nodes.values(), indexing="ij")
+        states = {name: value.reshape(-1) for name, value in zip(nodes, laid, strict=True)}
+        return jnp.sum(mass * jax.vmap(quantity_at(solution, what))(states).reshape(mass.shape))
+
+    def mass(self, solution: "FlowSolution", check: bool = True) -> Mass:
         """Where the population is, inside a compiled program.
 
         Args:
@@ -183,6 +198,10 @@ class FlowSetting:
         given = self.model.boundary.get(name, Unstated())
         return given if isinstance(given, tuple) else (given, given)
 
+    def edges(self, name: str) -> tuple[Boundary, Boundary]:
+        """What holds at the edges of where V is known: those of the state, unless the solver draws others."""
+        return self.sides(name)
+
     def read(self, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
         """Queried states, and the time of a finite horizon, as arrays of one batch axis; and the shape that they
         broadcast to."""
@@ -205,116 +224,6 @@ class FlowSetting:
             raise ModelError(f"the queried states have shapes {shapes}, which do not broadcast.") from error
         wide = {n: (np if concrete(a) else jnp).broadcast_to(a, shape).reshape(-1) for n, a in arrays.items()}
         return wide, shape
-
-
-class Local(NamedTuple):
-    """What is known of V at a point.
-
-    Attributes:
-        value: V; not a number outside the domain.
-        marginals: V_s of every continuous state, by name.
-        curvatures: V_ss of the states whose diffusion an action moves, by name.
-    """
-
-    value: Array
-    marginals: dict[str, Array]
-    curvatures: dict[str, Array]
-
-
-class Representation(eqx.Module):
-    """V between nodes, or without any."""
-
-    @abc.abstractmethod
-    def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
-        """What is known at a point: states by name, numbers, chains by what functions see; `time` where it ends."""
-
-    def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """Whether one stops at a point, asked only where one may: where V is no more than that is worth, unless
-        something is known of the border."""
-        payoff = setting.flow.stop(arguments, point)
-        return self.at(setting, arguments, point).value <= payoff + rounding() * (1 + jnp.abs(payoff))
-
-    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """V at a point as something whose two derivatives by autodiff are those of V: V itself, unless it is pieced
-        together of straight lines."""
-        return self.at(setting, arguments, point).value
-
-
-class Mass(NamedTuple):
-    """Where a population is that follows a policy.
-
-    Attributes:
-        mass: at every node of `FlowSetting.nodes`, an axis for each state in their order; sums to one.
-        held: whether a node holds mass as an atom.
-        apart: how far apart densities are that began at different places; zero where there is one alone.
-    """
-
-    mass: Array
-    held: Array
-    apart: Array
-
-
-class Table(Representation):
-    """Tables at nodes, between which all are straight lines in the coordinates of the scales, and in time.
-
-    Attributes:
-        values: V at the nodes, an axis for each state in their order; of a finite horizon, behind one of moments.
-        marginals: of every continuous state the derivative of V that the policy answers, at the nodes.
-        curvatures: the second one, of states whose diffusion an action moves.
-        ahead: by how much going on is worth more than stopping; empty where nobody may stop.
-    """
-
-    values: Array
-    marginals: dict[str, Array]
-    curvatures: dict[str, Array] = eqx.field(default_factory=dict)
-    ahead: Array = eqx.field(default_factory=lambda: jnp.zeros(0))
-
-    def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
-        look, inside = self._look(setting, arguments, point)
-        value = jnp.where(inside, look(self.values), jnp.nan)
-        known = ({n: look(t) for n, t in tables.items()} for tables in (self.marginals, self.curvatures))
-        return Local(value, *known)
-
-    def stops(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        return self._look(setting, arguments, point)[0](self.ahead) < 0
-
-    def _look(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> tuple[Any, Array]:
-        """What a table says at a point, and whether that is in the domain."""
-        flow, lines = setting.flow, setting.lines(arguments)
-        base, cells, steps, inside = jnp.zeros((), jnp.int32), [], [], jnp.asarray(True)
-        sizes, stride = dict(zip(flow.spaces, self.values.shape[-len(flow.spaces) :], strict=True)), self.values.size
-        if flow.timed:
-            moments = setting.moments()
-            stride //= len(moments)
-            steps.append(stride)
-            share = point["time"] / moments[-1] * (len(moments) - 1)
-            cell = jnp.clip(share.astype(jnp.int32), 0, len(moments) - 2)
-            cells.append(Cell(cell, share - cell.astype(share.dtype), moments[1]))
-        for name in flow.spaces:
-            stride //= sizes[name]
-            if name in flow.chains:
-                values = flow.chain(arguments, name)[0]
-                base = base + jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32) * stride
-                continue
-            cells.append(lines[name].locate(point[name]))
-            steps.append(stride)
-            slack, nodes = rounding() * (1 + jnp.abs(point[name])), lines[name].nodes
-            inside = inside & (point[name] >= nodes[0] - slack) & (point[name] <= nodes[-1] + slack)
-        return (lambda table: multilinear(table.reshape(-1), base, cells, steps, "linear")), inside
-
-    def smooth(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Array:
-        """The polynomial through the nodes around the point, in the coordinates of the scales, and in time; where one
-        may stop through nodes on the same side of the border, where there are so many."""
-        flow, lines = setting.flow, setting.lines(arguments)
-        axes: list[tuple[Line | None, Array]] = [(setting.timeline(), point["time"])] if flow.timed else []
-        for name in flow.spaces:
-            if name in flow.chains:
-                values = flow.chain(arguments, name)[0]
-                axes.append((None, jnp.argmin(jnp.abs(values - point[name])).astype(jnp.int32)))
-            else:
-                axes.append((lines[name], point[name]))
-        alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
-        return lagrange.through(self.values, axes, alike)
 
 
 def _as_time(given: Any, horizon: float) -> Any:

@@ -17,7 +17,6 @@ Source: Trefethen (2000), "Spectral methods in MATLAB"; Funaro & Gottlieb (1988)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -25,24 +24,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.errors import named_options
-from bellax.model.diffusion import Absorbing, Boundary, Natural, Reflecting, StateConstraint
+from bellax.model.diffusion import Absorbing, Boundary, Reflecting, StateConstraint
 from bellax.numerics import chebyshev
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow, Flowing
 from bellax.problem.optimality import first_order_gap
 from bellax.problem.period import as_float
-from bellax.solution.flowing import Unstated
+from bellax.solution.flowing import Drawn, Unstated
+from bellax.solvers.continuous.links import Links
+from bellax.solvers.continuous.tensor import along, laid, spread
 
 SIDES = ("lower", "upper")
 Named = dict[str, Array]
-
-
-@named_options
-@dataclass(frozen=True)
-class Drawn(Natural):
-    """An edge that the solver's bounds draw: the model goes on beyond it."""
 
 
 class Points(NamedTuple):
@@ -89,9 +83,11 @@ class Collocated:
         counts |= {name: found[0].shape[0] for name, found in self.chains.items()}
         self.shape = tuple(counts[name] for name in self.names)
         self.halves = {n: 0.5 * (line.coordinates[-1] - line.coordinates[0]) for n, line in lines.items()}
+        self.links = Links(flow, arguments, lines, self.chains)
         self.points = self._points({name: np.eye(line.count) for name, line in lines.items()})
         self.states = self.points.states
         self.discount = self.points.discount
+        self.linked = self._linked(self.points)
         self.absorbed, self.worth = self._absorbing()
 
     # -- where
@@ -115,7 +111,7 @@ class Collocated:
             own[name] = line.scale.inverse(jnp.asarray(onto[name]) @ line.coordinates)
             matrices.append(onto[name])
         shape = tuple(matrix.shape[0] for matrix in matrices)
-        lay = lambda along, place: _laid(along, place, shape).reshape(-1)  # noqa: E731
+        lay = lambda numbers, place: laid(numbers, place, shape).reshape(-1)  # noqa: E731
         slope, bend, wall = {}, {}, {}
         for place, name in enumerate(self.names):
             if name in self.chains:
@@ -155,7 +151,7 @@ class Collocated:
     def ends(self, name: str) -> tuple[Array, Array]:
         """Whether a node is at the lower edge of a state, and at the upper one."""
         place, count = self.names.index(name), self.lines[name].count
-        numbers = _laid(np.arange(count), place, self.shape)
+        numbers = laid(np.arange(count), place, self.shape)
         return numbers == 0, numbers == count - 1
 
     # -- derivatives of V
@@ -163,7 +159,7 @@ class Collocated:
     def derivatives(self, value: Array, points: Points | None = None) -> tuple[Array, Named, Named]:
         """V, its slopes and its curvatures at points, in units of the states; by default at the nodes."""
         at = self.points if points is None else points
-        seen = lambda values: _along(values, at.onto).reshape(-1)  # noqa: E731
+        seen = lambda values: along(values, at.onto).reshape(-1)  # noqa: E731
         slopes, bends = {}, {}
         for name in self.flow.continuous:
             once = self._derived(value, name)
@@ -198,19 +194,18 @@ class Collocated:
 
     def residual(self, value: Array) -> Array:
         """What is left of the equation at the nodes, shape of the nodes."""
-        _, marginals, curvatures = self.derivatives(value)
-        total = self.hamiltonian(self.points, marginals, curvatures).reshape(self.shape)
-        discount = self.discount.reshape(self.shape)
-        left = discount * value - total - self._jumped(value)
-        return jnp.where(self.absorbed, discount * (value - self.worth), left)
+        seen, marginals, curvatures = self.derivatives(value)
+        total = self.hamiltonian(self.points, marginals, curvatures) + _sum(self.linked, value)
+        left, discount = self.discount * seen - total, self.discount.reshape(self.shape)
+        return jnp.where(self.absorbed, discount * (value - self.worth), left.reshape(self.shape))
 
     def off_nodes(self, value: Array) -> Array:
         """The largest residual between the nodes, by the discount: V that it makes, if it is held for ever."""
         points = self.between()
         seen, marginals, curvatures = self.derivatives(value, points)
         total = self.hamiltonian(points, marginals, curvatures)
-        jumped = _along(self._jumped(value), points.onto).reshape(-1)
-        return jnp.max(jnp.abs(points.discount * seen - total - jumped) / points.discount)
+        left = points.discount * seen - total - _sum(self._linked(points), value)
+        return jnp.max(jnp.abs(left) / points.discount)
 
     def smoothed(self, value: Array, degree: int) -> Array:
         """The part of low degree along every continuous state: half of what the nodes bear, `degree` at the most."""
@@ -221,7 +216,7 @@ class Collocated:
                 low = np.arange(count) <= min(degree, (count - 1) // 2)
                 whole = np.linalg.inv(chebyshev.coefficients(count)) @ (low[:, None] * chebyshev.coefficients(count))
             matrices.append(whole)
-        return _along(value, matrices)
+        return along(value, matrices)
 
     def tails(self, value: Array) -> dict[str, Array]:
         """The last two coefficients of V along each continuous state, by the largest one that is no constant's."""
@@ -229,7 +224,7 @@ class Collocated:
             chebyshev.coefficients(n) if name not in self.chains else np.eye(n)
             for name, n in zip(self.names, self.shape, strict=True)
         ]
-        found = jnp.abs(_along(value, matrices))
+        found = jnp.abs(along(value, matrices))
         constant = jnp.ones(self.shape, bool)
         for name in self.flow.continuous:
             constant = constant & self.ends(name)[0]
@@ -237,13 +232,8 @@ class Collocated:
         last = lambda name: jnp.take(found, np.asarray([-2, -1]), axis=self.names.index(name))  # noqa: E731
         return {name: jnp.max(last(name)) / jnp.where(most > 0, most, 1.0) for name in self.flow.continuous}
 
-    def _jumped(self, value: Array) -> Array:
-        """The expected change of V by chains per unit of time."""
-        found = jnp.zeros(self.shape)
-        for name, (_, intensity) in self.chains.items():
-            place = self.names.index(name)
-            found = found + jnp.moveaxis(jnp.tensordot(intensity, value, axes=(1, place)), 0, place)
-        return found
+    def _linked(self, points: Points) -> list[Array]:
+        return self.links.at(points.states, points.onto, points.slope)
 
     def tangent(self, marginals: Named, curvatures: Named) -> Tangent:
         """H and its derivatives at the nodes, in marginal values and curvatures."""
@@ -270,18 +260,16 @@ class Collocated:
         return matrix, jnp.where(absorbed, rate * self.worth.reshape(-1), right)
 
     def _matrix(self, drift: Named, half: Named) -> Array:
-        """What takes V to drift V_s + half V_ss and what chains make of it."""
+        """What takes V to drift V_s + half V_ss and what is linear in V by itself."""
         points, shape, size = self.points, self.shape, int(np.prod(self.shape))
-        found = jnp.zeros((size, size))
-        for place, name in enumerate(self.names):
-            if name in self.chains:
-                found = found + _spread(jnp.ones(shape), self.chains[name][1], place).reshape(size, size)
-                continue
+        found = sum(self.linked, start=jnp.zeros((size, size)))
+        for name in self.flow.continuous:
+            place = self.names.index(name)
             once = jnp.asarray(chebyshev.differentiation(self.lines[name].count)) / self.halves[name]
             one = points.slope[name] * drift[name] + points.bend[name] * half[name]
             two = points.slope[name] ** 2 * half[name]
-            found = found + _spread(one.reshape(shape), once, place).reshape(size, size)
-            found = found + _spread(two.reshape(shape), once @ once, place).reshape(size, size)
+            found = found + spread(one.reshape(shape), once, place)
+            found = found + spread(two.reshape(shape), once @ once, place)
         return found
 
     # -- the population
@@ -345,26 +333,6 @@ class Collocated:
         return jnp.max(jax.vmap(gap)(self.states, marginals, curvatures))
 
 
-def _laid(along: Any, place: int, shape: tuple[int, ...]) -> Array:
-    """Numbers along one axis, over all."""
-    own = [1] * len(shape)
-    own[place] = shape[place]
-    return jnp.broadcast_to(jnp.asarray(along).reshape(own), shape)
-
-
-def _along(values: Array, matrices: list[Any]) -> Array:
-    """A matrix along each axis."""
-    for place, matrix in enumerate(matrices):
-        values = jnp.moveaxis(jnp.tensordot(jnp.asarray(matrix), values, axes=(1, place)), 0, place)
-    return values
-
-
-def _spread(rows: Array, along: Array, place: int) -> Array:
-    """diag(rows) times a matrix along one axis, as one of all nodes: shape (*rows, *rows)."""
-    axes = rows.ndim
-    found = rows.reshape(*rows.shape, *(1,) * axes)
-    for axis, count in enumerate(rows.shape):
-        own = [1] * (2 * axes)
-        own[axis] = own[axes + axis] = count
-        found = found * (along if axis == place else jnp.eye(count)).reshape(own)
-    return found
+def _sum(matrices: list[Array], value: Array) -> Array:
+    """Of what matrices make of V, shape (m,)."""
+    return sum((matrix @ value.reshape(-1) for matrix in matrices), start=jnp.zeros(()))

@@ -6,7 +6,9 @@ its tangent times the discount, one in truth, by the maximum principle); a V tha
 between the nodes, held for ever, times `growth`); another root than that of finite differences (`moved`).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,24 +16,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from bellax.errors import ModelError, ParameterError, listed
+from bellax.errors import ModelError, ParameterError
 from bellax.model.diffusion import Boundary
 from bellax.numerics import chebyshev, loops
 from bellax.numerics.grids import Line
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
 from bellax.solution.chebyshev import Chebyshev
-from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, check_parameters
+from bellax.solution.flowing import Drawn, FlowSolution
 from bellax.solution.solution import Result
-from bellax.solvers.continuous.collocated import SIDES, Collocated, Drawn, Named
+from bellax.solution.table import Mass
+from bellax.solvers.continuous import doubts
+from bellax.solvers.continuous.checked import CheckedFlow
+from bellax.solvers.continuous.collocated import SIDES, Collocated, Named
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 
 _COARSE = {1: 200, 2: 30, 3: 12}  # nodes of the finite differences that it begins with
 _SMOOTH = 8  # highest degree in which they are taken to it, whose straight lines have no derivatives
+_FEWEST = 4  # nodes of a coarser grid
+_COARSELY = 0.1  # its accuracy
 _MOST = 5000  # nodes, of which the square is kept
-_CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
-_FAR = 0.1  # share of V by which finite differences may be off on the coarse grid
-_GROWTH = 1e4  # how much more than it is worth the equation may make of a reward
 _SLOW = 1e-8  # of the discount: the rate at which a population is drawn to where it began
 _ROUNDS = 3
 
@@ -67,10 +71,11 @@ class _Search(NamedTuple):
     change: Array
 
 
-class CollocatedFlow(FlowSetting):
+class CollocatedFlow(CheckedFlow):
     """A model under `Collocation`; `specs` are counts of nodes."""
 
-    endogenous = False
+    order = 16.0
+    """Errors fall faster than any power; so much of it is believed."""
 
     def lines(self, arguments: Arguments) -> dict[str, Line]:
         """Chebyshev's nodes of every continuous state."""
@@ -99,6 +104,38 @@ class CollocatedFlow(FlowSetting):
         lower, upper = (o if g is None else Drawn() for o, g in zip(self.sides(name), given, strict=True))
         return lower, upper
 
+    def coarser(self) -> "CollocatedFlow":
+        grid = {name: max(_FEWEST, (count - 1) // 2 + 1) for name, count in self.specs.items()}
+        if grid == self.specs:
+            raise ModelError(f"Collocation has {_FEWEST} nodes of every state, and no coarser version of itself.")
+        # what fewer nodes do not resolve is what they are asked for
+        options: Any = replace(self.options, grid=grid, accuracy=max(self.options.accuracy, _COARSELY))
+        return options.prepare(self.model)
+
+    def wider(
+        self, arguments: Arguments, edges: Collection[tuple[str, int]], share: float
+    ) -> tuple["CollocatedFlow", Arguments]:
+        """As many nodes more as there is more to resolve; none is where one was."""
+        states, grid, bounds = dict(self.model.states), dict(self.specs), dict(self.options.bounds)
+        key: list[Any] = ["wider", *sorted(edges)]
+        for name, line in self.lines(arguments).items():
+            there = [share if (name, which) in edges else 0.0 for which in (0, -1)]
+            ends, own = np.asarray(line.coordinates)[[0, -1]], self.flow.bounds(arguments, name)
+            moved = ends + (ends[1] - ends[0]) * np.array([-there[0], there[1]])
+            drawn: list[float | None] = [None, None]
+            kept = [float(bound) for bound in own]
+            for which, at in enumerate(np.asarray(line.scale.inverse(jnp.asarray(moved)))):
+                if not isinstance(self.edges(name)[which], Drawn):
+                    kept[which] = float(at) if there[which] else kept[which]
+                elif float(own[0]) < at < float(own[1]):
+                    drawn[which] = float(at)
+            space: Any = states[name]
+            states[name], bounds[name] = replace(space, lower=kept[0], upper=kept[1]), (drawn[0], drawn[1])
+            grid[name] = math.ceil(grid[name] * (1 + sum(there)))
+            key += kept
+        options: Any = replace(self.options, grid=grid, bounds=bounds)
+        return self.restated(states, options, tuple(key), arguments)
+
     def scheme(self, arguments: Arguments) -> Collocated:
         """The equation at the nodes; inside a compiled program."""
         chains = [self.flow.chain(arguments, name)[0].shape[0] for name in self.flow.chains]
@@ -108,17 +145,10 @@ class CollocatedFlow(FlowSetting):
                 f"grid= makes {total} nodes, and a matrix of {total} x {total} numbers; Collocation takes {_MOST} "
                 "nodes at most. Take fewer of each state, or FiniteDifference, whose matrix is sparse."
             )
-        loaded = self._loaded(arguments)
-        if len(loaded) > 1:
-            raise ModelError(
-                f"the shocks of {listed(loaded)} are correlated, which is not for Collocation; FiniteDifference may."
-            )
         edges = {name: self.edges(name) for name in self.flow.continuous}
         return Collocated(self.flow, arguments, self.lines(arguments), edges)
 
-    def check(self, arguments: Arguments) -> None:
-        """Raises ParameterError for numbers that make no model."""
-        check_parameters(self, arguments)
+    def check_box(self, arguments: Arguments) -> None:
         for name, (lower, upper) in self.box(arguments).items():
             own = self.flow.bounds(arguments, name)
             for side, bound, given in zip(
@@ -131,39 +161,10 @@ class CollocatedFlow(FlowSetting):
                     )
             if not float(lower) < float(upper):
                 raise ParameterError(f"bounds[{name!r}] are {float(lower):g} and {float(upper):g}; they cross.")
-        rate, spreads = self.program("signs", lambda: jax.jit(self._signs))(arguments)
-        if not float(rate) > 0:
-            raise ParameterError(
-                f"the discount is {float(rate):g} at some state; in continuous time it is a rate, and with an infinite "
-                "horizon above zero everywhere."
-            )
-        for name, least in spreads.items():
-            if not float(least) >= 0:
-                raise ParameterError(
-                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
-                )
-
-    def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
-        made = self.scheme(arguments)
-        least = lambda name: jnp.min(jax.vmap(lambda at: self.flow.spread(arguments, at, name))(made.states))  # noqa: E731
-        own = [name for name in self.flow.spreads if name not in (*self.flow.risky, *self._loaded(arguments))]
-        return jnp.min(made.discount), {name: least(name) for name in own}
-
-    def _loaded(self, arguments: Arguments) -> list[str]:
-        """States whose diffusion is a row of loadings, which may have any sign."""
-        known = [name for name in self.flow.spreads if name not in self.flow.risky]
-        points = {name: line.nodes[0] for name, line in self.lines(arguments).items()}
-        points |= {name: self.flow.chain(arguments, name)[0][0] for name in self.flow.chains}
-        rows = {n: jax.eval_shape(lambda at, n=n: self.flow.spread(arguments, at, n), points) for n in known}
-        return [name for name, row in rows.items() if row.ndim]
-
-    def final(self, arguments: Arguments, terminal: Any) -> None:
-        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
 
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
         """Solves; `final` and `ticket` are of discrete time."""
-        if ticket is not None:
-            raise ModelError("Collocation takes a few steps and tells of no progress; leave progress= out.")
+        self.check_ticket(ticket)
         run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given))))
         return self.solution(arguments, run(arguments))
 
@@ -221,18 +222,15 @@ class CollocatedFlow(FlowSetting):
         arguments, coarse = scheme.arguments, self.coarse
         made = coarse.scheme(arguments)
         found = coarse.found(made)
-        good = found.code == int(Result.successful)
+        good = _sound(found)
         table = coarse.solution(arguments, found._replace(value=jnp.where(good, found.value, made.start()[0]))).values
         local = jax.vmap(lambda states: table.at(coarse, arguments, states))(scheme.states)
         smooth = lambda table: scheme.smoothed(table.reshape(scheme.shape), _SMOOTH)  # noqa: E731
         value = smooth(local.value)
         _, slopes, bends = scheme.derivatives(value)
 
-        def better(own: Named, tables: Named) -> Named:
-            # as large as some of what it was: what is positive stays so
-            kept = {n: jnp.clip(smooth(t).reshape(-1), jnp.min(t), jnp.max(t)) for n, t in tables.items()}
-            return {**own, **{name: jnp.where(good, kept[name], own[name]) for name in kept}}
-
+        # its policy is what the first step takes, and where one may stand still that of straight lines is good enough
+        better = lambda own, tables: {**own, **{n: jnp.where(good, t, own[n]) for n, t in tables.items()}}  # noqa: E731
         held = made.held(made.carried(found.marginals, found.curvatures))
         bound = jnp.where(good, jnp.sum(held), 0).astype(jnp.int32)
         return _Begin(value, better(slopes, local.marginals), better(bends, local.curvatures), good, bound)
@@ -265,8 +263,8 @@ class CollocatedFlow(FlowSetting):
         }
         flags = [count > 0 for name, count in stats.items() if name.startswith(("outward", "spread"))]
         flags += [~(share <= options.accuracy) for name, share in stats.items() if name.startswith("leak")]
-        wrong = jnp.any(jnp.stack(flags)) | (stats["first_order_gap"] > _CLOSE) | ~(growth <= _GROWTH)
-        wrong = wrong | ~(stats["error"] <= options.accuracy) | (stats["moved"] > _FAR)
+        wrong = jnp.any(jnp.stack(flags)) | (stats["first_order_gap"] > doubts.CLOSE) | ~(growth <= doubts.GROWTH)
+        wrong = wrong | ~(stats["error"] <= options.accuracy) | (stats["moved"] > doubts.FAR)
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(last.change <= options.tolerance, code, int(Result.max_steps_reached))
         code = jnp.where(jnp.all(jnp.isfinite(still)), code, int(Result.nonfinite))
@@ -274,77 +272,7 @@ class CollocatedFlow(FlowSetting):
 
     def explain(self, solution: FlowSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""
-        result, stats, options = Result(int(solution.code)), solution.stats, self.options
-        if result == Result.successful:
-            return ""
-        if result == Result.nonfinite:
-            return (
-                "V is no number somewhere. Likely causes: a V with a kink; bounds= so close that paths leave them, or "
-                "more nodes than they bear; a reward, a drift or a closed form that is no number at some state, or at "
-                f"the marginal value there.{self._held(stats)}"
-            )
-        wrong = self._wrong({name: float(value) for name, value in stats.items()})
-        if result == Result.max_steps_reached:
-            return (
-                f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change "
-                f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
-                f"{f' In the last step {wrong}' if wrong else ''}{self._held(stats)}"
-            )
-        return wrong
-
-    def _held(self, stats: Mapping[str, Array]) -> str:
-        """What finite differences say of kinks."""
-        count = int(stats["bound"])
-        return f" By finite differences a constraint binds at {count} nodes, where V has a kink." if count else ""
-
-    def _wrong(self, stats: Mapping[str, float]) -> str:
-        """What is wrong, the first that is; empty where nothing is."""
-        accuracy = self.options.accuracy
-        for name in self.flow.continuous:
-            for side in SIDES:
-                drawn = isinstance(self.edges(name)[SIDES.index(side)], Drawn)
-                if drawn and not stats[f"leak:{side}:{name}"] <= accuracy:
-                    return (
-                        f"paths leave bounds[{name!r}] at the {side} edge: what is beyond may count "
-                        f"{stats[f'leak:{side}:{name}']:.2g} in V within, and accuracy={accuracy:g}. Draw that bound "
-                        "further away, or those of other states closer to where the population is."
-                    )
-                if stats[f"outward:{side}:{name}"] > 0:
-                    return (
-                        f"the drift of {name!r} leads outward at its {side} edge, at "
-                        f"{int(stats[f'outward:{side}:{name}'])} nodes: a constraint binds there, V has a kink, and a "
-                        "polynomial has none. Solve by FiniteDifference; or, where nobody is there, draw bounds= "
-                        "closer, beyond which V goes on as it is within."
-                    )
-                if stats[f"spread:{side}:{name}"] > 0:
-                    return (
-                        f"the state {name!r} diffuses at its {side} edge, and no condition holds there. Give "
-                        f"boundary={{{name!r}: bx.Reflecting()}}; or bx.Natural(), where the edge is never reached."
-                    )
-        if not stats["growth"] <= _GROWTH:
-            return (
-                f"the equation alone does not say what V is: what is left of it may count {stats['growth']:.3g} times "
-                "as much in V. Likely causes: a state that diffuses or drifts out of an edge without a condition; "
-                "bounds= so close that paths leave them; more nodes than they bear."
-            )
-        if not stats["error"] <= accuracy:
-            tails = ", ".join(f"{stats[f'tail:{name}']:.2g} in {name!r}" for name in self.flow.continuous)
-            return (
-                f"V is not resolved: by what is left of the equation between nodes it may be off by "
-                f"{stats['error']:.3g} of its largest value, and accuracy={accuracy:g}; its last "
-                f"coefficients are {tails} of the largest. Likely causes: too few nodes; a kink, or a layer at an "
-                "edge, where no number of nodes helps, and bounds= or FiniteDifference does."
-            )
-        if stats["moved"] > _FAR:
-            return (
-                f"V is {stats['moved']:.3g} of its largest value away from that of finite differences on a coarse "
-                "grid: it may be another root of the equation. Solve by FiniteDifference, and compare."
-            )
-        return (
-            f"{sorted(self.flow.actions)} are not the best actions: they leave the first-order "
-            f"condition by {stats['first_order_gap']:.3g} of its terms at some state, lead beyond bounds, or to the "
-            "worst action. Check signs and powers of policy=."
-        )
+        return doubts.explain(self, solution)
 
     def sizes(self, solution: FlowSolution) -> Named:
         """Clenshaw and Curtis's weights, in units of the states."""
@@ -382,6 +310,15 @@ class CollocatedFlow(FlowSetting):
         nobody = sum(solution.stats[name] for name in solution.stats if name.startswith("still"))
         apart = jnp.where((nobody > 0) | ~jnp.isfinite(apart), jnp.inf, apart)
         return Mass(mass.reshape(scheme.shape), jnp.zeros(scheme.shape, bool), apart)
+
+
+def _sound(found: Any) -> Array:
+    """Whether finite differences succeeded, or only lack a monotone scheme, of which a start has no need."""
+    stats = found.stats
+    wrong = [count > 0 for name, count in stats.items() if name.startswith(("outward", "spread", "lost"))]
+    only = (stats["excess_correlation"] > 0) & ~jnp.any(jnp.stack(wrong)) & (stats["first_order_gap"] <= doubts.CLOSE)
+    lacking = (found.code == int(Result.infeasible)) & only
+    return (found.code == int(Result.successful)) | lacking
 
 
 def _settled(scheme: Collocated, value: Array) -> Array:

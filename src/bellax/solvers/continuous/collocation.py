@@ -91,7 +91,6 @@ def check_served(model: Any) -> None:
         (math.isfinite(model.horizon), "it solves an infinite horizon."),
         (model.stop is not None, "it has `stop`, where V has a kink."),
         (bool(choices), f"{listed(choices)} is a choice, and where it changes V has a kink."),
-        (bool(model.resets), "it has `resets`."),
     ]
     for is_wrong, words in wrong:
         if is_wrong:

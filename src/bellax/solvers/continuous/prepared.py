@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from bellax.errors import ModelError, ParameterError
+from bellax.errors import ModelError
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
 from bellax.numerics.once import once
 from bellax.numerics.programs import quickly_at_first
-from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
-from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSetting, FlowSolution, Mass, Table, check_parameters
+from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
+from bellax.solution.table import Mass, Table
 from bellax.solvers.continuous import complaints
+from bellax.solvers.continuous.checked import CheckedFlow
 from bellax.solvers.continuous.scheme import Scheme, Tangent
 from bellax.solvers.continuous.selection import Selected
 from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
@@ -63,10 +63,8 @@ class Later(NamedTuple):
     step: Array
 
 
-class PreparedFlow(FlowSetting):
+class PreparedFlow(CheckedFlow):
     """A model under `FiniteDifference`."""
-
-    endogenous = False
 
     @property
     def order(self) -> float:
@@ -97,11 +95,7 @@ class PreparedFlow(FlowSetting):
                 grid[name] = grids.Given(own, line.scale)
                 bounds += [float(own[0]), float(own[-1])]
         key = ("wider", *sorted(edges), *bounds)
-        if key not in self.model.programs:
-            self.model.programs[key] = replace(self.model, states=states)
-        setting = replace(self.options, grid=grid).prepare(self.model.programs[key])
-        known = set(setting.model.template()["name"]) - set(self.literals)
-        return setting, setting.arguments({name: value for name, value in arguments.items() if name in known})
+        return self.restated(states, replace(self.options, grid=grid), key, arguments)
 
     def scheme(self, arguments: Arguments, moment: Array | None = None) -> Scheme:
         """The equation on nodes; inside a compiled program."""
@@ -125,56 +119,9 @@ class PreparedFlow(FlowSetting):
             once(mass, "a stationary density"), scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart)
         )
 
-    def check(self, arguments: Arguments) -> None:
-        """Raises ParameterError for numbers that make no model."""
-        check_parameters(self, arguments)
-        run = self.program("signs", lambda: jax.jit(self._signs))
-        found = run(arguments)
-        if not self.flow.timed and not float(found["discount"]) > 0:
-            raise ParameterError(
-                f"the discount is {float(found['discount']):g} at some state; in continuous time it is a rate, and "
-                "with an infinite horizon above zero everywhere."
-            )
-        for name, least in found["spreads"].items():
-            if not float(least) >= 0:
-                raise ParameterError(
-                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
-                )
-        for name, least in found["rates"].items():
-            if not float(least) >= 0:
-                raise ParameterError(f"the rate of resets[{name!r}] is {float(least):g} at some state.")
-        for place, beyond in found["beyond"].items():
-            if float(beyond) > 0:
-                raise ParameterError(f"{place} leads beyond the bounds of that state, by {float(beyond):g}.")
-
-    def _signs(self, arguments: Arguments) -> dict[str, Any]:
-        made = self.scheme(arguments, jnp.zeros(()) if self.flow.timed else None)
-        flow, given = self.flow, made.arguments
-
-        def spread(name: str) -> Array:
-            # loadings may have any sign
-            rows = jax.vmap(lambda states: flow.spread(given, states, name))(made.states)
-            return jnp.min(rows) if rows.ndim == 1 else jnp.zeros(())
-
-        def beyond(name: str, state: str) -> Array:
-            to = jax.vmap(lambda states: as_float(flow.jumping(given, states, name).to[state]))(made.states)
-            nodes = made.axes[state].line.nodes
-            slack = rounding() * (nodes[-1] - nodes[0])
-            return jnp.max(jnp.maximum(nodes[0] - to, to - nodes[-1])) - slack
-
-        jumps = [(n, state) for n, to in flow.resets.items() for state in to if state in flow.continuous]
-        rates = {name: jnp.min(one.rate) for name, one in zip(flow.resets, made.landings, strict=True)}
-        spreads = {name: spread(name) for name in flow.spreads if name not in flow.risky}
-        far = {f"resets[{n!r}] to {state!r}": beyond(n, state) for n, state in jumps}
-        return {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates, "beyond": far}
-
-    def final(self, arguments: Arguments, terminal: Any) -> None:
-        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
-
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
         """Solves; `final` and `ticket` are of discrete time."""
-        if ticket is not None:
-            raise ModelError("FiniteDifference takes a few steps and tells of no progress; leave progress= out.")
+        self.check_ticket(ticket)
         run = self.program("solve", lambda: quickly_at_first(self._solved, True))
         return self.solution(arguments, run(arguments))
 

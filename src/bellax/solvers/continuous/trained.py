@@ -25,7 +25,8 @@ from bellax.learning.levenberg import Groups, LevenbergMarquardt
 from bellax.learning.nets import Box, Shape
 from bellax.model.diffusion import Reflecting
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, Local, Representation
+from bellax.solution.flowing import FlowSetting
+from bellax.solution.table import Local, Representation
 from bellax.solvers.continuous.core import Core
 from bellax.solvers.continuous.pointwise import (
     Moving,

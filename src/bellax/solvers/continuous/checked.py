@@ -1,0 +1,99 @@
+"""What every solver in continuous time asks of numbers before a solve, and what it does not take."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bellax.errors import ModelError, ParameterError
+from bellax.numerics.scalar import rounding
+from bellax.problem.flow import Arguments
+from bellax.problem.period import as_float
+from bellax.solution.flowing import FlowSetting, check_parameters
+
+
+class CheckedFlow(FlowSetting):
+    """A model on a tensor of nodes, whose numbers are checked there."""
+
+    endogenous = False
+
+    def check(self, arguments: Arguments) -> None:
+        """Raises ParameterError for numbers that make no model."""
+        check_parameters(self, arguments)
+        self.check_box(arguments)
+        found = self.program("signs", lambda: jax.jit(self._signs))(arguments)
+        if not self.flow.timed and not float(found["discount"]) > 0:
+            raise ParameterError(
+                f"the discount is {float(found['discount']):g} at some state; in continuous time it is a rate, and "
+                "with an infinite horizon above zero everywhere."
+            )
+        for name, least in found["spreads"].items():
+            if not float(least) >= 0:
+                raise ParameterError(
+                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
+                )
+        for name, least in found["rates"].items():
+            if not float(least) >= 0:
+                raise ParameterError(f"the rate of resets[{name!r}] is {float(least):g} at some state.")
+        for place, beyond in found["beyond"].items():
+            if float(beyond) > 0:
+                raise ParameterError(f"{place} leads beyond the bounds of that state, by {float(beyond):g}.")
+
+    def check_box(self, arguments: Arguments) -> None:
+        """Raises ParameterError where a solver's own bounds are not inside those of the model."""
+
+    def _signs(self, arguments: Arguments) -> dict[str, Any]:
+        """The least of what must not be negative, at all nodes, and by how much resets lead beyond these."""
+        flow, nodes = self.flow, self.nodes(arguments)
+        laid = jnp.meshgrid(*nodes.values(), indexing="ij")
+        states = {name: own.reshape(-1) for name, own in zip(nodes, laid, strict=True)}
+        given = {**arguments, "time": jnp.zeros(())} if flow.timed else arguments
+
+        def spread(name: str) -> Array:
+            # loadings may have any sign
+            rows = jax.vmap(lambda at: flow.spread(given, at, name))(states)
+            return jnp.min(rows) if rows.ndim == 1 else jnp.zeros(())
+
+        def rate(name: str) -> Array:
+            return jnp.min(jax.vmap(lambda at: flow.jumping(given, at, name).rate)(states))
+
+        def beyond(name: str, state: str) -> Array:
+            to = jax.vmap(lambda at: as_float(flow.jumping(given, at, name).to[state]))(states)
+            low, high = nodes[state][0], nodes[state][-1]
+            return jnp.max(jnp.maximum(low - to, to - high)) - rounding() * (high - low)
+
+        jumps = [(name, state) for name, to in flow.resets.items() for state in to if state in flow.continuous]
+        return {
+            "discount": jnp.min(jax.vmap(lambda at: flow.discount(given, at))(states)),
+            "spreads": {name: spread(name) for name in flow.spreads if name not in flow.risky},
+            "rates": {
+                n: jnp.min(jax.vmap(lambda at, n=n: flow.jumping(given, at, n).rate)(states)) for n in flow.resets
+            },
+            "beyond": {f"resets[{name!r}] to {state!r}": beyond(name, state) for name, state in jumps},
+        }
+
+    def restated(
+        self, states: Mapping[str, Any], options: Any, key: Hashable, arguments: Arguments
+    ) -> tuple[Any, Arguments]:
+        """The model with other states under other options, and its arguments.
+
+        Args:
+            key: what tells it from others, so that it is made once.
+        """
+        if key not in self.model.programs:
+            self.model.programs[key] = replace(self.model, states=dict(states))
+        setting = options.prepare(self.model.programs[key])
+        known = set(setting.model.template()["name"]) - set(self.literals)
+        return setting, setting.arguments({name: value for name, value in arguments.items() if name in known})
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+
+    def check_ticket(self, ticket: Any) -> None:
+        """Raises ModelError where progress is asked for."""
+        if ticket is not None:
+            name = type(self.options).__name__
+            raise ModelError(f"{name} takes a few steps and tells of no progress; leave progress= out.")

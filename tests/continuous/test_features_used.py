@@ -14,7 +14,8 @@ import pytest
 
 import bellax as bx
 from bellax.certify.flows import sample
-from bellax.solution.flowing import FlowSetting, FlowSolution, Local, Representation, Table
+from bellax.solution.flowing import FlowSetting, FlowSolution
+from bellax.solution.table import Local, Representation, Table
 
 
 def by(**grid):

@@ -52,8 +52,9 @@ def among(asked: Array, function: Callable[[Any], State], of: Any, known: State)
 
     def step(state: tuple[Array, State]) -> tuple[Array, State]:
         left, found = state
-        # what is left over in the last batch asks for its first point again
-        (places,) = jnp.nonzero(left, size=size, fill_value=jnp.argmax(left))
+        # jnp.nonzero takes XLA seconds to compile; what is left over in the last batch asks for its first point again
+        places = jnp.searchsorted(jnp.cumsum(left, dtype=jnp.int32), jnp.arange(1, size + 1, dtype=jnp.int32))
+        places = jnp.where(places < count, places, places[0])
         here = jax.vmap(function)(jax.tree.map(lambda leaf: leaf[places], of))
         return left.at[places].set(False), jax.tree.map(lambda whole, own: whole.at[places].set(own), found, here)
 

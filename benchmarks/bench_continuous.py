@@ -105,7 +105,9 @@ def test_huggett(count, watched, in_turn, record, benchmark, calibration):
             record(group, name, seconds, "", f"{cpu(spent, name)}; a calibration")
             continue
         gap, off = rates[name] - PUBLISHED[count], rates[name] - LIMIT
-        words = f"{off:+.1e} of the limit" if "uneven" in name else f"{gap:+.1e} of the published, {off:+.1e} of the limit"
+        words = (
+            f"{off:+.1e} of the limit" if "uneven" in name else f"{gap:+.1e} of the published, {off:+.1e} of the limit"
+        )
         record(group, name, seconds, f"r {rates[name]:.7f}", f"{cpu(spent, name)}; {words}")
     benchmark.extra_info |= {"rates": rates, "cpu_seconds": spent}
     assert abs(rates["bellax"] - PUBLISHED[count]) < 5e-6

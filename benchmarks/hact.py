@@ -55,17 +55,15 @@ def equilibrium(
     """
     assets = np.linspace(*economy.bounds, count)
     low, high, rate, value = *bracket, first, None
-    for solves in range(1, STEPS + 1):
+    last, solves, demand = first, 0, np.inf
+    while abs(demand) >= excess and solves < STEPS:
         value, matrix = solved(economy, assets, rate, value, change)
         density = stationary(matrix, assets)
         demand = float(np.sum(density * assets[:, None]) * (assets[1] - assets[0]))
-        if abs(demand) < excess:
-            break
-        if demand > excess:
-            high, rate = rate, 0.5 * (rate + low)
-        else:
-            low, rate = rate, 0.5 * (rate + high)
-    return Cleared(rate, solves, value, density)
+        last, solves = rate, solves + 1
+        low, high = (low, rate) if demand > 0 else (rate, high)
+        rate = 0.5 * (low + high)
+    return Cleared(last, solves, value, density)
 
 
 def solved(

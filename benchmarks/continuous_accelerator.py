@@ -9,7 +9,7 @@ so in its line and the others go on; all together end within `--seconds`. `first
 least of three. `answers` are numbers of the solution, compared in the last lines.
 
 Finite differences solve sparse systems by SuperLU on the host: numbers travel there and back at every step. Collocation
-is dense but for its beginning, which is by finite differences, and nets are matrices but for what they are compared with.
+is dense but for its beginning, which is by finite differences; nets are matrices, and never wait for the host to solve.
 """
 
 import argparse

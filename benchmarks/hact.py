@@ -55,15 +55,16 @@ def equilibrium(
     """
     assets = np.linspace(*economy.bounds, count)
     low, high, rate, value = *bracket, first, None
-    last, solves, demand = first, 0, np.inf
-    while abs(demand) >= excess and solves < STEPS:
+    solves = 0
+    while True:
         value, matrix = solved(economy, assets, rate, value, change)
         density = stationary(matrix, assets)
         demand = float(np.sum(density * assets[:, None]) * (assets[1] - assets[0]))
-        last, solves = rate, solves + 1
+        solves += 1
+        if abs(demand) < excess or solves == STEPS:
+            return Cleared(rate, solves, value, density)
         low, high = (low, rate) if demand > 0 else (rate, high)
         rate = 0.5 * (low + high)
-    return Cleared(last, solves, value, density)
 
 
 def solved(

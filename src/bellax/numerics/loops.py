@@ -6,10 +6,12 @@ A solver owns no loop: it gives a step on a state that is a NamedTuple or a pytr
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 State = TypeVar("State")
+_BATCH, _BATCHES = 512, 64  # points of a batch at least, batches at most
 
 
 def until(done: Callable[[State], Array], step: Callable[[State], State], state: State) -> State:
@@ -33,6 +35,30 @@ def until_known(done: Callable[[State], Array], step: Callable[[State], State], 
 def repeat(count: int, step: Callable[[State], State], state: State) -> State:
     """`count` steps."""
     return lax.fori_loop(0, count, lambda _, s: step(s), state)
+
+
+def among(asked: Array, function: Callable[[Any], State], of: Any, known: State) -> State:
+    """A pointwise function at those of many points where it is asked for, batch by batch: a loop inside it goes on as
+    long as one of the batch does. Not differentiable in reverse mode.
+
+    Args:
+        asked: shape (n,).
+        function: of one point.
+        of: of all points, leaves of shape (n, ...).
+        known: what holds elsewhere, as the function gives it, leaves of shape (n, ...).
+    """
+    count = asked.shape[0]
+    size = min(count, max(_BATCH, count // _BATCHES))
+
+    def step(state: tuple[Array, State]) -> tuple[Array, State]:
+        left, found = state
+        # jnp.nonzero takes XLA seconds to compile; what is left over in the last batch asks for its first point again
+        places = jnp.searchsorted(jnp.cumsum(left, dtype=jnp.int32), jnp.arange(1, size + 1, dtype=jnp.int32))
+        places = jnp.where(places < count, places, places[0])
+        here = jax.vmap(function)(jax.tree.map(lambda leaf: leaf[places], of))
+        return left.at[places].set(False), jax.tree.map(lambda whole, own: whole.at[places].set(own), found, here)
+
+    return until(lambda state: ~jnp.any(state[0]), step, (asked, known))[1]
 
 
 def backward(step: Callable[[Any, Array], tuple[Any, Any]], last: Any, count: int) -> tuple[Any, Any]:

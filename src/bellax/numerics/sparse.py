@@ -19,6 +19,7 @@ from jax import Array, lax
 from bellax.numerics.generator import Generator, Pattern
 
 _KEPT = 4  # factorisations
+_PANEL = 1  # columns that are factorised together, of two states at most: they share too few rows to be quicker so
 _LARGE = 20_000  # nodes from which on a factorisation takes much longer than some solves with a known one
 _ALIKE = 0.01  # the share of all entries by which matrices differ whose factors may serve
 _FASTER = 0.1  # the share that each correction must at least leave
@@ -117,7 +118,9 @@ def _solved(asked: _Matrix, right: np.ndarray, side: str) -> np.ndarray:
             if found is not None:
                 return found
         # weakly diagonally dominant, so that no pivot is needed and the order may be that of a symmetric matrix
-        factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        symmetric: dict[str, Any] = {"permc_spec": "MMD_AT_PLUS_A", "options": {"SymmetricMode": True}}
+        panel = _PANEL if len(pattern.shape) <= 2 else None
+        factor = splu(matrix, diag_pivot_thresh=0.0, panel_size=panel, **symmetric)
         known = _Factor(values, factor)
     with _lock:
         _kept[name] = known
@@ -152,16 +155,8 @@ def stationary(generator: Generator, start: Array) -> Array:
     Args:
         start: mass to begin with, shape of the nodes.
     """
-    still = jax.tree.map(lax.stop_gradient, generator)
-    # next to nothing beside the rate at which a node is left, wherever that is slow or quick
-    leaving = still.leaving
-    rate = _SMALL * jnp.maximum(leaving, _SMALL * jnp.max(leaving))
-
-    def step(_: Any, mass: Array) -> Array:
-        found = jnp.maximum(solve(still, rate, rate * mass, transposed=True), 0.0)
-        return found / jnp.sum(found)
-
-    mass = lax.stop_gradient(lax.fori_loop(0, _ROUNDS, step, start / jnp.sum(start)))
+    still, mass = jax.tree.map(lax.stop_gradient, generator), settled(generator, start)
+    rate = _next_to_nothing(still)
     change = generator.push(mass)
     change = change - lax.stop_gradient(change)
     found = jnp.zeros_like(mass)
@@ -169,3 +164,21 @@ def stationary(generator: Generator, start: Array) -> Array:
         found = solve(still, rate, change + rate * found, transposed=True)
         found = found - lax.stop_gradient(mass) * jnp.sum(found)
     return mass + found
+
+
+def settled(generator: Generator, start: Array) -> Array:
+    """As `stationary`, without derivatives."""
+    still = jax.tree.map(lax.stop_gradient, generator)
+    rate = _next_to_nothing(still)
+
+    def step(_: Any, mass: Array) -> Array:
+        found = jnp.maximum(solve(still, rate, rate * mass, transposed=True), 0.0)
+        return found / jnp.sum(found)
+
+    return lax.stop_gradient(lax.fori_loop(0, _ROUNDS, step, start / jnp.sum(start)))
+
+
+def _next_to_nothing(generator: Generator) -> Array:
+    """A rate that is small beside the one at which a node is left, wherever that is slow or quick."""
+    leaving = generator.leaving
+    return _SMALL * jnp.maximum(leaving, _SMALL * jnp.max(leaving))

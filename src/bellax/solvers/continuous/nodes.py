@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.model.diffusion import Absorbing, Boundary, Natural
+from bellax.numerics import loops
 from bellax.numerics.generator import Generator, Landing, Pattern, rates
 from bellax.numerics.grids import Line
 from bellax.problem.flow import Arguments, Flow
@@ -84,6 +85,12 @@ class Nodes:
         """A pointwise function of states and of more, at all nodes."""
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1), of)
         found = jax.vmap(function)(self.states, *flat)
+        return jax.tree.map(lambda leaf: leaf.reshape(self.shape), found)
+
+    def at_some(self, asked: Array, function: Any, known: Any, *of: Any) -> Any:
+        """As `at_nodes`, at some of them, one batch after the other; elsewhere what is known."""
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1), (known, asked, of))
+        found = loops.among(flat[1], lambda given: function(given[0], *given[1]), (self.states, flat[2]), flat[0])
         return jax.tree.map(lambda leaf: leaf.reshape(self.shape), found)
 
     def ends(self, name: str) -> tuple[Array, Array]:

@@ -97,6 +97,16 @@ class PreparedFlow(CheckedFlow):
         key = ("wider", *sorted(edges), *bounds)
         return self.restated(states, replace(self.options, grid=grid), key, arguments)
 
+    def structure(self, arguments: Arguments) -> Table:
+        def none(arguments: Arguments) -> Table:
+            shape = tuple(line.shape[0] for line in self.nodes(arguments).values())
+            whole = (len(self.moments()), *shape) if self.flow.timed else shape
+            ahead = whole if self.flow.stops else (*whole[: len(whole) - len(shape)], 0)
+            of = lambda names: {name: jnp.zeros(whole) for name in names}  # noqa: E731
+            return Table(jnp.zeros(whole), of(self.flow.continuous), of(self.flow.risky), jnp.zeros(ahead))
+
+        return jax.eval_shape(none, arguments)
+
     def scheme(self, arguments: Arguments, moment: Array | None = None) -> Scheme:
         """The equation on nodes; inside a compiled program."""
         sides = {name: self.sides(name) for name in self.flow.continuous}
@@ -112,8 +122,8 @@ class PreparedFlow(CheckedFlow):
         mass = sparse.stationary(generator, jnp.ones(scheme.shape))
         apart = jnp.zeros(())
         if check:
-            still = lax.stop_gradient(generator)
-            others = [sparse.stationary(still, start) for start in (ramp, 1 - ramp)]
+            # together, so that one matrix is solved for both
+            others = jax.vmap(lambda start: sparse.settled(generator, start))(jnp.stack([ramp, 1 - ramp]))
             apart = jnp.sum(jnp.abs(others[0] - others[1]))
         return Mass(
             once(mass, "a stationary density"), scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart)

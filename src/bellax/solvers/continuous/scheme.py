@@ -23,7 +23,7 @@ from bellax.problem.flow import Flowing
 from bellax.problem.optimality import first_order_gap
 from bellax.solution.flowing import Unstated
 from bellax.solvers.continuous.nodes import SIDES, Nodes
-from bellax.solvers.continuous.selection import Differences, Kind, Selected, select
+from bellax.solvers.continuous.selection import Differences, Kind, Selected, Velocity, select, stay
 
 _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 _PASSES = 3  # over driven states, where there are several
@@ -222,7 +222,7 @@ class Scheme(Nodes):
         wide = self.in_coordinate(name, jnp.ones(self.shape))  # what a variance of one is in coordinates
         bend = 0.5 * self.over(name, "bend")
 
-        def one(states: Any, others: Any, curved: Any, own: Differences, more: Any, close: Array) -> Selected:
+        def velocity(states: Any, others: Any, curved: Any, more: Any) -> Velocity:
             slope, bend, wide, usual, bends = more
 
             def of(marginal: Array) -> tuple[Array, Array, Array]:
@@ -233,18 +233,25 @@ class Scheme(Nodes):
                 variance = flowing.variance.get(name, usual)
                 return total, velocity * slope + bend * variance, wide * variance
 
+            return of
+
+        def one(states: Any, others: Any, curved: Any, more: Any, own: Differences, close: Array) -> Any:
             def kept(marginals: Array, fine: Array) -> Array:
                 # where marginal values may have either sign there are none that they have to be near to
                 free = (fine & ~jnp.asarray(early)) | ~(close > 0) | fine[-1]
                 near = jnp.clip(marginals, _NEAR * close, close / _NEAR)
                 return jnp.where(free | (jnp.arange(4) == 3), marginals, near)
 
-            chosen = select(of, own, -close, kept)
+            chosen, sought = select(velocity(states, others, curved, more), own, -close, kept)
             itself = of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
-            return chosen._replace(found=chosen.found & (itself == chosen.marginal))
+            return chosen._replace(found=chosen.found & (itself == chosen.marginal)), sought
 
         more = (self.over(name, "slope"), bend, wide, own_variance, self._bends)
-        return self.at_nodes(one, dict(marginals), dict(curvatures), known, more, close)
+        given = (dict(marginals), dict(curvatures), more)
+        chosen, sought = self.at_nodes(one, *given, known, close)
+        # few stay, and what a loop does it does at all nodes that are in it
+        still = lambda *at: stay(velocity(*at[:-1]), at[-1])  # noqa: E731
+        return self.at_some(chosen.kind == Kind.stays, still, chosen, *given, sought)
 
     def _velocities(
         self, marginals: Marginals, curvatures: Marginals, transport: Any

@@ -59,8 +59,17 @@ class Selected(NamedTuple):
     found: Array
 
 
-def select(of: Velocity, known: Differences, probe: Array, kept: Callable[[Array, Array], Array]) -> Selected:
-    """The marginal value of one state at one node.
+class Sought(NamedTuple):
+    """Where a state may stay where it is: at a marginal value between these, or not far beyond."""
+
+    low: Array
+    high: Array
+
+
+def select(
+    of: Velocity, known: Differences, probe: Array, kept: Callable[[Array, Array], Array]
+) -> tuple[Selected, Sought]:
+    """The marginal value of one state at one node where the state moves, and what to look for where it stays.
 
     Args:
         probe: one more marginal value at which the Hamiltonian is asked for.
@@ -89,23 +98,32 @@ def select(of: Velocity, known: Differences, probe: Array, kept: Callable[[Array
     both = rises & falls
     ahead = rises & (~both | (total_up >= total_down))
     moves = diffuses | rises | falls
-    # marginal values at which it does not move are between those at which it would turn back
-    low, high, ends = _bracket(of, known, moves)
-    still, found = root(lambda marginal: of(marginal)[1], low, high, ends, moves)
     marginal = jnp.where(diffuses, known.central, jnp.where(ahead, known.ahead, known.behind))
-    marginal = jnp.where(moves, marginal, still)
     kind = jnp.where(diffuses, Kind.central, jnp.where(ahead, Kind.ahead, Kind.behind))
-    return Selected(marginal, jnp.where(moves, kind, Kind.stays).astype(jnp.int32), moves | found)
+    kind = jnp.where(moves, kind, Kind.stays).astype(jnp.int32)
+    return Selected(marginal, kind, moves), _between(known)
 
 
-def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Array, tuple[Array, Array]]:
-    """Marginal values below and above that at which the state stays, and velocities there."""
+def stay(of: Velocity, sought: Sought) -> Selected:
+    """The marginal value at which a state stays where it is."""
+    low, high, ends = _bracket(of, sought)
+    marginal, found = root(lambda marginal: of(marginal)[1], low, high, ends)
+    return Selected(marginal, jnp.full((), Kind.stays, jnp.int32), found)
+
+
+def _between(known: Differences) -> Sought:
+    """Marginal values at which a state does not move are between those at which it would turn back."""
     low = jnp.where(
         jnp.isnan(known.ahead), known.behind, jnp.minimum(known.ahead, jnp.nan_to_num(known.behind, nan=jnp.inf))
     )
     high = jnp.where(
         jnp.isnan(known.behind), known.ahead, jnp.maximum(known.behind, jnp.nan_to_num(known.ahead, nan=-jnp.inf))
     )
+    return Sought(low, high)
+
+
+def _bracket(of: Velocity, sought: Sought) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Marginal values below and above that at which the state stays, and velocities there."""
 
     def widen(state: tuple) -> tuple:
         count, low, high, _, _ = state
@@ -117,7 +135,7 @@ def _bracket(of: Velocity, known: Differences, done: Array) -> tuple[Array, Arra
         bad = jnp.stack([velocity[0] > 0, (velocity[1] < 0) | jnp.isnan(velocity[1])])
         return count + 1, jnp.where(bad[0], lower, low), jnp.where(bad[1], upper, high), jnp.any(bad), velocity
 
-    over = lambda state: done | ~state[3] | (state[0] > 11)  # noqa: E731
-    begin = (jnp.ones(()), low, high, jnp.asarray(True), jnp.zeros(2))
+    over = lambda state: ~state[3] | (state[0] > 11)  # noqa: E731
+    begin = (jnp.ones(()), sought.low, sought.high, jnp.asarray(True), jnp.zeros(2))
     _, low, high, _, (below, above) = loops.until(over, widen, begin)
     return low, high, (below, above)

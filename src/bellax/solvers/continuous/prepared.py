@@ -121,7 +121,7 @@ class PreparedFlow(FlowSetting):
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
         check_parameters(self, arguments)
-        run = self.program("signs", lambda: jax.jit(self._signs))
+        run = self.program("signs", lambda: jax.jit(self._all_signs))
         found = run(arguments)
         if not self.flow.timed and not float(found["discount"]) > 0:
             raise ParameterError(
@@ -139,9 +139,21 @@ class PreparedFlow(FlowSetting):
         for place, beyond in found["beyond"].items():
             if float(beyond) > 0:
                 raise ParameterError(f"{place} leads beyond the bounds of that state, by {float(beyond):g}.")
+        for place, apart in found["apart"].items():
+            if float(apart) > 0:
+                raise ParameterError(f"{place} leads to none of its categories, by {float(apart):g}.")
 
-    def _signs(self, arguments: Arguments) -> dict[str, Any]:
-        made = self.scheme(arguments, jnp.zeros(()) if self.flow.timed else None)
+    def _all_signs(self, arguments: Arguments) -> dict[str, Any]:
+        """At all moments at which something flows."""
+        if not self.flow.timed:
+            return self._signs(arguments, None)
+        every = jax.lax.map(lambda moment: self._signs(arguments, moment), self.moments()[:-1])
+        low, high = (jax.tree.map(lambda line, worst=worst: worst(line), every) for worst in (jnp.min, jnp.max))
+        kept = {name: high[name] for name in ("beyond", "apart")}
+        return {**low, **kept}
+
+    def _signs(self, arguments: Arguments, moment: Array | None) -> dict[str, Any]:
+        made = self.scheme(arguments, moment)
         flow, given = self.flow, made.arguments
 
         def spread(name: str) -> Array:
@@ -155,11 +167,20 @@ class PreparedFlow(FlowSetting):
             slack = rounding() * (nodes[-1] - nodes[0])
             return jnp.max(jnp.maximum(nodes[0] - to, to - nodes[-1])) - slack
 
+        def apart(name: str, state: str) -> Array:
+            values = made.chain_values[state][0]
+            to = jax.vmap(lambda states: as_float(flow.jumping(given, states, name).to[state]))(made.states)
+            gap = jnp.max(jnp.min(jnp.abs(to[:, None] - values[None, :]), axis=1))
+            return gap - rounding() * (1 + jnp.max(jnp.abs(values)))
+
         jumps = [(n, state) for n, to in flow.resets.items() for state in to if state in flow.continuous]
+        leaps = [(n, state) for n, to in flow.resets.items() for state in to if state in flow.chains]
         rates = {name: jnp.min(one.rate) for name, one in zip(flow.resets, made.landings, strict=True)}
         spreads = {name: spread(name) for name in flow.spreads if name not in flow.risky}
         far = {f"resets[{n!r}] to {state!r}": beyond(n, state) for n, state in jumps}
-        return {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates, "beyond": far}
+        found = {"discount": jnp.min(made.discount), "spreads": spreads, "rates": rates, "beyond": far}
+        found["apart"] = {f"resets[{n!r}] to {state!r}": apart(n, state) for n, state in leaps}
+        return found
 
     def final(self, arguments: Arguments, terminal: Any) -> None:
         raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")

@@ -130,8 +130,8 @@ class DiffusionModel(Statement):
                 )
         self._check_boundary()
         self._check_resets()
-        if not self.horizon > 0:
-            raise ModelError(f"horizon is {self.horizon}; it is a positive time, or math.inf.")
+        if not isinstance(self.horizon, int | float | np.number) or not self.horizon > 0:
+            raise ModelError(f"horizon is {self.horizon!r}; it is a positive time, or math.inf.")
         if not math.isfinite(self.horizon) and self.terminal is not None:
             raise ModelError("terminal is given and the horizon is infinite; remove one of them.")
         _parameters.entries(self)

@@ -177,13 +177,14 @@ def _moving_with(total: Total, bounds: Bounds, known: Any, actions: Actions) -> 
     own = jnp.stack(list(actions.values()))
     unpacked = lambda x: dict(zip(names, x, strict=True))  # noqa: E731
     free = ~jnp.stack(_pinned(bounds, lax.stop_gradient(known), actions))
-    second = jax.jacfwd(jax.grad(lambda x: total(lax.stop_gradient(known), unpacked(x))))(own)
-    second = lax.stop_gradient(jnp.where(free[:, None] & free[None, :], second, -jnp.eye(len(names))))
+    still = lax.stop_gradient(known)
+    second = lax.stop_gradient(jax.jacfwd(jax.grad(lambda x: total(still, unpacked(x))))(own))
     # a Hamiltonian without curvature has its best action at a kink, or anywhere: it stays where it is
-    flat = jnp.abs(jnp.diagonal(second)) <= rounding()
-    second = jnp.where(jnp.any(flat), -jnp.eye(len(names)), second)
+    small = rounding() * jnp.minimum(jnp.abs(lax.stop_gradient(total(still, actions))), 1.0)
+    bent = free & ~(jnp.abs(jnp.diagonal(second)) * (1 + own**2) <= small)
+    second = jnp.where(bent[:, None] & bent[None, :], second, -jnp.eye(len(names)))
     first = jax.grad(lambda x: total(known, unpacked(x)))(own)
-    first = jnp.where(free & ~jnp.any(flat), first - lax.stop_gradient(first), 0.0)
+    first = jnp.where(bent, first - lax.stop_gradient(first), 0.0)
     moved = dict(zip(names, own - jnp.linalg.solve(second, first), strict=True))
     for name, is_free in zip(names, free, strict=True):
         lower, upper = bounds(known, moved, name)

@@ -370,10 +370,25 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
 
 
 def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
-    """Raises ParameterError where bounds of a state cross; nothing is known of tracers."""
+    """Raises ParameterError where bounds of a state cross, or intensities are none; nothing is known of tracers."""
     for name in setting.flow.continuous:
         lower, upper = setting.flow.bounds(arguments, name)
         if all_concrete((lower, upper)) and not float(lower) < float(upper):
             raise ParameterError(
                 f"state {name!r} has bounds {float(lower):g} and {float(upper):g}; the lower one must be below."
             )
+    for name in setting.flow.chains:
+        rates = setting.flow.chain(arguments, name)[1]
+        if all_concrete(rates):
+            _check_intensity(name, np.asarray(rates))
+
+
+def _check_intensity(name: str, rates: np.ndarray) -> None:
+    off = rates[~np.eye(len(rates), dtype=bool)]
+    if not np.all(off >= 0):
+        raise ParameterError(
+            f"the intensity of state {name!r} holds the rate {np.min(off):g} off the diagonal; none may be negative."
+        )
+    sums = np.abs(np.sum(rates, axis=1))
+    if not np.all(sums <= rounding() * (1 + np.max(np.abs(rates)))):
+        raise ParameterError(f"the intensity of state {name!r} has a row that sums to {np.max(sums):g}, not to zero.")

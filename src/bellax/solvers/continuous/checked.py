@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError
 from bellax.numerics.scalar import rounding
@@ -24,7 +24,7 @@ class CheckedFlow(FlowSetting):
         """Raises ParameterError for numbers that make no model."""
         check_parameters(self, arguments)
         self.check_box(arguments)
-        found = self.program("signs", lambda: jax.jit(self._signs))(arguments)
+        found = self.program("signs", lambda: jax.jit(self._all_signs))(arguments)
         if not self.flow.timed and not float(found["discount"]) > 0:
             raise ParameterError(
                 f"the discount is {float(found['discount']):g} at some state; in continuous time it is a rate, and "
@@ -41,30 +41,44 @@ class CheckedFlow(FlowSetting):
         for place, beyond in found["beyond"].items():
             if float(beyond) > 0:
                 raise ParameterError(f"{place} leads beyond the bounds of that state, by {float(beyond):g}.")
+        for place, apart in found["apart"].items():
+            if float(apart) > 0:
+                raise ParameterError(f"{place} leads to none of its categories, by {float(apart):g}.")
 
     def check_box(self, arguments: Arguments) -> None:
         """Raises ParameterError where a solver's own bounds are not inside those of the model."""
 
-    def _signs(self, arguments: Arguments) -> dict[str, Any]:
+    def _all_signs(self, arguments: Arguments) -> dict[str, Any]:
+        """At all moments at which something flows."""
+        if not self.flow.timed:
+            return self._signs(arguments)
+        every = lax.map(lambda moment: self._signs({**arguments, "time": moment}), self.moments()[:-1])
+        low, high = (jax.tree.map(lambda line, worst=worst: worst(line), every) for worst in (jnp.min, jnp.max))
+        return {**low, **{name: high[name] for name in ("beyond", "apart")}}
+
+    def _signs(self, given: Arguments) -> dict[str, Any]:
         """The least of what must not be negative, at all nodes, and by how much resets lead beyond these."""
+        arguments = {name: value for name, value in given.items() if name != "time"}
         flow, nodes = self.flow, self.nodes(arguments)
         laid = jnp.meshgrid(*nodes.values(), indexing="ij")
         states = {name: own.reshape(-1) for name, own in zip(nodes, laid, strict=True)}
-        given = {**arguments, "time": jnp.zeros(())} if flow.timed else arguments
 
         def spread(name: str) -> Array:
             # loadings may have any sign
             rows = jax.vmap(lambda at: flow.spread(given, at, name))(states)
             return jnp.min(rows) if rows.ndim == 1 else jnp.zeros(())
 
-        def rate(name: str) -> Array:
-            return jnp.min(jax.vmap(lambda at: flow.jumping(given, at, name).rate)(states))
-
         def beyond(name: str, state: str) -> Array:
             to = jax.vmap(lambda at: as_float(flow.jumping(given, at, name).to[state]))(states)
             low, high = nodes[state][0], nodes[state][-1]
             return jnp.max(jnp.maximum(low - to, to - high)) - rounding() * (high - low)
 
+        def apart(name: str, state: str) -> Array:
+            to, values = jax.vmap(lambda at: as_float(flow.jumping(given, at, name).to[state]))(states), nodes[state]
+            gap = jnp.max(jnp.min(jnp.abs(to[:, None] - as_float(values)[None, :]), axis=1))
+            return gap - rounding() * (1 + jnp.max(jnp.abs(as_float(values))))
+
+        leaps = [(name, state) for name, to in flow.resets.items() for state in to if state in flow.chains]
         jumps = [(name, state) for name, to in flow.resets.items() for state in to if state in flow.continuous]
         return {
             "discount": jnp.min(jax.vmap(lambda at: flow.discount(given, at))(states)),
@@ -73,6 +87,7 @@ class CheckedFlow(FlowSetting):
                 n: jnp.min(jax.vmap(lambda at, n=n: flow.jumping(given, at, n).rate)(states)) for n in flow.resets
             },
             "beyond": {f"resets[{name!r}] to {state!r}": beyond(name, state) for name, state in jumps},
+            "apart": {f"resets[{name!r}] to {state!r}": apart(name, state) for name, state in leaps},
         }
 
     def restated(

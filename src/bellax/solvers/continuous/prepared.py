@@ -197,9 +197,11 @@ class PreparedFlow(CheckedFlow):
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early, early)
             ended = self._ended(fixed, tangent, state.value, state.stopping, later)
-            stopping = self._stopping(fixed, ended, state.value, later, state.steps)
+            stopping, narrowed = self._stopping(fixed, ended, state.value, later, state.steps)
             value = self._linear(fixed, ended, stopping, later)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
+            # where more nodes would rather stop than this step lets, it is not the last one
+            change = jnp.where(narrowed, jnp.maximum(change, 2 * options.tolerance), change)
             change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
             change = jnp.where(jnp.isnan(change), jnp.inf, change)
             return _Search(state.steps + 1, value, selected, stopping, change)
@@ -223,12 +225,17 @@ class PreparedFlow(CheckedFlow):
         rate, extra = _implicit(scheme, later)
         return armed(scheme, tangent, value, stopping, rate, extra)
 
-    def _stopping(self, scheme: Scheme, arms: Arms, value: Array, later: Later | None, step: Array) -> Array:
-        """Which nodes end the problem: those at an absorbing edge, and those that had better stop."""
+    def _stopping(
+        self, scheme: Scheme, arms: Arms, value: Array, later: Later | None, step: Array
+    ) -> tuple[Array, Array]:
+        """Which nodes end the problem: those at an absorbing edge, and those that had better stop; and whether others
+        had, too, which an early step lets go on."""
         mask = scheme.absorbed[0]
         if not self.flow.stops:
-            return mask
-        return mask | widened(scheme, _going_on(scheme, arms, value, later) < scheme.payoff, step)
+            return mask, jnp.asarray(False)
+        better = _going_on(scheme, arms, value, later) < scheme.payoff
+        found = mask | widened(scheme, better, step)
+        return found, jnp.any(better & ~found)
 
     def _linear(self, scheme: Scheme, arms: Arms, stopping: Array, later: Later | None) -> Array:
         """V of a tangent."""

@@ -70,9 +70,8 @@ def armed(scheme: Scheme, tangent: Tangent, value: Array, stopping: Array, rate:
         below, above = scheme.over(name, "below"), scheme.over(name, "above")
         first, last = scheme.ends(name)
         borders = []
-        for which, edge in enumerate((first, last)):
-            shift = 1 if which == 0 else -1
-            there = jnp.roll(stopping, shift, own.place) & ~edge & (variance > 0)
+        for which, shift in enumerate((1, -1)):
+            there = jnp.roll(stopping, shift, own.place) & ~first & ~last & (variance > 0)
             # of what is left if this axis is taken out
             rest = onward - up[place] * _neighbour(value, own.place, -1) - down[place] * _neighbour(value, own.place, 1)
             other = _neighbour(value, own.place, -shift)
@@ -81,7 +80,18 @@ def armed(scheme: Scheme, tangent: Tangent, value: Array, stopping: Array, rate:
             borders.append(jnp.where(there, share, 1.0))
         low, high = borders
         shares[name] = (low, high)
-        rising, falling = rates(tangent.drift[name], variance, low * below, high * above)
+        # as in the tangent, velocities of driven states move rewards and not the rates
+        drift = lax.stop_gradient(tangent.drift[name]) if name in tangent.selected else tangent.drift[name]
+        spread = lax.stop_gradient(variance) if name in scheme.flow.risky else variance
+        rising, falling = rates(drift, spread, low * below, high * above)
+        # what the tangent's reward says of how its own rates move holds of these
+        here = lax.stop_gradient(value)
+        ahead, behind = (_neighbour(here, own.place, shift) - here for shift in (-1, 1))
+        full_up, full_down = scheme.moving(name, drift, spread)
+        moves = jnp.where(high < 1, 0.0, rising) * ahead + jnp.where(low < 1, 0.0, falling) * behind
+        moves = moves - full_up * ahead - full_down * behind
+        moves = jnp.where((low < 1) | (high < 1), moves, 0.0)
+        paid = paid + moves - lax.stop_gradient(moves)
         up[place] = jnp.where((low < 1) | (high < 1), rising, up[place])
         down[place] = jnp.where((low < 1) | (high < 1), falling, down[place])
         for share, sign, moved in ((low, -1, down), (high, 1, up)):

@@ -1,0 +1,96 @@
+"""What once was wrong and said to be successful."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+
+
+def by(**grid):
+    return bx.solvers.FiniteDifference(grid=grid, steps=4)
+
+
+def wanderer(**changes):
+    given = {
+        "states": {"x": bx.Continuous(0.0, 1.0)},
+        "reward": 0.0,
+        "drift": {"x": 0.0},
+        "diffusion": {"x": 0.3},
+        "discount": 0.1,
+        "boundary": {"x": bx.Reflecting()},
+    }
+    return bx.DiffusionModel(**{**given, **changes})
+
+
+def test_few_nodes_stop():
+    """At one point in the middle, which is fewer nodes than the first steps widen going on by."""
+    solution = bx.solve(wanderer(stop=lambda x: jnp.maximum(1 - 100 * jnp.abs(x - 0.5), -1.0)), {}, by(x=101))
+    k = np.sqrt(0.2) / 0.3
+    exact = np.cosh(k * 0.25) / np.cosh(k * 0.5)
+    np.testing.assert_allclose(solution.value(x=np.array([0.25, 0.5])), [exact, 1.0], rtol=1e-5)
+
+
+CHAIN = {"x": bx.Continuous(0.0, 1.0), "z": bx.MarkovChain([0.0, 1.0], intensity=[[-1.0, 1.0], [1.0, -1.0]])}
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "words"),
+    [
+        ({"resets": {"leap": bx.Reset(rate=0.5, to={"z": 0.7})}}, {}, "'z' leads to none of its categories, by 0.3"),
+        (
+            {"resets": {"leap": bx.Reset(rate=lambda time: 0.1 - time, to={"x": 0.5})}, "horizon": 1.0},
+            {},
+            "the rate of .*-0.65",
+        ),
+        (
+            {"resets": {"leap": bx.Reset(rate=0.1, to={"x": lambda time: 2 * time})}, "horizon": 1.0},
+            {},
+            "beyond the bounds of that state, by 0.5",
+        ),
+        (
+            {"states": {**CHAIN, "z": bx.MarkovChain([0.0, 1.0], intensity=lambda a: jnp.array([[-a, 2.0], [a, -a]]))}},
+            {"a": 1.0},
+            "row that sums to 1",
+        ),
+        (
+            {"states": {**CHAIN, "z": bx.MarkovChain([0.0, 1.0], intensity=lambda a: jnp.array([[-a, a], [a, -a]]))}},
+            {"a": -1.0},
+            "holds the rate -1",
+        ),
+    ],
+)
+def test_jumps_that_make_no_sense(changes, params, words):
+    with pytest.raises(bx.ParameterError, match=words):
+        bx.solve(wanderer(**{"states": CHAIN, **changes}), params, by(x=5))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e7])
+def test_derivatives_of_actions_in_other_units_and_beside_one_that_does_not_matter(size):
+    """An action that is worth little in its unit moves with what is known, and so does one beside another at a kink."""
+    model = wanderer(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"large": bx.Continuous(1e-3 * size), "kinked": bx.Continuous(0.0, 1.0)},
+        reward=lambda large, kinked, p: -p / large - large / size**2 - jnp.abs(kinked - 0.3) / size,
+    )
+    solve = jax.jit(jax.grad(lambda p: bx.solve(model, {"p": p}, by(x=3)).policy(x=0.0)["large"] / size))
+    np.testing.assert_allclose(solve(0.25), 1.0, rtol=1e-6)  # the square root of p
+
+
+@pytest.mark.parametrize("horizon", [np.inf, 2.0])
+def test_derivatives_where_one_stops(horizon):
+    """In what moves the state: nodes beside a border have rates of their own."""
+    model = wanderer(
+        states={"x": bx.Continuous(-3.0, 3.0)},
+        drift={"x": "mu"},
+        diffusion={"x": "sigma"},
+        stop=lambda x, cost: jnp.abs(x) - cost,
+        horizon=horizon,
+    )
+    params, time = {"mu": 0.01, "sigma": 0.5, "cost": 0.1}, {} if np.isinf(horizon) else {"time": 0.0}
+    solve = jax.jit(lambda params: bx.solve(model, params, by(x=41)).value(x=0.1, **time))
+    slopes = jax.jit(jax.grad(solve))(params)
+    for name, value in params.items():
+        low, high = (solve({**params, name: value + change}) for change in (-1e-4, 1e-4))
+        np.testing.assert_allclose(slopes[name], (high - low) / 2e-4, rtol=1e-4, err_msg=name)

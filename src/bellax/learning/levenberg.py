@@ -20,7 +20,7 @@ from bellax.learning import cholesky
 from bellax.learning.training import Method
 
 _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
-_STALLED = 5e-4  # relative decrease of the sum of squares that is none
+_STALLED = 1e-7  # relative decrease of the sum of squares that is none: short steps after rejections are no end
 
 Pointwise = Callable[[Array, Any], Array]
 """Of weights and what belongs to a point, the residual there, a number."""

@@ -23,6 +23,7 @@ from bellax.model.quantity import Quantity
 from bellax.numerics import archive, grids, scales
 from bellax.numerics.grids import Line
 from bellax.numerics.programs import all_concrete, concrete
+from bellax.numerics.scalar import rounding
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.period import as_float

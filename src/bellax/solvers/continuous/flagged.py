@@ -202,8 +202,8 @@ def explain(setting: Any, solution: Any) -> str:
         which, name = side.split(":")
         return (
             f"the steady state of {name!r} is beyond its {which} edge, by {float(far):.3g} of the width of its domain: "
-            "the edge holds mass as an atom, which no density has. Use bx.solvers.FiniteDifference(), which reports "
-            "atoms, or move the bound."
+            "mass gathers at the edge, or is held there as an atom, which no density has. Use "
+            "bx.solvers.FiniteDifference(), which reports atoms, or move the bound."
         )
     return _wrong(setting, stats, told)
 

@@ -73,7 +73,7 @@ class PINN(Solver):
     points: int | None = None
     rounds: int = 8
     budget: int = 25
-    finish: int = 60
+    finish: int = 300
     tolerance: float = 5e-3
     seed: int = 0
     checkpoint: str | Path | None = None

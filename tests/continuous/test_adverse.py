@@ -94,3 +94,23 @@ def test_derivatives_where_one_stops(horizon):
     for name, value in params.items():
         low, high = (solve({**params, name: value + change}) for change in (-1e-4, 1e-4))
         np.testing.assert_allclose(slopes[name], (high - low) / 2e-4, rtol=1e-4, err_msg=name)
+
+
+def test_derivatives_in_what_an_action_does_to_the_diffusion_on_logarithms():
+    """A share at its bound is a number like any other: V = -A / w of Merton at that share, by differences."""
+    model = bx.DiffusionModel(
+        states={"w": bx.Continuous(0.2, 5.0, scale=bx.scales.log)},
+        actions={"c": bx.Continuous(1e-9), "share": bx.Continuous(0.0, "most")},
+        policy={"c": lambda marginal_w: marginal_w**-0.5, "share": lambda most: most},
+        reward=lambda c: -1 / c,
+        drift={"w": lambda w, c, share: (0.02 + 0.05 * share) * w - c},
+        diffusion={"w": lambda w, share, risk: risk * share * w},
+        discount=0.05,
+        boundary={"w": bx.Absorbing(lambda w: -700.0 / w)},
+    )
+    params = {"most": 0.4, "risk": 0.2}
+    solve = jax.jit(lambda params: bx.solve(model, params, by(w=31)).value(w=1.1))
+    slopes = jax.jit(jax.grad(solve))(params)
+    for name, value in params.items():
+        low, high = (solve({**params, name: value + change}) for change in (-1e-5, 1e-5))
+        np.testing.assert_allclose(slopes[name], (high - low) / 2e-5, rtol=5e-3, err_msg=name)

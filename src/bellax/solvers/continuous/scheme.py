@@ -331,9 +331,9 @@ class Scheme(Nodes):
             onward = lax.stop_gradient(sum(steep[other][name] * gaps[other] for other in selected))
             onward = jnp.where(transport, 0.0, onward)
             velocity[name] = jnp.where(stays, 0.0, own * slope + shift + onward * wide)
-            still[name] = lax.stop_gradient(velocity[name] - jnp.where(stays, 0.0, shift)) + jnp.where(
-                stays, 0.0, shift
-            )
+            # where an action moves the variance its whole worth is in the curvature, the shift with it
+            kept = lax.stop_gradient(shift) if name in self.flow.risky else shift
+            still[name] = lax.stop_gradient(velocity[name] - jnp.where(stays, 0.0, kept)) + jnp.where(stays, 0.0, kept)
             reward = reward + marginals[name] * found.drift[name] + own * (slope * at - marginals[name])
             reward = reward - lax.stop_gradient((own * slope + onward * wide) * at)
         for name in self.flow.risky:

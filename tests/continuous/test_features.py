@@ -353,3 +353,16 @@ def test_three_states_and_several_parameters_at_once():
     a = (np.sqrt(1.05**2 + 4) - 1.05) / 2
     exact = [-a * 0.09 - sigma**2 * a / 0.05 + 0.02 / 1.05 for sigma in (0.2, 0.25)]
     np.testing.assert_allclose(value, exact, atol=0.01)
+
+
+def test_bounds_that_name_an_action_that_is_sought():
+    """One after the other, a in [0, 1] and b in [0, 1 - a] would end at a = 1 where b = 1 is worth twice as much."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"a": bx.Continuous(0.0, 1.0), "b": bx.Continuous(0.0, lambda a: 1 - a)},
+        reward=lambda a, b: a + 2 * b,
+        drift={"x": lambda x: -x},
+        discount=0.1,
+    )
+    with pytest.raises(bx.ModelError, match="the upper bound of the action 'b' names 'a', and both are sought"):
+        bx.solve(model, {}, by(x=5))

@@ -94,6 +94,20 @@ class Flow:
         seen = ["slot:reward", *(f"drift:{name}" for name in self.continuous)]
         self.adjoint = not any(self.graph.leaves(node, "marginal") for node in seen)
         self.order = self._order()
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        """Raises ModelError for an action that is sought between bounds that move with another one that is: one after
+        the other they end in a corner that need not be the best."""
+        sought = {*self.free, *self.choices}
+        for name in self.free:
+            for side in ("lower", "upper"):
+                others = self.graph.leaves(f"{side}:{name}", "action") & sought
+                if others:
+                    raise ModelError(
+                        f"the {side} bound of the action {name!r} names {sorted(others)[0]!r}, and both are sought. Give "
+                        "one of them a closed form (policy=); or let it be a share of what the other leaves."
+                    )
 
     def _order(self) -> tuple[str, ...]:
         """Closed forms, each after those that it names."""

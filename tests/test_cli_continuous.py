@@ -87,7 +87,9 @@ def test_a_run_finds_the_price(cleared):
     assert atom["at"] == {"assets": -0.15, "income": 0.1} and 0 < atom["mass"] < 0.2
     edges = report["density"]["at edges"]
     assert edges == [{"at": {"assets": -0.15}, "mass": pytest.approx(atom["mass"]), "nodes": 1}]
-    assert sorted(path.name for path in out.iterdir()) == ["density.csv", "equilibrium.json", "figure.png"]
+    files = ["certificate.json", "density.csv", "equilibrium.json", "figure.png", "solution.nc"]
+    assert sorted(path.name for path in out.iterdir()) == files
+    assert report["certificate"] and "HJB residual" in report["certified"]
     assert json.loads((out / "equilibrium.json").read_text())["prices"] == report["prices"]
 
 
@@ -108,7 +110,8 @@ def test_a_price_that_is_given_is_not_sought(savers):
     rows = {line.split("  ")[0]: line.split() for line in found.stdout.splitlines() if line.strip()}
     np.testing.assert_allclose([float(word) for word in rows["consumption"][1:3]], 0.1 - 0.15 * 0.03, atol=1e-9)
     assert "interest" not in rows and "atom" in rows
-    assert sorted(path.name for path in Path("savers").iterdir()) == ["density.csv", "figure.png"]
+    files = ["certificate.json", "density.csv", "figure.png", "solution.nc"]
+    assert sorted(path.name for path in Path("savers").iterdir()) == files
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_a_price_that_is_given_is_not_sought(savers):
         ((), ["--set", "intrest=.03"], "the model has no parameter 'intrest'. Did you mean 'interest'?"),
         ((), ["--grid", "wealth=20"], "the model has no state 'wealth'"),
         ((), ["--grid", "income=20"], "state 'income' is a chain"),
-        ((), ["--solver", "ValueIteration"], "there is no such solver. There are 'FiniteDifference'"),
+        ((), ["--solver", "ValueIteration"], "there is no such solver. There are 'Collocation', 'FiniteDifference'"),
         ((), ["--agents", "5"], "--agents: a run in continuous time"),
         (('"assets": -0.15, "income"', '"asets": -0.15, "income"'), [], "state 'asets' is unknown"),
         (('{"assets": -0.15, "income": 0.1}', "3"), [], "start is 3"),
@@ -157,10 +160,14 @@ def test_figures_show_the_numbers():
     exec(compile(SAVERS, "savers", "exec"), scope)
     solution = bx.solve(scope["model"], {"interest": 0.03}, bx.solvers.FiniteDifference(grid={"assets": 24}))
     density = bx.stationary(solution)
-    found = bx.Equilibrium({"interest": jnp.asarray(0.03)}, {}, {}, solution, density, jnp.asarray(3))
+    path = jnp.asarray([0.0, 0.04, 0.03])
+    found = bx.Equilibrium(
+        {"interest": jnp.asarray(0.03)}, {}, {}, solution, density, jnp.asarray(3), {"interest": path}
+    )
     figure = bx.plot(found)
     axes = {place.get_ylabel(): place for place in figure.axes}
-    assert list(axes) == ["value", "consumption", "density"]
+    assert list(axes) == ["value", "consumption", "density", "interest"]
+    np.testing.assert_allclose(axes["interest"].lines[0].get_ydata(), path)
     assert figure.get_suptitle() == "interest = 0.03"
     assert [line.get_label() for line in axes["value"].lines] == ["income = 0.1", "income = 0.2"]
     nodes = np.asarray(solution.nodes()["assets"])

@@ -105,8 +105,8 @@ class Flow:
                 others = self.graph.leaves(f"{side}:{name}", "action") & sought
                 if others:
                     raise ModelError(
-                        f"the {side} bound of the action {name!r} names {sorted(others)[0]!r}, and both are sought. Give "
-                        "one of them a closed form (policy=); or let it be a share of what the other leaves."
+                        f"the {side} bound of the action {name!r} names {sorted(others)[0]!r}, and both are sought. "
+                        "Give one of them a closed form (policy=); or let it be a share of what the other leaves."
                     )
 
     def _order(self) -> tuple[str, ...]:

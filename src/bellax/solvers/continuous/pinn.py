@@ -47,8 +47,9 @@ class PINN(Solver):
     """Solves a `DiffusionModel` of one to three continuous states by nets, trained by Levenberg-Marquardt.
 
     Nets live on the *core*, where the population of the linear approximation is within `reach` standard deviations;
-    outside V is not a number. Derivatives in parameters are within about 1e-3 of V's, and 1e-2 of an action's, since
-    those of a net's slopes are: for the latter use another solver. The solution is `successful` only if what flagged.py looks at holds.
+    outside V is not a number. Derivatives in parameters are within about 1e-3 of V's, and 1e-2 of an action's,
+    since those of a net's slopes are: for the latter use another solver. The solution is `successful` only if what
+    flagged.py looks at holds.
 
     Args:
         hidden: widths of the hidden layers of V.

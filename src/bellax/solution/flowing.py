@@ -365,7 +365,10 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
         known = {**known, **flow.graph.compose(needed)(**known)}
         if not what.function:
             return as_float(what.literal)
-        return as_float(what.node()(**{name: known[name] for name in what.names}))
+        found = as_float(what.node()(**{name: known[name] for name in what.names}))
+        if found.shape != ():
+            raise ModelError(f"{what.label} has shape {found.shape} at a state; give one number.")
+        return found
 
     return at
 

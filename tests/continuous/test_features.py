@@ -1,5 +1,10 @@
 """What a model of continuous time may have besides drifts, each beside a closed form."""
 
+import inspect
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,6 +79,53 @@ def test_actions_without_a_closed_form(closed, space, maximiser, error):
         ours, theirs = (getattr(each, what)(assets=assets, income=0.1) for each in (found, closed))
         ours, theirs = (each if what == "value" else each["consumption"] for each in (ours, theirs))
         np.testing.assert_allclose(ours, theirs, rtol=error)
+
+
+def fishery():
+    """Effort is at its bound where there are many fish; found in quick code, beside the closed form."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import bellax as bx
+
+    solver = bx.solvers.FiniteDifference(grid={"x": 100})
+    given = {
+        "states": {"x": bx.Continuous(0.05, 1.5)},
+        "actions": {"e": bx.Continuous(0.0, 1.0)},
+        "reward": lambda x, e, p, q, c1, c2: p * q * e * x - c1 * e - c2 / 2 * e**2,
+        "drift": {"x": lambda x, e, g, q: g * x * (1 - x) - q * e * x},
+        "diffusion": {"x": lambda x, sig: sig * x},
+        "discount": "rho",
+        "boundary": {"x": bx.Reflecting()},
+    }
+    params = {"g": 0.5, "q": 0.8, "p": 1.0, "c1": 0.1, "c2": 0.1, "sig": 0.15, "rho": 0.05}
+    best = lambda x, marginal_x: jnp.clip((0.8 * x * (1 - marginal_x) - 0.1) / 0.1, 0.0, 1.0)  # noqa: E731
+    closed = bx.solve(bx.DiffusionModel(**given, policy={"e": best}), params, solver)
+    setting = solver.prepare(bx.DiffusionModel(**given))
+
+    def found(arguments, value, marginal):
+        scheme = setting.scheme(arguments)
+        selected = scheme.select(value, {"x": marginal}, False)
+        tangent = scheme.tangent(value, selected)
+        flowing = scheme.flowing(tangent.marginals, {})
+        velocity, steep = scheme._velocities(tangent.marginals, {}, False)
+        chosen = (selected["x"].marginal, tangent.marginals["x"], selected["x"].kind)
+        return flowing.actions["e"], chosen, flowing.reward, velocity, steep, tangent.reward, tangent.generator.up
+
+    arguments = (setting.arguments(params), closed.values.values, closed.values.marginals["x"])
+    hasty = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    effort, *_ = jax.jit(found).lower(*arguments).compile(compiler_options=hasty)(*arguments)
+    np.testing.assert_allclose(effort, best(closed.nodes()["x"], arguments[2]), atol=1e-10)
+
+
+def test_code_that_is_compiled_in_haste_finds_the_same_actions():
+    """XLA computes a number anew for all that reads it, with other rounding in quick code: a search took an end of its
+    bracket for the root, and the effort was none. The options of the tests round otherwise; a process of its own."""
+    script = f"{inspect.getsource(fishery)}\nfishery()\n"
+    told = {"env": os.environ | {"XLA_FLAGS": ""}, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", script], **told)
+    assert done.returncode == 0, done.stderr
 
 
 def test_several_actions_discrete_ones_and_a_hamiltonian_that_is_not_concave():

@@ -18,7 +18,7 @@ from bellax.errors import ModelError
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
 from bellax.numerics.once import once
-from bellax.numerics.shared import Shared
+from bellax.numerics.programs import quickly_at_first
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
@@ -132,8 +132,7 @@ class PreparedFlow(CheckedFlow):
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
         """Solves; `final` and `ticket` are of discrete time."""
         self.check_ticket(ticket)
-        # not in haste: without optimisation and without fusion at once XLA has been seen to end a search elsewhere
-        run = self.program("solve", lambda: Shared(self._solved))
+        run = self.program("solve", lambda: quickly_at_first(self._solved, True))
         return self.solution(arguments, run(arguments))
 
     def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:

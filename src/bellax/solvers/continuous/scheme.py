@@ -29,6 +29,7 @@ _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the 
 _PASSES = 3  # over driven states, where there are several
 _TOGETHER = 3  # steps of Newton's method
 _STILL = 1e-6  # of the largest velocity, how fast a state may move that is to stay where it is
+_SAME = 1e-9  # relative difference of marginal values that are one, up to rounding
 _BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
 _AROUND = 100.0  # how many times more or less V may bend in the first steps
 
@@ -244,7 +245,9 @@ class Scheme(Nodes):
 
             chosen, sought = select(velocity(states, others, curved, more), own, -close, kept)
             itself = of_kind(chosen.kind, chosen.marginal, own.ahead, own.behind, own.central)
-            return chosen._replace(found=chosen.found & (itself == chosen.marginal)), sought
+            return chosen._replace(
+                found=chosen.found & (jnp.abs(itself - chosen.marginal) <= _SAME * jnp.abs(itself))
+            ), sought
 
         more = (self.over(name, "slope"), bend, wide, own_variance, self._bends)
         given = (dict(marginals), dict(curvatures), more)

@@ -17,7 +17,7 @@ X = jnp.linspace(-1.0, 1.0, 40)[:, None]
 
 def off(weights, row):
     """Of a net from sin(3 x)."""
-    return nets.forward(nets.layers(SHAPE, weights), row)[0] - jnp.sin(3 * row[0])
+    return nets.forward(SHAPE, weights, row)[0] - jnp.sin(3 * row[0])
 
 
 def fitting(budgets=(60,), rows=X):
@@ -37,7 +37,7 @@ def begin():
 def test_levenberg_marquardt_fits_a_sine(blocks):
     last = training.watched(blocks, begin(), training.Watch(10))
     at = jnp.linspace(-0.99, 0.99, 77)[:, None]
-    found = jax.vmap(lambda x: nets.forward(nets.layers(SHAPE, last.weights), x)[0])(at)
+    found = jax.vmap(lambda x: nets.forward(SHAPE, last.weights, x)[0])(at)
     np.testing.assert_allclose(found, np.sin(3 * np.asarray(at[:, 0])), atol=1e-3)
 
 

@@ -84,7 +84,8 @@ class LevenbergMarquardt(Method):
 
     def init(self, weights: Array, frozen: Any) -> Fit:
         zero = jnp.zeros((), jnp.int32)
-        return Fit(weights, frozen, jnp.asarray(_FIRST), jnp.asarray(jnp.inf), zero, zero, zero)
+        number = lambda x: jnp.full((), x, float)  # noqa: E731
+        return Fit(weights, frozen, number(_FIRST), number(jnp.inf), zero, zero, zero)
 
     def done(self, fit: Fit) -> Array:
         return fit.round >= len(self.budgets)

@@ -1,6 +1,8 @@
-"""Small nets: tanh layers beside a straight line, on inputs that a box scales to [-1, 1].
+"""Small nets: tanh layers beside a polynomial, on inputs that a box scales to [-1, 1].
 
-    f(u) = W_n tanh(... tanh(W_1 u + b_1) ...) + b_n + S u
+    f(u) = W_n tanh(... tanh(W_1 u + b_1) ...) + b_n + S P(u)
+
+P are Chebyshev polynomials, each over the square of its degree; of the first degree they are a straight line.
 
 A policy should be a feasible share of what there is, and not a level: a level traps what a share does not. Weights are
 one flat vector where they are trained, since least squares want columns.
@@ -16,6 +18,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
+from bellax.learning import polynomials
+
 
 class Layers(NamedTuple):
     """Weights of a net.
@@ -23,7 +27,7 @@ class Layers(NamedTuple):
     Attributes:
         weights: of each layer, shape (out, in).
         biases: of each layer, shape (out,).
-        skip: the straight line from the inputs to the outputs, shape (out, in).
+        skip: coefficients of the polynomials, shape (out, f).
     """
 
     weights: tuple[Array, ...]
@@ -51,19 +55,25 @@ class Box(eqx.Module):
 
 
 class Shape(NamedTuple):
-    """Of a net: how many inputs, the width of every hidden layer, and how many outputs."""
+    """Of a net: how many inputs, the width of every hidden layer, how many outputs, and the degree of the
+    polynomial."""
 
     inputs: int
     hidden: tuple[int, ...]
     outputs: int = 1
+    degree: int = 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
         return self.inputs, *self.hidden, self.outputs
 
+    @property
+    def powers(self) -> np.ndarray:
+        return polynomials.powers((self.degree,) * self.inputs)
+
 
 def initial(shape: Shape, seed: int) -> Layers:
-    """Weights to begin with: uniform, of variance 2 / (in + out); no straight line, and next to nothing in the end."""
+    """Weights to begin with: uniform, of variance 2 / (in + out); no polynomial, and next to nothing in the end."""
     draws = np.random.default_rng(seed)
     pairs = list(zip(shape.sizes[:-1], shape.sizes[1:], strict=True))
     weights, biases = [], []
@@ -72,15 +82,17 @@ def initial(shape: Shape, seed: int) -> Layers:
         weights.append(jnp.asarray(draws.uniform(-reach, reach, (out, into)), float))
         spread = 0.0 if number == len(pairs) - 1 else 1.0
         biases.append(jnp.asarray(spread * draws.uniform(-1.0, 1.0, out), float))
-    return Layers(tuple(weights), tuple(biases), jnp.zeros((shape.outputs, shape.inputs), float))
+    return Layers(tuple(weights), tuple(biases), jnp.zeros((shape.outputs, len(shape.powers)), float))
 
 
-def forward(layers: Layers, u: Float[Array, "d"]) -> Float[Array, "o"]:
+def forward(shape: Shape, weights: Float[Array, "w"], u: Float[Array, "d"]) -> Float[Array, "o"]:
     """The outputs at scaled inputs."""
+    own, powers = layers(shape, weights), shape.powers
     hidden = u
-    for weight, bias in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
+    for weight, bias in zip(own.weights[:-1], own.biases[:-1], strict=True):
         hidden = jnp.tanh(weight @ hidden + bias)
-    return layers.weights[-1] @ hidden + layers.biases[-1] + layers.skip @ u
+    beside = polynomials.features(u, powers) / np.sum(powers, axis=1, dtype=float) ** 2
+    return own.weights[-1] @ hidden + own.biases[-1] + own.skip @ beside
 
 
 def flat(shape: Shape, seed: int) -> Float[Array, "w"]:
@@ -100,7 +112,7 @@ def layers(shape: Shape, weights: Float[Array, "w"]) -> Layers:
         size = int(np.prod(own))
         found[what].append(weights[at : at + size].reshape(own))
         at += size
-    return Layers(tuple(found["weights"]), tuple(found["biases"]), weights[at:].reshape(sizes[-1], sizes[0]))
+    return Layers(tuple(found["weights"]), tuple(found["biases"]), weights[at:].reshape(sizes[-1], -1))
 
 
 def share(x: Array, lower: Array | float, upper: Array | float) -> Array:

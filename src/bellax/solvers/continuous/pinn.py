@@ -38,6 +38,7 @@ from bellax.solvers.solver import Solver
 
 _NODES = {1: 801, 2: 101, 3: 31}
 _BLOCK = 10  # steps between reports and checkpoints
+_DEGREES = {1: 12, 2: 10, 3: 6}  # of the polynomials beside nets
 _WHERE = {1: (256, 1), 2: (1024, 32), 3: (3000, 128)}  # points inside, and at each edge
 
 
@@ -212,7 +213,9 @@ class PreparedNets(FlowSetting):
     def __init__(self, model: DiffusionModel, options: PINN) -> None:
         super().__init__(model, options, {})
         count = len(self.flow.continuous)
-        self.shape, self.thin = Shape(count, options.hidden), Shape(count, (12, 12))
+        degree = _DEGREES[count] if options.recipe is None else 1
+        self.shape = Shape(count, options.hidden, degree=degree)
+        self.thin = Shape(count, (12, 12), degree=degree)
         self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
         self.counts = (options.points or _WHERE[count][0], _WHERE[count][1])
 

@@ -111,6 +111,36 @@ def test_what_is_not_solved(changes, words):
         bx.solvers.PINN().prepare(dataclasses.replace(reverting, **changes))
 
 
+def test_a_near_edge_is_refused():
+    with pytest.raises(bx.ModelError, match="reach is 2 standard deviations, and at least 4"):
+        bx.solvers.PINN(reach=2.0)
+
+
+def test_a_policy_s_derivatives_are_those_of_polynomials():
+    """Investment in a k^.35, whose V is no polynomial, beside `Collocation`."""
+    curved = dataclasses.replace(
+        linear_firm(),
+        states={"k": bx.Continuous(0.6, 6.0)},
+        reward=lambda k, i: k**0.35 - i - i**2 / 2,
+        drift={"k": lambda k, i, delta: i - delta * k},
+    )
+    k = np.linspace(1.0, 5.0, 9)
+
+    def moves(solver):
+        def answer(delta):
+            solution = bx.solve(curved, {"delta": delta}, solver)
+            return solution.value(k=k), solution.policy(k=k)["i"]
+
+        return jax.jit(jax.jacfwd(answer))(0.1)
+
+    nets, polynomials = (
+        moves(bx.solvers.PINN(**{**SMALL, "points": 96}, density=False)),
+        moves(bx.solvers.Collocation(grid={"k": 24})),
+    )
+    for ours, other in zip(nets, polynomials, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3)
+
+
 def test_derivatives_are_those_of_the_implicit_function():
     """dV/dkappa = - x / (discount + kappa)^2, at the residual that was trained."""
     solver = bx.solvers.PINN(**SMALL, density=False)

@@ -122,7 +122,17 @@ def moved(groups: Groups, still: Array) -> Array:
         groups: residuals that depend on what is differentiated.
         still: the weights that were found.
     """
-    still = lax.stop_gradient(still)
-    change, matrix = linearised(groups, still)
-    matrix = lax.stop_gradient(matrix)
-    return still - direction(matrix, change - lax.stop_gradient(change), jnp.asarray(1e-13))
+    left, matrix = linearised(groups, lax.stop_gradient(still))
+    return _answering(lax.stop_gradient(still), lax.stop_gradient(matrix), left)
+
+
+@jax.custom_jvp
+def _answering(still: Array, matrix: Array, left: Array) -> Array:
+    """Weights that answer what is left; where nothing is differentiated XLA drops the rest."""
+    return still
+
+
+@_answering.defjvp
+def _answer(given: tuple[Array, ...], moves: tuple[Array, ...]) -> tuple[Array, Array]:
+    still, matrix, left = given
+    return _answering(still, matrix, left), -direction(matrix, moves[2], jnp.asarray(1e-13))

@@ -55,13 +55,13 @@ class Box(eqx.Module):
 
 
 class Shape(NamedTuple):
-    """Of a net: how many inputs, the width of every hidden layer, how many outputs, and the degree of the
-    polynomial."""
+    """Of a net: how many inputs, the width of every hidden layer, how many outputs, and the highest degree of
+    the polynomial along each input, one where there are none."""
 
     inputs: int
     hidden: tuple[int, ...]
     outputs: int = 1
-    degree: int = 1
+    degrees: tuple[int, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class Shape(NamedTuple):
 
     @property
     def powers(self) -> np.ndarray:
-        return polynomials.powers((self.degree,) * self.inputs)
+        return polynomials.powers(self.degrees or (1,) * self.inputs)
 
 
 def initial(shape: Shape, seed: int) -> Layers:

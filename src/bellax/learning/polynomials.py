@@ -1,7 +1,7 @@
-"""Complete Chebyshev polynomials of a point of [-1, 1]^d: a basis for least squares.
+"""Chebyshev polynomials of a point of [-1, 1]^d: a basis for least squares.
 
-T_n(u) = T_n1(u_1) ... T_nd(u_d), of all n whose shares of the highest degrees sum to one at most; the constant is left
-out.
+T_n(u) = T_n1(u_1) ... T_nd(u_d), of all n whose shares of the highest degrees have squares that sum to one at most; the
+constant is left out.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def powers(top: Sequence[int]) -> np.ndarray:
     """
     highest = np.asarray(top)
     every = np.stack(np.meshgrid(*[np.arange(n + 1) for n in top], indexing="ij"), axis=-1).reshape(-1, len(highest))
-    share = np.sum(every / highest, axis=1)
+    share = np.sum((every / highest) ** 2, axis=1)
     kept = (share <= 1 + 1e-9) & (np.sum(every, axis=1) > 0)
     return every[kept][np.argsort(share[kept], kind="stable")]
 

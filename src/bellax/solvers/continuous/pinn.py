@@ -5,6 +5,7 @@ looked at afterwards in flagged.py.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError, check_count, check_positive, listed, named_options
-from bellax.learning import levenberg, nets, sampling, training
+from bellax.learning import levenberg, nets, polynomials, sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.levenberg import Fit
 from bellax.learning.nets import Shape
@@ -37,8 +38,10 @@ from bellax.solvers.progress import report
 from bellax.solvers.solver import Solver
 
 _NODES = {1: 801, 2: 101, 3: 31}
+_NEAREST = 4.0  # standard deviations: what is wrong at the edge shrinks inwards by exp(-reach^2 / 2)
 _BLOCK = 10  # steps between reports and checkpoints
-_DEGREES = {1: 12, 2: 10, 3: 6}  # of the polynomials beside nets
+_DEGREES = {1: (20, 12), 2: (20, 12), 3: (10, 6)}
+"""Of the polynomials beside nets, along a state that does not diffuse, and along one that does."""
 _WHERE = {1: (256, 1), 2: (1024, 32), 3: (3000, 128)}  # points inside, and at each edge
 
 
@@ -89,6 +92,11 @@ class PINN(Solver):
             check_positive(getattr(self, name), f"PINN: {name}")
         if self.points is not None:
             check_count(self.points, "PINN: points")
+        if self.reach < _NEAREST:
+            raise ModelError(
+                f"PINN: reach is {self.reach:g} standard deviations, and at least {_NEAREST:g}: what V does at an edge "
+                "of the core that the domain goes on beyond is not known, and is felt where states are if it is nearer."
+            )
 
     @classmethod
     def notebook(cls, seed: int = 0, **changes: Any) -> "PINN":
@@ -205,6 +213,14 @@ _DENSITY = (3, 30)
 """Rounds, and steps of each."""
 
 
+def _degrees(diffusing: Sequence[bool], points: int) -> tuple[int, ...]:
+    """The highest degrees along each state, lower ones where there are fewer than three points for each polynomial."""
+    top = tuple(_DEGREES[len(diffusing)][free] for free in diffusing)
+    while len(polynomials.powers(top)) > points / 3 and max(top) > 1:
+        top = tuple(max(degree - 1, 1) for degree in top)
+    return top
+
+
 class PreparedNets(FlowSetting):
     """A model under `PINN`."""
 
@@ -213,11 +229,12 @@ class PreparedNets(FlowSetting):
     def __init__(self, model: DiffusionModel, options: PINN) -> None:
         super().__init__(model, options, {})
         count = len(self.flow.continuous)
-        degree = _DEGREES[count] if options.recipe is None else 1
-        self.shape = Shape(count, options.hidden, degree=degree)
-        self.thin = Shape(count, (12, 12), degree=degree)
-        self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
+        degrees: tuple[int, ...] = ()
         self.counts = (options.points or _WHERE[count][0], _WHERE[count][1])
+        if options.recipe is None:
+            degrees = _degrees([name in self.flow.spreads for name in self.flow.continuous], self.counts[0])
+        self.shape, self.thin = Shape(count, options.hidden, degrees=degrees), Shape(count, (12, 12), degrees=degrees)
+        self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
 
     # -- before a solve
 

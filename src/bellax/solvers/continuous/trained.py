@@ -37,7 +37,7 @@ from bellax.solvers.continuous.pointwise import (
     slopes,
 )
 
-_BENDS = 0.1  # what the condition on how V bends at an edge counts for
+_BENDS = 1e-4  # what the condition on how V bends at an edge counts for
 _WIDE, _LEAST = 6.0, 0.05  # points count for this root of the normal density, and for something beyond it
 _FLOOR = 0.01  # of the square root of the largest density, what tails count for
 

@@ -73,7 +73,7 @@ class PINN(Solver):
     Source: Raissi, Perdikaris & Karniadakis (2019); Howard (1960) for the branch; Marquardt (1963).
     """
 
-    hidden: tuple[int, ...] = (16, 16)
+    hidden: tuple[int, ...] = (12, 12)
     density: bool = True
     reach: float = 4.5
     points: int | None = None
@@ -318,8 +318,11 @@ class PreparedNets(FlowSetting):
 
     def unknown(self, arguments: Arguments) -> NetTable:
         """A V of which nothing is known: numbers that are none."""
-        like = jax.eval_shape(lambda given: self._whole(given, None)[0], arguments)
-        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
+        where, last = jax.eval_shape(self._begin, arguments)
+        none = lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype)  # noqa: E731
+        number, weights = none(where.found), (none(last.value.weights), none(last.density.weights))
+        core = jax.tree.map(none, where)
+        return NetTable(*weights, number, number, core, self.shape, self.thin, self.form)
 
     def _begin(self, arguments: Arguments) -> tuple[Core, Any]:
         where = self.core(arguments)

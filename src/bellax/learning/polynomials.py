@@ -56,4 +56,4 @@ def _slopes(top: int, given: tuple[Array], moves: tuple[Array]) -> tuple[Array, 
     terms = chebyshev(given[0], top)
     lower = [np.polynomial.chebyshev.chebder(row, axis=0) for row in np.eye(top + 1)]
     matrix = np.stack([np.pad(row, (0, top + 1 - row.size)) for row in lower])
-    return terms, (matrix @ terms) * moves[0]
+    return terms, (jnp.asarray(matrix) @ terms) * moves[0]

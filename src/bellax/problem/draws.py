@@ -122,7 +122,7 @@ class Laws:
         leaves = {**self.today.environment, **states, **actions}
         realised: dict[str, Array] = {}
         fine = []
-        for leaf in _drawn(self.plan):
+        for leaf in random_leaves(self.plan):
             own = own_key(key, leaf.removeprefix("next_"))
             realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
             fine.append(sound)
@@ -225,7 +225,7 @@ def own_key(key: Array, name: str) -> Array:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def _drawn(plan: Plan) -> list[str]:
+def random_leaves(plan: Plan) -> list[str]:
     """The random leaves, each after those that its law names."""
     every = [*plan.graph.regime.shocks, *(f"next_{name}" for name in (*plan.processes, *plan.markov))]
     ordered = [leaf for leaf in nx.topological_sort(plan.graph._resolution) if leaf in every]

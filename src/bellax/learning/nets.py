@@ -61,6 +61,12 @@ class Shape(NamedTuple):
     def sizes(self) -> tuple[int, ...]:
         return self.inputs, *self.hidden, self.outputs
 
+    @property
+    def count(self) -> int:
+        """How many weights it has."""
+        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        return sum(into * out + out for into, out in pairs) + self.inputs * self.outputs
+
 
 def initial(shape: Shape, seed: int) -> Layers:
     """Weights to begin with: uniform, of variance 2 / (in + out); no straight line, and next to nothing in the end."""

@@ -26,7 +26,6 @@ from bellax.numerics.scalar import take
 from bellax.problem.categories import as_seen, nearest_place
 from bellax.problem.draws import random_leaves
 from bellax.problem.period import Outcome, as_float
-from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain, parameters, sizes
 

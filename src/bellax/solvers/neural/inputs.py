@@ -19,8 +19,9 @@ from jaxtyping import Float
 from bellax.errors import ModelError, check_names
 from bellax.learning.nets import Box
 from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
+from bellax.numerics.scalar import take
 from bellax.numerics.vector import stationary_covariance
-from bellax.problem.categories import as_seen, category, nearest_place
+from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
@@ -61,6 +62,18 @@ class Layout:
     def columns(self) -> int:
         """How many numbers between zero and one say which state, and which period, is meant."""
         return self.dimensions + len(self.labels) + self.timed
+
+    def sound(self, states: Mapping[str, Array]) -> Array:
+        """Whether every discrete state and every chain is at one of its categories."""
+        fits = jnp.ones((), bool)
+        for part in self.labels:
+            space = self.plan.states[part.name]
+            if isinstance(space, Discrete):
+                fits = fits & category(space, states[part.name])[1]
+            else:
+                values = _values(self.plan, part.name)
+                fits = fits & close(states[part.name], take(values, nearest_place(values, states[part.name])))
+        return fits
 
 
 def _part(name: str, space: Any, plan: Plan) -> Part:
@@ -111,15 +124,19 @@ class Inputs(eqx.Module):
         ]
         return jnp.concatenate(found) if found else jnp.zeros(0)
 
+    def at_coordinates(self, states: Mapping[str, Array], y: Float[Array, "d"]) -> dict[str, Array]:
+        """The state with other numbers, which are put inside the box."""
+        plan, start, found = self.layout.plan, 0, dict(states)
+        inside = jnp.clip(y, self.box.lower, self.box.upper)
+        for part in self.layout.numbers:
+            found[part.name] = _unscaled(plan, part.name, inside[start : start + part.numbers])
+            start += part.numbers
+        return found
+
     def state(self, share: Float[Array, "c"]) -> tuple[dict[str, Array], Array]:
         """The state, and the period, that numbers between zero and one say."""
         plan, layout, at = self.layout.plan, self.layout, self.layout.dimensions
-        found: dict[str, Array] = {}
-        coordinates, start = self.box.at(share[:at]), 0
-        for part in layout.numbers:
-            own = coordinates[start : start + part.numbers]
-            start += part.numbers
-            found[part.name] = _unscaled(plan, part.name, own)
+        found = self.at_coordinates({}, self.box.at(share[:at]))
         for part in layout.labels:
             place = _place(share[at], part.categories)
             space, at = plan.states[part.name], at + 1

@@ -29,6 +29,7 @@ from bellax.solvers.neural.options import NetSolver, check_smooth
 from bellax.solvers.neural.prepared import Found, PreparedNets
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
+_GAIN = 2.5  # see nets.initial
 _STEPS = 100  # periods before a simulated state counts as visited
 _EVALUATION = 60  # steps of the least squares for V
 
@@ -140,10 +141,12 @@ class PreparedEuler(PreparedNets):
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
         states, periods = self._points(seen, self.options.seed, self.count)
-        actor = nets.flat(self.shapes[0], self.options.seed)
+        actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
         level, unit = self._measure(arguments, seen, actor, states, periods)
         begun = Begun(states, periods, level, unit)
-        weights = actor if self.static else jnp.concatenate([actor, nets.flat(self.shapes[1], self.options.seed + 1)])
+        weights = (
+            actor if self.static else jnp.concatenate([actor, nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)])
+        )
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
         rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
@@ -170,25 +173,28 @@ class PreparedEuler(PreparedNets):
 
     # -- what comes out
 
-    def finish(self, arguments: Arguments, begun: Begun, state: Fit) -> Found:
-        method = Training(self, arguments, begun)
-        still = Training(self, lax.stop_gradient(arguments), begun)
-        rows = still.sized(state.weights, lax.stop_gradient(state.frozen))
-        weights = levenberg.moved(method.groups(rows, jnp.asarray(1)), state.weights)
+    def finish(self, arguments: Arguments, begun: Begun, state: Fit, moves: bool = True) -> Found:
+        weights, rows = state.weights, lax.stop_gradient(state.frozen)
+        if moves:
+            rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
+            weights = levenberg.moved(Training(self, arguments, begun).groups(rows, jnp.asarray(1)), weights)
         actor, critic = self.split(weights)
         if self.static:
-            critic = self._evaluated(arguments, begun, actor, rows)
+            critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
         behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes)
         return Found(behaviour, *self._judged(lax.stop_gradient(arguments), begun, lax.stop_gradient(behaviour), state))
 
-    def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Array:
+    def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
-        method = Evaluation(self, arguments, begun, actor, rows)
         still = Evaluation(self, lax.stop_gradient(arguments), begun, lax.stop_gradient(actor), rows)
-        start = still.method.init(nets.flat(self.shapes[1], self.options.seed + 1), None)
+        start = still.method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
         last = lax.stop_gradient(training.run(still.method, start))
-        return levenberg.moved(method.groups(None, jnp.asarray(0)), last.weights)
+        if not moves:
+            return last.weights
+        return levenberg.moved(
+            Evaluation(self, arguments, begun, actor, rows).groups(None, jnp.asarray(0)), last.weights
+        )
 
     def _judged(self, arguments: Arguments, begun: Begun, found: NetBehaviour, state: Fit) -> tuple[Array, Any]:
         """How the training ended, by conditions at other points."""

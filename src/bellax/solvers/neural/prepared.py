@@ -22,7 +22,7 @@ from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.training import Method, Watch
 from bellax.model.fingerprint import fingerprint
 from bellax.model.model import Model
-from bellax.numerics.programs import all_concrete
+from bellax.numerics.programs import all_concrete, quickly
 from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import Behaviour, GridlessSetting, GridlessSolution
@@ -79,8 +79,12 @@ class PreparedNets(GridlessSetting):
         """
 
     @abc.abstractmethod
-    def finish(self, arguments: Arguments, begun: Any, state: Any) -> Found:
-        """What comes out, inside a compiled program; with derivatives where arguments have some and `state` none."""
+    def finish(self, arguments: Arguments, begun: Any, state: Any, moves: bool = True) -> Found:
+        """What comes out, inside a compiled program.
+
+        Args:
+            moves: whether it is to move with arguments, of which `state` does not know.
+        """
 
     def prior(self, arguments: Arguments) -> Any:
         """What is known before, from the solver's `warm_start`; with numbers only."""
@@ -107,14 +111,14 @@ class PreparedNets(GridlessSetting):
                 )
             run = self.program("whole", lambda: Shared(self._whole))
             return self._solution(arguments, run(arguments))
-        begin = self.program("begin", lambda: Shared(self.begin))
+        begin = self.program("begin", lambda: quickly(self.begin, True))
         begun, state = begin(arguments, self.prior(arguments))
         blocks = self.program("blocks", lambda: Shared(self._blocks))
         watch = Watch(
             self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))
         )
         state = training.watched(lambda state: blocks(arguments, begun, state), state, watch)
-        finish = self.program("finish", lambda: Shared(self.finish))
+        finish = self.program("finish", lambda: quickly(lambda *given: self.finish(*given, moves=False), True))
         return self._solution(arguments, finish(arguments, begun, state))
 
     def _blocks(self, arguments: Arguments, begun: Any, state: Any) -> Any:

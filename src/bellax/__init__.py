@@ -49,8 +49,8 @@ __all__ = [
     "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
     "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
-    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shares", "shocks", "simulate", "solve",
-    "solvers", "stationary", "transition_path",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shares", "shocks", "simulate",
+    "solve", "solvers", "stationary", "transition_path",
 ]  # fmt: skip
 
 for _name in (

@@ -62,7 +62,7 @@ class Shape(NamedTuple):
         return self.inputs, *self.hidden, self.outputs
 
     @property
-    def count(self) -> int:
+    def weights(self) -> int:
         """How many weights it has."""
         pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
         return sum(into * out + out for into, out in pairs) + self.inputs * self.outputs

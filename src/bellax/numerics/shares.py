@@ -1,4 +1,4 @@
-"""How a number without bounds becomes an action between two of them: a share of the way from the lower to the upper one.
+"""How a number without bounds becomes an action between two of them: a share of the way from one to the other.
 
 A share by the logistic function is smooth and reaches no bound; where bounds bind, `Clipped` does: it is cut off at
 zero and at one, and by how much it is cut says how much one would like to go on.

@@ -161,11 +161,13 @@ class Averages:
             cuts = np.split(nodes, np.cumsum(list(normal.values()))[:-1], axis=1)
             ones = {leaf: np.ones(len(weights)) for leaf in normal}
             blocks.append((dict(zip(normal, cuts, strict=True)), ones, weights))
-        for leaf, (places, weights) in own.items():
-            blocks.append(({leaf: places}, {leaf: weights}, np.ones(len(weights))))
+        for leaf, (found, weights) in own.items():
+            blocks.append(({leaf: found}, {leaf: weights}, np.ones(len(weights))))
         lengths = [len(weights) for _, _, weights in blocks]
         rows = np.indices(lengths).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
-        places, owned, total = {}, {}, np.ones(rows.shape[1])
+        places: dict[str, Array] = {}
+        owned: dict[str, Array] = {}
+        total = np.ones(rows.shape[1])
         for (nodes_of, weights_of, weights), row in zip(blocks, rows, strict=True):
             places |= {leaf: _typed(array[row]) for leaf, array in nodes_of.items()}
             owned |= {leaf: _typed(array[row]) for leaf, array in weights_of.items()}

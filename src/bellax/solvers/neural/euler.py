@@ -142,7 +142,7 @@ class Euler:
         )
 
     def all(self, number: Array, states: States, outputs: Outputs, worth: Worth) -> tuple[Terms, Array, Array]:
-        """Conditions of the actions with slopes of V; then V and its slopes, shape (1 + n,), and what they should be."""
+        """Conditions with slopes of V; then V and its slopes, shape (1 + n,), and what they should be."""
         x = outputs(number, states)
         acted, own = self.acted(number, states, x), moving(self.plan, states)
         total = lambda actions: self.q(  # noqa: E731
@@ -154,7 +154,8 @@ class Euler:
 
         def held(own: Array) -> Array:
             moved = with_moving(self.plan, states, own)
-            return sum(self.q(number, moved, self.acted(number, moved, x).actions, worth))
+            now, later = self.q(number, moved, self.acted(number, moved, x).actions, worth)
+            return now + later
 
         right, slope = jax.value_and_grad(held)(own)
         value, by_state = jax.value_and_grad(lambda own: worth(number, with_moving(self.plan, states, own)))(own)

@@ -1,8 +1,8 @@
 """`EulerNet`: a policy as a net, trained on first-order and envelope conditions that autodiff derives from the model.
 
 Points are a low-discrepancy sequence in the box; after the first rounds a share of them is where simulated paths lead.
-Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (euler.py) it is found afterwards, by least
-squares on V = E[r + b V(s')] with the policy held fixed.
+Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (euler.py) it is found afterwards, by
+least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
 from collections.abc import Mapping
@@ -105,7 +105,7 @@ class PreparedEuler(PreparedNets):
         self.static = is_static(self.plan) if options.costates is None else not options.costates
         size = self.layout.size
         self.shapes = (Shape(size, options.hidden, self.head.size), Shape(size, options.hidden))
-        weights = self.shapes[0].count + (0 if self.static else self.shapes[1].count)
+        weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         self.count = options.points or max(256, 4 * weights // equations)
 
@@ -129,7 +129,7 @@ class PreparedEuler(PreparedNets):
 
     def split(self, weights: Array) -> tuple[Array, Array]:
         """Weights of the policy, and of V where that is trained with it."""
-        return weights[: self.shapes[0].count], weights[self.shapes[0].count :]
+        return weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
 
     def _points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
         with jax.ensure_compile_time_eval():
@@ -220,12 +220,12 @@ class PreparedEuler(PreparedNets):
                 "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
                 "model has a meaning."
             )
+        mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
         return (
-            f"EulerNet: at other points than those of the training the conditions are off by "
-            f"{float(solution.stats['condition_mean']):.3g} on average and {float(solution.stats['condition_max']):.3g} "
-            f"at most, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
-            "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small (hidden=) "
-            "or too few steps (rounds=, finish=)."
+            f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
+            f"{most:.3g} at most, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
+            "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
+            "(hidden=) or too few steps (rounds=, finish=)."
         )
 
 

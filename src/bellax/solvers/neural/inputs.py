@@ -186,7 +186,8 @@ def inputs(layout: Layout, arguments: Arguments, given: Mapping[str, Any]) -> In
     problem, plan = layout.problem, layout.plan
     check_names(given, [part.name for part in layout.numbers], "box: state")
     environment = problem.environment(arguments, 0)
-    lower, upper = [], []
+    lower: list[Array] = []
+    upper: list[Array] = []
     for part in layout.numbers:
         ends = _given(part.name, given[part.name]) if part.name in given else _ends(plan, part.name, environment)
         for side, end in zip((lower, upper), ends, strict=True):

@@ -118,7 +118,9 @@ class PreparedNets(GridlessSetting):
             self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))
         )
         state = training.watched(lambda state: blocks(arguments, begun, state), state, watch)
-        finish = self.program("finish", lambda: quickly(lambda *given: self.finish(*given, moves=False), True))
+        finish = self.program(
+            "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), True)
+        )
         return self._solution(arguments, finish(arguments, begun, state))
 
     def _blocks(self, arguments: Arguments, begun: Any, state: Any) -> Any:
@@ -133,13 +135,18 @@ class PreparedNets(GridlessSetting):
         return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
 
     def _solution(self, arguments: Arguments, found: Found) -> GridlessSolution:
-        return GridlessSolution(arguments, found.behaviour, found.code, found.stats, self)
+        values, code, stats = found
+        return GridlessSolution(arguments=arguments, values=values, code=code, stats=stats, setting=self)
 
     def _described(self, arguments: Arguments) -> str:
         """What a checkpoint is of."""
         numbers = {name: np.asarray(value).ravel().tolist() for name, value in sorted(flat(arguments).items())}
-        options = replace(self.options, checkpoint=None, warm_start=None)
-        return f"{fingerprint(self.model)} {key(options)!r} {numbers}"
+        return f"{fingerprint(self.model)} {key(self.stored)!r} {numbers}"
+
+    @property
+    def stored(self) -> Any:
+        """The solver without where it began, and where it kept what it had."""
+        return replace(self.options, checkpoint=None, warm_start=None)
 
     def structure(self, arguments: Arguments) -> Behaviour:
         return jax.eval_shape(self._whole, arguments).behaviour

@@ -13,7 +13,7 @@ from bellax.models._references.discrete import discrete_dp, mccall, puterman_621
 from bellax.models._references.durables import costly_durable, frictionless_durable
 from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.firm import Firm, firm
-from bellax.models._references.growth import brock_mirman, sectors
+from bellax.models._references.growth import brock_mirman, partial_depreciation, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.lifestyle import Lifestyle, lifestyle
 from bellax.models._references.linear_quadratic import riccati
@@ -48,6 +48,7 @@ __all__ = [
     "merton_crra",
     "merton_log",
     "merton_series",
+    "partial_depreciation",
     "precautionary_savings",
     "puterman_621",
     "regime_switching_put",

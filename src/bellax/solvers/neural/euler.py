@@ -186,18 +186,28 @@ def with_moving(plan: Plan, states: States, own: Float[Array, "n"]) -> dict[str,
     return found
 
 
+def driven(plan: Plan) -> set[str]:
+    """The continuous states that actions move, by themselves or through each other."""
+    seen = {name: set(plan.graph.leaves(f"next_{name}", "state", "action", "next")) for name in plan.continuous}
+    found: set[str] = set()
+    while True:
+        moved = set(plan.controls) | found | {f"next_{name}" for name in found}
+        more = {name for name, leaves in seen.items() if leaves & moved}
+        if more <= found:
+            return found
+        found |= more
+
+
 def is_static(plan: Plan) -> bool:
-    """Whether V_s needs no V: tomorrow sees the continuous states through actions alone, every action is paid for
-    today, and neither chances nor the discount move with what is differentiated."""
-    graph, continuous, controls = plan.graph, set(plan.continuous), set(plan.controls)
-    moving_names = continuous | controls
-    laws = [f"next_{name}" for name in plan.continuous]
+    """Whether V_s needs no V: tomorrow sees the states that actions move through actions alone, every action is paid
+    for today, and neither chances nor the discount move with what is differentiated."""
+    graph, controls, moved = plan.graph, set(plan.controls), driven(plan)
     chances = [f"probabilities:{name}" for name in plan.markov] + ["slot:discount"]
     chances += [node for name in plan.shocks for node in plan.shock_nodes(name)]
-    through = all(not set(graph.leaves(law, "state")) & continuous for law in laws)
-    fixed = all(not set(graph.leaves(node, "state", "action")) & moving_names for node in chances)
+    through = all(not set(graph.leaves(f"next_{name}", "state")) & moved for name in moved)
+    fixed = all(not set(graph.leaves(node, "state", "action")) & (moved | controls) for node in chances)
     paid = controls <= set(graph.leaves("slot:reward", "action"))
-    return bool(continuous) and through and fixed and paid
+    return bool(moved) and through and fixed and paid
 
 
 def unit_free(terms: Terms, scale: Array | None) -> Float[Array, "m"]:

@@ -20,6 +20,7 @@ from bellax.learning import cholesky
 from bellax.learning.training import Method
 
 _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
+_LITTLE = 1e-6  # of the largest effect of an unknown: what every one counts for
 _STALLED = 1e-7  # relative decrease of the sum of squares that is none: short steps after rejections are no end
 
 Pointwise = Callable[[Array, Any], Array]
@@ -68,8 +69,16 @@ def _one(residual: Pointwise, weights: Array, row: Any) -> tuple[Array, Array]:
     return value, jax.vmap(lambda one: pull(one)[0])(jnp.eye(value.shape[0], dtype=value.dtype))
 
 
-def direction(matrix: Array, right: Array, damping: Array) -> Array:
-    """The x that makes the squares of J x - right, and damping times those of x, least."""
+def direction(matrix: Array, right: Array, damping: Array, scaled: Array | bool = False) -> Array:
+    """The x that makes the squares of J x - right, and damping times those of x, least.
+
+    Args:
+        scaled: whether every unknown counts in units of what it does to the residuals.
+    """
+    if scaled is not False:
+        size = jnp.sqrt(jnp.sum(matrix**2, axis=0))
+        size = jnp.where(scaled, size + _LITTLE * jnp.max(size), 1.0)
+        return direction(matrix / size, right, damping) / size
     few = matrix.shape[0] < matrix.shape[1]
     square = matrix @ matrix.T if few else matrix.T @ matrix
     size = jnp.trace(square) / square.shape[0]
@@ -84,12 +93,18 @@ class LevenbergMarquardt(Method):
         groups: of what is frozen and the number of the round, the pointwise residuals and their points.
         refresh: of weights and what was frozen, what is frozen in the next round.
         budgets: steps at most of every round.
+        scaled: whether in the last round every weight counts in units of what it does: far quicker near the end, and
+            apt to go astray at the beginning.
     """
 
     def __init__(
-        self, groups: Callable[[Any, Array], Groups], refresh: Callable[[Array, Any], Any], budgets: Sequence[int]
+        self,
+        groups: Callable[[Any, Array], Groups],
+        refresh: Callable[[Array, Any], Any],
+        budgets: Sequence[int],
+        scaled: bool = False,
     ) -> None:
-        self.groups, self.refresh, self.budgets = groups, refresh, tuple(budgets)
+        self.groups, self.refresh, self.budgets, self.scaled = groups, refresh, tuple(budgets), scaled
 
     def init(self, weights: Array, frozen: Any) -> Fit:
         zero = jnp.zeros((), jnp.int32)
@@ -105,7 +120,7 @@ class LevenbergMarquardt(Method):
         """One step, and the next round where this one is over."""
         groups = self.groups(fit.frozen, fit.round)
         left, matrix = linearised(groups, fit.weights)
-        trial = fit.weights - direction(matrix, left, fit.damping)
+        trial = fit.weights - direction(matrix, left, fit.damping, self.scaled and fit.round == len(self.budgets) - 1)
         before, after = jnp.sum(left**2), jnp.sum(residuals(groups, trial) ** 2)
         better = after < before
         weights, loss = jnp.where(better, trial, fit.weights), jnp.where(better, after, before)

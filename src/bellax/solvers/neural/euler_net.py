@@ -20,8 +20,8 @@ from bellax.learning.nets import Shape
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
-from bellax.solvers.neural import ergodic
 from bellax.solvers.neural.behaviour import NetBehaviour
+from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -30,6 +30,7 @@ from bellax.solvers.neural.prepared import Found, PreparedNets
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
+_LEAVING = 0.02  # share of visited states that may lie beyond the box
 _STEPS = 100  # periods before a simulated state counts as visited
 _EVALUATION = 60  # steps of the least squares for V
 
@@ -201,13 +202,22 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
         weights = found.actor if self.static else jnp.concatenate([found.actor, found.critic])
-        points = self._points(seen, self.options.seed + 1000, self.count)
-        left = jax.vmap(lambda s, n: method.conditions(weights, s, n))(*points)
-        size = jnp.abs(left)
-        root = jnp.sqrt(jnp.mean(size**2))
-        stats = {"steps": state.total, "condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
+        where = self._points(seen, self.options.seed + 1000, self.count)
+        left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n))(*points))  # noqa: E731
+        stats, roots = {"steps": state.total}, [jnp.zeros(())]
+        size = left(where)
+        stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
+        if self.options.visited < 1 or self.problem.finite:
+            roots.append(jnp.sqrt(jnp.mean(size**2)))
+        if not self.problem.finite:
+            found = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
+            size, far = left(found.points), jnp.mean(found.left)
+            stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
+            roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
+        root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
-        code = jnp.where(jnp.isfinite(root), code, int(Result.nonfinite))
+        code = jnp.where(root == jnp.inf, int(Result.escaped), code)
+        code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
 
     def explain(self, solution: GridlessSolution) -> str:
@@ -220,10 +230,17 @@ class PreparedEuler(PreparedNets):
                 "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
                 "model has a meaning."
             )
+        if result == Result.escaped:
+            return (
+                f"{float(solution.stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
+                "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
+                "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
+            )
         mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
+        along = "" if self.problem.finite else f", along paths by {float(solution.stats['path_mean']):.3g} on average"
         return (
             f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
-            f"{most:.3g} at most, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
+            f"{most:.3g} at most{along}, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
             "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
             "(hidden=) or too few steps (rounds=, finish=)."
         )
@@ -234,7 +251,7 @@ class Training(LevenbergMarquardt):
 
     def __init__(self, prepared: PreparedEuler, arguments: Arguments, begun: Begun) -> None:
         options = prepared.options
-        super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,))
+        super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,), True)
         self.prepared, self.arguments, self.begun = prepared, arguments, begun
         self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
 
@@ -287,17 +304,20 @@ class Training(LevenbergMarquardt):
         rows = frozen._replace(key=jax.random.key_data(key))
         share = int(options.visited * prepared.count)
         if share and not prepared.problem.finite:
-            outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
-            rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
-            start = jax.tree.map(lambda leaf: leaf[:share], self.begun.states)
-            states, periods = ergodic.visited(
-                prepared.problem, self.arguments, self.seen, rule, start, key, _STEPS, options.wider
-            )
+            start = jax.tree.map(lambda leaf: leaf[:share], (self.begun.states, self.begun.periods))
+            states, periods = self.visited(weights, start, key, options.wider).points
             joined = lambda new, old: jnp.concatenate([new, old[share:]])  # noqa: E731
             rows = rows._replace(
                 states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
             )
         return self.sized(weights, rows)
+
+    def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
+        """Where paths lead from some points."""
+        prepared = self.prepared
+        outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
+        rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
+        return visited(prepared.problem, self.arguments, self.seen, rule, start[0], key, _STEPS, wider)
 
 
 class Looked(NamedTuple):

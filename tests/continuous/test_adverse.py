@@ -114,3 +114,53 @@ def test_derivatives_in_what_an_action_does_to_the_diffusion_on_logarithms():
     for name, value in params.items():
         low, high = (solve({**params, name: value + change}) for change in (-1e-5, 1e-5))
         np.testing.assert_allclose(slopes[name], (high - low) / 2e-5, rtol=5e-3, err_msg=name)
+
+
+def invested(**changes):
+    """Adjustment costs on logarithms, with bounds of the state and of the action that move."""
+    given = {
+        "states": {"k": bx.Continuous("low", "high", scale=bx.scales.log)},
+        "actions": {"i": bx.Continuous(lambda k: -0.1 * k, lambda k: 0.12 * k)},
+        "reward": lambda k, i: k**0.35 - i - i**2 / k,
+        "drift": {"k": lambda k, i, delta: i - delta * k},
+        "discount": 0.05,
+        "boundary": {"k": bx.StateConstraint()},
+    }
+    return bx.DiffusionModel(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "params"),
+    [
+        ({}, {}),
+        (
+            {
+                "policy": {"i": lambda k, marginal_k: jnp.clip(k * (marginal_k - 1) / 2, -0.1 * k, 0.12 * k)},
+                "diffusion": {"k": lambda k, sigma: sigma * k},
+                "boundary": {"k": (bx.Absorbing(lambda k, worth: worth + k), bx.Reflecting())},
+                "resets": {"back": bx.Reset(rate="rate", to={"k": "place"})},
+            },
+            {"sigma": 0.2, "worth": 14.0, "rate": 0.1, "place": 0.93},
+        ),
+        (
+            {
+                "policy": {"i": lambda k, marginal_k: jnp.clip(k * (marginal_k - 1) / 2, -0.1 * k, 0.12 * k)},
+                "diffusion": {"k": lambda k, sigma: sigma * k},
+                "boundary": {"k": bx.Reflecting()},
+                "terminal": lambda k, worth: worth * k,
+                "horizon": 2.0,
+            },
+            {"sigma": 0.3, "worth": 1.2},
+        ),
+    ],
+    ids=["a bounded action", "edges and resets", "a horizon"],
+)
+def test_derivatives_in_where_nodes_are(with_value, changes, params):
+    """Of a driven state: differences ahead, behind and in the middle, and walls, move with its bounds."""
+    model, time = invested(**changes), {"time": 0.0} if "horizon" in changes else {}
+    params = {"low": 0.2, "high": 5.0, "delta": 0.1, **params}
+    solve = with_value(lambda params: bx.solve(model, params, by(k=17)).value(k=1.317, **time), jax.grad)
+    slopes = solve(params)[0]
+    for name, value in params.items():
+        low, high = (solve({**params, name: value * (1 + change)})[1] for change in (-1e-5, 1e-5))
+        np.testing.assert_allclose(slopes[name], (high - low) / (2e-5 * value), rtol=1e-5, atol=1e-7, err_msg=name)

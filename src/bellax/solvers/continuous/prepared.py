@@ -25,9 +25,10 @@ from bellax.solution.solution import Result
 from bellax.solution.table import Mass, Table
 from bellax.solvers.continuous import complaints
 from bellax.solvers.continuous.checked import CheckedFlow
-from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.continuous.scheme import Scheme
 from bellax.solvers.continuous.selection import Selected
 from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
+from bellax.solvers.continuous.tangent import Tangent
 
 _WHAT = "V of a model in continuous time"  # for messages
 _WILD = 0.1  # relative change of V beyond which a step is careful
@@ -184,10 +185,10 @@ class PreparedFlow(CheckedFlow):
             later: what V is some time later, of which this is an implicit step back; without it V does not move.
         """
         options: Any = self.options
-        fixed = scheme.stopped
+        fixed, next_one = scheme.stopped, lax.stop_gradient(later)
         first, near = fixed.start()
-        if later is not None:
-            first = lax.stop_gradient(later.value)
+        if next_one is not None:
+            first = next_one.value
         mask, worth = fixed.absorbed
 
         def step(state: _Search) -> _Search:
@@ -195,9 +196,9 @@ class PreparedFlow(CheckedFlow):
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early, early)
-            ended = self._ended(fixed, tangent, state.value, state.stopping, later)
-            stopping, narrowed = self._stopping(fixed, ended, state.value, later, state.steps)
-            value = self._linear(fixed, ended, stopping, later)
+            ended = self._ended(fixed, tangent, state.value, state.stopping, next_one)
+            stopping, narrowed = self._stopping(fixed, ended, state.value, next_one, state.steps)
+            value = self._linear(fixed, ended, stopping, next_one)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
             # where more nodes would rather stop than this step lets, it is not the last one
             change = jnp.where(narrowed, jnp.maximum(change, 2 * options.tolerance), change)
@@ -238,8 +239,9 @@ class PreparedFlow(CheckedFlow):
 
     def _linear(self, scheme: Scheme, arms: Arms, stopping: Array, later: Later | None) -> Array:
         """V of a tangent."""
-        generator, (rate, extra) = arms.tangent.generator, _implicit(scheme, later)
-        rate, reward = rate + arms.leak, arms.tangent.reward + extra
+        generator, reward = arms.tangent.whole(arms.apart(scheme))
+        rate, extra = _implicit(scheme, later)
+        rate, reward = rate + arms.leak, reward + extra
         mask, worth = scheme.absorbed
         if not self.flow.stops and not scheme.absorbs:
             return sparse.solve(generator, rate, reward)

@@ -174,6 +174,8 @@ class PreparedFlow(CheckedFlow):
         ended = jax.tree.map(lambda leaf: leaf[-1:], found)
         whole = jax.tree.map(lambda own, end: jnp.concatenate([own, end]), found, ended)
         stats = {name: jnp.max(line) for name, line in found.stats.items()}
+        for name in ("first_order_gap", "missed"):  # where it is largest, of the moment at which it is
+            stats[f"{name}_at"] = found.stats[f"{name}_at"][jnp.argmax(found.stats[name])]
         values = jnp.concatenate([found.value, value[None]])
         return whole._replace(value=values, code=jnp.max(found.code), stats=stats)
 
@@ -264,16 +266,17 @@ class PreparedFlow(CheckedFlow):
         flags = scheme.flags(carried, among)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
         converged = last.change <= options.tolerance
-        gaps = scheme.first_order_gap(*lax.stop_gradient((carried.marginals, carried.curvatures)))
-        gaps = jnp.where(among, gaps, 0.0)
+        best = scheme.optimality(*lax.stop_gradient((carried.marginals, carried.curvatures)))
+        gaps, missed = (jnp.where(among, own, 0.0) for own in (best.gap, best.share()))
         least = jnp.maximum(-carried.least, 0.0)
         wrong = jnp.any(jnp.stack(list(flags.values())) > 0) | (jnp.max(gaps) > complaints.CLOSE)
-        wrong = wrong | (least > complaints.CLOSE)
+        wrong = wrong | (jnp.max(missed) > complaints.CLOSE) | (least > complaints.CLOSE)
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(converged, code, int(Result.max_steps_reached))
         code = jnp.where(sane, code, int(Result.nonfinite))
         stats = {"steps": last.steps, "residual": last.change, "excess_correlation": least, **flags}
         stats |= {"first_order_gap": jnp.max(gaps), "first_order_gap_at": jnp.argmax(gaps)}
+        stats |= {"missed": jnp.max(missed), "missed_at": jnp.argmax(missed)}
         going_on = jnp.zeros(0)
         if self.flow.stops:
             arms = self._ended(scheme, carried, value, last.stopping, later)

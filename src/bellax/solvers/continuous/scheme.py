@@ -20,7 +20,7 @@ from bellax.numerics import loops
 from bellax.numerics.generator import Generator
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Flowing
-from bellax.problem.optimality import first_order_gap
+from bellax.problem.optimality import Optimality, optimality
 from bellax.solution.flowing import Unstated
 from bellax.solvers.continuous.nodes import SIDES, Nodes
 from bellax.solvers.continuous.selection import Differences, Kind, Selected, Velocity, of_kind, select, stay
@@ -344,9 +344,9 @@ class Scheme(Nodes):
             )
         return found
 
-    def first_order_gap(self, marginals: Marginals, curvatures: Marginals) -> Array:
+    def optimality(self, marginals: Marginals, curvatures: Marginals) -> Optimality:
         """At all nodes; see problem/optimality.py."""
         if not self.flow.policy and not self.flow.free:
-            return jnp.zeros(self.shape)
-        gap = lambda states, own, bent: first_order_gap(self.flow, self.arguments, states, own, bent)  # noqa: E731
+            return Optimality(*(jnp.zeros(self.shape),) * 3)
+        gap = lambda states, own, bent: optimality(self.flow, self.arguments, states, own, bent)  # noqa: E731
         return self.at_nodes(gap, dict(marginals), dict(curvatures))

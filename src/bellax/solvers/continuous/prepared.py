@@ -263,7 +263,7 @@ class PreparedFlow(CheckedFlow):
             moved = {n: one._replace(found=one.found & last.selected[n].found) for n, one in moved.items()}
         carried = scheme.tangent(value, moved, True)
         among = ~last.stopping
-        flags = scheme.flags(carried, among)
+        flags = scheme.flags(carried, lax.stop_gradient(value), among)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
         converged = last.change <= options.tolerance
         best = scheme.optimality(*lax.stop_gradient((carried.marginals, carried.curvatures)))

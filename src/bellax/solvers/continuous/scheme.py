@@ -30,6 +30,7 @@ _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the 
 _PASSES = 3  # over driven states, where there are several
 _TOGETHER = 3  # steps of Newton's method
 _SAME = 1e-9  # relative difference of marginal values that are one, up to rounding
+_LEAVES = 1e-6  # of a marginal value, by how much that within is another one than that at which a state stays
 _BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
 _AROUND = 100.0  # how many times more or less V may bend in the first steps
 
@@ -300,12 +301,13 @@ class Scheme(Nodes):
         reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
         return reward / self.discount, {name: still[name] for name in self.flow.driven}
 
-    def flags(self, tangent: Tangent, among: Array) -> dict[str, Array]:
+    def flags(self, tangent: Tangent, value: Array, among: Array) -> dict[str, Array]:
         """How many nodes there are at which something is wrong, among those that take part.
 
         `outward`: at an edge the drift leads outward, and nothing keeps it. `spread`: the state diffuses at an edge
         that has no condition, or where the drift alone is to keep it. `lost`: elsewhere nothing stands for the
-        derivative of V, or the state goes another way than the difference that does.
+        derivative of V, or the state goes another way than the difference that does. An edge that is never reached
+        keeps nobody: where V within would have a driven state leave, that it stays is no answer.
         """
         found: dict[str, Array] = {}
         for name, own in self.axes.items():
@@ -320,12 +322,21 @@ class Scheme(Nodes):
                 lost = missing | ((against | tangent.astray[name]) & (len(self.flow.driven) > 1))
             for which, (side, kind) in enumerate(zip(SIDES, own.sides, strict=True)):
                 outward = velocity < -slack if which == 0 else velocity > slack
+                if isinstance(kind, Natural) and name in tangent.selected:
+                    outward = outward | self._kept(name, which, tangent.selected[name], value)
                 bad = edges[which] & (none if isinstance(kind, Reflecting | Absorbing) else outward | lost) & among
                 unkept = edges[which] & (spreads if isinstance(kind, Unstated | StateConstraint) else none) & among
                 lost = lost & ~bad
                 found |= {f"outward:{side}:{name}": jnp.sum(bad), f"spread:{side}:{name}": jnp.sum(unkept)}
             found[f"lost:{name}"] = jnp.sum(lost & among)
         return found
+
+    def _kept(self, name: str, which: int, chosen: Selected, value: Array) -> Array:
+        """Whether a driven state stays where the difference of V within would lead it out: velocities rise with
+        marginal values."""
+        known = self.differences(name, value)
+        beyond = chosen.marginal - known.ahead if which == 0 else known.behind - chosen.marginal
+        return (chosen.kind == Kind.stays) & (beyond > _LEAVES * jnp.abs(chosen.marginal))
 
     def held(self, generator: Generator) -> Array:
         """Nodes at an edge that mass enters along a state without diffusing, and does not leave along it."""

@@ -173,7 +173,8 @@ def _bent(
         by_ahead = of_kind(kind, none, 1 / nodes.over(name, "right"), none, halved * share_ahead / above)
         by_behind = of_kind(kind, none, none, 1 / nodes.over(name, "left"), halved * share_behind / below)
         more = sum(given.steep[other][name] * gap for other, gap in gaps.items())
-        more = jnp.where(transport, 0.0, more)
+        # a marginal value that was kept from its difference does not move with it
+        more = jnp.where(transport | ~given.selected[name].found, 0.0, more)
         up = jnp.maximum(more * by_ahead, -generator.up[place])
         down = jnp.maximum(-more * by_behind, -generator.down[place])
         found[place] = lax.stop_gradient((up, down))

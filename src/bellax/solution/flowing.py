@@ -4,6 +4,7 @@ V is a `Representation`, which a solver makes: it says V, its slopes and its ben
 which one it is. The policy is what the model's closed forms, or first-order conditions, make of them.
 """
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
+from bellax.errors import ModelError, ParameterError, check_names, listed, named_options, nearest
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.model.quantity import Quantity
@@ -302,6 +303,13 @@ class FlowSolution(eqx.Module):
         """The flow of reward, and the drift of every continuous state, by name."""
         return self._asked("flows", states)
 
+    def tabulate(self) -> "FlowSolution":
+        """Raises ModelError: V is on nodes already, and nothing is maximised over grids again."""
+        raise ModelError(
+            "tabulate() is of discrete time, where a policy re-maximises; in continuous time V is kept on nodes, and "
+            "actions answer its slope. Ask the solution itself: solution.policy(...), bx.simulate(solution, ...)."
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
@@ -361,7 +369,8 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
         needed = [name for name in what.names if name not in known]
         unknown = [name for name in needed if name not in flow.graph.nodes]
         if unknown:
-            raise ModelError(f"{what.label} names {unknown[0]!r}, which the model does not have.")
+            hint = nearest(unknown[0], sorted(name for name in {*known, *flow.graph.nodes} if ":" not in name))
+            raise ModelError(f"{what.label} names {unknown[0]!r}, which the model does not have.{hint}")
         known = {**known, **flow.graph.compose(needed)(**known)}
         if not what.function:
             return as_float(what.literal)
@@ -374,9 +383,12 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
 
 
 def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
-    """Raises ParameterError where bounds of a state cross, or intensities are none; nothing is known of tracers."""
+    """Raises ParameterError where bounds of a state cross, are none or have no coordinate, or intensities are none;
+    nothing is known of tracers."""
     for name in setting.flow.continuous:
         lower, upper = setting.flow.bounds(arguments, name)
+        if all_concrete((lower, upper)):
+            _check_ends(name, setting.flow.spaces[name], float(lower), float(upper))
         if all_concrete((lower, upper)) and not float(lower) < float(upper):
             raise ParameterError(
                 f"state {name!r} has bounds {float(lower):g} and {float(upper):g}; the lower one must be below."
@@ -385,6 +397,23 @@ def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
         rates = setting.flow.chain(arguments, name)[1]
         if all_concrete(rates):
             _check_intensity(name, np.asarray(rates))
+
+
+def _check_ends(name: str, space: Any, lower: float, upper: float) -> None:
+    for side, bound in (("lower", lower), ("upper", upper)):
+        if not math.isfinite(bound):
+            raise ParameterError(
+                f"the {side} bound of the state {name!r} is {bound:g}, and nodes lie between finite bounds: give "
+                "bx.Continuous(lower, upper), so far out that few come there; boundary= says what holds at its edges."
+            )
+        place, slope = jax.jvp(space.scale.forward, (jnp.asarray(bound),), (jnp.ones(()),))
+        again = float(space.scale.inverse(place))
+        if not abs(again - bound) <= 1e-6 * (1 + abs(bound)) or float(slope) == 0:
+            raise ParameterError(
+                f"the {side} bound of the state {name!r} is {bound:g}, which has no coordinate on its scale "
+                f"{type(space.scale).__name__.lower()}. Move the bound above zero, or give another scale=, such as "
+                "bx.scales.asinh."
+            )
 
 
 def _check_intensity(name: str, rates: np.ndarray) -> None:

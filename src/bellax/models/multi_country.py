@@ -10,7 +10,7 @@ depreciation leaves: investment is not negative, and where that binds is a matte
 There is no closed form. The references are the Euler equations of the planner in plain numpy, averaged over another
 quadrature than that of the training, and of one country the solution on a grid.
 
-Calibration: alpha = .36, beta = .99, delta = .025, rho = .95, sigma = .01; where investment is irreversible sigma = .04.
+Calibration: alpha = .36, beta = .99, delta = .025, rho = .95, sigma = .01; .04 where investment is irreversible.
 Source: Den Haan, Judd & Juillard (2011), "Computational suite of models with heterogeneous agents II: multi-country
 real business cycle models", Journal of Economic Dynamics and Control 35; Maliar & Maliar (2013), Quantitative
 Economics 4.
@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import bellax as bx
-from bellax.models.check import Check
 
 SOURCE = "Euler equations in numpy, Gauss-Hermite with another number of nodes"
 REACH = 0.3  # by how much capital leaves the steady state, relative to it

@@ -33,9 +33,9 @@ periods = 200
 
 def consumption(given: dict[str, Any], capital: Any) -> np.ndarray:
     """Consumption of the reference, with productivity as the last axis."""
-    numbers = [float(given[name]) for name in ("alpha", "discount", "depreciation")]
-    wide = (0.9 * WIDE[0], 1.1 * WIDE[1])
-    return partial_depreciation(*numbers, rbc.LEVELS, np.asarray(given["transition"]), wide).consumption(capital)
+    alpha, discount, depreciation = (float(given[name]) for name in ("alpha", "discount", "depreciation"))
+    wide, moves = (0.9 * WIDE[0], 1.1 * WIDE[1]), np.asarray(given["transition"])
+    return partial_depreciation(alpha, discount, depreciation, rbc.LEVELS, moves, wide).consumption(capital)
 
 
 def reference(given: dict[str, Any], capital: Any, productivity: Any) -> dict[str, Any]:

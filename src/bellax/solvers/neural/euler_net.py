@@ -210,8 +210,8 @@ class PreparedEuler(PreparedNets):
         if self.options.visited < 1 or self.problem.finite:
             roots.append(jnp.sqrt(jnp.mean(size**2)))
         if not self.problem.finite:
-            found = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
-            size, far = left(found.points), jnp.mean(found.left)
+            paths = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
+            size, far = left(paths.points), jnp.mean(paths.left)
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
         root = jnp.max(jnp.stack(roots))

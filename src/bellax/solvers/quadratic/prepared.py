@@ -95,7 +95,8 @@ class PreparedTrajectory(GridlessSetting):
         still = lax.stop_gradient((trajectory, final.last))
         missed = gap(along, *still, along.count)
         concave = final.decisions.sound
-        code = _code(ended.status == search.CONVERGED, ended.status == search.EXHAUSTED, jnp.all(concave), trajectory)
+        good = (ended.status == search.CONVERGED) & jnp.all(concave)
+        code = _code(good, ended.status != search.EXHAUSTED, trajectory)
         code = jnp.where(ended.status == search.BROKEN, int(Result.nonfinite), code)
         code = jnp.where(path.crossed, int(Result.infeasible), code).astype(jnp.int32)
         convex = jnp.max(jnp.where(concave, -1, along.periods()))
@@ -115,11 +116,10 @@ class PreparedTrajectory(GridlessSetting):
         along = Along(self.layout, self.problem, still, self.nodes)
         missed = gap(along, lax.stop_gradient(trajectory), None, _AHEAD)
         own = ended.curved
-        reached = ended.there & own.settled & settled
-        concave = own.sound & ended.peak & decision.sound
-        code = _code(reached & concave, ~reached, concave, trajectory)
-        unstable = ended.there & ~(own.radius < 1)
-        code = jnp.where(unstable, int(Result.unstable), code).astype(jnp.int32)
+        concave = own.sound & ended.peak & (decision.sound | ~settled)
+        good = ended.good & settled & concave
+        code = _code(good, ended.there & ~concave, trajectory)
+        code = jnp.where(ended.there & concave & ~(own.radius < 1), int(Result.unstable), code).astype(jnp.int32)
         stats = {"steps": ended.steps, "starts": ended.tries, "radius": own.radius}
         stats |= {"steady": ended.there.astype(jnp.int32), "settled": settled.astype(jnp.int32)}
         return Found(trajectory, code, _told(stats, missed))
@@ -136,12 +136,11 @@ class PreparedTrajectory(GridlessSetting):
         return complaints.explain(self, solution)
 
 
-def _code(good: Bool[Array, ""], ran_out: Bool[Array, ""], concave: Bool[Array, ""], found: Trajectory) -> Array:
+def _code(good: Bool[Array, ""], not_concave: Bool[Array, ""], found: Trajectory) -> Array:
     """The code of the `Result`."""
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(found)]))
-    code = jnp.where(ran_out, int(Result.max_steps_reached), int(Result.not_concave))
-    code = jnp.where(good & concave, int(Result.successful), code)
-    return jnp.where(finite | ran_out | ~concave, code, int(Result.nonfinite))
+    failed = jnp.where(not_concave, int(Result.not_concave), int(Result.max_steps_reached))
+    return jnp.where(good, jnp.where(finite, int(Result.successful), int(Result.nonfinite)), failed)
 
 
 def _told(stats: dict[str, Array], missed: Gap) -> dict[str, Array]:

@@ -74,6 +74,7 @@ def sought(model: Model, arguments: Arguments, tolerance: float) -> Found:
         x = jnp.where(state.tries == 0, first, _elsewhere(stage, first, own[: layout.states]))
         share = jnp.where(state.tries == 0, 0.5, own[layout.states :])
         u = starts.actions(stage, x, model.guess, share).action
+        u = u if model.guess is not None else steady.staying(stage, x, u)
         found = steady.newton(stage, steady.slopes(stage, x, u), tolerance)
         curved = steady.curved(stage, found.point)
         there = (found.size <= tolerance) & ~found.stuck

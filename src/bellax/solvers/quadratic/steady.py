@@ -28,8 +28,10 @@ from bellax.numerics.scalar import rounding
 from bellax.solvers.quadratic.box import factored
 from bellax.solvers.quadratic.expansion import Expansion, Quadratic, expand
 from bellax.solvers.quadratic.stage import Stage
+from bellax.solvers.quadratic.starts import middle
 
 _NEWTON, _HOWARD, _DOUBLINGS, _PLAIN = 100, 40, 45, (50, 500, 5000)
+_STAYING, _MARGIN = 10, 0.01
 _BARELY = 1e-8  # of the largest curvature: what keeps the first steps, where P is nearly zero, from dividing by zero
 
 
@@ -116,12 +118,30 @@ def moved(stage: Stage, point: Point) -> Point:
     return back(flat - scale * (inverse @ residual(flat)))
 
 
+def staying(stage: Stage, x: Float[Array, "n"], u: Float[Array, "m"]) -> Float[Array, "m"]:
+    """A start: actions between their bounds with which the model stays at a state, as far as they can do that."""
+
+    def step(u: Array) -> Array:
+        of = lambda u: stage.certain(x, u).following[0]  # noqa: E731
+        wanted = u + jnp.linalg.pinv(jax.jacfwd(of)(u)) @ (x - of(u))
+        inner = lambda part, low, high: jnp.clip(  # noqa: E731
+            wanted[part], middle(low, high, _MARGIN), middle(low, high, 1 - _MARGIN)
+        )
+        new = stage.bounds.within(x, inner).action
+        return jnp.where(jnp.all(jnp.isfinite(new)), new, u)
+
+    return loops.repeat(_STAYING, step, u)
+
+
 def slopes(stage: Stage, x: Float[Array, "n"], u: Float[Array, "m"]) -> Point:
-    """A start: the slope of V for which an action at a state leaves the least of the equations."""
-    of = lambda p: equations(stage, Point(x, u, p)).p  # noqa: E731
+    """A start: the slope of V that leaves the least of the equations at a state and an action."""
+
+    def of(p: Array) -> Array:
+        left = equations(stage, Point(x, u, p))
+        return jnp.concatenate([left.u, left.p])
+
     zero = jnp.zeros_like(x)
-    matrix = jax.jacfwd(of)(zero)
-    return Point(x, u, -(_inverse(matrix) @ of(zero)))
+    return Point(x, u, -(jnp.linalg.pinv(jax.jacfwd(of)(zero)) @ of(zero)))
 
 
 class Curved(NamedTuple):
@@ -159,7 +179,8 @@ def curved(stage: Stage, point: Point) -> Curved:
         return plain, found, _near(riccati.step(found)[0], found, 1e-9), round + 1
 
     state = (plain, curvature, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
-    _, found, settled, _ = loops.until(lambda s: s[2] | (s[3] >= len(_PLAIN)), attempt, state)
+    plain, found, settled, _ = loops.until(lambda s: s[2] | (s[3] >= len(_PLAIN)), attempt, state)
+    found = jnp.where(jnp.all(jnp.isfinite(found)), found, plain)
     _, gain, sound = riccati.step(found)
     return Curved(flat._replace(curvature=found), gain, sound, settled, radius(riccati.closed(gain)))
 

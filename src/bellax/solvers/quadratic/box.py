@@ -59,7 +59,7 @@ class Factor(NamedTuple):
 
     def ascent(self, right: Float[Array, "m ..."]) -> Array:
         """d with -H d = right among the free actions."""
-        mask = (self.free * self.scale).reshape(-1, *(1,) * (right.ndim - 1))
+        mask = jnp.where(self.free, self.scale, 0.0).reshape(-1, *(1,) * (right.ndim - 1))
         inner = jax.scipy.linalg.cho_solve((self.lower, True), mask * right)
         return mask * inner
 

@@ -86,7 +86,7 @@ def decide(
         _symmetric(states + gain.T @ pulled + mixed.T @ gain),
     )
     step = step + into.by_free @ last
-    steep = jnp.max(jnp.abs(free * expansion.by_action) * factor.scale**2, initial=0.0)
+    steep = jnp.max(jnp.where(free, jnp.abs(expansion.by_action) * factor.scale**2, 0.0))
     rule = Rule(x, jnp.where(free, held.free + last, 0.0), held.side, gain)
     return Decision(rule, step, factor.sound, steep), value
 

@@ -1,19 +1,21 @@
 """A model under `ILQG`: checks, the programs of a solve, and what is said of a failure."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool
 
 from bellax.bellman.checks import check_arguments, sound
+from bellax.bellman.options import key
 from bellax.errors import check_names
 from bellax.model.model import Model
 from bellax.numerics.once import once
-from bellax.numerics.programs import all_concrete
-from bellax.numerics.shared import Shared
+from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.problem.draws import random_leaves
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSetting, GridlessSolution
@@ -33,6 +35,13 @@ class Found(NamedTuple):
     behaviour: Trajectory
     code: Array
     stats: dict[str, Array]
+
+
+class Begin(NamedTuple):
+    """Where a search begins: numbers by state, and by action; none where nothing was given."""
+
+    start: dict[str, Any]
+    guess: dict[str, Any]
 
 
 class PreparedTrajectory(GridlessSetting):
@@ -60,31 +69,38 @@ class PreparedTrajectory(GridlessSetting):
 
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> Any:
         """Solves; `final` is of grids, and nothing is told of so few steps."""
-        known = all_concrete(arguments)
-        build = lambda: Shared(partial(self.found, known and not well))  # noqa: E731
-        found = self.program(("solve", known and not well), build)(arguments)
+        options: Any = self.options
+        checked = all_concrete(arguments) and not well
+        # where a search begins is an argument: one program serves all starts
+        begin = Begin(*({n: np.asarray(x) for n, x in (given or {}).items()} for given in (options.start, options.guess)))
+        name = ("ILQG", key(replace(options, start=None, guess=None)), *map(tuple, begin), checked)
+        if name not in self.model.programs:
+            self.model.programs[name] = quickly_at_first(partial(self.found, checked), checked)
+        found = self.model.programs[name](arguments, begin)
         return GridlessSolution(arguments, found.behaviour, found.code, found.stats, self)
 
-    def found(self, known: bool, arguments: Arguments) -> Found:
+    def found(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         """The whole of a solve, inside a compiled program.
 
         Args:
             known: whether nothing is differentiated, and the parameters were checked.
+            begin: where the search begins.
         """
         arguments = arguments if known else once(arguments, "what ILQG finds")
-        own = self._path(known, arguments) if self.problem.finite else self._steady(known, arguments)
+        way = self._path if self.problem.finite else self._steady
+        own = way(known, arguments, begin)
         if known:
             return own
         sane = sound(self.numerics, lax.stop_gradient(arguments))
         code = jnp.where(sane, own.code, int(Result.nonfinite)).astype(jnp.int32)
         return Found(once(own.behaviour, "what ILQG finds"), code, own.stats)
 
-    def _path(self, known: bool, arguments: Arguments) -> Found:
+    def _path(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         options: Any = self.options
         make = partial(Along, self.layout, self.problem)
         along, live = make(lax.stop_gradient(arguments), self.nodes), make(arguments, self.nodes)
-        start = starts.state(along.stage(0), options.start)
-        guess = lambda number, x: starts.actions(along.stage(number[0]), x, options.guess)  # noqa: E731
+        start = starts.state(along.stage(0), begin.start)
+        guess = lambda number, x: starts.actions(along.stage(number[0]), x, begin.guess)  # noqa: E731
         first = along.forward(start, lambda bounds, number, x: guess(number, x), (along.periods(),))
         ended = search.search(along, first, options.max_steps, options.tolerance)
         path = lax.stop_gradient(ended.path)
@@ -103,9 +119,9 @@ class PreparedTrajectory(GridlessSetting):
         stats = {"steps": ended.steps, "rounds": ended.rounds, "slope": ended.steep, "last_not_concave": convex}
         return Found(trajectory, code, _told(stats, missed))
 
-    def _steady(self, known: bool, arguments: Arguments) -> Found:
+    def _steady(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         options: Any = self.options
-        model = stationary.Model(self.layout, self.problem, self.nodes, options.start, options.guess)
+        model = stationary.Model(self.layout, self.problem, self.nodes, *begin)
         still = lax.stop_gradient(arguments)
         ended = lax.stop_gradient(stationary.sought(model, still, options.tolerance))
         point = ended.point
@@ -129,7 +145,7 @@ class PreparedTrajectory(GridlessSetting):
         return Stage(self.layout, self.problem, arguments, number, self.nodes)
 
     def structure(self, arguments: Arguments) -> Trajectory:
-        return jax.eval_shape(partial(self.found, True), arguments).behaviour
+        return jax.eval_shape(partial(self.found, True), arguments, Begin({}, {})).behaviour
 
     def explain(self, solution: GridlessSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""

@@ -59,7 +59,7 @@ def state(stage: Stage, given: Mapping[str, Any] | None) -> Float[Array, "n"]:
     """Where the path begins, or the search for a steady state: what was given, or else the middle of the bounds of
     continuous states, and the means of processes."""
     layout, period = stage.layout, stage.bounds.period
-    if given is not None:
+    if given:
         return layout.in_a_row({name: jnp.asarray(value, jnp.result_type(float)) for name, value in given.items()})
     found = {name: _usual(layout, period, name) for name in layout.plan.states}
     x = layout.in_a_row(found)
@@ -94,7 +94,7 @@ def actions(
 ) -> Within:
     """Actions to begin with: what was given, cut off at bounds, or else a share of the way between them."""
     layout = stage.layout
-    numbers = {} if given is None else {layout.part(name).start: value for name, value in given.items()}
+    numbers = {layout.part(name).start: value for name, value in (given or {}).items()}
 
     def choose(part: slice, low: Array, high: Array) -> Array:
         if part.start in numbers:

@@ -33,8 +33,8 @@ class Model(NamedTuple):
     layout: Layout
     problem: Problem
     given: Nodes
-    start: Mapping[str, Any] | None
-    guess: Mapping[str, Any] | None
+    start: Mapping[str, Any]
+    guess: Mapping[str, Any]
 
     def stage(self, arguments: Arguments) -> Stage:
         return Stage(self.layout, self.problem, arguments, 0, self.given)
@@ -74,11 +74,10 @@ def sought(model: Model, arguments: Arguments, tolerance: float) -> Found:
         x = jnp.where(state.tries == 0, first, _elsewhere(stage, first, own[: layout.states]))
         share = jnp.where(state.tries == 0, 0.5, own[layout.states :])
         u = starts.actions(stage, x, model.guess, share).action
-        u = u if model.guess is not None else steady.staying(stage, x, u)
+        u = u if model.guess else steady.staying(stage, x, u)
         found = steady.newton(stage, steady.slopes(stage, x, u), tolerance)
         curved = steady.curved(stage, found.point)
-        there = (found.size <= tolerance) & ~found.stuck
-        return Found(found.point, curved, there, _peak(stage, found.point, curved), state.tries + 1, found.steps)
+        return Found(found.point, curved, found.found, _peak(stage, found.point, curved), state.tries + 1, found.steps)
 
     n, m = layout.states, layout.actions
     value = Quadratic(jnp.zeros(n), jnp.zeros(()), jnp.zeros(n), jnp.zeros((n, n)))

@@ -62,12 +62,15 @@ def equations(stage: Stage, point: Point) -> Point:
 
 
 class Newton(NamedTuple):
-    """A running search for a steady state."""
+    """How a search for a steady state ended.
+
+    Attributes:
+        found: whether the equations hold at the point.
+    """
 
     point: Point
-    size: Float[Array, ""]
+    found: Bool[Array, ""]
     steps: Int[Array, ""]
-    stuck: Bool[Array, ""]
 
 
 def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
@@ -104,8 +107,17 @@ def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
 
     done = lambda state: state[3] | (state[1] <= tolerance) | (state[2] >= _NEWTON)  # noqa: E731
     state = (flat, jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
-    y, size, steps, stuck = loops.until(done, step, state)
-    return Newton(back(y), size, steps, stuck)
+    y, size, steps, _ = loops.until(done, step, state)
+    return Newton(back(y), (size <= tolerance) & _hold(residual, y, back(jnp.ones_like(y))), steps)
+
+
+def _hold(residual: Callable[[Array], Array], y: Array, ones: Point) -> Bool[Array, ""]:
+    """Whether equations hold, in units of their terms: where no step changes one of them, it may still be wrong."""
+    terms = jnp.max(jnp.abs(jax.jacfwd(residual)(y)) * (1 + jnp.abs(y))[None], axis=1)
+    own, count = 1 + jnp.abs(y), ones.x.shape[0]
+    # the equations of states and of slopes have units of their own
+    units = jnp.concatenate([own[:count], jnp.zeros_like(ones.u), own[-count:]])
+    return jnp.all(jnp.abs(residual(y)) <= 1e-8 * (terms + units))
 
 
 def moved(stage: Stage, point: Point) -> Point:

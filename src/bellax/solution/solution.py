@@ -52,8 +52,12 @@ class Result(enum.IntEnum):
     max_steps_reached = 1
     infeasible = 2
     nonfinite = 3
-    escaped = 4
-    trapped = 5
+    not_concave = 4
+    unstable = 5
+    trapped = 6
+    biased = 7
+    diverged = 8
+    escaped = 9
 
     def __str__(self) -> str:
         return self.name

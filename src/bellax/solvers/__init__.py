@@ -6,6 +6,7 @@ from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.neural.euler_net import EulerNet
 from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.quadratic.ilqg import ILQG
 from bellax.solvers.value_iteration import ValueIteration
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Collocation",
     "EulerNet",
     "FiniteDifference",
+    "ILQG",
     "PINN",
     "PolicyIteration",
     "ValueIteration",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.learning.training import Method
@@ -20,16 +20,10 @@ from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.euler import sizes, unit_free
 from bellax.solvers.neural.evaluation import Looked
+from bellax.solvers.neural.points import Points
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _EARLY, _EVERY = 4, 8  # alternations with candidates: the first ones, and then one of so many
-
-
-class Points(NamedTuple):
-    """Where equations are asked to hold, one row a point."""
-
-    states: dict[str, Array]
-    periods: Int[Array, "n"]
 
 
 class Aims(NamedTuple):

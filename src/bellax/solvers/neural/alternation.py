@@ -15,8 +15,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
-from bellax.learning.training import Method
-from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.bellman import ActorCritic, Bellman
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.euler import sizes, unit_free
 from bellax.solvers.neural.evaluation import Looked
@@ -51,6 +50,7 @@ class Turns(NamedTuple):
         change: of these in the last alternation: what V moved at most, and actions.
         number: of alternations that are over.
         steps: of all fits.
+        loss: of the last step of a fit, its sum of squares.
     """
 
     critic: Fit
@@ -61,9 +61,10 @@ class Turns(NamedTuple):
     change: Float[Array, "2"]
     number: Array
     steps: Array
+    loss: Array
 
 
-class Alternation(Method):
+class Alternation(ActorCritic):
     """The training; made inside a compiled program.
 
     Args:
@@ -134,7 +135,7 @@ class Alternation(Method):
 
     # -- turns
 
-    def init(self, actor: Array, critic: Array) -> Turns:
+    def begin(self, actor: Array, critic: Array) -> Turns:
         rows, value, actions = self.looked(actor, critic)
         zero = jnp.zeros((), jnp.int32)
         aims = Aims(critic, *self._unaimed())
@@ -147,12 +148,16 @@ class Alternation(Method):
             jnp.full(2, jnp.inf),
             zero,
             zero,
+            jnp.asarray(jnp.inf),
         )
 
     def _unaimed(self) -> tuple[Array, Array, Array]:
         count, size = self.points.periods.shape[0], self.bellman.head.size
         shape = (count, self.bellman.shapes[0].outputs // max(size, 1), size)
         return jnp.ones(shape), jnp.zeros(shape[:2], bool), jnp.zeros(shape)
+
+    def weights(self, state: Turns) -> tuple[Array, Array]:
+        return state.actor.weights, state.critic.weights
 
     def done(self, state: Turns) -> Array:
         settled = jnp.all(state.change <= self.recipe.settled)
@@ -161,8 +166,7 @@ class Alternation(Method):
     def told(self, state: Turns) -> tuple[Array, Array]:
         """Steps, and the root mean square of what is left of the equations whose turn it is."""
         count = self.points.periods.shape[0]
-        loss = jnp.where(state.improving, state.actor.loss, state.critic.loss)
-        return state.steps, jnp.sqrt(loss / count)
+        return state.steps, jnp.sqrt(state.loss / count)
 
     def step(self, state: Turns) -> Turns:
         if not self.bellman.head.size:
@@ -172,7 +176,7 @@ class Alternation(Method):
     def _evaluate(self, state: Turns) -> Turns:
         """One step of the critic; after the last one it is the actor's turn."""
         fit = self.critics.step(state.critic)
-        state = state._replace(critic=fit, steps=state.steps + 1)
+        state = state._replace(critic=fit, steps=state.steps + 1, loss=fit.loss)
         if not self.bellman.head.size:
             return lax.cond(self.critics.done(fit), self._turned, lambda state: state, state)
 
@@ -185,7 +189,7 @@ class Alternation(Method):
     def _improve(self, state: Turns) -> Turns:
         """One step of the actor; after the last one an alternation is over."""
         fit = self.actors.step(state.actor)
-        state = state._replace(actor=fit, steps=state.steps + 1)
+        state = state._replace(actor=fit, steps=state.steps + 1, loss=fit.loss)
         return lax.cond(self.actors.done(fit), self._turned, lambda state: state, state)
 
     def _turned(self, state: Turns) -> Turns:

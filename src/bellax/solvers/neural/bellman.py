@@ -7,6 +7,7 @@ or a constraint does not hold, Q is minus infinity. Tomorrow's V is the critic a
 taken but what a net sees: bounds of tomorrow's actions are a matter of tomorrow.
 """
 
+import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.learning import nets
 from bellax.learning.nets import Shape
+from bellax.learning.training import Method
 from bellax.numerics.scalar import take
 from bellax.problem.period import Combination, by_action, in_a_row, over_combinations
 from bellax.solvers.neural.euler import Euler, States, Terms, width
@@ -97,9 +99,14 @@ class Bellman:
         # what has no weight may have no number
         return row.reward, row.last + jnp.sum(jnp.where(row.weights == 0, 0.0, row.weights * worth))
 
+    def worth(self, row: Looked, critic: Array) -> Float[Array, ""]:
+        """E[r + b V(s')]."""
+        now, later = self.halves(row, critic)
+        return now + later
+
     def q(self, option: Option, critic: Array) -> Float[Array, ""]:
         """Q; minus infinity where a decision is not feasible."""
-        return jnp.where(option.feasible, sum(self.halves(option.row, critic)), -jnp.inf)
+        return jnp.where(option.feasible, self.worth(option.row, critic), -jnp.inf)
 
     def excess(self, row: Looked) -> Float[Array, ""]:
         """How far beyond the box one may be tomorrow, in sides of it."""
@@ -154,11 +161,18 @@ class Bellman:
         )
 
 
+class ActorCritic(Method):
+    """A training of an actor and a critic."""
+
+    @abc.abstractmethod
+    def begin(self, actor: Array, critic: Array) -> Any:
+        """The first state, with weights to begin with."""
+
+    @abc.abstractmethod
+    def weights(self, state: Any) -> tuple[Array, Array]:
+        """Those of the actor and of the critic."""
+
+
 def inside(excess: Array) -> Array:
     """Whether an excess is none."""
     return excess <= _INSIDE
-
-
-def chosen(tree: Any, place: Array) -> Any:
-    """Of leaves along a first axis of combinations, those of one."""
-    return jax.tree.map(lambda leaf: take(leaf, place), tree)

@@ -1,4 +1,4 @@
-"""Other actions than the actor's: shares all over the way between bounds, which say whether it sits on a lesser maximum.
+"""Other actions than the actor's: shares all over the way between bounds, which say whether a lesser maximum was found.
 
 What leads further out of the box than the actor goes is no candidate, since the critic knows nothing there.
 """

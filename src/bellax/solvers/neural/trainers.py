@@ -7,12 +7,15 @@ from typing import Any
 
 from jax import Array
 
-from bellax.errors import check_count, check_positive, named_options
-from bellax.learning.training import Method
+from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.learning.levenberg import Fit
+from bellax.numerics.held import held
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural import moved
+from bellax.solvers.neural.advantage import AdvantageFit
 from bellax.solvers.neural.alternation import Alternation, Turns
-from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.bellman import ActorCritic, Bellman
+from bellax.solvers.neural.descent import Descending, Descent
 from bellax.solvers.neural.points import Points
 
 
@@ -20,17 +23,13 @@ class Trainer(abc.ABC):
     """Configuration of a training."""
 
     @abc.abstractmethod
-    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> Method:
-        """The training, inside a compiled program; its `init` takes weights of the actor and of the critic.
+    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> ActorCritic:
+        """The training, inside a compiled program; its `begin` takes weights of the actor and of the critic.
 
         Args:
             left: for how many periods something is paid for.
             tolerance: what does not matter, in units of V's spread.
         """
-
-    @abc.abstractmethod
-    def weights(self, state: Any) -> tuple[Array, Array]:
-        """Those of the actor and of the critic when a training is over."""
 
     @abc.abstractmethod
     def told(self, state: Any) -> dict[str, Array]:
@@ -67,14 +66,100 @@ class LeastSquares(Trainer):
         check_count(self.candidates, "LeastSquares: candidates", 3)
         check_positive(self.settled, "LeastSquares: settled")
 
-    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> Method:
+    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> Alternation:
         return Alternation(bellman, points, left, self, tolerance, seed)
-
-    def weights(self, state: Turns) -> tuple[Array, Array]:
-        return state.actor.weights, state.critic.weights
 
     def told(self, state: Turns) -> dict[str, Array]:
         return {"steps": state.steps, "alternations": state.number}
+
+    def moved(
+        self, bellman: Callable[[Arguments], Bellman], arguments: Arguments, points: Points, weights: Any
+    ) -> tuple[Array, Array]:
+        return moved.moved(bellman, arguments, points, *weights)
+
+
+@named_options
+@dataclass(frozen=True, kw_only=True)
+class Gradients(Trainer):
+    """Actor and critic by Adam: the critic on the square of V's equation with a target net, the actor up along Q.
+
+    Conditions hold to about 1e-3. What is found has no derivative in parameters.
+
+    Args:
+        rate: of learning, in the beginning.
+        decay: what is left of it in the end.
+        clip: largest norm of a gradient.
+        steps: of each net.
+        batch: states of a step, drawn in the box.
+        averaged: by how much of the way the target net follows the critic in every step.
+    """
+
+    rate: float = 3e-3
+    decay: float = 0.01
+    clip: float = 1.0
+    steps: int = 8000
+    batch: int = 128
+    averaged: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            check_count(getattr(self, name), f"Gradients: {name}")
+        for name in ("rate", "decay", "clip", "averaged"):
+            check_positive(getattr(self, name), f"Gradients: {name}")
+        for name in ("decay", "averaged"):
+            if getattr(self, name) > 1:
+                raise ModelError(f"Gradients: {name} is {getattr(self, name)!r}; it is a share, at most 1.")
+
+    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> Descent:
+        return Descent(bellman, self, seed)
+
+    def told(self, state: Descending) -> dict[str, Array]:
+        return {"steps": state.step}
+
+    def moved(
+        self, bellman: Callable[[Arguments], Bellman], arguments: Arguments, points: Points, weights: Any
+    ) -> tuple[Array, Array]:
+        complaint = (
+            "what bx.solvers.Gradients() found solves no equation to the last digit, so that it has no derivative in "
+            "parameters. Train by bx.solvers.LeastSquares(), the default."
+        )
+        actor, critic = (held(own, arguments, complaint) for own in weights)
+        return actor, critic
+
+
+@named_options
+@dataclass(frozen=True, kw_only=True)
+class Quadratic(Trainer):
+    """Q as a parabola in actions around the policy, fitted to the Bellman equation at actions around it.
+
+    Args:
+        rounds: before the last one, of `budget` steps at most each; in every one actions are taken anew.
+        budget: see `rounds`.
+        finish: steps of the last round at most.
+        spread: how far actions are from the policy in the first round, as outputs of the net.
+        closer: the same in the last round.
+    Source: Gu, Lillicrap, Sutskever & Levine (2016), "Continuous deep Q-learning with model-based acceleration".
+    """
+
+    rounds: int = 12
+    budget: int = 12
+    finish: int = 40
+    spread: float = 0.5
+    closer: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "budget", "finish"):
+            check_count(getattr(self, name), f"Quadratic: {name}")
+        for name in ("spread", "closer"):
+            check_positive(getattr(self, name), f"Quadratic: {name}")
+        if self.closer > self.spread:
+            raise ModelError(f"Quadratic: closer={self.closer:g} is farther than spread={self.spread:g}.")
+
+    def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> AdvantageFit:
+        return AdvantageFit(bellman, points, self, seed)
+
+    def told(self, state: Fit) -> dict[str, Array]:
+        return {"steps": state.total}
 
     def moved(
         self, bellman: Callable[[Arguments], Bellman], arguments: Arguments, points: Points, weights: Any

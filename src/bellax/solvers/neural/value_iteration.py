@@ -16,13 +16,12 @@ from jaxtyping import Float
 from bellax.errors import ModelError, named_options
 from bellax.learning import nets, sampling
 from bellax.learning.nets import Shape
-from bellax.learning.training import Method
 from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
-from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.bellman import ActorCritic, Bellman
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.choosing import ChoosingBehaviour
 from bellax.solvers.neural.euler import Euler
@@ -30,12 +29,12 @@ from bellax.solvers.neural.evaluation import Scale, measure
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import inputs
 from bellax.solvers.neural.judged import Judge, explained, outcome
-from bellax.solvers.neural.options import NetSolver
+from bellax.solvers.neural.options import NetSolver, check_smooth
 from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
-from bellax.solvers.neural.trainers import LeastSquares, Trainer
+from bellax.solvers.neural.trainers import Gradients, LeastSquares, Quadratic, Trainer
 
-_GAIN = 2.5  # see nets.initial
+_GAIN = 1.0  # see nets.initial
 _TESTED = 512  # other points, at which a solution is judged
 _CANDIDATES = 41  # shares of every action that are tried there
 
@@ -48,6 +47,8 @@ class NeuralValueIteration(NetSolver):
     Besides what all solvers by nets take (`NetSolver`):
 
     Args:
+        advantage: `bx.solvers.Quadratic()` for Q as a parabola in actions around the policy (NAF), in place of the
+            trainer; by default Q is what a look ahead with the critic gives.
         trainer: `bx.solvers.LeastSquares()`, the default, or `bx.solvers.Gradients()`, with which conditions hold to
             about 1e-3, so that they want tolerance=1e-2.
     Raises:
@@ -57,14 +58,24 @@ class NeuralValueIteration(NetSolver):
         squares by Levenberg and Marquardt.
     """
 
+    advantage: Quadratic | None = None
     trainer: Trainer = field(default_factory=LeastSquares)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.trainer, Trainer):
+        if not isinstance(self.trainer, LeastSquares | Gradients):
             raise ModelError(
                 f"NeuralValueIteration: trainer is {self.trainer!r}; give bx.solvers.LeastSquares() or "
                 "bx.solvers.Gradients()."
+            )
+        if not isinstance(self.advantage, Quadratic | None):
+            raise ModelError(
+                f"NeuralValueIteration: advantage is {self.advantage!r}; give bx.solvers.Quadratic(), or leave it out."
+            )
+        if self.advantage is not None and self.trainer != LeastSquares():
+            raise ModelError(
+                f"NeuralValueIteration: advantage={self.advantage!r} is trained by least squares of its own; leave "
+                "trainer= out."
             )
 
     def prepare(self, model: Any) -> "PreparedValueIteration":
@@ -91,6 +102,7 @@ class PreparedValueIteration(PreparedNets):
     def __init__(self, model: Any, options: NeuralValueIteration) -> None:
         super().__init__(model, options)
         self._check()
+        self.trainer: Trainer = options.trainer if options.advantage is None else options.advantage
         self.head = Head(self.plan, check_shares(self.plan, options.shares))
         size = self.layout.size
         outputs = max(self.head.size, 1) * len(combinations(self.plan))
@@ -102,6 +114,8 @@ class PreparedValueIteration(PreparedNets):
         plan = self.plan
         if not plan.actions and plan.evaluate_stop is None:
             raise ModelError("NeuralValueIteration: nothing is decided in this model; use bx.solvers.ValueIteration().")
+        if self.options.advantage is not None:
+            check_smooth(plan, "NeuralValueIteration(advantage=)", "leave advantage= out")
         for node in plan.constraints:
             named = [name for name in plan.controls if name in plan.graph.leaves(node, "action")]
             if named:
@@ -136,24 +150,24 @@ class PreparedValueIteration(PreparedNets):
             return bellman.greedy(number, states, outputs, jnp.zeros_like(critic)).option.acted.actions
 
         begun = Begun(points, *measure(bellman.euler, rule, *points))
-        return begun, self.method(arguments, begun).init(actor, critic)
+        return begun, self.method(arguments, begun).begin(actor, critic)
 
-    def method(self, arguments: Arguments, begun: Begun) -> Method:
+    def method(self, arguments: Arguments, begun: Begun) -> ActorCritic:
         options = self.options
         bellman = self.bellman(arguments, begun.scale)
-        return options.trainer.method(bellman, begun.points, begun.left, options.tolerance, options.seed)
+        return self.trainer.method(bellman, begun.points, begun.left, options.tolerance, options.seed)
 
     # -- what comes out
 
     def finish(self, arguments: Arguments, begun: Begun, state: Any, moves: bool = True) -> Found:
         still = lax.stop_gradient(arguments)
-        actor, critic = weights = self.options.trainer.weights(state)
+        actor, critic = weights = self.method(still, begun).weights(state)
         code, stats = self._judged(still, begun, actor, critic)
         if moves:
             moved = lambda arguments: self.bellman(arguments, begun.scale)  # noqa: E731
-            actor, critic = self.options.trainer.moved(moved, arguments, begun.points, weights)
+            actor, critic = self.trainer.moved(moved, arguments, begun.points, weights)
         behaviour = self._behaviour(arguments, begun, actor, critic)
-        return Found(behaviour, code, self.options.trainer.told(state) | stats)
+        return Found(behaviour, code, self.trainer.told(state) | stats)
 
     def _behaviour(self, arguments: Arguments, begun: Begun, actor: Array, critic: Array) -> Any:
         if self.plan.choices or self.plan.evaluate_stop is not None:

@@ -91,9 +91,7 @@ class AdvantageFit(LevenbergMarquardt, ActorCritic):
             recipe.spread * (recipe.closer / recipe.spread) ** share * jax.random.uniform(own, minval=0.8, maxval=1.2)
         )
         outputs = bellman.outputs(self.split(weights)[0])
-        around = jax.vmap(lambda n, s: take(outputs(n, s), jnp.zeros((), jnp.int32)))(
-            self.points.periods, self.points.states
-        )
+        around = jax.vmap(lambda states, number: outputs(number, states)[0])(*self.points)
 
         def look(states: Any, number: Array, x: Array) -> Looked:
             steps = jnp.concatenate([jnp.zeros_like(self.directions[:1]), self.directions, -self.directions])

@@ -59,7 +59,7 @@ class AdvantageFit(LevenbergMarquardt, ActorCritic):
         super().__init__(self._groups, self._refresh, (recipe.budget,) * recipe.rounds + (recipe.finish,))
         self.bellman, self.points, self.recipe, self.seed = bellman, points, recipe, seed
         size = bellman.head.size
-        self.shape = Shape(bellman.shapes[0].inputs, bellman.shapes[0].hidden, size * (size + 1) // 2)
+        self.shape = Shape(bellman.shapes[0].inputs, recipe.hidden, size * (size + 1) // 2)
         pairs = [np.eye(size)[i] + np.eye(size)[j] for i in range(size) for j in range(i)]
         with jax.ensure_compile_time_eval():
             self.directions = jnp.asarray(np.stack([*np.eye(size), *pairs]), float)

@@ -83,7 +83,7 @@ class LeastSquares(Trainer):
 class Gradients(Trainer):
     """Actor and critic by Adam: the critic on the square of V's equation with a target net, the actor up along Q.
 
-    Conditions hold to about 1e-3. What is found has no derivative in parameters.
+    Conditions hold to about 1e-4. What is found has no derivative in parameters.
 
     Args:
         rate: of learning, in the beginning.
@@ -97,7 +97,7 @@ class Gradients(Trainer):
     rate: float = 3e-3
     decay: float = 0.01
     clip: float = 1.0
-    steps: int = 8000
+    steps: int = 20000
     batch: int = 128
     averaged: float = 0.05
 
@@ -133,6 +133,7 @@ class Quadratic(Trainer):
     """Q as a parabola in actions around the policy, fitted to the Bellman equation at actions around it.
 
     Args:
+        hidden: widths of the hidden layers of the net of P.
         rounds: before the last one, of `budget` steps at most each; in every one actions are taken anew.
         budget: see `rounds`.
         finish: steps of the last round at most.
@@ -141,15 +142,18 @@ class Quadratic(Trainer):
     Source: Gu, Lillicrap, Sutskever & Levine (2016), "Continuous deep Q-learning with model-based acceleration".
     """
 
-    rounds: int = 12
-    budget: int = 12
-    finish: int = 40
+    hidden: tuple[int, ...] = (8,)
+    rounds: int = 6
+    budget: int = 8
+    finish: int = 12
     spread: float = 0.5
-    closer: float = 0.01
+    closer: float = 0.003
 
     def __post_init__(self) -> None:
         for name in ("rounds", "budget", "finish"):
             check_count(getattr(self, name), f"Quadratic: {name}")
+        for width in self.hidden:
+            check_count(width, "Quadratic: hidden")
         for name in ("spread", "closer"):
             check_positive(getattr(self, name), f"Quadratic: {name}")
         if self.closer > self.spread:

@@ -49,8 +49,8 @@ class NeuralValueIteration(NetSolver):
     Args:
         advantage: `bx.solvers.Quadratic()` for Q as a parabola in actions around the policy (NAF), in place of the
             trainer; by default Q is what a look ahead with the critic gives.
-        trainer: `bx.solvers.LeastSquares()`, the default, or `bx.solvers.Gradients()`, with which conditions hold to
-            about 1e-3, so that they want tolerance=1e-2.
+        trainer: `bx.solvers.LeastSquares()`, the default, or `bx.solvers.Gradients()`, with which equations hold to
+            about 1e-3, so that they may want tolerance=1e-2.
     Raises:
         ModelError: for constraints on continuous actions, and models in which nothing is decided.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary

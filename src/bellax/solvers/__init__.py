@@ -5,6 +5,8 @@ from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.neural.euler_net import EulerNet
+from bellax.solvers.neural.trainers import Gradients, LeastSquares, Quadratic
+from bellax.solvers.neural.value_iteration import NeuralValueIteration
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.quadratic.ilqg import ILQG
 from bellax.solvers.value_iteration import ValueIteration
@@ -15,7 +17,11 @@ __all__ = [
     "EulerNet",
     "FiniteDifference",
     "ILQG",
+    "Gradients",
+    "LeastSquares",
+    "NeuralValueIteration",
     "PINN",
     "PolicyIteration",
+    "Quadratic",
     "ValueIteration",
 ]

@@ -66,6 +66,6 @@ def visited(
     begin = (start, jnp.zeros(agents), jnp.zeros((), jnp.int32))
     states, left, _ = loops.repeat(steps, step, begin)
     y = jax.vmap(inputs.coordinates)(states)
-    centre = jnp.mean(y, axis=0)
+    centre = jnp.mean(y, axis=0, keepdims=True)
     apart = jax.vmap(inputs.at_coordinates)(states, centre + wider * (y - centre))
     return Visited((apart, jnp.zeros(agents, jnp.int32)), left / (steps - steps // 2))

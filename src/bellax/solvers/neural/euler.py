@@ -120,7 +120,7 @@ class Euler:
         weights = found.weights
         now = pull((weights, jnp.zeros_like(slopes)))[0]
         later = pull((jnp.zeros_like(weights), (weights * found.outcome.discount)[:, None] * slopes))[0]
-        return Terms(now, later, acted.beyond, _width(acted))
+        return Terms(now, later, acted.beyond, width(acted))
 
     # -- with V
 
@@ -150,7 +150,7 @@ class Euler:
         )
         _, pull = jax.vjp(total, in_a_row(acted.actions))
         one, zero = jnp.ones(()), jnp.zeros(())
-        terms = Terms(pull((one, zero))[0], pull((zero, one))[0], acted.beyond, _width(acted))
+        terms = Terms(pull((one, zero))[0], pull((zero, one))[0], acted.beyond, width(acted))
 
         def held(own: Array) -> Array:
             moved = with_moving(self.plan, states, own)
@@ -165,7 +165,7 @@ class Euler:
         return jnp.asarray(number) + 1 if self.problem.finite else jnp.asarray(number)
 
 
-def _width(acted: Acted) -> Array:
+def width(acted: Acted) -> Array:
     both = jnp.isfinite(acted.lower) & jnp.isfinite(acted.upper)
     return jnp.where(both, jnp.where(both, acted.upper - acted.lower, 1.0), 1.0)
 

@@ -5,7 +5,6 @@ Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (e
 least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from jax import Array, lax
 
 from bellax.errors import check_count, named_options
 from bellax.learning import levenberg, nets, sampling, training
-from bellax.learning.levenberg import Fit, LevenbergMarquardt
+from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
@@ -23,6 +22,7 @@ from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
+from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth
@@ -143,7 +143,8 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         states, periods = self._points(seen, self.options.seed, self.count)
         actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
-        level, unit = self._measure(arguments, seen, actor, states, periods)
+        euler = self.euler(arguments)
+        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), states, periods)
         begun = Begun(states, periods, level, unit)
         weights = (
             actor if self.static else jnp.concatenate([actor, nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)])
@@ -152,22 +153,6 @@ class PreparedEuler(PreparedNets):
         key = jax.random.key_data(jax.random.key(self.options.seed))
         rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
         return begun, method.init(weights, method.sized(weights, rows))
-
-    def _measure(self, arguments: Arguments, seen: Inputs, actor: Array, states: Any, periods: Any) -> Any:
-        """A level and a unit for V: of what is paid at the points, for ever."""
-        euler, outputs = self.euler(arguments), self.outputs(seen, actor)
-
-        def paid(states: dict[str, Array], number: Array) -> tuple[Array, Array]:
-            acted = euler.acted(number, states, outputs(number, states))
-            found = euler.averages(number).branches(states, acted.actions)
-            return jnp.sum(found.weights * found.outcome.reward), jnp.sum(found.weights * found.outcome.discount)
-
-        reward, discount = jax.vmap(paid)(states, periods)
-        left = 1 / jnp.maximum(
-            1 - jnp.mean(discount), 1 / max(self.problem.clock.count, 1) if self.problem.finite else 1e-3
-        )
-        spread = jnp.std(reward) + 1e-3 * jnp.abs(jnp.mean(reward)) + 1e-12
-        return jnp.mean(reward) * left, spread * jnp.sqrt(left)
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
         return Training(self, arguments, begun)
@@ -188,14 +173,24 @@ class PreparedEuler(PreparedNets):
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
-        still = Evaluation(self, lax.stop_gradient(arguments), begun, lax.stop_gradient(actor), rows)
-        start = still.method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
-        last = lax.stop_gradient(training.run(still.method, start))
-        if not moves:
-            return last.weights
-        return levenberg.moved(
-            Evaluation(self, arguments, begun, actor, rows).groups(None, jnp.asarray(0)), last.weights
-        )
+        still = self._equations(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor), rows)
+        keep = lambda weights, frozen: frozen  # noqa: E731
+        method = LevenbergMarquardt(lambda frozen, number: still, keep, (_EVALUATION,))
+        start = method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
+        last = lax.stop_gradient(training.run(method, start))
+        return levenberg.moved(self._equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
+
+    def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
+        """The residuals of V under the policy."""
+        seen, euler = self.inputs(arguments), self.euler(arguments)
+        evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit))
+        rule = self._rule(euler, seen, actor)
+        look = lambda states, number: evaluation.look(states, number, rule(number, states))  # noqa: E731
+        return [(evaluation.residual, jax.vmap(look)(rows.states, rows.periods))]
+
+    def _rule(self, euler: Euler, seen: Inputs, actor: Array) -> Rule:
+        outputs = self.outputs(seen, actor)
+        return lambda number, states: euler.acted(number, states, outputs(number, states)).actions
 
     def _judged(self, arguments: Arguments, begun: Begun, found: NetBehaviour, state: Fit) -> tuple[Array, Any]:
         """How the training ended, by conditions at other points."""
@@ -318,54 +313,3 @@ class Training(LevenbergMarquardt):
         outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
         rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
         return visited(prepared.problem, self.arguments, self.seen, rule, start[0], key, _STEPS, wider)
-
-
-class Looked(NamedTuple):
-    """A point of a policy evaluation: what nets see there and tomorrow, and what is paid.
-
-    Attributes:
-        here, later: inputs, shape (i,) and (q, i).
-        reward: expected.
-        weights: of tomorrow's states, discounted, shape (q,).
-        last: of these, what the model says V is after the last decision.
-    """
-
-    here: Array
-    later: Array
-    reward: Array
-    weights: Array
-    last: Array
-
-
-class Evaluation:
-    """Least squares of V under a policy; made inside a compiled program."""
-
-    def __init__(self, prepared: PreparedEuler, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> None:
-        self.prepared, self.begun = prepared, begun
-        seen, euler = prepared.inputs(arguments), prepared.euler(arguments)
-        outputs, finite = prepared.outputs(seen, actor), prepared.problem.finite
-
-        def look(states: Mapping[str, Array], number: Array) -> Looked:
-            acted = euler.acted(number, states, outputs(number, states))
-            found, following = euler.averages(number).branches(states, acted.actions), euler.following(number)
-            later = jax.vmap(lambda states: seen.of(following, states))(found.following)
-            weights, last = found.weights * found.outcome.discount, jnp.zeros(())
-            if finite:
-                period, over = prepared.problem.period(arguments, following), following >= prepared.problem.clock.count
-                last = jnp.where(over, jnp.sum(weights * jax.vmap(period.terminal)(found.following)), 0.0)
-                weights = jnp.where(over, 0.0, weights)
-            reward = jnp.sum(found.weights * found.outcome.reward)
-            return Looked(seen.of(number, states), later, reward, weights, last)
-
-        self.rows = jax.vmap(look)(rows.states, rows.periods)
-        self.method = LevenbergMarquardt(self.groups, lambda weights, frozen: frozen, (_EVALUATION,))
-
-    def groups(self, frozen: None, number: Array) -> Any:
-        return [(self.residual, self.rows)]
-
-    def residual(self, weights: Array, row: Looked) -> Array:
-        """What is left of the equation at one point, in units of V."""
-        layers, begun = nets.layers(self.prepared.shapes[1], weights), self.begun
-        of = lambda u: begun.level + begun.unit * nets.forward(layers, u)[0]  # noqa: E731
-        later = jnp.sum(row.weights * jax.vmap(of)(row.later))
-        return (of(row.here) - row.reward - row.last - later) / begun.unit

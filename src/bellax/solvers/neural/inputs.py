@@ -25,7 +25,7 @@ from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
-from bellax.problem.processes import parameters
+from bellax.problem.processes import parameters, sizes
 
 _REACH = 3.0  # standard deviations of a process that the box holds
 
@@ -111,7 +111,8 @@ class Inputs(eqx.Module):
                 place = category(space, states[part.name])[0]
             else:
                 place = nearest_place(_values(plan, part.name), states[part.name])
-            found.append((place == np.arange(part.categories)).astype(jnp.result_type(float)))
+            every = np.arange(part.categories, dtype=np.int32)
+            found.append((place.astype(jnp.int32) == every).astype(jnp.result_type(float)))
         if layout.timed:
             last = max(layout.problem.clock.count - 1, 1)
             found.append((2 * as_float(number) / last - 1)[None])
@@ -228,6 +229,6 @@ def _ends(plan: Plan, name: str, environment: Mapping[str, Array]) -> tuple[Arra
         spread = jnp.sqrt(jnp.diagonal(stationary_covariance(given["rho"], given["covariance"])))
         return given["mean"] - _REACH * spread, given["mean"] + _REACH * spread
     assert isinstance(space, IID)
-    rule = space.distribution.rule(None, {})
+    rule = space.distribution.rule(None, sizes(plan, space.distribution, plan.process_nodes(name), environment))
     values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
     return jnp.min(values, axis=0), jnp.max(values, axis=0)

@@ -111,7 +111,7 @@ class PreparedNets(GridlessSetting):
                 )
             run = self.program("whole", lambda: Shared(self._whole))
             return self._solution(arguments, run(arguments))
-        begin = self.program("begin", lambda: quickly(self.begin, True))
+        begin = self.program("begin", lambda: quickly(self._begin, True))
         begun, state = begin(arguments, self.prior(arguments))
         blocks = self.program("blocks", lambda: Shared(self._blocks))
         watch = Watch(
@@ -122,6 +122,10 @@ class PreparedNets(GridlessSetting):
             "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), True)
         )
         return self._solution(arguments, finish(arguments, begun, state))
+
+    def _begin(self, arguments: Arguments, prior: Any) -> Any:
+        # a number of Python's would have a type of its own in the first block, and one program more
+        return jax.tree.map(lambda leaf: lax.convert_element_type(leaf, leaf.dtype), self.begin(arguments, prior))
 
     def _blocks(self, arguments: Arguments, begun: Any, state: Any) -> Any:
         return self.blocks(self.method(arguments, begun), state)

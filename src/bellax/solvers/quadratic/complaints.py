@@ -110,5 +110,7 @@ def _faulty(setting: Any, arguments: Any) -> str:
 
 def _shown(setting: Any, x: Any) -> str:
     states = setting.layout.by_state(x)
-    parts = [f"{name} = {np.array2string(np.asarray(value), precision=6, threshold=6)}" for name, value in states.items()]
+    parts = [
+        f"{name} = {np.array2string(np.asarray(value), precision=6, threshold=6)}" for name, value in states.items()
+    ]
     return ", ".join(parts)

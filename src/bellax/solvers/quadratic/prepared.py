@@ -72,7 +72,9 @@ class PreparedTrajectory(GridlessSetting):
         options: Any = self.options
         checked = all_concrete(arguments) and not well
         # where a search begins is an argument: one program serves all starts
-        begin = Begin(*({n: np.asarray(x) for n, x in (given or {}).items()} for given in (options.start, options.guess)))
+        begin = Begin(
+            *({n: np.asarray(x) for n, x in (given or {}).items()} for given in (options.start, options.guess))
+        )
         name = ("ILQG", key(replace(options, start=None, guess=None)), *map(tuple, begin), checked)
         if name not in self.model.programs:
             self.model.programs[name] = quickly_at_first(partial(self.found, checked), checked)
@@ -161,5 +163,3 @@ def _code(good: Bool[Array, ""], not_concave: Bool[Array, ""], found: Trajectory
 
 def _told(stats: dict[str, Array], missed: Gap) -> dict[str, Array]:
     return {**stats, "value_gap": missed.mean, "value_gap_error": missed.error}
-
-

@@ -42,7 +42,7 @@ def visited(
 
     states, _ = loops.repeat(steps, step, (start, jnp.zeros((), jnp.int32)))
     y = jax.vmap(inputs.coordinates)(states)
-    centre = jnp.mean(y, axis=0)
+    centre = jnp.mean(y, axis=0, keepdims=True)
     apart = centre + wider * (y - centre)
     return jax.vmap(inputs.at_coordinates)(states, apart), jnp.zeros(agents, jnp.int32)
 

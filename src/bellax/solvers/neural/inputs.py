@@ -111,7 +111,8 @@ class Inputs(eqx.Module):
                 place = category(space, states[part.name])[0]
             else:
                 place = nearest_place(_values(plan, part.name), states[part.name])
-            found.append((place == np.arange(part.categories)).astype(jnp.result_type(float)))
+            every = np.arange(part.categories, dtype=np.int32)
+            found.append((place.astype(jnp.int32) == every).astype(jnp.result_type(float)))
         if layout.timed:
             last = max(layout.problem.clock.count - 1, 1)
             found.append((2 * as_float(number) / last - 1)[None])

@@ -1,5 +1,6 @@
 """Adam with clipped gradients, by optax, which is imported where it is used."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,12 +13,12 @@ class Adam:
     """Steps of a descent.
 
     Args:
-        rate: of learning.
+        rate: of learning, or a schedule of optax: a function of the count of steps.
         clip: largest norm of a gradient.
     Source: Kingma & Ba (2015).
     """
 
-    def __init__(self, rate: float, clip: float) -> None:
+    def __init__(self, rate: float | Callable[[Any], Any], clip: float) -> None:
         import optax
 
         self._chain = optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))

@@ -5,6 +5,7 @@ from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.neural.euler_net import EulerNet
+from bellax.solvers.neural.policy_gradient import PolicyGradient
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.value_iteration import ValueIteration
 
@@ -14,6 +15,7 @@ __all__ = [
     "EulerNet",
     "FiniteDifference",
     "PINN",
+    "PolicyGradient",
     "PolicyIteration",
     "ValueIteration",
 ]

@@ -48,8 +48,7 @@ class StagedBehaviour(Behaviour):
     scale: Scale
     inputs: Inputs
     head: Head = eqx.field(static=True)
-    stages: Stages = eqx.field(static=True)
-    shape: Shape = eqx.field(static=True)
+    nets: tuple[Stages, Stages] = eqx.field(static=True)
 
     @property
     def smooth(self) -> bool:
@@ -57,8 +56,8 @@ class StagedBehaviour(Behaviour):
 
     def chosen(self, period: Period, number: Array | int, states: Any) -> Chosen:
         u = self.inputs.of(number, states)
-        acted = self.head.act(period, states, nets.forward(self.stages.at(self.actor, number), u))
-        value = self.scale.level + self.scale.unit * nets.forward(nets.layers(self.shape, self.critic), u)[0]
+        acted = self.head.act(period, states, nets.forward(self.nets[0].at(self.actor, number), u))
+        value = self.scale.level + self.scale.unit * nets.forward(self.nets[1].at(self.critic, number), u)[0]
         known = self.inputs.layout.sound(states)
         return certain(period.plan, jnp.where(known, value, jnp.nan), acted.actions)
 
@@ -86,17 +85,17 @@ class PreparedGradient(PreparedNets):
         finite = self.problem.finite
         self.length = self.problem.clock.count if finite else options.length
         size = self.layout.size
-        self.stages = Stages(
-            Shape(size, options.hidden, self.head.size), self.length if finite and options.by_period else 1
-        )
-        self.shape = Shape(size, options.hidden if options.critic is None else options.critic)
+        periods = self.length if finite and options.by_period else 1
+        hidden = options.hidden if options.critic is None else options.critic
+        self.policy = Stages(Shape(size, options.hidden, self.head.size), periods)
+        self.value = Stages(Shape(size, hidden), periods)
         self.starts = Starts(self.layout, options.start)
         visited = 0.5 if options.visited is None else options.visited
         self.visited = 0 if finite else int(visited * options.paths)
         rounds = (1 if finite else 3) if options.rounds is None else options.rounds
         finishes = (1 if finite else 3) if options.finishes is None else options.finishes
         self.plans = Plans(rounds, options.budget, finishes, options.finish)
-        self.count = options.points or max(256, 2 * self.shape.count)
+        self.count = options.points or max(256, 2 * self.value.count)
 
     # -- parts
 
@@ -110,7 +109,7 @@ class PreparedGradient(PreparedNets):
         """What the policy does, moved by a nudge."""
 
         def act(number: Array, states: Any, nudge: Array) -> dict[str, Array]:
-            outputs = nets.forward(self.stages.at(weights, number), seen.of(number, states))
+            outputs = nets.forward(self.policy.at(weights, number), seen.of(number, states))
             found = self.head.act(self.problem.period(arguments, number), states, outputs).actions
             moves = by_action(self.plan, nudge)
             return {name: found[name] + moves[name] for name in moves}
@@ -127,7 +126,7 @@ class PreparedGradient(PreparedNets):
         if self.problem.finite:
             period = self.problem.period(arguments, self.length)
             return period.terminal
-        layers = nets.layers(self.shape, critic)
+        layers = self.value.at(critic, 0)
         return lambda states: scale.level + scale.unit * nets.forward(layers, seen.of(0, states))[0]
 
     def drawn(self, seen: Inputs, shares: Array, key: Array, visited: Any) -> tuple[First, Chances]:
@@ -155,8 +154,8 @@ class PreparedGradient(PreparedNets):
         with jax.ensure_compile_time_eval():
             base = jnp.asarray(options.draws.base(options.paths, columns, options.seed))
         key = jax.random.key_data(jax.random.key(options.seed))
-        weights = self.stages.flat(options.seed)
-        critic = jnp.zeros(0) if self.problem.finite else nets.flat(self.shape, options.seed + 1)
+        weights = self.policy.flat(options.seed)
+        critic = jnp.zeros(0) if self.problem.finite else self.value.flat(options.seed + 1)
         shares = options.draws.paired(base)
         first = self.starts.at(seen, shares[:, : self.starts.columns])
         visited = jax.tree.map(lambda leaf: leaf[: self.visited], first.states)
@@ -244,10 +243,19 @@ class PreparedGradient(PreparedNets):
         """The residuals of V under the policy."""
         seen = self.inputs(arguments)
         euler = Euler(self.problem, arguments, self.head, self.options.quadrature, self.options.degree)
-        evaluation = Evaluation(euler, seen, self.shape, begun.scale)
+        evaluation = Evaluation(euler, seen, self.value.shape, begun.scale)
         rule = self.rule(arguments, seen, weights)
         look = lambda states, number: evaluation.look(states, number, rule(number, states))  # noqa: E731
-        return [(evaluation.residual, jax.vmap(look)(*points))]
+        scale, following = begun.scale, euler.following
+
+        def residual(critic: Array, row: Any) -> Array:
+            looked, number = row
+            of = lambda number, u: scale.level + scale.unit * nets.forward(self.value.at(critic, number), u)[0]  # noqa: E731
+            after = following(number)
+            later = jnp.sum(looked.weights * jax.vmap(lambda u: of(after, u))(looked.later))
+            return (of(number, looked.here) - looked.reward - looked.last - later) / scale.unit
+
+        return [(residual, (jax.vmap(look)(*points), points[1]))]
 
     def _evaluated(self, arguments: Arguments, begun: Begun, state: Climb, critic: Array) -> Array:
         """V of the policy, by least squares."""
@@ -259,10 +267,10 @@ class PreparedGradient(PreparedNets):
     # -- what comes out
 
     def finish(self, arguments: Arguments, begun: Begun, state: Climb) -> Found:
-        start = nets.flat(self.shape, self.options.seed + 1) if self.problem.finite else state.critic
+        start = self.value.flat(self.options.seed + 1) if self.problem.finite else state.critic
         critic = self._evaluated(arguments, begun, state, start)
         seen = self.inputs(arguments)
-        behaviour = StagedBehaviour(state.weights, critic, begun.scale, seen, self.head, self.stages, self.shape)
+        behaviour = StagedBehaviour(state.weights, critic, begun.scale, seen, self.head, (self.policy, self.value))
         points = self.points(arguments, begun, state, 2)
         left = levenberg.residuals(self.equations(arguments, begun, state.weights, points), critic)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), 3)

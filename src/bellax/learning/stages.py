@@ -40,7 +40,7 @@ class Stages(NamedTuple):
 
     @property
     def _common(self) -> int:
-        return self.shape.count - self._own
+        return self.shape.weights - self._own
 
     def flat(self, seed: int) -> Float[Array, "w"]:
         """Weights to begin with, one vector: those of `nets.initial`, the same in every period."""

@@ -18,7 +18,7 @@ from bellax.problem.draws import Laws
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
-from bellax.problem.steered import Steered, numbers
+from bellax.problem.steered import Steered
 
 Act = Callable[[Array, Mapping[str, Array], Array], dict[str, Array]]
 """Actions in a period and a state, each moved by a nudge, shape (m,)."""
@@ -54,6 +54,7 @@ class Walk(NamedTuple):
         left: the product of discounts before the last state, shape (n,).
         states: in every period, leaves of shape (t, n, ...).
         actions: in every period, leaves of shape (t, n, ...).
+        begun: the period in which each begins, shape (n,).
         fault: the first place of `quantities` that was no number, per period and path, shape (t, n); -1 where none.
     """
 
@@ -61,6 +62,7 @@ class Walk(NamedTuple):
     left: Float[Array, "n"]
     states: dict[str, Array]
     actions: dict[str, Array]
+    begun: Int[Array, "n"]
     fault: Int[Array, "t n"]
 
 
@@ -79,7 +81,6 @@ class Paths:
     def __init__(self, problem: Problem, arguments: Arguments, length: int) -> None:
         self.problem, self.arguments, self.length = problem, arguments, length
         self.plan = problem.plan
-        self.each = sum(numbers(problem.plan).values())
 
     def walk(self, act: Act, worth: Worth, first: First, chances: Chances, nudges: Array | None = None) -> Walk:
         """All paths.
@@ -115,7 +116,7 @@ class Paths:
         steps = jnp.arange(self.length, dtype=jnp.int32)
         rows = (steps, jnp.moveaxis(chances.shares, 0, 1), moved)
         (last, total, left), (states, actions, fault) = loops.over(step, (first.states, zero, one), rows)
-        return Walk(total + left * jax.vmap(worth)(last), left, states, actions, fault)
+        return Walk(total + left * jax.vmap(worth)(last), left, states, actions, first.periods, fault)
 
     def _fault(self, actions: Mapping[str, Array], found: Any) -> Array:
         """The first of `quantities` that is no number in a period."""

@@ -28,9 +28,11 @@ from bellax.solvers.neural.prepared_gradient import PreparedGradient
 class PolicyGradient(NetSolver):
     """Solves models that are differentiable in continuous states and actions by gradients of simulated returns.
 
-    Besides what all solvers by nets take (`NetSolver`; `tolerance` is in standard deviations of the return):
+    Besides what all solvers by nets take (`NetSolver`):
 
     Args:
+        tolerance: in standard deviations of the return, for what is left of V's equation, for the error of V where
+            paths begin, and for what a hundred steps more would bring.
         start: by state where paths begin: a number, or an array of one a path, of which rows belong together; a state
             without an entry begins anywhere in its box. Without any, paths begin in any period, too. The policy is
             trained where paths lead, and nowhere else.
@@ -60,6 +62,7 @@ class PolicyGradient(NetSolver):
     draws: Draws = field(default_factory=Sobol)
     by_period: bool = True
     critic: tuple[int, ...] | None = None
+    tolerance: float = 1e-2
     rate: float = 1e-2
     budget: int = 600
     rounds: int | None = None

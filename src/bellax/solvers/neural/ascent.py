@@ -19,7 +19,7 @@ from bellax.learning.training import Method
 _CLIP = 10.0  # largest norm of a gradient of Adam's, in standard deviations of the return
 _WINDOW = 50  # steps over which Adam's returns are averaged before they are compared
 _FLAT, _FLATS = 1e-4, 3  # a gain from window to window that is none, and so many of them in a row
-_CALM, _CALMS = 1e-9, 8  # the same of steps of L-BFGS
+_CALM, _CALMS = 1e-12, 8  # the same of steps of L-BFGS
 
 
 class Climb(NamedTuple):

@@ -28,7 +28,7 @@ from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
 from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
-from bellax.numerics import grids, interpolants, scales, shares
+from bellax.numerics import draws, grids, interpolants, scales, shares
 from bellax.numerics import rules as quadrature
 from bellax.operators import operators
 from bellax.panel import Panel, RegimePanel
@@ -48,13 +48,14 @@ __all__ = [
     "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
-    "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "compile", "draws", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
     "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shares", "shocks", "simulate",
     "solve", "solvers", "stationary", "transition_path",
 ]  # fmt: skip
 
 for _name in (
     "clearing",
+    "draws",
     "grids",
     "interpolants",
     "maximise",

@@ -1,5 +1,6 @@
 """Adam with clipped gradients, by optax, which is imported where it is used."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -26,15 +27,15 @@ class Adam:
     """Steps of a descent.
 
     Args:
-        rate: of learning; a number, or a `Decay`.
+        rate: of learning; a number, a `Decay`, or a schedule of optax: a function of the count of steps.
         clip: largest norm of a gradient.
     Source: Kingma & Ba (2015).
     """
 
-    def __init__(self, rate: float | Decay, clip: float) -> None:
+    def __init__(self, rate: float | Decay | Callable[[Any], Any], clip: float) -> None:
         import optax
 
-        along = rate
+        along: Any = rate
         if isinstance(rate, Decay):
             along = optax.exponential_decay(rate.first, rate.steps, rate.ratio)
         self._chain = optax.chain(optax.clip_by_global_norm(clip), optax.adam(along))

@@ -116,9 +116,14 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
 
 def draw_place(key: Array, probabilities: Float[Array, "n"]) -> Int[Array, ""]:
     """The place of what is drawn with given probabilities."""
-    probabilities = without_rounding(drawn_by(probabilities))
-    # by inverse distribution function: jax.random.choice would need a static size of its own
-    drawn = jax.random.uniform(key) * jnp.sum(probabilities)
+    return place_at(jax.random.uniform(key), drawn_by(probabilities))
+
+
+def place_at(share: Float[Array, ""], probabilities: Float[Array, "n"]) -> Int[Array, ""]:
+    """The place of what a number uniform on [0, 1) stands for, by the inverse of the distribution function."""
+    # jax.random.choice would need a static size of its own
+    probabilities = without_rounding(probabilities)
+    drawn = share * jnp.sum(probabilities)
     index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
     last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
     return jnp.minimum(index, last.astype(index.dtype))

@@ -4,8 +4,8 @@
     a_j' = rho a_j + sigma (e_j + e),    e_j and e standard normal, e common to all
 
 Utility is logarithmic and weights are equal, so that all countries consume the same. Capital of tomorrow is between
-nine and eleven tenths of today's: where countries have been for long those bounds do not bind. In `irreversible` it is at least what
-depreciation leaves: investment is not negative, and where that binds is a matter of all the 2 N states.
+nine and eleven tenths of today's: where countries have been for long those bounds do not bind. In `irreversible` it is
+at least what depreciation leaves: investment is not negative, and where that binds is a matter of all the 2 N states.
 
 There is no closed form. The references are the Euler equations of the planner in plain numpy, averaged over another
 quadrature than that of the training, and of one country the solution on a grid.

@@ -83,8 +83,25 @@ class Laws:
             actions: by name.
             key: of this agent and period.
         """
+        return self.brought(states, actions, *self.realise(states, actions, key), key)
+
+    def brought(
+        self,
+        states: Mapping[str, Array],
+        actions: Mapping[str, Array],
+        realised: Mapping[str, Array],
+        fine: list[Bool[Array, ""]],
+        key: Array,
+    ) -> Realised:
+        """One agent's period, once everything random is known.
+
+        Args:
+            realised: by random leaf.
+            fine: whether each was drawn from a distribution.
+            key: of what enters other regimes.
+        """
         plan = self.plan
-        realised, fine = self.realise(states, actions, key)
+        fine = [*fine]
         fine += [category(space, actions[name])[1] for name, space in plan.choices.items()]
         found = self.today.outcome(states, actions, realised)
         following = {}

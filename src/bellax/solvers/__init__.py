@@ -5,6 +5,7 @@ from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.neural.euler_net import EulerNet
+from bellax.solvers.neural.policy_gradient import PolicyGradient
 from bellax.solvers.neural.trainers import Gradients, LeastSquares, Quadratic
 from bellax.solvers.neural.value_iteration import NeuralValueIteration
 from bellax.solvers.policy_iteration import PolicyIteration
@@ -21,6 +22,7 @@ __all__ = [
     "LeastSquares",
     "NeuralValueIteration",
     "PINN",
+    "PolicyGradient",
     "PolicyIteration",
     "Quadratic",
     "ValueIteration",

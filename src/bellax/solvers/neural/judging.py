@@ -8,10 +8,8 @@ import numpy as np
 from jax import Array
 
 from bellax.learning import sampling
-from bellax.problem.problem import Arguments, Problem
 from bellax.solution.solution import Result
-from bellax.solvers.neural.deciding import Trained
-from bellax.solvers.neural.following import Done, Following
+from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.roles import Roles
 
 _TRIED = 64  # actions that are tried anywhere between the bounds, of every combination
@@ -39,16 +37,6 @@ class Judged(NamedTuple):
     infeasible: Array
 
 
-def rule_of(problem: Problem, arguments: Arguments, found: Trained) -> Any:
-    """What is done at a state, as following.py takes it."""
-
-    def rule(number: Array, states: Any) -> Done:
-        decided = found.decided(problem.period(arguments, number), number, states)
-        return Done(decided.acted.actions, decided.stop)
-
-    return rule
-
-
 def tries(roles: Roles, seed: int) -> tuple[Array, Array]:
     """Shares anywhere between the bounds, shape (c, m), and steps around the policy, shape (b, m)."""
     m = roles.numbers
@@ -58,47 +46,38 @@ def tries(roles: Roles, seed: int) -> tuple[Array, Array]:
         return anywhere, jnp.asarray(np.array(each).reshape(len(each), m))
 
 
-def judged(
-    problem: Problem, arguments: Arguments, following: Following, found: Trained, states: Any, numbers: Array, seed: int
-) -> Judged:
-    """What equations say at some states, and where paths lead from there.
+def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judged:
+    """What equations say of a policy and its V at some states, and where paths lead from there.
 
     Args:
         states, numbers: states of the box and periods, one row each.
     """
-    roles, rule = found.roles, rule_of(problem, arguments, found)
-    after = [
-        following.led(rule, states, numbers, jax.random.fold_in(jax.random.key(seed), steps), steps) for steps in _STEPS
-    ]
-    parts = [(states, numbers), *after]
-    states, numbers = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    roles, found, problem = following.roles, following.found, following.problem
+    draws = jax.random.key(seed)
+    after = [following.led(states, numbers, jax.random.fold_in(draws, steps), steps) for steps in _STEPS]
+    states, numbers = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), (states, numbers), *after)
     anywhere, around = tries(roles, seed)
 
     def at(states: Any, number: Array) -> Any:
-        period = problem.period(arguments, number)
-        decided = found.decided(period, number, states)
-        row = following.look(number, states, Done(decided.acted.actions, decided.stop))
-        value, right = following.value(found.worth, row.here), following.right(found.worth, row)
-        if roles.plan.evaluate_stop is not None:
-            value = jnp.where(decided.stop, right, value)
+        period = problem.period(following.arguments, number)
+        decided = following.decided(number, states)
+        row = following.look(number, states, decided.acted.actions, decided.stop)
+        right = following.right(found.worth, row)
+        value = jnp.where(row.stop, right, following.value(found.worth, row.here))
         x = roles.candidates(found.weights.actor, roles.see(found.inputs, number, states))
         best = following.tried(found.worth, number, states, _all(roles, x, anywhere, around))
-        fits = roles.fitting(period, states, x)
-        possible = jnp.any(fits) | decided.stop
-        discount = jnp.where(jnp.sum(row.weights) > 0, jnp.sum(row.weights), 0.0)
-        bounded = jnp.asarray(roles.bounded)
-        near = bounded & ((decided.acted.share < _ENDS) | (decided.acted.share > 1 - _ENDS))
-        return value, value - right, jnp.maximum(best - right, 0.0), discount, near, row.away, possible
+        possible = jnp.any(roles.fitting(period, states, x)) | decided.stop
+        share = decided.acted.share
+        near = jnp.asarray(roles.bounded) & ((share < _ENDS) | (share > 1 - _ENDS))
+        return value, value - right, jnp.maximum(best - right, 0.0), jnp.sum(row.weights), near, row.away, possible
 
     value, off, gain, discount, near, away, possible = jax.vmap(at)(states, numbers)
     spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + 1e-12
     lasting = 1 / jnp.maximum(1 - jnp.mean(discount), 1e-6)
     lasting = jnp.minimum(lasting, problem.clock.count) if problem.finite else lasting
     size = lambda x: jnp.sqrt(jnp.mean(x**2)) * lasting / spread  # noqa: E731
-    counted = max(int(np.sum(roles.bounded)), 1)
-    return Judged(
-        size(off), size(gain), jnp.sum(near) / (counted * near.shape[0]), jnp.mean(away), ~jnp.all(possible)
-    )
+    counted = max(int(np.sum(roles.bounded)), 1) * numbers.shape[0]
+    return Judged(size(off), size(gain), jnp.sum(near) / counted, jnp.mean(away), ~jnp.all(possible))
 
 
 def _all(roles: Roles, x: Array, anywhere: Array, around: Array) -> Array:

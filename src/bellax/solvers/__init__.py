@@ -4,12 +4,14 @@ from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
+from bellax.solvers.neural.actor_critic import ActorCritic
 from bellax.solvers.neural.ddpg import DDPG
 from bellax.solvers.neural.euler_net import EulerNet
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.value_iteration import ValueIteration
 
 __all__ = [
+    "ActorCritic",
     "BackwardInduction",
     "Collocation",
     "DDPG",

@@ -141,7 +141,7 @@ class Training(Method):
         recipe, scale = self.recipe, self.scale
         key, exploring, drawing, future = jax.random.split(jax.random.wrap_key_data(state.key), 4)
         done = state.step / recipe.steps
-        noise = recipe.noise[0] + (recipe.noise[1] - recipe.noise[0]) * done
+        noise = recipe.noise[0] * (recipe.noise[1] / recipe.noise[0]) ** done
         rows, at, fine = self.exploring.step(state.at, state.own, scale, noise, exploring)
         ring = replay.pushed(state.replay, rows)
         batch = replay.drawn(ring, drawing, recipe.batch)

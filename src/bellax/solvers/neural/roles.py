@@ -82,7 +82,7 @@ class Roles:
         self.layout, self.head, self.critics, self.dropped = layout, head, critics, dropped
         self.count, self.numbers = len(combinations(self.plan)), head.size
         self.actor = Shape(layout.size, hidden, self.count * self.numbers)
-        self.critic = Shape(layout.size + self.numbers, hidden, self.count)
+        self.critic = Shape(layout.size + 2 * self.numbers, hidden, self.count)
         self.bounded = np.concatenate(
             [np.full(space.size, space.bounded) for space in self.plan.controls.values()] or [np.zeros(0, bool)]
         )
@@ -100,7 +100,9 @@ class Roles:
 
     def features(self, outputs: Float[Array, "m"]) -> Float[Array, "m"]:
         """What a critic sees of the continuous actions."""
-        return jnp.where(jnp.asarray(self.bounded), 2 * self.shares(outputs) - 1, outputs)
+        shares = self.shares(outputs)
+        first = jnp.where(jnp.asarray(self.bounded), self.outputs_of(shares), outputs)
+        return jnp.concatenate([first / 2, 2 * shares - 1])
 
     def shares(self, outputs: Float[Array, "m"]) -> Float[Array, "m"]:
         """Outputs as shares of the way between two bounds."""

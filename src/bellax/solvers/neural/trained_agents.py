@@ -44,7 +44,7 @@ class AgentSolver(NetSolver):
         soft: by which part copies of the nets, from which targets are made, follow in every step.
         critic_rate, actor_rate: of learning, in the beginning.
         decay: what is left of them in the end.
-        noise: in the beginning and in the end: the standard deviation of what is added to shares that are tried, and
+        noise: in the beginning and in the end, by the same factor from step to step: the standard deviation of what is added to shares that are tried, and
             the chance of another combination of discrete actions.
         restarts: the chance that an agent begins again anywhere in the box, in every period.
         wait: steps before the actor learns.
@@ -52,17 +52,17 @@ class AgentSolver(NetSolver):
         worth: widths of the hidden layers of the net that V is in the end.
     """
 
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (32, 32)
     tolerance: float = 1e-2
-    steps: int = 60_000
+    steps: int = 30_000
     environments: int = 32
-    replay: int = 200_000
+    replay: int = 50_000
     batch: int = 256
     soft: float = 0.05
     critic_rate: float = 2e-3
     actor_rate: float = 5e-4
     decay: float = 0.01
-    noise: tuple[float, float] = (0.33, 0.08)
+    noise: tuple[float, float] = (0.33, 0.03)
     restarts: float = 0.02
     wait: int = 1000
     averaged: int = 3000
@@ -81,8 +81,8 @@ class AgentSolver(NetSolver):
         for name in ("decay", "soft", "restarts"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"{what}: {name} is {getattr(self, name)!r}; it is a part, between 0 and 1.")
-        if len(self.noise) != 2 or not all(0 <= size <= 1 for size in self.noise):
-            raise ModelError(f"{what}: noise is {self.noise!r}; give it in the beginning and in the end: (0.33, 0.08).")
+        if len(self.noise) != 2 or not all(0 < size <= 1 for size in self.noise):
+            raise ModelError(f"{what}: noise is {self.noise!r}; give it in the beginning and in the end: (0.33, 0.03).")
         if self.replay < self.environments:
             raise ModelError(
                 f"{what}: replay={self.replay} holds less than what {self.environments} environments see in one step."
@@ -91,14 +91,9 @@ class AgentSolver(NetSolver):
             raise ModelError(f"{what} takes no warm_start= in this version: it does not need one.")
 
     @property
-    def critics(self) -> int:
-        """How many there are."""
-        return 1
-
-    @property
-    def dropped(self) -> int:
-        """How many of the largest estimates are left out."""
-        return 0
+    def ensemble_of(self) -> tuple[int, int]:
+        """How many critics there are, and how many of the largest estimates are left out."""
+        return 1, 0
 
     @property
     def recipe(self) -> Recipe:
@@ -118,7 +113,7 @@ class PreparedAgent(PreparedNets):
         super().__init__(model, options)
         check_constraints(self.plan, type(options).__name__)
         head = Head(self.plan, check_shares(self.plan, options.shares))
-        self.roles = Roles(self.layout, head, options.hidden, options.critics, options.dropped)
+        self.roles = Roles(self.layout, head, options.hidden, *options.ensemble_of)
         self.shape = Shape(self.layout.size, options.worth)
         self.count = options.points or max(256, 4 * self.shape.weights)
 

@@ -244,7 +244,8 @@ class Training(Method):
         else:
             now, then = jax.random.split(key)
             decided = self.roles.decide(copies, self.scale, self.seen, period, number, states)
-            found = Laws(self.problem, self.arguments, number).advance(states, decided.acted.actions, now)
+            acted = self.roles.head.act(period, states, decided.outputs, decided.place)
+            found = Laws(self.problem, self.arguments, number).advance(states, acted.actions, now)
             value = self.later(copies, self.following(number), found.following, then, depth - 1)
             value = found.reward + found.discount * value
             if self.roles.plan.evaluate_stop is not None:

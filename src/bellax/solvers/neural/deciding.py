@@ -1,6 +1,12 @@
-"""What a trained actor does, with the value that least squares found for it."""
+"""What a trained actor does, with values that least squares found for it.
+
+    V(s) = max over k of W_k(s),    W_k(s) = E[r + d V(s')] where k is chosen, with the actor's actions,
+
+k through the combinations of discrete actions, and through stopping where the model has that.
+"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,8 +19,9 @@ from bellax.numerics.held import held
 from bellax.problem.period import Period
 from bellax.solution.gridless import Behaviour
 from bellax.solution.policy import Chosen
+from bellax.solvers.neural.heads import Acted
 from bellax.solvers.neural.inputs import Inputs
-from bellax.solvers.neural.roles import Decided, Roles, Scale, Weights
+from bellax.solvers.neural.roles import Roles, Scale
 
 _STILL = (
     "what DDPG and ActorCritic find does not move with parameters: it comes of draws and of many small steps, and has "
@@ -23,20 +30,37 @@ _STILL = (
 )
 
 
+class Decided(NamedTuple):
+    """What is done at one state.
+
+    Attributes:
+        acted: the actions.
+        place: of their combination.
+        stop: whether to stop.
+        value: V.
+        values: of every combination, shape (k,); -inf where it may not be chosen.
+    """
+
+    acted: Acted
+    place: Array
+    stop: Array
+    value: Array
+    values: Float[Array, "k"]
+
+
 class Trained(Behaviour):
-    """An actor, the critics that choose among combinations of discrete actions, and V.
+    """An actor, and what every combination of discrete actions is worth.
 
     Derivatives in states are those of the nets; those in parameters are refused.
 
     Attributes:
-        weights: of actor and critics.
-        worth: weights of the net that V is.
-        scale: of Q and V.
+        actor, worth: weights of the two nets.
+        scale: of W.
         inputs: how nets see states.
-        roles, shape: of actor and critics, and of V.
+        roles, shape: of the actor, and of the net that W is.
     """
 
-    weights: Weights
+    actor: Float[Array, "w"]
     worth: Float[Array, "v"]
     scale: Scale
     inputs: Inputs
@@ -47,24 +71,32 @@ class Trained(Behaviour):
     def smooth(self) -> bool:
         return True
 
+    def said(self, u: Float[Array, "i"]) -> Float[Array, "k"]:
+        """W of what is seen."""
+        return self.scale.level + self.scale.unit * nets.forward(nets.layers(self.shape, self.worth), u)
+
     def decided(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Decided:
         """What is done at one state."""
-        return self.roles.decide(self.weights, self.scale, self.inputs, period, number, states)
+        roles = self.roles
+        u = roles.see(self.inputs, number, states)
+        x = roles.candidates(self.actor, u)
+        values = jnp.where(roles.allowed(period, states, x), self.said(u), -jnp.inf)
+        place = jnp.argmax(values).astype(jnp.int32)
+        value, stop = values[place], jnp.zeros((), bool)
+        if roles.plan.evaluate_stop is not None:
+            payoff = period.payoff(states)
+            stop, value = payoff >= value, jnp.maximum(payoff, value)
+        return Decided(roles.head.act(period, states, x[place], place), place, stop, value, values)
 
     def chosen(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Chosen:
-        roles, decided = self.roles, self.decided(period, number, states)
-        u = roles.see(self.inputs, number, states)
-        value = self.scale.level + self.scale.unit * nets.forward(nets.layers(self.shape, self.worth), u)[0]
-        if roles.plan.evaluate_stop is not None:
-            value = jnp.where(decided.stop, period.payoff(states), value)
-        value = jnp.where(self.inputs.layout.sound(states), value, jnp.nan)
+        decided = self.decided(period, number, states)
+        known = self.inputs.layout.sound(states)
         still = lambda x: held(x, period.environment, _STILL)  # noqa: E731
-        others = value + self.scale.unit * (decided.values - decided.values[decided.place])
-        one = (jnp.arange(roles.count, dtype=jnp.int32) == decided.place) & ~decided.stop
+        one = (jnp.arange(self.roles.count, dtype=jnp.int32) == decided.place) & ~decided.stop
         return Chosen(
-            still(value),
+            still(jnp.where(known, decided.value, jnp.nan)),
             {name: still(action) for name, action in decided.acted.actions.items()},
             decided.stop,
-            still(others),
-            one.astype(value.dtype),
+            still(jnp.where(known, decided.values, jnp.nan)),
+            one.astype(decided.value.dtype),
         )

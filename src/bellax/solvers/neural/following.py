@@ -1,12 +1,14 @@
-"""What a rule is worth, by least squares, and what would be better: how a policy of nets is judged.
+"""What a trained actor is worth, by least squares, where it leads, and what would be better: how it is judged.
 
-    V(s) = E[r + d V(s')] under the rule,    gain(s) = max over tried a of E[r + d V(s')](s, a) - E[r + d V(s')](s, rule)
+    W_k(s) = E[r + d V(s')] with the actor's actions of k,    gain(s) = max over tried a of E[r + d V(s')](s, a) - V(s)
 
-with the model's own expectations. What is left of the first says how far V is from what the rule is worth, and the gain
-how far that is from the optimum: both are the loss of one period, and last for 1 / (1 - d) of them.
+with the model's own expectations. What is left of the first says how far V is from what the policy is worth, and the
+gain how far that is from the optimum: both are the loss of one period, and last for 1 / (1 - d) of them. The least
+squares go in rounds, between which the combinations that V takes are chosen anew (Howard).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,46 +16,59 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from bellax.learning import nets, training
+from bellax.learning import training
 from bellax.learning.levenberg import LevenbergMarquardt
 from bellax.numerics import loops
 from bellax.problem.averages import Averages
 from bellax.problem.draws import Laws
 from bellax.problem.problem import Arguments, Problem
-from bellax.solvers.neural.deciding import Trained
+from bellax.solvers.neural.deciding import Decided, Trained
 from bellax.solvers.neural.exploring import far
-from bellax.solvers.neural.roles import Decided
 
 States = Mapping[str, Array]
 _AWAY = 1e-6  # the chance of getting far away from which on an action counts as one that does
 
 
-class Looked(NamedTuple):
-    """A point of a policy evaluation: what nets see there and tomorrow, and what is paid.
+class Later(NamedTuple):
+    """Tomorrow's states of a point, along a first axis.
 
     Attributes:
-        here, later: inputs, shape (i,) and (q, i).
-        reward: expected.
-        weights: of tomorrow's states, discounted, shape (q,); zero where V is known.
-        last: of these, what the model says V is: after the last decision, or of stopping.
-        away: the chance of a state beyond what nets tell apart.
-        stop: whether it is stopped here; reward is then what that pays, and all the rest zero.
+        u: what nets see there, shape (q, i).
+        weights: their chances, discounted, shape (q,); zero after the last decision.
+        allowed: which combinations may be chosen, shape (q, k).
+        payoff: what stopping pays, shape (q,); -inf where the model has none.
     """
 
-    here: Array
-    later: Array
-    reward: Array
+    u: Array
     weights: Array
-    last: Array
+    allowed: Array
+    payoff: Array
+
+
+class Looked(NamedTuple):
+    """A point, and one combination of discrete actions there.
+
+    Attributes:
+        u, place: what nets see, and the combination.
+        fits: whether it may be chosen.
+        paid: expected, what the model says V is after the last decision among it.
+        later: tomorrow.
+        away: the chance of a state beyond what nets tell apart.
+    """
+
+    u: Array
+    place: Array
+    fits: Array
+    paid: Array
+    later: Later
     away: Array
-    stop: Array
 
 
 class Following:
     """A trained policy on a model; made inside a compiled program.
 
     Args:
-        found: the policy; its V is not asked.
+        found: the policy.
         given, degree: see `Averages`.
     """
 
@@ -64,60 +79,100 @@ class Following:
         self.given, self.degree = given, degree
         self.roles, self.seen, self.scale = found.roles, found.inputs, found.scale
 
-    # -- what it is worth
+    def knowing(self, worth: Array) -> "Following":
+        """The same with other weights of W."""
+        found = replace(self.found, worth=worth)
+        return Following(self.problem, self.arguments, found, self.given, self.degree)
+
+    def after(self, number: Array) -> Array:
+        """The next period."""
+        return number + 1 if self.problem.finite else number
 
     def decided(self, number: Array, states: States) -> Decided:
         """What is done at one state."""
         return self.found.decided(self.problem.period(self.arguments, number), number, states)
 
-    def look(self, number: Array, states: States, actions: Mapping[str, Array], stop: Array) -> Looked:
-        """What V of a state is made of, where something is done."""
-        following = number + 1 if self.problem.finite else number
+    # -- what is seen of a period
+
+    def look(self, number: Array, states: States, outputs: Float[Array, "m"], place: Array) -> Looked:
+        """What is ahead where a combination is chosen, with these outputs of an actor."""
+        period, following = self.problem.period(self.arguments, number), self.after(number)
+        acted = self.roles.head.act(period, states, outputs, place)
+        fits = period.feasible(states, acted.actions) & jnp.all(acted.lower <= acted.upper)
         averages = Averages(self.problem, self.arguments, number, self.given, self.degree)
-        found = averages.branches(states, actions)
-        see = lambda states: self.roles.see(self.seen, following, states)  # noqa: E731
-        chances = jnp.where(stop, 0.0, found.weights)
-        weights, last = chances * found.outcome.discount, jnp.zeros(())
-        reward = jnp.sum(jnp.where(chances == 0, 0.0, chances * found.outcome.reward))
-        away = chances * jax.vmap(lambda states: far(self.seen, states))(found.following)
-        period = self.problem.period(self.arguments, following)
-        if self.roles.plan.evaluate_stop is not None:
-            stops = jax.vmap(lambda states: self.decided(following, states).stop)(found.following)
-            if self.problem.finite:
-                stops = stops & (following < self.problem.clock.count)
-            paid = jax.vmap(period.payoff)(found.following)
-            last = jnp.sum(jnp.where(stops, weights * jnp.where(stops, paid, 0.0), 0.0))
-            weights, away = jnp.where(stops, 0.0, weights), jnp.where(stops, 0.0, away)
-            payoff = self.problem.period(self.arguments, number).payoff(states)
-            reward = jnp.where(stop, payoff, reward)
+        found = averages.branches(states, acted.actions)
+        weights = found.weights * found.outcome.discount
+        away = found.weights * jax.vmap(lambda states: far(self.seen, states))(found.following)
+        # what cannot happen may be worth no number
+        paid = jnp.sum(jnp.where(found.weights == 0, 0.0, found.weights * found.outcome.reward))
+        tomorrow = self.problem.period(self.arguments, following)
         if self.problem.finite:
             over = following >= self.problem.clock.count
-            last = last + jnp.where(over, jnp.sum(weights * jax.vmap(period.terminal)(found.following)), 0.0)
+            last = jnp.sum(weights * jax.vmap(tomorrow.terminal)(found.following))
+            paid = paid + jnp.where(over, last, 0.0)
             weights, away = jnp.where(over, 0.0, weights), jnp.where(over, 0.0, away)
-        here = self.roles.see(self.seen, number, states)
-        return Looked(here, jax.vmap(see)(found.following), reward, weights, last, jnp.sum(away), stop)
+
+        def ahead(states: States, weight: Array) -> Later:
+            u = self.roles.see(self.seen, following, states)
+            allowed = self.roles.allowed(tomorrow, states, self.roles.candidates(self.found.actor, u))
+            return Later(u, weight, allowed, tomorrow.payoff(states))
+
+        later = jax.vmap(ahead)(found.following, weights)
+        return Looked(self.roles.see(self.seen, number, states), place, fits, paid, later, jnp.sum(away))
 
     def looked(self, number: Array, states: States) -> Looked:
-        """As `look`, of what the policy does."""
-        decided = self.decided(number, states)
-        return self.look(number, states, decided.acted.actions, decided.stop)
+        """As `look`, of every combination with the actor's outputs, along a first axis."""
+        x = self.roles.candidates(self.found.actor, self.roles.see(self.seen, number, states))
+        places = jnp.arange(self.roles.count, dtype=jnp.int32)
+        return jax.vmap(lambda own, place: self.look(number, states, own, place))(x, places)
 
-    def value(self, weights: Array, u: Array) -> Array:
-        """V of what is seen."""
-        return self.scale.level + self.scale.unit * nets.forward(nets.layers(self.found.shape, weights), u)[0]
+    # -- what it is worth
 
-    def right(self, weights: Array, row: Looked) -> Array:
+    def choices(self, later: Later) -> Array:
+        """What is chosen tomorrow, shape (q,): the place of a combination, and after the last of them stopping."""
+        values = jnp.where(later.allowed, jax.vmap(self.found.said)(later.u), -jnp.inf)
+        return jnp.argmax(jnp.concatenate([values, later.payoff[:, None]], axis=1), axis=1)
+
+    def right(self, row: Looked, choices: Array) -> Array:
         """E[r + d V(s')]."""
-        return row.reward + row.last + jnp.sum(row.weights * jax.vmap(lambda u: self.value(weights, u))(row.later))
+        values = jnp.concatenate([jax.vmap(self.found.said)(row.later.u), row.later.payoff[:, None]], axis=1)
+        taken = jnp.take_along_axis(values, choices[:, None], axis=1)[:, 0]
+        return row.paid + jnp.sum(jnp.where(row.later.weights == 0, 0.0, row.later.weights * taken))
 
-    def off(self, weights: Array, row: Looked) -> Array:
-        """What is left of V = E[r + d V(s')], in units of V; nothing where it is stopped."""
-        return jnp.where(row.stop, 0.0, (self.value(weights, row.here) - self.right(weights, row)) / self.scale.unit)
+    def ahead(self, row: Looked) -> Array:
+        """As `right`, where the best is chosen tomorrow."""
+        return self.right(row, self.choices(row.later))
 
-    def fitted(self, start: Array, rows: Looked, steps: int) -> Array:
-        """Weights of V, by Levenberg and Marquardt."""
-        method = LevenbergMarquardt(lambda frozen, number: [(self.off, rows)], lambda weights, frozen: frozen, (steps,))
-        return training.run(method, method.init(start, None)).weights
+    def fitted(self, rows: Looked, budgets: tuple[int, ...]) -> Array:
+        """Weights of W, by Levenberg and Marquardt in rounds.
+
+        Args:
+            rows: combinations of points, along a first axis.
+        """
+
+        def off(worth: Array, row: tuple[Looked, Array]) -> Array:
+            looked, choices = row
+            own = self.knowing(worth)
+            left = (own.found.said(looked.u)[looked.place] - own.right(looked, choices)) / self.scale.unit
+            return jnp.where(looked.fits, left, 0.0)
+
+        def refresh(worth: Array, frozen: Any) -> Array:
+            return jax.vmap(self.knowing(worth).choices)(rows.later)
+
+        method = LevenbergMarquardt(lambda frozen, number: [(off, (rows, frozen))], refresh, budgets)
+        return training.run(method, method.init(self.found.worth, refresh(self.found.worth, None))).weights
+
+    def taught(self, u: Array, values: Array, steps: int) -> Array:
+        """Weights of W that come near given values, shape (n, k), at what is seen, shape (n, i); those that are no
+        number do not count."""
+
+        def off(worth: Array, row: tuple[Array, Array]) -> Array:
+            left = (self.knowing(worth).found.said(row[0]) - row[1]) / self.scale.unit
+            return jnp.where(jnp.isfinite(row[1]), left, 0.0)
+
+        rows = (u, values)
+        method = LevenbergMarquardt(lambda frozen, number: [(off, rows)], lambda worth, frozen: frozen, (steps,))
+        return training.run(method, method.init(self.found.worth, None)).weights
 
     # -- where it leads
 
@@ -140,7 +195,7 @@ class Following:
 
     def kept(self, states: States, number: Array, moved: States) -> tuple[dict[str, Array], Array]:
         """Tomorrow's state, or today's where that is far away, no number, or after the last decision."""
-        following = number + 1 if self.problem.finite else number
+        following = self.after(number)
         fine = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(moved)]
         stays = ~jnp.all(jnp.stack(fine)) | far(self.seen, moved)
         if self.problem.finite:
@@ -150,24 +205,15 @@ class Following:
 
     # -- what would be better
 
-    def q(self, weights: Array, number: Array, states: States, actions: Mapping[str, Array]) -> Array:
-        """E[r + d V(s')] of any actions; minus infinity of those that may not be taken, or lead who knows where."""
-        period = self.problem.period(self.arguments, number)
-        row = self.look(number, states, actions, jnp.zeros((), bool))
-        found = self.right(weights, row)
-        known = period.feasible(states, actions) & (row.away <= _AWAY) & ~jnp.isnan(found)
-        return jnp.where(known, found, -jnp.inf)
-
-    def tried(self, weights: Array, number: Array, states: States, outputs: Float[Array, "k c m"]) -> Array:
+    def tried(self, number: Array, states: States, outputs: Float[Array, "k c m"]) -> Array:
         """The best of E[r + d V(s')] over actions that are tried, of every combination as many, and of stopping."""
-        period = self.problem.period(self.arguments, number)
 
         def one(place: Array, own: Array) -> Array:
-            acted = self.roles.head.act(period, states, own, place)
-            fits = jnp.all(acted.lower <= acted.upper)
-            return jnp.where(fits, self.q(weights, number, states, acted.actions), -jnp.inf)
+            row = self.look(number, states, own, place)
+            found = self.ahead(row)
+            # what leads who knows where promises nothing
+            return jnp.where(row.fits & (row.away <= _AWAY) & ~jnp.isnan(found), found, -jnp.inf)
 
         places = jnp.arange(self.roles.count, dtype=jnp.int32)
         found = jax.vmap(lambda place, rows: jax.vmap(lambda own: one(place, own))(rows))(places, outputs)
-        best = jnp.max(found)
-        return jnp.maximum(best, period.payoff(states)) if self.roles.plan.evaluate_stop is not None else best
+        return jnp.maximum(jnp.max(found), self.problem.period(self.arguments, number).payoff(states))

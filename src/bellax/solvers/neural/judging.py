@@ -59,17 +59,17 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
     anywhere, around = tries(roles, seed)
 
     def at(states: Any, number: Array) -> Any:
-        period = problem.period(following.arguments, number)
-        decided = following.decided(number, states)
-        row = following.look(number, states, decided.acted.actions, decided.stop)
-        right = following.right(found.worth, row)
-        value = jnp.where(row.stop, right, following.value(found.worth, row.here))
-        x = roles.candidates(found.weights.actor, roles.see(found.inputs, number, states))
-        best = following.tried(found.worth, number, states, _all(roles, x, anywhere, around))
-        possible = jnp.any(roles.fitting(period, states, x)) | decided.stop
+        decided, rows = following.decided(number, states), following.looked(number, states)
+        row = jax.tree.map(lambda leaf: leaf[decided.place], rows)
+        right = jnp.where(decided.stop, decided.value, following.ahead(row))
+        x = roles.candidates(found.actor, rows.u[0])
+        best = following.tried(number, states, _all(roles, x, anywhere, around))
         share = decided.acted.share
         near = jnp.asarray(roles.bounded) & ((share < _ENDS) | (share > 1 - _ENDS))
-        return value, value - right, jnp.maximum(best - right, 0.0), jnp.sum(row.weights), near, row.away, possible
+        discount = jnp.where(decided.stop, 0.0, jnp.sum(row.later.weights))
+        away = jnp.where(decided.stop, 0.0, row.away)
+        possible = jnp.any(rows.fits) | decided.stop
+        return decided.value, decided.value - right, jnp.maximum(best - right, 0.0), discount, near, away, possible
 
     value, off, gain, discount, near, away, possible = jax.vmap(at)(states, numbers)
     spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + 1e-12

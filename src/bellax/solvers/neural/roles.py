@@ -28,7 +28,7 @@ from bellax.learning import nets
 from bellax.learning.nets import Shape
 from bellax.problem.period import Period, combinations
 from bellax.problem.plan import Plan
-from bellax.solvers.neural.heads import Acted, Head
+from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Inputs, Layout
 
 WIDE = 3.0  # half sides of the box, from its middle, up to which states are told apart
@@ -50,18 +50,16 @@ class Scale(NamedTuple):
     unit: Array
 
 
-class Decided(NamedTuple):
-    """What is done at one state.
+class Decision(NamedTuple):
+    """What critics choose at one state.
 
     Attributes:
-        acted: the actions, all of them.
         outputs: of the actor for the combination that is chosen, shape (m,).
         place: of that combination.
         stop: whether to stop.
-        values: of every combination by the mean of the critics, in their unit, shape (k,); -inf where not allowed.
+        values: of every combination by the mean of the critics, shape (k,); -inf where it may not be chosen.
     """
 
-    acted: Acted
     outputs: Float[Array, "m"]
     place: Array
     stop: Array
@@ -190,19 +188,17 @@ class Roles:
 
     def decide(
         self, weights: Weights, scale: Scale, seen: Inputs, period: Period, number: Array | int, states: States
-    ) -> Decided:
-        """What is done at one state: the best combination, with the actor's actions."""
+    ) -> Decision:
+        """The best combination, with the actor's outputs."""
         u = self.see(seen, number, states)
         x = self.candidates(weights.actor, u)
-        place, values = jnp.zeros((), jnp.int32), jnp.zeros(self.count)
-        if self.count > 1 or self.plan.evaluate_stop is not None:
-            said = jnp.mean(self.q(weights.critics, u, x), axis=0)
-            values = jnp.where(self.allowed(period, states, x), said, -jnp.inf)
-            place = jnp.argmax(values).astype(jnp.int32)
+        said = scale.level + scale.unit * jnp.mean(self.q(weights.critics, u, x), axis=0)
+        values = jnp.where(self.allowed(period, states, x), said, -jnp.inf)
+        place = jnp.argmax(values).astype(jnp.int32)
         stop = jnp.zeros((), bool)
         if self.plan.evaluate_stop is not None:
-            stop = period.payoff(states) >= scale.level + scale.unit * jnp.max(values)
-        return Decided(self.head.act(period, states, x[place], place), x[place], place, stop, values)
+            stop = period.payoff(states) >= values[place]
+        return Decision(x[place], place, stop, values)
 
 
 def check_constraints(plan: Plan, what: str) -> None:

@@ -21,9 +21,10 @@ from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.judging import code_of, complaint, judged
 from bellax.solvers.neural.options import NetSolver
 from bellax.solvers.neural.prepared import Found, PreparedNets
-from bellax.solvers.neural.roles import Roles, Scale, check_constraints
+from bellax.solvers.neural.roles import Roles, Scale, Weights, check_constraints
 
 _FIT = 60  # steps of the least squares for V
+_ROUNDS = 6  # of them, where there are choices
 _MEASURED = 512  # states from which the size of rewards is taken
 _JUDGED = 128  # states of the box at which the policy is judged; and as many on its paths, twice
 
@@ -114,8 +115,8 @@ class PreparedAgent(PreparedNets):
         check_constraints(self.plan, type(options).__name__)
         head = Head(self.plan, check_shares(self.plan, options.shares))
         self.roles = Roles(self.layout, head, options.hidden, *options.ensemble_of)
-        self.shape = Shape(self.layout.size, options.worth)
-        self.count = options.points or max(256, 4 * self.shape.weights)
+        self.shape = Shape(self.layout.size, options.worth, self.roles.count)
+        self.count = options.points or max(256, 4 * self.shape.weights // self.roles.count)
 
     def inputs(self, arguments: Arguments) -> Inputs:
         return inputs(self.layout, arguments, self.options.box)
@@ -179,20 +180,14 @@ class PreparedAgent(PreparedNets):
     def finish(self, arguments: Arguments, begun: Scale, state: Running, moves: bool = True) -> Found:
         seen, options = self.inputs(arguments), self.options
         start = nets.flat(self.shape, options.seed + 100)
-        found = Trained(
-            state.copies._replace(actor=state.actor), start, begun, seen, self.roles, self.shape
-        )
-        following = self.following(arguments, found)
+        found = Trained(state.actor, start, begun, seen, self.roles, self.shape)
+        following = self._taught(self.following(arguments, found), state.copies._replace(actor=state.actor))
         states, numbers = self._evaluated_at(following, *self.points(seen, options.seed + 4000, self.count))
-        found = Trained(
-            found.weights,
-            following.fitted(start, jax.vmap(following.looked)(numbers, states), _FIT),
-            begun,
-            seen,
-            self.roles,
-            self.shape,
+        rows = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.vmap(following.looked)(numbers, states)
         )
-        following = self.following(arguments, found)
+        rounds = (_FIT // _ROUNDS,) * _ROUNDS if self.chooses else (_FIT,)
+        following = following.knowing(following.fitted(rows, rounds))
         outcome = judged(following, *self.points(seen, options.seed + 1000, _JUDGED), options.seed + 5000)
         code = code_of(outcome, state.drawn, state.diverged, options.tolerance)
         stats = {
@@ -205,7 +200,26 @@ class PreparedAgent(PreparedNets):
             "not_a_number_at": state.drawn,
             "diverged_at": state.diverged,
         }
-        return Found(found, code, stats)
+        return Found(following.found, code, stats)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a choice among combinations, or of stopping."""
+        return self.roles.count > 1 or self.plan.evaluate_stop is not None
+
+    def _taught(self, following: Following, weights: Weights) -> Following:
+        """With W as critics have it: they say what is chosen first."""
+        if not self.chooses:
+            return following
+        roles, seen, scale = self.roles, following.seen, following.scale
+        states, numbers = self.points(seen, self.options.seed + 4000, self.count)
+
+        def said(states: Any, number: Array) -> tuple[Array, Array]:
+            period, u = self.problem.period(following.arguments, number), roles.see(seen, number, states)
+            return u, roles.decide(weights, scale, seen, period, number, states).values
+
+        u, values = jax.vmap(said)(states, numbers)
+        return following.knowing(following.taught(u, values, _FIT))
 
     def following(self, arguments: Arguments, found: Trained) -> Following:
         return Following(self.problem, arguments, found, self.options.quadrature, self.options.degree)

@@ -23,7 +23,8 @@ from bellax.solvers.neural.options import NetSolver
 from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.roles import Roles, Scale, Weights, check_constraints
 
-_FIT = 60  # steps of the least squares for V
+_FIT = 240  # steps of the least squares for V
+_BEND = 2.0  # see `nets.initial`
 _ROUNDS = 6  # of them, where there are choices
 _MEASURED = 512  # states from which the size of rewards is taken
 _JUDGED = 128  # states of the box at which the policy is judged; and as many on its paths, twice
@@ -179,7 +180,7 @@ class PreparedAgent(PreparedNets):
 
     def finish(self, arguments: Arguments, begun: Scale, state: Running, moves: bool = True) -> Found:
         seen, options = self.inputs(arguments), self.options
-        start = nets.flat(self.shape, options.seed + 100)
+        start = nets.flat(self.shape, options.seed + 100, _BEND)
         found = Trained(state.actor, start, begun, seen, self.roles, self.shape)
         following = self._taught(self.following(arguments, found), state.copies._replace(actor=state.actor))
         states, numbers = self._evaluated_at(following, *self.points(seen, options.seed + 4000, self.count))

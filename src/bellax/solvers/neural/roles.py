@@ -194,7 +194,8 @@ class Roles:
         x = self.candidates(weights.actor, u)
         said = scale.level + scale.unit * jnp.mean(self.q(weights.critics, u, x), axis=0)
         values = jnp.where(self.allowed(period, states, x), said, -jnp.inf)
-        place = jnp.argmax(values).astype(jnp.int32)
+        # of a single combination nobody asks critics
+        place = jnp.argmax(values).astype(jnp.int32) if self.count > 1 else jnp.zeros((), jnp.int32)
         stop = jnp.zeros((), bool)
         if self.plan.evaluate_stop is not None:
             stop = period.payoff(states) >= values[place]

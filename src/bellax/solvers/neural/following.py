@@ -98,7 +98,7 @@ class Following:
         """What is ahead where a combination is chosen, with these outputs of an actor."""
         period, following = self.problem.period(self.arguments, number), self.after(number)
         acted = self.roles.head.act(period, states, outputs, place)
-        fits = period.feasible(states, acted.actions) & jnp.all(acted.lower <= acted.upper)
+        fits = period.feasible(states, acted.actions) & ~jnp.any(acted.lower > acted.upper)
         averages = Averages(self.problem, self.arguments, number, self.given, self.degree)
         found = averages.branches(states, acted.actions)
         weights = found.weights * found.outcome.discount

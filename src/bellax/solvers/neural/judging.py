@@ -68,7 +68,9 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
         near = jnp.asarray(roles.bounded) & ((share < _ENDS) | (share > 1 - _ENDS))
         discount = jnp.where(decided.stop, 0.0, jnp.sum(row.later.weights))
         away = jnp.where(decided.stop, 0.0, row.away)
-        possible = jnp.any(rows.fits) | decided.stop
+        period = problem.period(following.arguments, number)
+        # whatever became of the weights
+        possible = jnp.any(roles.fitting(period, states, jnp.nan_to_num(x))) | (period.payoff(states) > -jnp.inf)
         return decided.value, decided.value - right, jnp.maximum(best - right, 0.0), discount, near, away, possible
 
     value, off, gain, discount, near, away, possible = jax.vmap(at)(states, numbers)

@@ -170,7 +170,8 @@ class Roles:
 
         def one(place: Array, own: Array) -> Array:
             acted = self.head.act(period, states, own, place)
-            return period.feasible(states, acted.actions) & jnp.all(acted.lower <= acted.upper)
+            # a bound that is no number is another fault, and named by itself
+            return period.feasible(states, acted.actions) & ~jnp.any(acted.lower > acted.upper)
 
         return jax.vmap(one)(jnp.arange(self.count, dtype=jnp.int32), x)
 

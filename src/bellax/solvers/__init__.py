@@ -4,6 +4,8 @@ from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
+from bellax.solvers.neural.actor_critic import ActorCritic
+from bellax.solvers.neural.ddpg import DDPG
 from bellax.solvers.neural.euler_net import EulerNet
 from bellax.solvers.neural.policy_gradient import PolicyGradient
 from bellax.solvers.neural.trainers import Gradients, LeastSquares, Quadratic
@@ -13,8 +15,10 @@ from bellax.solvers.quadratic.ilqg import ILQG
 from bellax.solvers.value_iteration import ValueIteration
 
 __all__ = [
+    "ActorCritic",
     "BackwardInduction",
     "Collocation",
+    "DDPG",
     "EulerNet",
     "FiniteDifference",
     "ILQG",

@@ -237,7 +237,7 @@ class PreparedGradient(PreparedNets):
         if self.visited:
             seen = self.inputs(arguments)
             rule = self.rule(arguments, seen, state.weights)
-            found = ergodic.visited(self.problem, arguments, seen, rule, state.visited, key, _STEPS, _WIDER)
+            found = ergodic.visited(self.problem, arguments, seen, rule, state.visited, key, _STEPS, _WIDER).points
             moved = moved._replace(visited=found[0])
         return moved._replace(critic=self._evaluated(arguments, begun, moved))
 

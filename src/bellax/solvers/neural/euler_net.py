@@ -99,6 +99,8 @@ class Rows(NamedTuple):
 class PreparedEuler(PreparedNets):
     """A model under `EulerNet`."""
 
+    warms = True
+
     def __init__(self, model: Any, options: EulerNet) -> None:
         super().__init__(model, options)
         check_smooth(self.plan, "EulerNet", "use bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic()")
@@ -143,12 +145,15 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         states, periods = self._points(seen, self.options.seed, self.count)
         actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
+        actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
         (level, unit), _ = measure(euler, self._rule(euler, seen, actor), states, periods)
         begun = Begun(states, periods, level, unit)
-        weights = (
-            actor if self.static else jnp.concatenate([actor, nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)])
-        )
+        weights = actor
+        if not self.static:
+            critic = nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)
+            critic = self.worth_of_prior(arguments, prior, level, unit, self.shapes[1], critic)
+            weights = jnp.concatenate([actor, critic])
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
         rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)

@@ -51,9 +51,7 @@ class Exploring:
         restarts: the chance of a new start in every period.
     """
 
-    def __init__(
-        self, problem: Problem, arguments: Arguments, roles: Roles, seen: Inputs, restarts: float
-    ) -> None:
+    def __init__(self, problem: Problem, arguments: Arguments, roles: Roles, seen: Inputs, restarts: float) -> None:
         self.problem, self.arguments, self.roles, self.seen = problem, arguments, roles, seen
         self.restarts = restarts
         self.edges = roles.edges(_EDGE)

@@ -17,8 +17,9 @@ from jax import Array, lax
 from bellax.bellman.checks import check_arguments, sound
 from bellax.bellman.options import key
 from bellax.errors import ModelError
-from bellax.learning import training
+from bellax.learning import sampling, training
 from bellax.learning.checkpoints import Checkpoint
+from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
 from bellax.model.fingerprint import fingerprint
 from bellax.model.model import Model
@@ -27,10 +28,14 @@ from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import Behaviour, GridlessSetting, GridlessSolution
 from bellax.solution.solution import Result
-from bellax.solvers.neural.inputs import Layout
+from bellax.solvers.neural import warm
+from bellax.solvers.neural.heads import Head
+from bellax.solvers.neural.inputs import Layout, inputs
+from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
 _BLOCK = 10  # steps between reports and checkpoints
+_ASKED = 512  # points at which what is known before is asked
 
 
 class Found(NamedTuple):
@@ -55,6 +60,7 @@ class PreparedNets(GridlessSetting):
     """
 
     block = _BLOCK
+    warms = False  # whether `begin` takes what is known before
 
     def __init__(self, model: Model, options: Any) -> None:
         super().__init__(model, options)
@@ -86,9 +92,48 @@ class PreparedNets(GridlessSetting):
             moves: whether it is to move with arguments, of which `state` does not know.
         """
 
-    def prior(self, arguments: Arguments) -> Any:
+    def prior(self, arguments: Arguments) -> Prior | None:
         """What is known before, from the solver's `warm_start`; with numbers only."""
-        return None
+        given = getattr(self.options, "warm_start", None)
+        if given is None:
+            return None
+        if not self.warms:
+            raise ModelError(f"{type(self.options).__name__} takes no warm_start= of such a model; leave it out.")
+        run = self.program("prior points", lambda: quickly(self._where_known, True))
+        return warm.prior(self.model, self.problem, arguments, given, run(arguments), type(self.options).__name__)
+
+    def _where_known(self, arguments: Arguments) -> Any:
+        """Points at which a prior is asked."""
+        seen = inputs(self.layout, arguments, self.options.box)
+        with jax.ensure_compile_time_eval():
+            shares = jnp.asarray(sampling.points(_ASKED, self.layout.columns, 0))
+        return jax.vmap(seen.state)(shares)
+
+    def from_prior(self, arguments: Arguments, prior: Prior | None, head: Head, shape: Shape, weights: Array) -> Array:
+        """Weights of the policy to begin with, inside a compiled program: those that are given, or the prior's.
+
+        Args:
+            head, shape: of the net.
+        """
+        if prior is None or not prior.actions:
+            return weights
+        seen = inputs(self.layout, arguments, self.options.box)
+
+        def outputs(states: Any, number: Array, actions: Any) -> Array:
+            return head.outputs(self.problem.period(arguments, number), states, actions)
+
+        targets = jax.vmap(outputs)(prior.states, prior.periods, prior.actions)
+        return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
+
+    def worth_of_prior(
+        self, arguments: Arguments, prior: Prior | None, level: Array, unit: Array, shape: Shape, weights: Array
+    ) -> Array:
+        """Weights of V to begin with, as `from_prior`; V is the net times the unit, beside the level."""
+        if prior is None or prior.values is None:
+            return weights
+        seen = inputs(self.layout, arguments, self.options.box)
+        targets = ((prior.values - level) / unit)[:, None]
+        return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
 
     def blocks(self, method: Method, state: Any) -> Any:
         """Some steps of a training."""

@@ -122,9 +122,7 @@ class Roles:
 
     def beyond(self, outputs: Float[Array, "m"]) -> Float[Array, "m"]:
         """By how much outputs ask for more than all there is, or less than nothing."""
-        return jnp.where(
-            jnp.asarray(self.bounded), self._each(lambda shares, own: shares.beyond(own), outputs), 0.0
-        )
+        return jnp.where(jnp.asarray(self.bounded), self._each(lambda shares, own: shares.beyond(own), outputs), 0.0)
 
     def _each(self, rule: Any, numbers: Array) -> Array:
         found, start = [], 0
@@ -181,9 +179,7 @@ class Roles:
         """V at one state."""
         u = self.see(seen, number, states)
         x = self.candidates(weights.actor, u)
-        values = jnp.where(
-            self.allowed(period, states, x), self.truncated(self.q(weights.critics, u, x)), -jnp.inf
-        )
+        values = jnp.where(self.allowed(period, states, x), self.truncated(self.q(weights.critics, u, x)), -jnp.inf)
         best = scale.level + scale.unit * jnp.max(values)
         return best if self.plan.evaluate_stop is None else jnp.maximum(best, period.payoff(states))
 

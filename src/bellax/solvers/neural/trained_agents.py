@@ -184,9 +184,7 @@ class PreparedAgent(PreparedNets):
         found = Trained(state.actor, start, begun, seen, self.roles, self.shape)
         following = self._taught(self.following(arguments, found), state.copies._replace(actor=state.actor))
         states, numbers = self._evaluated_at(following, *self.points(seen, options.seed + 4000, self.count))
-        rows = jax.tree.map(
-            lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.vmap(following.looked)(numbers, states)
-        )
+        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.vmap(following.looked)(numbers, states))
         rounds = (_FIT // _ROUNDS,) * _ROUNDS if self.chooses else (_FIT,)
         following = following.knowing(following.fitted(rows, rounds))
         outcome = judged(following, *self.points(seen, options.seed + 1000, _JUDGED), options.seed + 5000)

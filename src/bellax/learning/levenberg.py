@@ -78,7 +78,7 @@ def direction(matrix: Array, right: Array, damping: Array, scaled: Array | bool 
     if scaled is not False:
         size = jnp.sqrt(jnp.sum(matrix**2, axis=0))
         size = jnp.where(scaled, size + _LITTLE * jnp.max(size), 1.0)
-        return direction(matrix / size, right, damping) / size
+        return direction(matrix / size[None, :], right, damping) / size
     few = matrix.shape[0] < matrix.shape[1]
     square = matrix @ matrix.T if few else matrix.T @ matrix
     size = jnp.trace(square) / square.shape[0]

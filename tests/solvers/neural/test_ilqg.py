@@ -40,7 +40,9 @@ def test_a_finite_horizon_is_the_riccati_equation_at_every_state(regulated):
 
 def test_without_end_it_is_the_stationary_riccati_equation(steady):
     exact = lqg.regulator(None)
-    np.testing.assert_allclose(steady.value(**AT), lqg.quadratic(exact.value_matrix, exact.constant, POINTS), rtol=1e-10)
+    np.testing.assert_allclose(
+        steady.value(**AT), lqg.quadratic(exact.value_matrix, exact.constant, POINTS), rtol=1e-10
+    )
     np.testing.assert_allclose(steady.policy(**AT)["force"], -POINTS @ exact.gain[0], atol=1e-10)
     p = lqg.params
     law = np.array([[1.0, p["step"]], [-p["step"] * p["spring"], 1.0]]) - np.array([[0.0], [p["step"]]]) @ exact.gain

@@ -21,7 +21,7 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.ergodic import Visited, visited
-from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
+from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -203,7 +203,8 @@ class PreparedEuler(PreparedNets):
         method = Training(self, arguments, begun)
         weights = found.actor if self.static else jnp.concatenate([found.actor, found.critic])
         where = self._points(seen, self.options.seed + 1000, self.count)
-        left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n))(*points))  # noqa: E731
+        least = method.least(weights, where)
+        left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
         stats, roots = {"steps": state.total}, [jnp.zeros(())]
         size = left(where)
         stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
@@ -270,15 +271,27 @@ class Training(LevenbergMarquardt):
         terms, left, right = self.euler.all(number, states, outputs, worth)
         return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
 
-    def conditions(self, weights: Array, states: dict[str, Array], number: Array) -> Array:
-        """The conditions of the actions at one point, without units."""
+    def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
+        """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
+        found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
+        return _SMALL * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
+
+    def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
+        """The conditions of the actions at one point, without units.
+
+        Args:
+            least: see `least`.
+        """
+        terms = self._terms(weights, states, number)
+        return unit_free(terms, None if self.prepared.static else 0.5 * sizes(terms) + least)
+
+    def _terms(self, weights: Array, states: dict[str, Array], number: Array) -> Terms:
         prepared = self.prepared
         actor, critic = prepared.split(weights)
         outputs = prepared.outputs(self.seen, actor)
         if prepared.static:
-            return unit_free(self.euler.first_order(number, states, outputs), None)
-        terms, _, _ = self.euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))
-        return unit_free(terms, 0.5 * sizes(terms) + 1e-12)
+            return self.euler.first_order(number, states, outputs)
+        return self.euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
 
     def sized(self, weights: Array, rows: Rows) -> Rows:
         """Points with what their conditions are divided by, at these weights."""
@@ -295,7 +308,7 @@ class Training(LevenbergMarquardt):
 
         found = jax.vmap(one)(rows.states, rows.periods)
         found = jnp.where(jnp.isfinite(found), found, 1.0)
-        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0) + 1e-12))
+        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
 
     def refresh(self, weights: Array, frozen: Rows) -> Rows:
         """Points of the next round: some of them where paths lead."""

@@ -81,8 +81,9 @@ def _of_functions(
     value = None if VALUE in problem.plan.actions else own.pop(VALUE, None)
     rule = Rule(model, own) if own else None
     asked = {} if rule is None else {name: put(value) for name, value in rule.graph.literals().items()}
-    wanted = [] if rule is None else [entry.name for entry in entries(rule)]
-    unknown = [name for name in wanted if name not in arguments and name not in asked]
+    own_entries = [] if rule is None else entries(rule)
+    asked |= {entry.name: put(entry.default) for entry in own_entries if entry.has_default}
+    unknown = [entry.name for entry in own_entries if entry.name not in arguments and entry.name not in asked]
     if unknown:
         raise ModelError(
             f"{what}: warm_start names {unknown[0]!r}, which is neither a state nor a parameter of the model."

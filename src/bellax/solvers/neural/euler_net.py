@@ -30,6 +30,7 @@ from bellax.solvers.neural.prepared import Found, PreparedNets
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
+_FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
 _STEPS = 100  # periods before a simulated state counts as visited
 _EVALUATION = 60  # steps of the least squares for V
@@ -274,7 +275,7 @@ class Training(LevenbergMarquardt):
     def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
         """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
         found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
-        return _SMALL * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
+        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
 
     def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
         """The conditions of the actions at one point, without units.

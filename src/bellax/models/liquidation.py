@@ -140,7 +140,5 @@ def of_assets(assets: int) -> list[Check]:
             1e-10,
             SOURCE,
         ),
-        comparison.of_value(
-            f"sold, {assets} {name}", sold, np.einsum("tmn,kn->tkm", exact.gain, drawn), 1e-10, SOURCE
-        ),
+        comparison.of_value(f"sold, {assets} {name}", sold, np.einsum("tmn,kn->tkm", exact.gain, drawn), 1e-10, SOURCE),
     ]

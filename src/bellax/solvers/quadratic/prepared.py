@@ -72,12 +72,14 @@ class PreparedTrajectory(GridlessSetting):
         options: Any = self.options
         checked = all_concrete(arguments) and not well
         # where a search begins is an argument: one program serves all starts
-        begin = Begin(*({n: np.asarray(x) for n, x in (given or {}).items()} for given in (options.start, options.guess)))
+        begin = Begin(_numbers(options.start), _numbers(options.guess))
         name = ("ILQG", key(replace(options, start=None, guess=None)), *map(tuple, begin), checked)
         if name not in self.model.programs:
             self.model.programs[name] = quickly_at_first(partial(self.found, checked), checked)
         found = self.model.programs[name](arguments, begin)
-        return GridlessSolution(arguments, found.behaviour, found.code, found.stats, self)
+        return GridlessSolution(
+            arguments=arguments, values=found.behaviour, code=found.code, stats=found.stats, setting=self
+        )
 
     def found(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         """The whole of a solve, inside a compiled program.
@@ -152,6 +154,10 @@ class PreparedTrajectory(GridlessSetting):
         return complaints.explain(self, solution)
 
 
+def _numbers(given: Any) -> dict[str, Any]:
+    return {name: np.asarray(value, jnp.result_type(float)) for name, value in (given or {}).items()}
+
+
 def _code(good: Bool[Array, ""], not_concave: Bool[Array, ""], found: Trajectory) -> Array:
     """The code of the `Result`."""
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(found)]))
@@ -161,5 +167,3 @@ def _code(good: Bool[Array, ""], not_concave: Bool[Array, ""], found: Trajectory
 
 def _told(stats: dict[str, Array], missed: Gap) -> dict[str, Array]:
     return {**stats, "value_gap": missed.mean, "value_gap_error": missed.error}
-
-

@@ -143,9 +143,7 @@ class Stage:
         given: nodes of random quantities, see `Averages`.
     """
 
-    def __init__(
-        self, layout: Layout, problem: Problem, arguments: Arguments, number: Any, given: Nodes
-    ) -> None:
+    def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, number: Any, given: Nodes) -> None:
         self.layout = layout
         self.averages = Averages(problem, arguments, number, *given)
         self.bounds = Bounds(layout, self.averages.today)

@@ -89,9 +89,7 @@ def limits(layout: Layout, period: Period, name: str) -> tuple[Array, Array]:
     return low, high
 
 
-def actions(
-    stage: Stage, x: Float[Array, "n"], given: Mapping[str, Any] | None, share: Array | float = 0.5
-) -> Within:
+def actions(stage: Stage, x: Float[Array, "n"], given: Mapping[str, Any] | None, share: Array | float = 0.5) -> Within:
     """Actions to begin with: what was given, cut off at bounds, or else a share of the way between them."""
     layout = stage.layout
     numbers = {layout.part(name).start: value for name, value in (given or {}).items()}

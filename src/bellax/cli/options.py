@@ -52,10 +52,9 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    usual, why = choose_solver(model) if isinstance(model, bx.DiffusionModel) else usual_solver(model)
-    solver: Any = usual
-    if recommended is not None:
-        solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
+    solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
+    if recommended is None:  # what is chosen by structure may not solve a model that comes with another solver
+        solver, why = choose_solver(model) if isinstance(model, bx.DiffusionModel) else usual_solver(model)
     if name is not None:
         known = _solvers(not isinstance(model, bx.DiffusionModel))
         if name not in known:

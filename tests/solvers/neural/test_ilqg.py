@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 
 import bellax as bx
 from bellax.models import liquidation, lqg
-from bellax.models.references import riccati
 from bellax.solvers import ILQG
 
 RNG = np.random.default_rng(3)
@@ -138,25 +137,20 @@ def by_scipy(worth, first, bounds=None, constraints=()):
 
 
 def test_a_nonlinear_path_is_that_of_a_search_over_all_of_it():
-    solution = bx.solve(growth, SAVING, ILQG(start={"k": 1.0}))
-    worth, consumed = by_scipy(saved, np.full(6, 0.5))
-    np.testing.assert_allclose(solution.value(0, k=1.0), worth, rtol=1e-12)
-    k = 1.0
-    for t in range(6):
-        c = float(solution.policy(t, k=k)["c"])
-        assert abs(c - consumed[t]) < 1e-6
-        k = k**0.4 - c + 0.9 * k
+    """And V and the policy move with parameters as differences of solves do, where the path itself moves, too."""
 
-
-def test_derivatives_move_the_path():
-    """V and the policy against differences of solves, where the path itself moves with parameters."""
+    def solved(given):
+        return bx.solve(growth, given, ILQG(start={"k": 1.0}))
 
     def answers(given):
-        solution = bx.solve(growth, given, ILQG(start={"k": 1.0}))
+        solution = solved(given)
         return jnp.stack([solution.value(0, k=1.1), solution.policy(2, k=1.2)["c"], solution.value(3, k=1.0)])
 
-    run = jax.jit(lambda given: (answers(given), jax.jacrev(answers)(given)))
-    exact = run(SAVING)[1]
+    run = jax.jit(lambda given: (answers(given), jax.jacrev(answers)(given), solved(given)))
+    _, exact, solution = run(SAVING)
+    worth, consumed = by_scipy(saved, np.full(6, 0.5))
+    np.testing.assert_allclose(solution.values.values.level[0], worth, rtol=1e-12)
+    np.testing.assert_allclose(solution.values.rules.free[:, 0], consumed, atol=1e-6)
     for name in SAVING:
         above, below = (run(SAVING | {name: SAVING[name] + h})[0] for h in (1e-5, -1e-5))
         np.testing.assert_allclose(exact[name], (above - below) / 2e-5, rtol=1e-6, atol=1e-7)
@@ -267,17 +261,6 @@ def test_it_is_simulated_and_kept_in_files(regulated, steady, tmp_path):
         again = bx.load(tmp_path / "kept.nc", model)
         np.testing.assert_array_equal(again.value(**when, **AT), solution.value(**when, **AT))
         np.testing.assert_array_equal(again.policy(**when, **AT)["force"], solution.policy(**when, **AT)["force"])
-
-
-def test_many_models_at_once():
-    costs, p = np.array([0.05, 0.2]), lqg.params
-    run = jax.vmap(lambda cost: bx.solve(lqg.model, p | {"force_cost": cost}, ILQG()).policy(5, **AT)["force"])
-    A = np.array([[1.0, p["step"]], [-p["step"] * p["spring"], 1.0]])
-    Q, last = np.diag([1.0, 0.1]), np.diag([2.0, 0.5])
-    for cost, row in zip(costs, jax.jit(run)(costs), strict=True):
-        B, R = np.array([[0.0], [p["step"]]]), np.array([[cost]])
-        exact = riccati(A, B, Q, R, np.zeros((2, 2)), p["discount"], lqg.HORIZON, last)
-        np.testing.assert_allclose(row, -POINTS @ exact.gain[5][0], atol=1e-11)
 
 
 def test_what_v_leaves_out_is_told():

@@ -24,9 +24,9 @@ def explain(setting: Any, solution: Any) -> str:
         return _faulty(setting, solution.arguments) or _NAMELESS
     if result == Result.unstable:
         return (
-            f"the policy leaves the steady state: the largest eigenvalue is {float(solution.stats['radius']):.6g} times "
-            "what the discount allows, 1 / sqrt(discount). Likely causes: a state that grows by itself and that no "
-            "action that pays brings back, or a steady state that is none to end up in; give another start=."
+            f"the policy leaves the steady state: the largest eigenvalue is {float(solution.stats['radius']):.6g} "
+            "times what the discount allows, 1 / sqrt(discount). Likely causes: a state that grows by itself and that "
+            "no action that pays brings back, or a steady state that is none to end up in; give another start=."
         )
     if finite:
         return (
@@ -47,8 +47,8 @@ _NAMELESS = (
 def _no_steady_state(setting: Any, solution: Any) -> str:
     if int(solution.stats["steady"]):
         return (
-            "the Riccati equation does not settle at the steady state. Likely causes: a discount near one, a state that "
-            "grows by itself, or noise that grows with the state."
+            "the Riccati equation does not settle at the steady state. Likely causes: a discount near one, a state "
+            "that grows by itself, or noise that grows with the state."
         )
     said = _faulty(setting, solution.arguments)
     return said or (
@@ -67,8 +67,8 @@ def _not_concave(setting: Any, solution: Any) -> str:
         )
     if int(stats["last_not_concave"]) < 0:
         return (
-            "a path was found that is a local maximum, and another that earns more, again and again: the best action is "
-            "at a kink, or the model has many local maxima. Use a solver on a grid, or by nets, or give start= and "
+            "a path was found that is a local maximum, and another that earns more, again and again: the best action "
+            "is at a kink, or the model has many local maxima. Use a solver on a grid, or by nets, or give start= and "
             "guess= near what is best."
         )
     return (

@@ -125,24 +125,17 @@ class Along:
     def moved(self, path: Path, found: Backward, share: Array | float = 1.0) -> Path:
         """The path of what a backward pass has found, or of a share of the way there."""
         decisions = found.decisions
-        rules = (self.periods(), decisions.rule, decisions.step, path.actions)
-        return self.forward(path.states[0], lambda bounds, given, x: towards(bounds, x, *given[1:], share), rules)
-
-    def followed(self, start: Float[Array, "n"], rules: Rule) -> Path:
-        """The path of rules from a start."""
-        return self.forward(start, lambda bounds, given, x: acted(bounds, given[1], x), (self.periods(), rules))
+        rule, step = decisions.rule, decisions.step
+        # a share of the step of what is free, and of the distance to its bound of what is not
+        part = jnp.where(rule.side == 0, path.actions + share * step, (share - 1) * step)
+        rules = (self.periods(), rule._replace(free=part))
+        return self.forward(path.states[0], lambda bounds, given, x: acted(bounds, given[1], x), rules)
 
 
 def acted(bounds: Bounds, rule: Rule, x: Float[Array, "n"]) -> Within:
     """What a rule says at a state, cut off at bounds."""
     held = Held(rule.free + rule.gain @ (x - rule.at), rule.side)
     return bounds.within(x, lambda part, low, high: _cut(followed(held, part, low, high), low, high))
-
-
-def towards(bounds: Bounds, x: Array, rule: Rule, step: Array, before: Array, share: Array | float) -> Within:
-    """As `acted`, of which a share: free actions go a share of their step, others keep a share of their distance."""
-    free = jnp.where(rule.side == 0, before + share * step, (share - 1) * step)
-    return acted(bounds, rule._replace(free=free), x)
 
 
 def _cut(action: Array, low: Array, high: Array) -> Array:

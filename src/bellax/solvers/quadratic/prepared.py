@@ -72,14 +72,14 @@ class PreparedTrajectory(GridlessSetting):
         options: Any = self.options
         checked = all_concrete(arguments) and not well
         # where a search begins is an argument: one program serves all starts
-        begin = Begin(
-            *({n: np.asarray(x) for n, x in (given or {}).items()} for given in (options.start, options.guess))
-        )
+        begin = Begin(_numbers(options.start), _numbers(options.guess))
         name = ("ILQG", key(replace(options, start=None, guess=None)), *map(tuple, begin), checked)
         if name not in self.model.programs:
             self.model.programs[name] = quickly_at_first(partial(self.found, checked), checked)
         found = self.model.programs[name](arguments, begin)
-        return GridlessSolution(arguments, found.behaviour, found.code, found.stats, self)
+        return GridlessSolution(
+            arguments=arguments, values=found.behaviour, code=found.code, stats=found.stats, setting=self
+        )
 
     def found(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         """The whole of a solve, inside a compiled program.
@@ -152,6 +152,10 @@ class PreparedTrajectory(GridlessSetting):
     def explain(self, solution: GridlessSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""
         return complaints.explain(self, solution)
+
+
+def _numbers(given: Any) -> dict[str, Any]:
+    return {name: np.asarray(value, jnp.result_type(float)) for name, value in (given or {}).items()}
 
 
 def _code(good: Bool[Array, ""], not_concave: Bool[Array, ""], found: Trajectory) -> Array:

@@ -85,7 +85,7 @@ def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
         _, low, high = stage.bounds.box(point.x, point.u)
         return jnp.all((point.u >= low) & (point.u <= high))
 
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         y, _, steps, _ = state
         scale = 1 + jnp.abs(y)
         inverse = _inverse(jax.jacfwd(residual)(y) * scale[None])

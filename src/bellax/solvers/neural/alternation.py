@@ -102,7 +102,7 @@ class Alternation(ActorCritic):
 
     def conditions(self, outputs: Array, critic: Array, states: Any, number: Array, size: Array) -> Array:
         """The conditions of the actions of every combination at one point, shape (k, m)."""
-        return jax.vmap(unit_free)(self.bellman.every_terms(number, states, outputs, critic), size)
+        return unit_free(self.bellman.every_terms(number, states, outputs, critic), size)
 
     def looked(self, actor: Array, critic: Array) -> tuple[Looked, Array, Array]:
         """What the best decisions bring at the points, V there, and the continuous actions."""

@@ -44,7 +44,7 @@ def moved(
     def residual(weights: Array, row: Any) -> Array:
         states, number, size, place, stop = row
         outputs = moves.outputs(weights[:cut])(number, states)
-        left = jax.vmap(unit_free)(moves.every_terms(number, states, outputs, weights[cut:]), size).reshape(-1)
+        left = unit_free(moves.every_terms(number, states, outputs, weights[cut:]), size).reshape(-1)
         x = take(outputs, place)
 
         def equation(own: Array) -> Array:

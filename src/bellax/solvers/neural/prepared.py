@@ -54,7 +54,7 @@ class PreparedNets(GridlessSetting):
         layout: of its states, as nets see them.
     """
 
-    block = _BLOCK
+    block: int = _BLOCK
 
     def __init__(self, model: Model, options: Any) -> None:
         super().__init__(model, options)

@@ -210,7 +210,7 @@ def is_static(plan: Plan) -> bool:
     return bool(moved) and through and fixed and paid
 
 
-def unit_free(terms: Terms, scale: Array | None) -> Float[Array, "m"]:
+def unit_free(terms: Terms, scale: Array | None) -> Float[Array, "*k m"]:
     """The conditions without units, zero where they hold.
 
     Args:
@@ -220,6 +220,6 @@ def unit_free(terms: Terms, scale: Array | None) -> Float[Array, "m"]:
     return (terms.now + terms.later) / size - terms.beyond
 
 
-def sizes(terms: Terms) -> Float[Array, "m"]:
+def sizes(terms: Terms) -> Float[Array, "*k m"]:
     """The size of the terms of each condition."""
     return lax.stop_gradient(jnp.abs(terms.now) + jnp.abs(terms.later))

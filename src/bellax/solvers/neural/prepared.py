@@ -59,7 +59,7 @@ class PreparedNets(GridlessSetting):
         layout: of its states, as nets see them.
     """
 
-    block = _BLOCK
+    block: int = _BLOCK
     warms = False  # whether `begin` takes what is known before
 
     def __init__(self, model: Model, options: Any) -> None:

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jax import Array
 
@@ -20,7 +20,13 @@ from bellax.solvers.neural.points import Points
 
 
 class Trainer(abc.ABC):
-    """Configuration of a training."""
+    """Configuration of a training.
+
+    Attributes:
+        block: steps between reports, and checkpoints.
+    """
+
+    block: ClassVar[int] = 10
 
     @abc.abstractmethod
     def method(self, bellman: Bellman, points: Points, left: Array, tolerance: float, seed: int) -> ActorCritic:
@@ -94,6 +100,7 @@ class Gradients(Trainer):
         averaged: by how much of the way the target net follows the critic in every step.
     """
 
+    block: ClassVar[int] = 250
     rate: float = 3e-3
     decay: float = 0.01
     clip: float = 1.0

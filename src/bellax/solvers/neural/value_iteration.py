@@ -103,6 +103,7 @@ class PreparedValueIteration(PreparedNets):
         super().__init__(model, options)
         self._check()
         self.trainer: Trainer = options.trainer if options.advantage is None else options.advantage
+        self.block = self.trainer.block
         self.head = Head(self.plan, check_shares(self.plan, options.shares))
         size = self.layout.size
         outputs = max(self.head.size, 1) * len(combinations(self.plan))

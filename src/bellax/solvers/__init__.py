@@ -5,6 +5,15 @@ from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.regression.monte_carlo import RegressionMonteCarlo
 from bellax.solvers.value_iteration import ValueIteration
 
-__all__ = ["BackwardInduction", "Collocation", "FiniteDifference", "PINN", "PolicyIteration", "ValueIteration"]
+__all__ = [
+    "BackwardInduction",
+    "Collocation",
+    "FiniteDifference",
+    "PINN",
+    "PolicyIteration",
+    "RegressionMonteCarlo",
+    "ValueIteration",
+]

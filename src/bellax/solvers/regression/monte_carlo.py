@@ -71,8 +71,8 @@ class RegressionMonteCarlo(Solver):
     degree: int = 4
     exchangeable: tuple[str, ...] = ()
     features: Mapping[str, Any] = field(default_factory=dict)
-    samples: int = 2**15
-    successors: int = 32
+    samples: int = 2**14
+    successors: int = 16
     start: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     memory: int = 2**27

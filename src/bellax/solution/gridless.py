@@ -131,6 +131,10 @@ class GridlessSetting(Setting):
             f"{type(self.options).__name__} takes no terminal=: give the model a terminal value of its own."
         )
 
+    def beginning(self) -> Mapping[str, Any]:
+        """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
+        return {}
+
     def structure(self, arguments: Arguments) -> Behaviour:
         """What a solve makes, with the shapes of its arrays in their place, for who reads a file."""
         raise ModelError(f"what {type(self.options).__name__} makes is not kept in files.")

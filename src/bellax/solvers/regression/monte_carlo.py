@@ -261,6 +261,11 @@ class PreparedRegression(GridlessSetting):
             "leads out of its scale. `throw=False` returns what there is."
         )
 
+    def beginning(self) -> Mapping[str, Any]:
+        """Where paths begin, where that is one state."""
+        given = {name: rows for name, rows in self._starts().items() if len(rows) == 1}
+        return {name: rows[0] for name, rows in given.items()}
+
     def structure(self, arguments: Arguments) -> Regressed:
         """What a solve makes, with the shapes of its arrays in their place."""
         run = self._program(False)

@@ -210,7 +210,7 @@ def bracket(solution: GridlessSolution, panel: Panel, seed: int, inner: int) -> 
         run = setting.program(("sides", inner), lambda: quickly(relaxed.sides(setting, inner), False))
         found = jax.tree.map(np.asarray, run(policy, starts, keys))
         return _both(found, f"nested martingales of {inner} draws", "")
-    found, no_penalty = penalised.sides(setting, policy, starts, keys)
+    found, no_penalty = penalised.sides(setting, policy, starts, seed)
     if found is not None:
         return _both(found, "a quadratic penalty, each path solved as a quadratic programme", "")
     lower, why = _plain(setting, policy, panel)

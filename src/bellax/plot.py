@@ -19,6 +19,7 @@ from bellax.panel import Panel, RegimePanel
 from bellax.population import Density
 from bellax.problem.reading import check_period
 from bellax.solution.flowing import FlowSolution
+from bellax.solution.gridless import GridlessSolution
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
@@ -61,7 +62,15 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution | RegimeSolution | FlowSolution | Density | Equilibrium | Panel | RegimePanel | Model,
+    solution: Solution
+    | GridlessSolution
+    | RegimeSolution
+    | FlowSolution
+    | Density
+    | Equilibrium
+    | Panel
+    | RegimePanel
+    | Model,
     panel: Any = None,
     *,
     along: str | None = None,
@@ -98,7 +107,7 @@ def plot(
         return draw_regimes(solution, panel)
     if of is not None:
         raise ModelError("plot: of= says what is drawn of a panel alone, bx.plot(panel, of=[...]).")
-    if not isinstance(solution, Solution | RegimeSolution):
+    if not isinstance(solution, Solution | GridlessSolution | RegimeSolution):
         raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
     solution.check_one()
     if panel is not None and not isinstance(panel, Panel):

@@ -33,8 +33,6 @@ from bellax.bellman.options import (
 from bellax.bellman.pointwise import Ending, Function, Pointwise, located, pointwise
 from bellax.bellman.reached import Reached
 from bellax.model.crossing import Arrival
-from bellax.model.distribution import Distribution
-from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
 from bellax.problem.period import Period
 from bellax.problem.plan import Plan

@@ -23,7 +23,7 @@ _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diago
 _STALLED = 1e-7  # relative decrease of the sum of squares that is none: short steps after rejections are no end
 
 Pointwise = Callable[[Array, Any], Array]
-"""Of weights and what belongs to a point, the residual there, a number."""
+"""Of weights and what belongs to a point, the residual there: a number, or several, shape (k,)."""
 
 Groups = Sequence[tuple[Pointwise, Any]]
 """Pointwise residuals, and what belongs to all of their points, along a first axis."""
@@ -50,13 +50,22 @@ class Fit(NamedTuple):
 
 def residuals(groups: Groups, weights: Array) -> Array:
     """All of them, one vector."""
-    return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows) for one, rows in groups])
+    return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows).reshape(-1) for one, rows in groups])
 
 
 def linearised(groups: Groups, weights: Array) -> tuple[Array, Array]:
     """`residuals`, and their derivatives, shape (residuals, w)."""
-    found = [jax.vmap(jax.value_and_grad(one), (None, 0))(weights, rows) for one, rows in groups]
-    return jnp.concatenate([value for value, _ in found]), jnp.concatenate([slope for _, slope in found])
+    found = [jax.vmap(lambda row, one=one: _one(one, weights, row))(rows) for one, rows in groups]
+    values = jnp.concatenate([value.reshape(-1) for value, _ in found])
+    return values, jnp.concatenate([slope.reshape(-1, weights.shape[0]) for _, slope in found])
+
+
+def _one(residual: Pointwise, weights: Array, row: Any) -> tuple[Array, Array]:
+    """Residuals at a point, and their derivatives."""
+    value, pull = jax.vjp(lambda weights: residual(weights, row), weights)
+    if value.ndim == 0:
+        return value, pull(jnp.ones_like(value))[0]
+    return value, jax.vmap(lambda one: pull(one)[0])(jnp.eye(value.shape[0], dtype=value.dtype))
 
 
 def direction(matrix: Array, right: Array, damping: Array) -> Array:

@@ -61,14 +61,25 @@ class Shape(NamedTuple):
     def sizes(self) -> tuple[int, ...]:
         return self.inputs, *self.hidden, self.outputs
 
+    @property
+    def weights(self) -> int:
+        """How many weights it has."""
+        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        return sum(into * out + out for into, out in pairs) + self.inputs * self.outputs
 
-def initial(shape: Shape, seed: int) -> Layers:
-    """Weights to begin with: uniform, of variance 2 / (in + out); no straight line, and next to nothing in the end."""
+
+def initial(shape: Shape, seed: int, gain: float = 1.0) -> Layers:
+    """Weights to begin with: uniform, of variance 2 / (in + out); no straight line, and next to nothing in the end.
+
+    Args:
+        gain: times which those of hidden layers are larger. Least squares want functions that bend: of straight ones
+            most are combinations of others.
+    """
     draws = np.random.default_rng(seed)
     pairs = list(zip(shape.sizes[:-1], shape.sizes[1:], strict=True))
     weights, biases = [], []
     for number, (into, out) in enumerate(pairs):
-        reach = np.sqrt(6 / (into + out)) * (0.1 if number == len(pairs) - 1 else 1.0)
+        reach = np.sqrt(6 / (into + out)) * (0.1 if number == len(pairs) - 1 else gain)
         weights.append(jnp.asarray(draws.uniform(-reach, reach, (out, into)), float))
         spread = 0.0 if number == len(pairs) - 1 else 1.0
         biases.append(jnp.asarray(spread * draws.uniform(-1.0, 1.0, out), float))
@@ -83,9 +94,9 @@ def forward(layers: Layers, u: Float[Array, "d"]) -> Float[Array, "o"]:
     return layers.weights[-1] @ hidden + layers.biases[-1] + layers.skip @ u
 
 
-def flat(shape: Shape, seed: int) -> Float[Array, "w"]:
+def flat(shape: Shape, seed: int, gain: float = 1.0) -> Float[Array, "w"]:
     """`initial` as one vector."""
-    return ravel_pytree(initial(shape, seed))[0]
+    return ravel_pytree(initial(shape, seed, gain))[0]
 
 
 def layers(shape: Shape, weights: Float[Array, "w"]) -> Layers:

@@ -177,6 +177,10 @@ def monomial(dimensions: int, degree: int) -> ProductRule:
         a * eye[i] + b * eye[j] for i in range(d) for j in range(i + 1, d) for a in (1.0, -1.0) for b in (1.0, -1.0)
     ]
     both = math.sqrt((d + 2) / 2) * np.asarray(pairs).reshape(-1, d)
-    weights = [[2 / (d + 2)], np.full(2 * d, (4 - d) / (2 * (d + 2) ** 2)), np.full(len(pairs), 1 / (d + 2) ** 2)]
+    weights = [
+        np.full(1, 2 / (d + 2)),
+        np.full(2 * d, (4 - d) / (2 * (d + 2) ** 2)),
+        np.full(len(pairs), 1 / (d + 2) ** 2),
+    ]
     nodes = np.concatenate([np.zeros((1, d)), axes, both])
     return jnp.asarray(nodes, float), jnp.asarray(np.concatenate(weights), float)

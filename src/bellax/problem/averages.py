@@ -26,7 +26,6 @@ from bellax.numerics.scalar import take
 from bellax.problem.categories import as_seen, nearest_place
 from bellax.problem.draws import random_leaves
 from bellax.problem.period import Outcome, as_float
-from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
 from bellax.problem.processes import chain, parameters, sizes
 
@@ -175,11 +174,13 @@ class Averages:
             cuts = np.split(nodes, np.cumsum(list(normal.values()))[:-1], axis=1)
             ones = {leaf: np.ones(len(weights)) for leaf in normal}
             blocks.append((dict(zip(normal, cuts, strict=True)), ones, weights))
-        for leaf, (places, weights) in own.items():
-            blocks.append(({leaf: places}, {leaf: weights}, np.ones(len(weights))))
+        for leaf, (found, weights) in own.items():
+            blocks.append(({leaf: found}, {leaf: weights}, np.ones(len(weights))))
         lengths = [len(weights) for _, _, weights in blocks]
         rows = np.indices(lengths).reshape(len(lengths), -1) if lengths else np.zeros((0, 1), int)
-        places, owned, total = {}, {}, np.ones(rows.shape[1])
+        places: dict[str, Array] = {}
+        owned: dict[str, Array] = {}
+        total = np.ones(rows.shape[1])
         for (nodes_of, weights_of, weights), row in zip(blocks, rows, strict=True):
             places |= {leaf: _typed(array[row]) for leaf, array in nodes_of.items()}
             owned |= {leaf: _typed(array[row]) for leaf, array in weights_of.items()}

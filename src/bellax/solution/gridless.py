@@ -2,7 +2,8 @@
 trajectories with feedback.
 
 What a solver finds is a `Behaviour`, pointwise from states to what is done and what that is worth. Simulation,
-certificates and figures ask it as they ask the policy of a grid. The bounds of states are where it is meant to be asked.
+certificates and figures ask it as they ask the policy of a grid. The bounds of states are where it is meant to be
+asked.
 """
 
 import os
@@ -115,6 +116,7 @@ class GridlessSetting(Setting):
     """
 
     endogenous = False
+    options: Any
 
     def __init__(self, model: Model, options: Any) -> None:
         continuous = {
@@ -134,6 +136,11 @@ class GridlessSetting(Setting):
     def beginning(self) -> Mapping[str, Any]:
         """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
         return {}
+
+    @property
+    def stored(self) -> Any:
+        """The solver as a file keeps it."""
+        return self.options
 
     def structure(self, arguments: Arguments) -> Behaviour:
         """What a solve makes, with the shapes of its arrays in their place, for who reads a file."""
@@ -175,7 +182,7 @@ class GridlessSolution(Queried):
     @property
     def pointwise(self) -> GridlessPolicy:
         """The policy, as simulations and certificates ask it."""
-        return GridlessPolicy(self.arguments, self.values, self.setting.numerics)
+        return GridlessPolicy(arguments=self.arguments, behaviour=self.values, numerics=self.setting.numerics)
 
     @property
     def smooth(self) -> bool:

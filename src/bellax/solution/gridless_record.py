@@ -23,4 +23,4 @@ def record_gridless(solution: Any) -> Archive:
             variables[label] = plain(label, array)
     variables |= {f"stat:{name}": plain(f"stat:{name}", number) for name, number in solution.stats.items()}
     variables |= {f"parameter:{name}": parameter(name, value) for name, value in solution.params.items()}
-    return Archive(variables, {}, attributes(solution.setting.model, solution.setting.options))
+    return Archive(variables, {}, attributes(solution.setting.model, solution.setting.stored))

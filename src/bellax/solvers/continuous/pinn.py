@@ -7,7 +7,7 @@ looked at afterwards in flagged.py.
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +68,8 @@ class PINN(Solver):
         ModelError: for a model that it does not solve, which says what.
     Source: Raissi, Perdikaris & Karniadakis (2019); Howard (1960) for the branch; Marquardt (1963).
     """
+
+    flows: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (16, 16)
     density: bool = True

@@ -5,6 +5,7 @@ from bellax.solvers.continuous.collocation import Collocation
 from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.quadratic.ilqg import ILQG
 from bellax.solvers.value_iteration import ValueIteration
 
-__all__ = ["BackwardInduction", "Collocation", "FiniteDifference", "PINN", "PolicyIteration", "ValueIteration"]
+__all__ = ["BackwardInduction", "Collocation", "FiniteDifference", "ILQG", "PINN", "PolicyIteration", "ValueIteration"]

@@ -105,7 +105,9 @@ def best(
         if layout.linked:
             gradient = jax.grad(lambda free: gradient @ actions_of(free, near.side))(near.free)
         stuck = high <= low + slack(low)
-        side = jnp.where(below & ((gradient < 0) | stuck), -1.0, jnp.where(above & (gradient > 0), 1.0, 0.0))
+        # between equal bounds an action follows the one that it would be held at if they parted
+        free = jnp.where(stuck, -1.0, 0.0)
+        side = jnp.where(below & (gradient < 0), -1.0, jnp.where(above & (gradient > 0), 1.0, free))
         return Held(jnp.where(side == 0, a, 0.0), side), *reduced(a, side)
 
     def actions_of(free: Array, side: Array) -> Array:

@@ -65,7 +65,11 @@ class Along:
 
     def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, given: Nodes) -> None:
         self.layout, self.problem, self.arguments, self.given = layout, problem, arguments, given
-        self.count = problem.clock.count
+
+    @property
+    def count(self) -> int:
+        """How many periods there are."""
+        return self.problem.clock.count
 
     def stage(self, number: Array | int) -> Stage:
         """One period."""

@@ -20,6 +20,7 @@ from bellax.models._references.linear_quadratic import riccati
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
 from bellax.models._references.precautionary_savings import precautionary_savings, rouwenhorst
+from bellax.models._references.quadratic_control import QuadraticControl, linear_quadratic
 from bellax.models._references.regimes import work_and_retirement
 from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
@@ -27,6 +28,7 @@ from bellax.models._references.trees import american_put_tree, crr_tree
 __all__ = [
     "Firm",
     "Lifestyle",
+    "QuadraticControl",
     "american_put_tree",
     "bermudan_put",
     "black_scholes_put",
@@ -43,6 +45,7 @@ __all__ = [
     "frictionless_durable",
     "jump_diffusion_put",
     "lifestyle",
+    "linear_quadratic",
     "lognormal_incomes",
     "mccall",
     "merton_crra",

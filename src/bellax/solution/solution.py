@@ -52,6 +52,8 @@ class Result(enum.IntEnum):
     max_steps_reached = 1
     infeasible = 2
     nonfinite = 3
+    not_concave = 4
+    unstable = 5
 
     def __str__(self) -> str:
         return self.name

@@ -6,18 +6,18 @@ from bellax.solvers.continuous.finite_difference import FiniteDifference
 from bellax.solvers.continuous.pinn import PINN
 from bellax.solvers.neural.euler_net import EulerNet
 from bellax.solvers.policy_iteration import PolicyIteration
+from bellax.solvers.quadratic.ilqg import ILQG
+from bellax.solvers.regression.monte_carlo import RegressionMonteCarlo
+from bellax.solvers.value_iteration import ValueIteration
 
+__all__ = [
     "BackwardInduction",
     "Collocation",
     "EulerNet",
     "FiniteDifference",
+    "ILQG",
     "PINN",
     "PolicyIteration",
     "RegressionMonteCarlo",
     "ValueIteration",
 ]
-__all__ = [
-__all__ = ["BackwardInduction", "Collocation", "FiniteDifference", "ILQG", "PINN", "PolicyIteration", "ValueIteration"]
-from bellax.solvers.quadratic.ilqg import ILQG
-from bellax.solvers.regression.monte_carlo import RegressionMonteCarlo
-from bellax.solvers.value_iteration import ValueIteration

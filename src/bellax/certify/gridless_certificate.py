@@ -28,7 +28,7 @@ class GridlessCertificate:
         nodes: over how many nodes expectations were taken.
         unbounded: actions without two bounds, which were tried only as far from the policy's as its own size.
         steady: the deterministic steady state and the spectral radius of the closed loop; None where there is none.
-        steady_missing: why not.
+        steady_missing: why not; empty for a finite horizon, where nothing settles.
         value: V at the start, the mean over agents.
         simulated: as of a `Certificate`.
         start: where simulated agents start.
@@ -119,7 +119,7 @@ class GridlessCertificate:
         if self.steady:
             yield f"Without noise paths settle at {_listed(self.steady.states)}"
             yield f"  spectral radius of the closed loop there: {self.steady.radius:.6g}"
-        else:
+        elif self.steady_missing:
             yield f"No deterministic steady state: {self.steady_missing}"
 
     def _value_lines(self) -> Iterable[str]:

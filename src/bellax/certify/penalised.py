@@ -7,7 +7,8 @@ Let x' = m + e with m = A x + B a + c known when a is chosen, and e of mean zero
 has mean zero given the past: it is V(x') - E V(x') of a quadratic V. The best sum of rewards less discounted pi along a
 path that is known to its end is above the optimal value in the mean; that of a policy is what this earns, with the same
 numbers as a control variate. pi is linear in states and actions, so that every path is a concave quadratic programme,
-all with one Hessian. h and H are V's derivatives along the path without noise: they may be any numbers.
+all with one Hessian. h and H may be any numbers: those of V's derivatives along the path without noise, of V without
+bounds (a Riccati equation), or in the middle of both, whichever bounds a few other paths best.
 
 Source: Brown & Smith (2014), "Information relaxations, duality, and convex stochastic dynamic programs", Operations
 Research 62.
@@ -29,7 +30,9 @@ from bellax.certify.relaxed import Sides
 from bellax.problem.period import in_a_row
 from bellax.solution.gridless import GridlessPolicy, GridlessSetting
 
-_WORK = 6e11  # multiplications of the search, about
+_WORK = 2e11  # multiplications of the search, about
+_STEPS = 120  # of it
+_PILOTS = 48  # paths on which a penalty is chosen, whose noise is of their own
 _FEWEST = 200  # paths of the upper bound
 
 
@@ -56,13 +59,14 @@ def sides(
     noise = np.random.default_rng([seed, 5]).standard_normal((count, *known.noise.shape[::2]))
     shocks = np.einsum("tnk,ptk->ptn", known.noise, noise)
     first = np.concatenate([starts[name].reshape(count, -1) for name in setting.plan.states], axis=1)
-    penalty = _penalty(setting, policy, known, first.mean(axis=0))
-    problem = _Stacked(known, penalty)
+    problem = _Stacked(known)
     if problem.programme is None:
         return None, "the sum of rewards is not strictly concave in the actions"
-    most = int(_WORK / max(1, 900 * len(problem.rows) ** 2))
+    own = _penalty(setting, policy, known, first.mean(axis=0))
+    penalty = _best_penalty(problem, own, first, seed)
+    most = int(_WORK / max(1, _STEPS * len(problem.rows) ** 2))
     some = min(count, max(_FEWEST, most))
-    upper = problem.best(first[:some], shocks[:some])
+    upper = problem.best(penalty, first[:some], shocks[:some])
     run = setting.program("followed", lambda: jax.jit(_following(setting)))
     x, a, allowed = (np.asarray(leaf) for leaf in run(policy, known, first, shocks))
     plain, fees = _earned(known, x, a), _fees(known, penalty, x, shocks)
@@ -76,6 +80,37 @@ def _penalty(setting: GridlessSetting, policy: GridlessPolicy, known: Matrices, 
     curvature = 0.5 * (curvature + np.swapaxes(curvature, 1, 2))
     fine = np.isfinite(slope).all(axis=1) & np.isfinite(curvature).all(axis=(1, 2))
     return _Penalty(np.where(fine[:, None], slope, 0.0), np.where(fine[:, None, None], curvature, 0.0))
+
+
+def _best_penalty(problem: "_Stacked", own: _Penalty, first: np.ndarray, seed: int) -> _Penalty:
+    """The penalty that bounds a few paths best, whose noise is independent of that of all others."""
+    plain = _riccati(problem.known)
+    if plain is None:
+        return own
+    middle = _Penalty(*(0.5 * (a + b) for a, b in zip(own, plain, strict=True)))
+    noise = np.random.default_rng([seed, 6]).standard_normal((_PILOTS, *problem.known.noise.shape[::2]))
+    shocks = np.einsum("tnk,ptk->ptn", problem.known.noise, noise)
+    starts = first[np.arange(_PILOTS) % len(first)]
+    tried = [own, plain, middle]
+    return tried[int(np.argmin([problem.best(penalty, starts, shocks).mean() for penalty in tried]))]
+
+
+def _riccati(known: Matrices) -> _Penalty | None:
+    """h and H of V without bounds; None where that has no maximum."""
+    curvature, slope, _ = known.last
+    n, found = len(slope), []
+    for t in reversed(range(len(known.discount))):
+        found.append((slope, curvature))
+        law, discount = known.law[t], known.discount[t]
+        q = known.curvature[t] + discount * law.T @ curvature @ law
+        g = known.slope[t] + discount * law.T @ (slope + curvature @ known.constant[t])
+        if np.linalg.eigvalsh(q[n:, n:])[-1] >= 0:
+            return None
+        gain = np.linalg.solve(q[n:, n:], np.concatenate([q[n:, :n], g[n:, None]], axis=1))
+        curvature, slope = q[:n, :n] - q[:n, n:] @ gain[:, :-1], g[:n] - q[:n, n:] @ gain[:, -1]
+        curvature = 0.5 * (curvature + curvature.T)
+    slopes, curvatures = zip(*reversed(found), strict=True)
+    return _Penalty(np.stack(slopes), np.stack(curvatures))
 
 
 def _derivatives(setting: GridlessSetting) -> Callable[..., Any]:
@@ -154,8 +189,8 @@ def _factors(known: Matrices) -> np.ndarray:
 class _Stacked:
     """The programme of a path in all of its actions u, one after the other: x_t = X_t u + what is left without them."""
 
-    def __init__(self, known: Matrices, penalty: _Penalty) -> None:
-        self.known, self.penalty, self.factors = known, penalty, _factors(known)
+    def __init__(self, known: Matrices) -> None:
+        self.known, self.factors = known, _factors(known)
         count, n, width = known.law.shape
         m = width - n
         self.moved = [np.zeros((n, count * m))]
@@ -173,7 +208,7 @@ class _Stacked:
         self.rows = np.concatenate(rows)
         self.programme = _programme(0.5 * (hessian + hessian.T), self.rows)
 
-    def best(self, first: np.ndarray, shocks: np.ndarray) -> np.ndarray:
+    def best(self, penalty: _Penalty, first: np.ndarray, shocks: np.ndarray) -> np.ndarray:
         """Above the best of each path, shape (p,)."""
         known, factors = self.known, self.factors
         n = first.shape[1]
@@ -187,13 +222,13 @@ class _Stacked:
             limits.append((known.limits[t] - x @ known.rows[t][:, :n].T)[:, self.finite[t]])
             x = x @ known.law[t][:, :n].T + known.constant[t] + shocks[:, t]
             rest.append(x)
-            linear -= factors[t + 1] * (shocks[:, t] @ self.penalty.curvature[t]) @ self.moved[t + 1]
+            linear -= factors[t + 1] * (shocks[:, t] @ penalty.curvature[t]) @ self.moved[t + 1]
         curvature, slope, last = known.last
         linear += factors[-1] * (slope + x @ curvature) @ self.moved[-1]
         level += factors[-1] * (last + x @ slope + 0.5 * np.sum((x @ curvature) * x, axis=1))
-        level -= _fees(known, self.penalty, np.stack(rest, axis=1), shocks)
+        level -= _fees(known, penalty, np.stack(rest, axis=1), shocks)
         assert self.programme is not None
-        return level + self.programme.bound(linear, np.concatenate(limits, axis=1))
+        return level + self.programme.bound(linear, np.concatenate(limits, axis=1), _STEPS)
 
 
 def _programme(hessian: np.ndarray, rows: np.ndarray) -> Programme | None:

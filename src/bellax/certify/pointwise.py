@@ -32,9 +32,9 @@ class Looked(NamedTuple):
 
     Attributes:
         value: V.
-        best: T V.
+        best: T V; minus infinity where nothing is allowed.
         own: Q of what the policy does, or what stopping pays where it stops.
-        allowed: whether what it does is within bounds and constraints.
+        allowed: whether what it does is within bounds and constraints, where anything is.
     """
 
     value: Float[Array, ""]
@@ -104,8 +104,9 @@ class Here:
         own = jnp.where(chosen.stop, payoff, self.q(states, chosen.actions))
         places = jnp.arange(len(combinations(self.plan)), dtype=jnp.int32)
         found = jax.vmap(lambda k: self.best(states, chosen, k, jax.random.fold_in(key, k)))(places)
-        best = jnp.maximum(jnp.maximum(payoff, own), jnp.max(found))
-        return Looked(chosen.value, best, own, chosen.stop | self.allowed(states, chosen.actions))
+        allowed = chosen.stop | within(self.today, states, chosen.actions)
+        best = jnp.maximum(jnp.maximum(payoff, jnp.where(allowed, own, -jnp.inf)), jnp.max(found))
+        return Looked(chosen.value, best, own, allowed | (best == -jnp.inf))
 
     def best(self, states: Mapping[str, Array], chosen: Chosen, k: Array, key: Array) -> Float[Array, ""]:
         """The largest Q that is found of a combination of discrete actions."""
@@ -133,10 +134,6 @@ class Here:
             return jnp.where(fine, self.q(states, actions), -jnp.inf)
 
         return highest(score, u, key)
-
-    def allowed(self, states: Mapping[str, Array], actions: Mapping[str, Array]) -> Bool[Array, ""]:
-        """Whether actions are within their bounds, and hold the constraints."""
-        return within(self.today, states, actions)
 
 
 def within(today: Any, states: Mapping[str, Array], actions: Mapping[str, Array]) -> Bool[Array, ""]:

@@ -12,9 +12,8 @@ alternating direction method of multipliers".
 import numpy as np
 from scipy import linalg
 
-_STEPS = 300
 _TRIAL = 24  # programmes on which the weight of the penalty is chosen
-_WEIGHTS = 10.0 ** np.arange(-2, 2.5, 0.5)  # of the mean of the diagonal
+_WEIGHTS = (0.1, 1.0, 10.0)  # of the mean of the diagonal
 _RELAXED = 1.6
 
 
@@ -33,8 +32,9 @@ class Programme:
         self.factor = linalg.cho_factor(hessian)
         self.through = linalg.cho_solve(self.factor, rows.T)  # M^-1 G'
         self.dual = rows @ self.through
+        self.weight: float | None = None  # found once
 
-    def bound(self, linear: np.ndarray, limits: np.ndarray, most: int = _STEPS) -> np.ndarray:
+    def bound(self, linear: np.ndarray, limits: np.ndarray, most: int) -> np.ndarray:
         """Above the value of each programme, shape (p,).
 
         Args:
@@ -46,11 +46,16 @@ class Programme:
         if not len(self.rows):
             return free
         right = linear @ self.through - limits
-        trial = right[:_TRIAL]
-        scale = max(float(np.mean(np.diag(self.dual))), 1e-300)
-        tried = [self._value(trial, self._search(trial, scale * weight, most // 3)).mean() for weight in _WEIGHTS]
-        best = self._search(right, scale * float(_WEIGHTS[int(np.argmin(tried))]), most)
+        if self.weight is None:
+            self.weight = self._weight(right[:_TRIAL], max(1, most // 3))
+        best = self._search(right, self.weight, most)
         return free + np.minimum(self._value(right, best), 0.0)
+
+    def _weight(self, right: np.ndarray, steps: int) -> float:
+        """The weight of the penalty with which a few steps lead farthest."""
+        scale = max(float(np.mean(np.diag(self.dual))), 1e-300)
+        tried = [self._value(right, self._search(right, scale * weight, steps)).mean() for weight in _WEIGHTS]
+        return scale * _WEIGHTS[int(np.argmin(tried))]
 
     def _value(self, right: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """y'G M^-1 G'y / 2 - y'right: by how much multipliers move the bound."""

@@ -37,11 +37,13 @@ class Steady:
 def steady(
     setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str, np.ndarray]
 ) -> tuple[Steady | None, str]:
-    """The steady state to which paths without noise lead, or why there is none.
+    """The steady state to which paths without noise lead, or why there is none; neither for a finite horizon.
 
     Args:
         start: where they begin, by state.
     """
+    if setting.problem.finite:
+        return None, ""
     missing = _missing(setting, policy)
     if missing:
         return None, missing
@@ -57,8 +59,6 @@ def steady(
 
 def _missing(setting: GridlessSetting, policy: GridlessPolicy) -> str:
     plan = setting.plan
-    if setting.problem.finite:
-        return "the horizon is finite"
     if plan.choices or plan.evaluate_stop is not None or plan.discrete or not policy.smooth:
         return "choices or states are discrete"
     averages: list[Any] = []

@@ -98,6 +98,19 @@ class Averages:
         branch = lambda places, own, weight: self._branch(states, actions, known, places, own, weight)  # noqa: E731
         return jax.vmap(branch)(self.nodes.places, self.nodes.own, self.nodes.weights)
 
+    @property
+    def normal(self) -> dict[str, int] | None:
+        """How many standard normal numbers each random leaf is made of; None where one is not made of such."""
+        found = {leaf: self._normals(leaf) for leaf in self.leaves}
+        return found if all(found.values()) else None
+
+    def at(
+        self, states: Mapping[str, Array], actions: Mapping[str, Array], standard: Mapping[str, Float[Array, "_"]]
+    ) -> Branches:
+        """What happens at one state for given standard normal numbers, by random leaf; weighs one."""
+        ones = {leaf: jnp.ones(()) for leaf in self.leaves}
+        return self._branch(states, actions, self.today.known(states, actions), standard, ones, jnp.ones(()))
+
     def _branch(
         self,
         states: Mapping[str, Array],

@@ -133,6 +133,10 @@ class GridlessSetting(Setting):
             f"{type(self.options).__name__} takes no terminal=: give the model a terminal value of its own."
         )
 
+    def beginning(self) -> Mapping[str, Any]:
+        """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
+        return {}
+
     @property
     def stored(self) -> Any:
         """The solver as a file keeps it."""

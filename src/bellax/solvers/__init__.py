@@ -12,6 +12,7 @@ from bellax.solvers.neural.trainers import Gradients, LeastSquares, Quadratic
 from bellax.solvers.neural.value_iteration import NeuralValueIteration
 from bellax.solvers.policy_iteration import PolicyIteration
 from bellax.solvers.quadratic.ilqg import ILQG
+from bellax.solvers.regression.monte_carlo import RegressionMonteCarlo
 from bellax.solvers.value_iteration import ValueIteration
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "PolicyGradient",
     "PolicyIteration",
     "Quadratic",
+    "RegressionMonteCarlo",
     "ValueIteration",
 ]

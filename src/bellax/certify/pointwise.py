@@ -163,4 +163,3 @@ def _window(action: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     low = jnp.where(jnp.isfinite(lower), lower, action - reach)
     high = jnp.where(jnp.isfinite(upper), upper, action + reach)
     return low, high
-

@@ -126,9 +126,7 @@ def square(s: Any, a: Any) -> Any:
         (lambda: Solver().prepare(static(square, constraints={"few": lambda a: a < 1})), "constraint 'few' is on 'a'"),
         (
             lambda: Solver().prepare(
-                bx.Model(
-                    states={"s": bx.Continuous(0.0, 1.0)}, transitions={"s": lambda s: s}, reward=lambda s: s
-                )
+                bx.Model(states={"s": bx.Continuous(0.0, 1.0)}, transitions={"s": lambda s: s}, reward=lambda s: s)
             ),
             "nothing is decided",
         ),

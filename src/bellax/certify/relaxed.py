@@ -7,8 +7,8 @@ discrete states x that actions move; what is known too early is paid for by a pe
 
 over draws of their own, independent of the path. U_0 is above the optimal value in the mean, whatever V is, and however
 few draws there are: those the penalty is made of have mean zero exactly, given what is known when actions are taken.
-The same recursion with the actions of a policy in place of the best is what this earns, in the mean, with r + discount V
-less its mean as a control variate. Where V and C are exact the path does not matter: U_0 is V_0.
+The same recursion with the actions of a policy in place of the best is what this earns, in the mean, with
+r + discount V less its mean as a control variate. Where V and C are exact the path does not matter: U_0 is V_0.
 
 Sources: Rogers (2002), "Monte Carlo valuation of American options", Mathematical Finance 12; Haugh & Kogan (2004),
 Operations Research 52; Andersen & Broadie (2004), Management Science 50; Brown, Smith & Sun (2010), Operations Research
@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -217,8 +216,3 @@ def _before(after: tuple[Array, ...], own: _Kept) -> tuple[Array, ...]:
     earned = taken(own.reward) + discount * plain[following]
     lower, plain = (jnp.where(own.stop, own.payoff, side) for side in (followed, earned))
     return jnp.maximum(own.payoff, best), lower, plain, own.feasible & (own.stop | allowed[following])
-
-
-def standard_error(sample: np.ndarray) -> float:
-    """Of the mean."""
-    return float(sample.std(ddof=1) / math.sqrt(len(sample))) if len(sample) > 1 else math.nan

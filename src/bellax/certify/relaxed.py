@@ -17,7 +17,7 @@ Operations Research 52; Andersen & Broadie (2004), Management Science 50; Brown,
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,10 +50,10 @@ class Sides(NamedTuple):
         feasible: whether what it does was allowed.
     """
 
-    upper: Array
-    lower: Array
-    plain: Array
-    feasible: Array
+    upper: Any
+    lower: Any
+    plain: Any
+    feasible: Any
 
 
 def missing(problem: Problem) -> str:
@@ -138,7 +138,7 @@ class _Path:
         period = self.problem.period(self.policy.arguments, count)
         end = jax.vmap(lambda x: period.terminal(last | self.category(x)))(jnp.arange(self.kinds, dtype=jnp.int32))
         start = (end, end, end, jnp.ones(self.kinds, bool))
-        found, _ = jax.lax.scan(lambda after, own: (_before(after, own), None), start, kept, reverse=True)
+        found, _ = jax.lax.scan(_before, start, kept, reverse=True)
         return Sides(*(take(side, self.place(states)) for side in found))
 
     def period(self, states: States, number: Array, key: Array) -> tuple[States, _Kept]:
@@ -206,7 +206,7 @@ def _kept(plan: Plan) -> dict[str, Discrete]:
     return {name: plan.states[name] for name in moved(plan) if name in plan.discrete}
 
 
-def _before(after: tuple[Array, ...], own: _Kept) -> tuple[Array, ...]:
+def _before(after: tuple[Array, Array, Array, Array], own: _Kept) -> tuple[tuple[Array, Array, Array, Array], None]:
     """The sides at every category, from those a period later."""
     upper, lower, plain, allowed = after
     taken = lambda table: jax.vmap(take)(table, own.place)  # noqa: E731
@@ -215,4 +215,4 @@ def _before(after: tuple[Array, ...], own: _Kept) -> tuple[Array, ...]:
     followed = mean + discount * (lower[following] - taken(own.value))
     earned = taken(own.reward) + discount * plain[following]
     lower, plain = (jnp.where(own.stop, own.payoff, side) for side in (followed, earned))
-    return jnp.maximum(own.payoff, best), lower, plain, own.feasible & (own.stop | allowed[following])
+    return (jnp.maximum(own.payoff, best), lower, plain, own.feasible & (own.stop | allowed[following])), None

@@ -106,13 +106,11 @@ def long_checks() -> list[Check]:
         _apart(f"bracket of five assets, {price:.0f}", bracket(ASSETS, price), (known, known), SOURCE, 0.005)
         for price, known in TABLE.items()
     ]
-    for assets, nodes, quadrature in (
-        (1, 801, bx.quadrature.Equispaced(61, width=5.0)),
-        (2, 161, bx.quadrature.Equispaced(41, width=5.0)),
-    ):
+    equispaced = bx.quadrature.Equispaced
+    for assets, nodes, rule in ((1, 801, equispaced(61, width=5.0)), (2, 161, equispaced(41, width=5.0))):
         on_grid = bx.solvers.BackwardInduction(
             grid={"log_price": (nodes,) * assets},
-            quadrature={"z": quadrature},
+            quadrature={"z": rule},
             interpolant=bx.interpolants.Hermite(),
         )
         solution = bx.solve(of_assets(assets), params, on_grid)
@@ -128,9 +126,10 @@ def long_checks() -> list[Check]:
 
 def lattice_value(assets: int, price: float) -> float:
     """The value of one or two assets on a lattice."""
-    names = {"years": "maturity"}
-    contract = {names.get(name, name): float(value) for name, value in params.items()}
-    return bermudan_max_call_lattice(price, assets=assets, dates=DATES, **contract)
+    strike, rate, dividend, volatility = (params[name] for name in ("strike", "rate", "dividend", "volatility"))
+    return bermudan_max_call_lattice(
+        price, strike, rate, dividend, volatility, params["years"], assets=assets, dates=DATES
+    )
 
 
 def _apart(

@@ -1,7 +1,7 @@
 """A bracket of the optimal value: what a policy earns on simulated paths, and a dual bound from above."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +86,3 @@ def side_of(sample: np.ndarray, how: str) -> tuple[Side | None, str]:
         return None, "one path has no standard error"
     error = float(sample.std(ddof=1) / math.sqrt(len(sample)))
     return Side(float(sample.mean()), error, how, len(sample)), ""
-
-
-def merged(states: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
-    """The first state of every agent of a panel, one row each."""
-    return {name: np.asarray(array)[:, 0] for name, array in states.items()}

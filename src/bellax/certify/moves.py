@@ -1,8 +1,8 @@
-"""The maximum of Q over many continuous actions, as a certificate believes in it: moves in all directions, ever smaller.
+"""The maximum of Q over many continuous actions, as a certificate believes in it: ever smaller moves all around.
 
 Up to three actions have the lattice of scan.py. Of more, no lattice fills the box: in each round every action is moved
-by itself, those moves that pay are made together, all are moved in random directions, and along the gradient, which says
-nothing at a kink and is no more than one of the candidates. Values alone decide.
+by itself, those moves that pay are made together, and all are moved in random directions and along the gradient, which
+is no more than one of the candidates. Values alone decide.
 """
 
 from collections.abc import Callable

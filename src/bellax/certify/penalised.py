@@ -140,7 +140,7 @@ def _derivatives(setting: GridlessSetting) -> Callable[..., Any]:
 
 
 def _following(setting: GridlessSetting) -> Callable[..., Any]:
-    """States, actions, and whether these are allowed, along paths of a policy: shapes (p, t + 1, n), (p, t, m), (p,)."""
+    """States, actions, and whether these are allowed, along paths: shapes (p, t + 1, n), (p, t, m), (p,)."""
 
     def run(policy: GridlessPolicy, known: Matrices, first: Array, shocks: Array) -> Any:
         def path(row: tuple[Array, Array]) -> Any:

@@ -2,8 +2,8 @@
 
     T V(s) = max(payoff, max_a E[r + discount V(s')]),    lost(s) = T V(s) - Q(s, a of the policy)
 
-The expectation is over nodes of all that is random (problem/averages.py), the maximum over every combination of discrete
-actions and a scan of the continuous ones (moves.py), whatever the solver did.
+The expectation is over nodes of all that is random (problem/averages.py), the maximum over every combination of
+discrete actions and a scan of the continuous ones (moves.py), whatever the solver did.
 """
 
 import math

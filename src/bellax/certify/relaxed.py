@@ -7,8 +7,8 @@ discrete states x that actions move; what is known too early is paid for by a pe
 
 over draws of their own, independent of the path. U_0 is above the optimal value in the mean, whatever V is, and however
 few draws there are: those the penalty is made of have mean zero exactly, given what is known when actions are taken.
-The same recursion with the actions of a policy in place of the best is what this earns, in the mean, with r + discount V
-less its mean as a control variate. Where V and C are exact the path does not matter: U_0 is V_0.
+The same recursion with the actions of a policy in place of the best is what this earns, in the mean, with
+r + discount V less its mean as a control variate. Where V and C are exact the path does not matter: U_0 is V_0.
 
 Sources: Rogers (2002), "Monte Carlo valuation of American options", Mathematical Finance 12; Haugh & Kogan (2004),
 Operations Research 52; Andersen & Broadie (2004), Management Science 50; Brown, Smith & Sun (2010), Operations Research
@@ -17,11 +17,10 @@ Operations Research 52; Andersen & Broadie (2004), Management Science 50; Brown,
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -51,10 +50,10 @@ class Sides(NamedTuple):
         feasible: whether what it does was allowed.
     """
 
-    upper: Array
-    lower: Array
-    plain: Array
-    feasible: Array
+    upper: Any
+    lower: Any
+    plain: Any
+    feasible: Any
 
 
 def missing(problem: Problem) -> str:
@@ -139,7 +138,7 @@ class _Path:
         period = self.problem.period(self.policy.arguments, count)
         end = jax.vmap(lambda x: period.terminal(last | self.category(x)))(jnp.arange(self.kinds, dtype=jnp.int32))
         start = (end, end, end, jnp.ones(self.kinds, bool))
-        found, _ = jax.lax.scan(lambda after, own: (_before(after, own), None), start, kept, reverse=True)
+        found, _ = jax.lax.scan(_before, start, kept, reverse=True)
         return Sides(*(take(side, self.place(states)) for side in found))
 
     def period(self, states: States, number: Array, key: Array) -> tuple[States, _Kept]:
@@ -207,7 +206,7 @@ def _kept(plan: Plan) -> dict[str, Discrete]:
     return {name: plan.states[name] for name in moved(plan) if name in plan.discrete}
 
 
-def _before(after: tuple[Array, ...], own: _Kept) -> tuple[Array, ...]:
+def _before(after: tuple[Array, Array, Array, Array], own: _Kept) -> tuple[tuple[Array, Array, Array, Array], None]:
     """The sides at every category, from those a period later."""
     upper, lower, plain, allowed = after
     taken = lambda table: jax.vmap(take)(table, own.place)  # noqa: E731
@@ -216,9 +215,4 @@ def _before(after: tuple[Array, ...], own: _Kept) -> tuple[Array, ...]:
     followed = mean + discount * (lower[following] - taken(own.value))
     earned = taken(own.reward) + discount * plain[following]
     lower, plain = (jnp.where(own.stop, own.payoff, side) for side in (followed, earned))
-    return jnp.maximum(own.payoff, best), lower, plain, own.feasible & (own.stop | allowed[following])
-
-
-def standard_error(sample: np.ndarray) -> float:
-    """Of the mean."""
-    return float(sample.std(ddof=1) / math.sqrt(len(sample))) if len(sample) > 1 else math.nan
+    return (jnp.maximum(own.payoff, best), lower, plain, own.feasible & (own.stop | allowed[following])), None

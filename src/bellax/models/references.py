@@ -17,6 +17,7 @@ from bellax.models._references.growth import brock_mirman, partial_depreciation,
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.lifestyle import Lifestyle, lifestyle
 from bellax.models._references.linear_quadratic import riccati
+from bellax.models._references.max_call import bermudan_max_call_lattice
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
 from bellax.models._references.precautionary_savings import precautionary_savings, rouwenhorst
@@ -30,6 +31,7 @@ __all__ = [
     "Lifestyle",
     "QuadraticControl",
     "american_put_tree",
+    "bermudan_max_call_lattice",
     "bermudan_put",
     "black_scholes_put",
     "brock_mirman",

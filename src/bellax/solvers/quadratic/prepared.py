@@ -63,6 +63,10 @@ class PreparedTrajectory(GridlessSetting):
         """Of random quantities."""
         return self.options.quadrature, self.options.degree  # type: ignore[attr-defined]
 
+    def beginning(self) -> dict[str, Any]:
+        """Where the path begins, of the states that have a start."""
+        return _numbers(self.options.start)
+
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
         check_arguments(self, arguments)

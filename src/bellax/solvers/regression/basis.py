@@ -4,8 +4,8 @@
 
 with x the coordinates of the continuous states, measured by their scales and standardised over the simulated states of
 the period; those of an exchangeable vector are sorted first, so that a polynomial sees the largest, the second largest,
-and so on. y is the payoff of stopping over its spread. Beyond the simulated states x stays at the edge of what was seen:
-a polynomial says nothing there.
+and so on. y is the payoff of stopping over its spread. Beyond the simulated states x stays at the edge of what was
+seen: a polynomial says nothing there.
 """
 
 import itertools

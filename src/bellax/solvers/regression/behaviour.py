@@ -55,7 +55,7 @@ class Regressed(Behaviour):
 def categories(plan: Plan) -> dict[str, Array]:
     """What functions see of the categories of each state that has them, by name."""
     finite = {name: space for name, space in plan.states.items() if isinstance(space, Discrete | MarkovChain)}
-    return {name: as_seen(space.values) for name, space in finite.items()}
+    return {name: as_seen(space.values) for name, space in finite.items() if space.values is not None}
 
 
 def category_of(plan: Plan, states: Mapping[str, Array]) -> Int[Array, ""]:

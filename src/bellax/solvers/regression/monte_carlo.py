@@ -104,8 +104,6 @@ class RegressionMonteCarlo(Solver):
 class PreparedRegression(GridlessSetting):
     """A model under `RegressionMonteCarlo`."""
 
-    options: RegressionMonteCarlo
-
     def __init__(self, model: Model, options: RegressionMonteCarlo) -> None:
         super().__init__(model, options)
         self._check_structure()
@@ -144,11 +142,6 @@ class PreparedRegression(GridlessSetting):
                     f"RegressionMonteCarlo: a parameter gives the categories of {name!r}; write them in the model."
                 )
 
-    @property
-    def endogenous(self) -> bool:
-        """Whether an endogenous grid solves it."""
-        return False
-
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError or ModelError for numbers that make no model."""
         check_arguments(self, arguments)
@@ -163,7 +156,7 @@ class PreparedRegression(GridlessSetting):
         known = all_concrete(arguments) and not well
         sane = np.asarray(True) if known else self.program("sound", lambda: jax.jit(self._sound))(arguments)
         values, code, stats = run(arguments, given, np.asarray(0) if ticket is None else ticket, sane)
-        return GridlessSolution(arguments, values, code, stats, self)
+        return GridlessSolution(arguments=arguments, values=values, code=code, stats=stats, setting=self)
 
     def _sound(self, arguments: Arguments) -> Array:
         return sound(self.numerics, arguments)

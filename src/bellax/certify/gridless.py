@@ -32,6 +32,7 @@ from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
 from bellax.solution.gridless import GridlessPolicy, GridlessSetting, GridlessSolution
 
+_NOTHING = 1e-16  # as good as zero, for a logarithm
 _PERIODS = 50  # of the simulation of an infinite horizon
 _LOOKED = 5  # periods of a finite horizon in which residuals are taken
 _MOST = 4_000_000_000  # numbers to work out for the residuals, about
@@ -76,8 +77,27 @@ def certify_gridless(
             for name, space in setting.plan.states.items()
         },
         bracket=bracket(solution, panel, seed, inner),
-        euler={},
+        euler=_euler(solution, found.found),
     )
+
+
+def _euler(solution: GridlessSolution, found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Sizes of Euler errors, as powers of ten, at the states that were looked at."""
+    setting = solution.setting
+    if setting.conditions(solution.arguments, solution.values) is None:
+        return {}
+
+    def at(arguments: Arguments, behaviour: Any, periods: Array, states: States) -> Array:
+        asked = setting.conditions(arguments, behaviour)
+        assert asked is not None
+        return jax.vmap(asked)(periods, states)
+
+    run, sizes = setting.program("conditions", lambda: quickly(at, True)), {}
+    for where, (states, periods, _) in found.items():
+        errors = np.abs(np.asarray(run(solution.arguments, solution.values, periods, states))).max(axis=1)
+        logs = np.log10(np.maximum(errors[np.isfinite(errors)], _NOTHING))
+        sizes[where] = {"mean": float(np.mean(logs)) if logs.size else float("nan"), **quantiles(logs)}
+    return sizes
 
 
 def _simulated(panel: Panel) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bellax.certify.bracket import Bracket
-from bellax.certify.certificate import QUANTILES, plain, short
+from bellax.certify.certificate import plain, short
 from bellax.certify.steady import Steady
 
 _WHERE = {"box": "between the bounds of the states", "path": "on simulated paths"}
@@ -33,7 +33,8 @@ class GridlessCertificate:
         simulated: as of a `Certificate`.
         start: where simulated agents start.
         bracket: of the optimal value there.
-        euler: by continuous action, quantiles of log10 of unit-free Euler errors on paths; empty where none were taken.
+        euler: of the largest Euler error of a state, without units, the mean and quantiles of its power of ten; empty
+            where the solver knows of none.
     """
 
     residuals: Mapping[str, Mapping[str, float]]
@@ -111,9 +112,9 @@ class GridlessCertificate:
 
     def _euler_lines(self) -> Iterable[str]:
         if self.euler:
-            yield "Euler errors on paths, log10"
-        for name, own in self.euler.items():
-            yield f"  {name}: {_quantiles({q: own[q] for q in QUANTILES}, '.1f')}"
+            yield "Euler errors without units, as powers of ten"
+        for where, own in self.euler.items():
+            yield f"  {where}: {_quantiles(own, '.1f')}"
 
     def _steady_lines(self) -> Iterable[str]:
         if self.steady:

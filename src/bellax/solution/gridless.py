@@ -137,6 +137,13 @@ class GridlessSetting(Setting):
         """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
         return {}
 
+    def conditions(
+        self, arguments: Arguments, behaviour: Behaviour
+    ) -> Callable[[Array, Mapping[str, Array]], Array] | None:
+        """What is left of the first-order conditions of a behaviour in a period and a state, one number for each of the
+        continuous actions, without units; None from a solver that does not know."""
+        return None
+
     @property
     def stored(self) -> Any:
         """The solver as a file keeps it."""

@@ -39,10 +39,16 @@ class NetBehaviour(Behaviour):
     def smooth(self) -> bool:
         return True
 
+    def outputs(self, number: Array | int, states: Mapping[str, Array]) -> Array:
+        """What the policy net says."""
+        return nets.forward(nets.layers(self.shapes[0], self.actor), self.inputs.of(number, states))
+
+    def worth(self, number: Array | int, states: Mapping[str, Array]) -> Array:
+        """V."""
+        found = nets.forward(nets.layers(self.shapes[1], self.critic), self.inputs.of(number, states))
+        return self.level + self.unit * found[0]
+
     def chosen(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Chosen:
-        u = self.inputs.of(number, states)
-        outputs = nets.forward(nets.layers(self.shapes[0], self.actor), u)
-        acted = self.head.act(period, states, outputs)
-        value = self.level + self.unit * nets.forward(nets.layers(self.shapes[1], self.critic), u)[0]
+        acted = self.head.act(period, states, self.outputs(number, states))
         known = self.inputs.layout.sound(states)
-        return certain(period.plan, jnp.where(known, value, jnp.nan), acted.actions)
+        return certain(period.plan, jnp.where(known, self.worth(number, states), jnp.nan), acted.actions)

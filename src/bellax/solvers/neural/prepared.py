@@ -29,12 +29,15 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import Behaviour, GridlessSetting, GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural import warm
+from bellax.solvers.neural.behaviour import NetBehaviour
+from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Layout, inputs
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
 _BLOCK = 10  # steps between reports and checkpoints
+Condition = Callable[[Array, Any], Array]
 _ASKED = 512  # points at which what is known before is asked
 
 
@@ -124,6 +127,21 @@ class PreparedNets(GridlessSetting):
 
         targets = jax.vmap(outputs)(prior.states, prior.periods, prior.actions)
         return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
+
+    def conditions(self, arguments: Arguments, behaviour: Behaviour) -> Condition | None:
+        """The Euler equations at what nets do, with slopes of V where these have to stand in them."""
+        if not isinstance(behaviour, NetBehaviour) or self.plan.choices or self.plan.evaluate_stop is not None:
+            return None
+        own = behaviour
+        euler = Euler(self.problem, arguments, own.head, self.options.quadrature, self.options.degree)
+        if is_static(self.plan):
+            return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
+
+        def with_slopes(number: Array, states: Any) -> Array:
+            terms, _, _ = euler.all(number, states, own.outputs, own.worth)
+            return unit_free(terms, 0.5 * sizes(terms) + 1e-12)
+
+        return with_slopes
 
     def worth_of_prior(
         self, arguments: Arguments, prior: Prior | None, level: Array, unit: Array, shape: Shape, weights: Array

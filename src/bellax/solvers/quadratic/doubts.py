@@ -19,7 +19,7 @@ from bellax.solvers.quadratic.expansion import Quadratic
 from bellax.solvers.quadratic.path import Along, acted
 from bellax.solvers.quadratic.trajectory import Trajectory
 
-_PATHS = 16
+_PATHS, _FEW, _WIDE = 64, 16, 20  # paths; of states that are so many numbers, fewer
 
 
 class Gap(NamedTuple):
@@ -71,5 +71,6 @@ def gap(along: Along, found: Trajectory, last: Quadratic | None, periods: int) -
             return missed * (weight + share / (1 - share ** (1 / periods))) / weight
         return missed + share * (last(x) - along.terminal(x))
 
-    missed = jax.vmap(one)(jax.random.split(jax.random.key(0), _PATHS))
-    return Gap(jnp.mean(missed), jnp.std(missed) / _PATHS**0.5)
+    paths = _FEW if layout.states > _WIDE else _PATHS
+    missed = jax.vmap(one)(jax.random.split(jax.random.key(0), paths))
+    return Gap(jnp.mean(missed), jnp.std(missed) / paths**0.5)

@@ -6,11 +6,12 @@ With f = f(x, u, w) the second derivatives are those of E[r + beta (V'(f0) + V''
 E[beta f_z'V''' f_z]. Products of derivatives of r, beta, f and of probabilities are in the former.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 from bellax.solvers.quadratic.stage import Lottery, Outcomes
@@ -77,15 +78,28 @@ def expand(lottery: Lottery, x: Float[Array, "n"], u: Float[Array, "m"], later: 
     )
 
 
-def _carried(of, point: Float[Array, "z"], here: Outcomes, later: Quadratic) -> Float[Array, "z z"]:
+def _carried(of: Callable[[Array], Outcomes], point: Array, here: Outcomes, later: Quadratic) -> Float[Array, "z z"]:
     """What the curvature of V brings: E[beta f_z' V'' f_z]."""
     shares = here.weights * here.discounts
     laws = jax.jacfwd(lambda z: of(z).following)(point)  # (q, n, z)
-    scaled = shares[:, None, None] * (later.curvature @ laws)
-    rows = (-1, point.shape[0])
-    return laws.reshape(rows).T @ scaled.reshape(rows)
+    first = laws[0]
+    bent, total = later.curvature @ first, jnp.sum(shares)
+    if len(laws) == 1:
+        return total * (first.T @ bent)
+    # laws that noise is added to are alike, and are carried once
+    apart = laws - first[None]
+    cross = bent.T @ jnp.tensordot(shares, apart, 1)
+
+    def spread(apart: Array) -> Array:
+        rows = (-1, point.shape[0])
+        scaled = shares[:, None, None] * (later.curvature @ apart)
+        return apart.reshape(rows).T @ scaled.reshape(rows)
+
+    # its derivative is zero, too, where nothing is apart
+    more = lax.cond(jnp.any(apart != 0), spread, lambda apart: jnp.zeros_like(cross), apart)
+    return total * (first.T @ bent) + cross + cross.T + more
 
 
-def terminal(value, x: Float[Array, "n"]) -> Quadratic:
+def terminal(value: Callable[[Array], Array], x: Float[Array, "n"]) -> Quadratic:
     """A function of the state to second order."""
     return Quadratic(x, value(x), jax.grad(value)(x), jax.hessian(value)(x))

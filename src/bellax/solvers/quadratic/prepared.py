@@ -26,6 +26,7 @@ from bellax.solvers.quadratic.path import Along
 from bellax.solvers.quadratic.stage import Layout, Stage
 from bellax.solvers.quadratic.trajectory import Trajectory, stacked
 
+_LITTLE = 20  # states and actions up to which a solve is over sooner than it is compiled well
 _AHEAD = 100  # periods for which paths are simulated where there is no end
 
 
@@ -79,7 +80,8 @@ class PreparedTrajectory(GridlessSetting):
         begin = Begin(_numbers(options.start), _numbers(options.guess))
         name = ("ILQG", key(replace(options, start=None, guess=None)), *map(tuple, begin), checked)
         if name not in self.model.programs:
-            self.model.programs[name] = quickly_at_first(partial(self.found, checked), checked)
+            little = checked and self.layout.states + self.layout.actions <= _LITTLE
+            self.model.programs[name] = quickly_at_first(partial(self.found, checked), little)
         found = self.model.programs[name](arguments, begin)
         return GridlessSolution(
             arguments=arguments, values=found.behaviour, code=found.code, stats=found.stats, setting=self

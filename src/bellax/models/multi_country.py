@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import bellax as bx
+from bellax.models.check import Check
 
 SOURCE = "Euler equations in numpy, Gauss-Hermite with another number of nodes"
 REACH = 0.3  # by how much capital leaves the steady state, relative to it
@@ -85,6 +86,56 @@ rough_params: dict[str, Any] = params | {"sigma": 0.04}
 COUNTRIES = 2
 model = economy(COUNTRIES)
 irreversible = economy(COUNTRIES, irreversible=True)
-solver = bx.solvers.EulerNet()
+solver = bx.solvers.EulerNet(visited=1.0, rounds=10, finish=200)
 start = {"capital": np.full(COUNTRIES, STEADY)}
 periods = 200
+
+
+def euler_errors(solution: Any, given: dict[str, Any], states: dict[str, Any], nodes: int = 7) -> np.ndarray:
+    """What is left of the planner's Euler equations, without units, by numpy; shape (states, countries).
+
+    Args:
+        states: capital and productivity, shape (states, countries) each.
+        nodes: of the product rule, in each dimension.
+    """
+    alpha, discount, depreciation, persistence, sigma = (float(given[name]) for name in params)
+    capital, productivity = (np.asarray(states[name]) for name in ("capital", "productivity"))
+    countries = capital.shape[1]
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    grid = np.stack(np.meshgrid(*[points] * countries, indexing="ij"), axis=-1).reshape(-1, countries)
+    chances = np.prod(
+        np.stack(np.meshgrid(*[weights / weights.sum()] * countries, indexing="ij"), axis=-1), axis=-1
+    ).ravel()
+    spread = np.linalg.cholesky(sigma**2 * (np.eye(countries) + np.ones((countries, countries))))
+
+    def produced(k: np.ndarray, a: np.ndarray) -> np.ndarray:
+        return np.sum(np.exp(a) * k**alpha + (1 - depreciation) * k, axis=-1)
+
+    later = np.asarray(solution.policy(capital=capital, productivity=productivity)["capital_next"])
+    consumed = produced(capital, productivity) - later.sum(axis=-1)
+    left = np.zeros_like(capital)
+    for shock, chance in zip(grid @ spread.T, chances, strict=True):
+        after = persistence * productivity + shock
+        beyond = np.asarray(solution.policy(capital=later, productivity=after)["capital_next"])
+        consumed_then = produced(later, after) - beyond.sum(axis=-1)
+        returns = alpha * np.exp(after) * later ** (alpha - 1) + 1 - depreciation
+        left += chance * discount * returns * (consumed / consumed_then)[:, None]
+    return left - 1
+
+
+def checks() -> list[Check]:
+    """Euler errors where simulated paths lead, two countries."""
+    return of_countries(COUNTRIES, solver)
+
+
+def of_countries(countries: int, own: Any) -> list[Check]:
+    """Euler errors of so many countries on simulated paths."""
+    solution = bx.solve(economy(countries), params, own)
+    panel = bx.simulate(solution, 200, {"capital": np.full(countries, STEADY)}, seed=1, periods=150)
+    states = {name: np.asarray(panel.states[name])[:, 100::10].reshape(-1, countries) for name in panel.states}
+    size = np.abs(euler_errors(solution, params, states, 7 if countries < 4 else 3)).max(axis=1)
+    mean, most = 10 ** float(np.mean(np.log10(size))), float(size.max())
+    return [
+        Check(f"Euler errors, {countries} countries, mean of logs", mean, 0.0, mean, 10**-5.5, SOURCE),
+        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4.5, SOURCE),
+    ]

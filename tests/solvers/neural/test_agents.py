@@ -144,6 +144,20 @@ def test_targets_are_expectations(ready):
     np.testing.assert_allclose(target, expected, rtol=1e-9)
 
 
+def test_an_actor_begins_with_what_is_known():
+    rule = {"capital_next": lambda capital, productivity, alpha: 0.2 * productivity * capital**alpha}
+    prepared = noisy(steps=40, warm_start=rule).prepare(GROWTH)
+    arguments = prepared.arguments(rbc.params)
+    _, state = jax.jit(prepared.begin)(arguments, prepared.prior(arguments))
+    roles, seen = prepared.roles, prepared.inputs(arguments)
+    for capital in (CAPITAL[0], CAPITAL[-1]):
+        u = roles.see(seen, 0, {"capital": jnp.asarray(capital), "productivity": jnp.asarray(1.0)})
+        np.testing.assert_allclose(roles.shares(roles.candidates(state.own.actor, u)[0]), 0.2, atol=1e-3)
+    solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, warm_start={"action": lambda state: state}, **LITTLE)
+    with pytest.raises(ModelError, match="ActorCritic takes no warm_start= of such a model"):
+        bx.solve(puterman.model, puterman.params, solver)
+
+
 # -- how they judge themselves
 
 
@@ -302,7 +316,6 @@ def test_what_is_held_moves_with_all_else():
         ("DDPG", {"batch": 1.5}, "batch"),
         ("DDPG", {"critic_rate": -1.0}, "critic_rate"),
         ("DDPG", {"worth": (0,)}, "worth"),
-        ("DDPG", {"warm_start": {}}, "warm_start"),
         ("DDPG", {"ensemble": 2}, "ensemble"),
         ("ActorCritic", {"dropped": 2}, "dropped=2 leaves none of ensemble=2"),
         ("ActorCritic", {"depth": 0}, "depth"),

@@ -92,8 +92,6 @@ class AgentSolver(NetSolver):
             raise ModelError(
                 f"{what}: replay={self.replay} holds less than what {self.environments} environments see in one step."
             )
-        if self.warm_start is not None:
-            raise ModelError(f"{what} takes no warm_start= in this version: it does not need one.")
 
     @property
     def ensemble_of(self) -> tuple[int, int]:
@@ -120,6 +118,7 @@ class PreparedAgent(PreparedNets):
         head = Head(self.plan, check_shares(self.plan, options.shares))
         self.roles = Roles(self.layout, head, options.hidden, *options.ensemble_of)
         self.shape = Shape(self.layout.size, options.worth, self.roles.count)
+        self.warms = self.roles.count == 1 and self.roles.numbers > 0
         self.count = options.points or max(256, 4 * self.shape.weights // self.roles.count)
 
     def inputs(self, arguments: Arguments) -> Inputs:
@@ -137,6 +136,9 @@ class PreparedAgent(PreparedNets):
         seen = self.inputs(arguments)
         scale = self._measure(arguments, seen)
         weights = self.roles.begin(self.options.seed)
+        if self.warms:
+            actor = self.from_prior(arguments, prior, self.roles.head, self.roles.actor, weights.actor)
+            weights = weights._replace(actor=actor)
         method = self.method(arguments, scale)
         return scale, method.begin(weights, self.options.environments, self.options.replay, self.options.seed)
 

@@ -3,7 +3,10 @@
     python benchmarks/ddpg_seeds.py [SEED ...]
 
 Each seed runs in a fresh process without a cache, from the import to the judged solution, and its CPU seconds hold all
-of that. Capital is in [.5, 1.5] of its steady state. Errors are those of the Euler equation, |1 - beta E[(c / c') f'(k')]|,
+of that. Capital is in [.5, 1.5] of its steady state. Errors are those of the Euler equation,
+
+    |1 - beta E[(c / c') f'(k')]|,
+
 written out in numpy at 2,000 points that nobody was trained on; no action is cut off. One row of Markdown a seed.
 """
 

@@ -37,8 +37,9 @@ def test_ddpg_learns_to_save():
     solution = bx.solve(GROWTH, rbc.params, solver)
     at = {"capital": CAPITAL[:, None], "productivity": rbc.LEVELS}
     exact = brock_mirman(ALPHA, BETA, rbc.LEVELS, rbc.TRANSITION, weight=1 - BETA)
-    saved, value = solution.policy(**at)["capital_next"], exact.value(at["capital"])
-    np.testing.assert_allclose(saved, exact.capital_next(at["capital"]), rtol=0.06)
+    saved, value = solution.policy(**at)["capital_next"], exact.value(CAPITAL)
+    off = np.abs(np.asarray(saved) / exact.capital_next(CAPITAL) - 1)
+    assert off.mean() < 0.05 and off.max() < 0.12
     np.testing.assert_allclose(solution.value(**at), value, atol=0.05 * np.std(value))
     panel = bx.simulate(solution, agents=3, periods=5, start=rbc.start, seed=0)
     assert np.all(np.isfinite(panel.frame()["capital"]))
@@ -143,6 +144,20 @@ def test_targets_are_expectations(ready):
     np.testing.assert_allclose(target, expected, rtol=1e-9)
 
 
+def test_an_actor_begins_with_what_is_known():
+    rule = {"capital_next": lambda capital, productivity, alpha: 0.2 * productivity * capital**alpha}
+    prepared = noisy(steps=40, warm_start=rule).prepare(GROWTH)
+    arguments = prepared.arguments(rbc.params)
+    _, state = jax.jit(prepared.begin)(arguments, prepared.prior(arguments))
+    roles, seen = prepared.roles, prepared.inputs(arguments)
+    for capital in (CAPITAL[0], CAPITAL[-1]):
+        u = roles.see(seen, 0, {"capital": jnp.asarray(capital), "productivity": jnp.asarray(1.0)})
+        np.testing.assert_allclose(roles.shares(roles.candidates(state.own.actor, u)[0]), 0.2, atol=1e-3)
+    solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, warm_start={"action": lambda state: state}, **LITTLE)
+    with pytest.raises(ModelError, match="ActorCritic takes no warm_start= of such a model"):
+        bx.solve(puterman.model, puterman.params, solver)
+
+
 # -- how they judge themselves
 
 
@@ -227,15 +242,15 @@ def test_no_number_is_named_with_its_step():
         states={"x": bx.Continuous(0.0, 1.0)},
         actions={"a": bx.Continuous(0.0, 1.0)},
         transitions={"x": lambda x: x + 0.05},
-        reward=lambda x, a: jnp.sqrt(0.77 - x) * a,
+        reward=lambda x, a: jnp.sqrt(0.45 - x) * a,
     )
     options = LITTLE | {"environments": 1, "batch": 4, "restarts": 0.0, "steps": 100}
-    solver = bx.solvers.DDPG(hidden=(4,), seed=1, **options)
+    solver = bx.solvers.DDPG(hidden=(4,), box={"x": (0.0, 0.3)}, **options)
     prepared = solver.prepare(model)
     arguments = prepared.arguments({"discount": 0.5})
     _, state = jax.jit(lambda arguments: prepared.begin(arguments, None))(arguments)
     x, steps = float(state.at.states["x"][0]), 0
-    while x <= 0.77:
+    while x <= 0.45:
         x, steps = x + 0.05, steps + 1
     assert steps > 1
     with pytest.raises(SolveError, match=f"no number in step {steps} of the training"):
@@ -247,10 +262,11 @@ def test_no_number_is_named_with_its_step():
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     monkeypatch.setattr(PreparedAgent, "block", 10)
-    options = {"steps": 40, "checkpoint": tmp_path / "kept"}
-    told = []
-    whole = bx.solve(GROWTH, rbc.params, noisy(steps=40), throw=False, progress=lambda *found: told.append(found[0]))
+    folder, told = tmp_path / "kept", []
+    solver = noisy(steps=40, checkpoint=folder)
+    whole = bx.solve(GROWTH, rbc.params, solver, throw=False, progress=lambda *found: told.append(found[0]))
     assert told == [10, 20, 30, 40]
+    folder.rename(tmp_path / "elsewhere")
     save = Checkpoint.save
 
     def killed(self, step, state):
@@ -261,8 +277,9 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            bx.solve(GROWTH, rbc.params, noisy(**options), throw=False)
-    resumed = bx.solve(GROWTH, rbc.params, noisy(**options), throw=False)
+            bx.solve(GROWTH, rbc.params, solver, throw=False)
+    resumed = bx.solve(GROWTH, rbc.params, solver, throw=False, progress=lambda *found: told.append(found[0]))
+    assert told[4:] == [30, 40]
     for one, other in zip(jax.tree.leaves(whole.values), jax.tree.leaves(resumed.values), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -284,7 +301,7 @@ def test_derivatives_in_parameters_are_refused(what):
 def test_what_is_held_moves_with_all_else():
     at = lambda p, s: held(jnp.sin(s) * jax.lax.stop_gradient(p), {"p": p}, "no")  # noqa: E731
     np.testing.assert_allclose(jax.jit(jax.grad(lambda s: at(2.0, s)))(0.3), 2 * np.cos(0.3), rtol=1e-12)
-    with pytest.raises(ModelError, match="^no$"):
+    with pytest.raises(ModelError, match="^no"):
         jax.grad(lambda p: at(p, 0.3))(2.0)
 
 
@@ -299,7 +316,6 @@ def test_what_is_held_moves_with_all_else():
         ("DDPG", {"batch": 1.5}, "batch"),
         ("DDPG", {"critic_rate": -1.0}, "critic_rate"),
         ("DDPG", {"worth": (0,)}, "worth"),
-        ("DDPG", {"warm_start": {}}, "warm_start"),
         ("DDPG", {"ensemble": 2}, "ensemble"),
         ("ActorCritic", {"dropped": 2}, "dropped=2 leaves none of ensemble=2"),
         ("ActorCritic", {"depth": 0}, "depth"),

@@ -11,7 +11,7 @@ Source: Lillicrap et al. (2016), "Continuous control with deep reinforcement lea
 without memory; several environments at once; an actor that is averaged over its steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,7 @@ from bellax.learning.replay import Replay
 from bellax.learning.training import Method
 from bellax.problem.averages import Averages
 from bellax.problem.draws import Laws
+from bellax.problem.period import as_float
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.neural.exploring import Exploring, Row, Travellers
 from bellax.solvers.neural.inputs import Inputs
@@ -95,7 +96,7 @@ class Training(Method):
     """Made inside a compiled program.
 
     Args:
-        given, degree: see `Averages`.
+        averages: of a period, ready to be averaged over.
     """
 
     def __init__(
@@ -106,11 +107,10 @@ class Training(Method):
         seen: Inputs,
         scale: Scale,
         recipe: Recipe,
-        given: Mapping[str, Any],
-        degree: int | None,
+        averages: Callable[[Array], Averages],
     ) -> None:
         self.problem, self.arguments, self.roles, self.seen = problem, arguments, roles, seen
-        self.scale, self.recipe, self.given, self.degree = scale, recipe, given, degree
+        self.scale, self.recipe, self.averages = scale, recipe, averages
         self.exploring = Exploring(problem, arguments, roles, seen, recipe.restarts)
         self.descents = [Adam(Decay(rate, recipe.decay, recipe.steps), _CLIP) for rate in recipe.rates]
 
@@ -140,7 +140,7 @@ class Training(Method):
     def step(self, state: Running) -> Running:
         recipe, scale = self.recipe, self.scale
         key, exploring, drawing, future = jax.random.split(jax.random.wrap_key_data(state.key), 4)
-        done = state.step / recipe.steps
+        done = as_float(state.step) / recipe.steps
         noise = recipe.noise[0] * (recipe.noise[1] / recipe.noise[0]) ** done
         rows, at, fine = self.exploring.step(state.at, state.own, scale, noise, exploring)
         ring = replay.pushed(state.replay, rows)
@@ -149,7 +149,7 @@ class Training(Method):
         soft = lambda old, new, part: old + part * (new - old)  # noqa: E731
         copies = jax.tree.map(lambda old, new: soft(old, new, recipe.soft), state.copies, own)
         # the mean of all steps at first, so that the weights to begin with are forgotten
-        part = 1 / jnp.clip(state.step - recipe.wait + 1, 1, recipe.averaged)
+        part = 1 / as_float(jnp.clip(state.step - recipe.wait + 1, 1, recipe.averaged))
         told = soft(state.loss, loss, jnp.where(state.step == 0, 1.0, _FOLLOWED))
         sane = jnp.isfinite(loss) & jnp.all(jnp.isfinite(own.actor)) & jnp.all(jnp.isfinite(own.critics))
         first = lambda known, wrong: jnp.where((known < 0) & wrong, state.step, known)  # noqa: E731
@@ -210,9 +210,9 @@ class Training(Method):
             return self.scale.unit * jnp.mean(roles.q(weights.critics, u, x), axis=0), excess
 
         values, excess = jax.vmap(one)(batch)
+        values = jnp.where(jnp.isfinite(values), values, 0.0)
         spread = lax.stop_gradient(jnp.std(values, axis=0)) + 1e-6 * self.scale.unit
-        good = lax.stop_gradient(jnp.isfinite(values))
-        return jnp.mean(excess) - jnp.mean(jnp.sum(jnp.where(good, values, 0.0) / spread, axis=1))
+        return jnp.mean(excess) - jnp.sum(jnp.mean(values, axis=0) / spread)
 
     # -- what is aimed at
 
@@ -225,7 +225,7 @@ class Training(Method):
 
     def expected(self, copies: Weights, row: Row, outputs: Array, place: Array, key: Array | None) -> Array:
         """E[r + d V(s')] by the nodes of the model, of one combination with these outputs."""
-        averages = Averages(self.problem, self.arguments, row.number, self.given, self.degree)
+        averages = self.averages(row.number)
         acted = self.roles.head.act(averages.today, row.states, outputs, place)
         found, following = averages.branches(row.states, acted.actions), self.following(row.number)
         depth = 0 if key is None else self.recipe.depth - 1

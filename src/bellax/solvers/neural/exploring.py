@@ -100,7 +100,7 @@ class Exploring:
     def tried(
         self, states: Mapping[str, Array], number: Array, weights: Weights, scale: Scale, noise: Array, key: Array
     ) -> tuple[Array, Array]:
-        """What is done: the actor's outputs with noise, and a combination, which with some chance is any that may be."""
+        """The actor's outputs with noise, and a combination, which with some chance is any that may be chosen."""
         roles, period = self.roles, self.problem.period(self.arguments, number)
         decided = roles.decide(weights, scale, self.seen, period, number, states)
         moved, other, any_of = jax.random.split(key, 3)

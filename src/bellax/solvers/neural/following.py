@@ -7,7 +7,7 @@ gain how far that is from the optimum: both are the loss of one period, and last
 squares go in rounds, between which the combinations that V takes are chosen anew (Howard).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -69,20 +69,19 @@ class Following:
 
     Args:
         found: the policy.
-        given, degree: see `Averages`.
+        averages: of a period, ready to be averaged over.
     """
 
     def __init__(
-        self, problem: Problem, arguments: Arguments, found: Trained, given: Mapping[str, Any], degree: int | None
+        self, problem: Problem, arguments: Arguments, found: Trained, averages: Callable[[Array], Averages]
     ) -> None:
-        self.problem, self.arguments, self.found = problem, arguments, found
-        self.given, self.degree = given, degree
+        self.problem, self.arguments, self.found, self.averages = problem, arguments, found, averages
         self.roles, self.seen, self.scale = found.roles, found.inputs, found.scale
 
     def knowing(self, worth: Array) -> "Following":
         """The same with other weights of W."""
         found = replace(self.found, worth=worth)
-        return Following(self.problem, self.arguments, found, self.given, self.degree)
+        return Following(self.problem, self.arguments, found, self.averages)
 
     def after(self, number: Array) -> Array:
         """The next period."""
@@ -99,10 +98,9 @@ class Following:
         period, following = self.problem.period(self.arguments, number), self.after(number)
         acted = self.roles.head.act(period, states, outputs, place)
         fits = period.feasible(states, acted.actions) & ~jnp.any(acted.lower > acted.upper)
-        averages = Averages(self.problem, self.arguments, number, self.given, self.degree)
-        found = averages.branches(states, acted.actions)
+        found = self.averages(number).branches(states, acted.actions)
         weights = found.weights * found.outcome.discount
-        away = found.weights * jax.vmap(lambda states: far(self.seen, states))(found.following)
+        away = jnp.where(jax.vmap(lambda states: far(self.seen, states))(found.following), found.weights, 0.0)
         # what cannot happen may be worth no number
         paid = jnp.sum(jnp.where(found.weights == 0, 0.0, found.weights * found.outcome.reward))
         tomorrow = self.problem.period(self.arguments, following)
@@ -115,7 +113,8 @@ class Following:
         def ahead(states: States, weight: Array) -> Later:
             u = self.roles.see(self.seen, following, states)
             allowed = self.roles.allowed(tomorrow, states, self.roles.candidates(self.found.actor, u))
-            return Later(u, weight, allowed, tomorrow.payoff(states))
+            # what may not be done may lead to no number, and has no slope then either
+            return Later(jnp.where(fits, u, 0.0), weight, allowed, tomorrow.payoff(states))
 
         later = jax.vmap(ahead)(found.following, weights)
         return Looked(self.roles.see(self.seen, number, states), place, fits, paid, later, jnp.sum(away))

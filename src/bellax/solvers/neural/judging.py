@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from bellax.learning import sampling
+from bellax.problem.period import as_float
 from bellax.solution.solution import Result
 from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.roles import Roles
@@ -79,19 +80,20 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
     lasting = jnp.minimum(lasting, problem.clock.count) if problem.finite else lasting
     size = lambda x: jnp.sqrt(jnp.mean(x**2)) * lasting / spread  # noqa: E731
     counted = max(int(np.sum(roles.bounded)), 1) * numbers.shape[0]
-    return Judged(size(off), size(gain), jnp.sum(near) / counted, jnp.mean(away), ~jnp.all(possible))
+    return Judged(size(off), size(gain), jnp.sum(as_float(near)) / counted, jnp.mean(away), ~jnp.all(possible))
 
 
 def _all(roles: Roles, x: Array, anywhere: Array, around: Array) -> Array:
     """Outputs that are tried at a state, of every combination, shape (k, c, m)."""
     if not roles.numbers:
         return jnp.zeros((roles.count, 1, 0))
-    spread = jax.vmap(roles.outputs_of)(anywhere)
+    bounded = jnp.asarray(roles.bounded)
 
     def of(own: Array) -> Array:
-        shares = jnp.clip(roles.shares(own) + around, 0.0, 1.0)
-        moved = jnp.where(jnp.asarray(roles.bounded), jax.vmap(roles.outputs_of)(shares), own + 5 * around)
-        return jnp.concatenate([own[None], moved, jnp.where(jnp.asarray(roles.bounded), spread, own + spread)])
+        shares = roles.shares(own)
+        near = lambda step: jnp.where(bounded, roles.outputs_of(jnp.clip(shares + step, 0.0, 1.0)), own + 5 * step)  # noqa: E731
+        any_of = lambda share: jnp.where(bounded, roles.outputs_of(share), own + roles.outputs_of(share))  # noqa: E731
+        return jnp.concatenate([own[None], jax.vmap(near)(around), jax.vmap(any_of)(anywhere)])
 
     return jax.vmap(of)(x)
 
@@ -105,7 +107,7 @@ def code_of(found: Judged, drawn: Array, diverged: Array, tolerance: float) -> A
     return jnp.where(found.infeasible, int(Result.infeasible), code).astype(jnp.int32)
 
 
-def complaint(what: str, code: Array, stats: Any, tolerance: float) -> str:
+def complaint(what: str, code: Any, stats: Any, tolerance: float) -> str:
     """Why a training failed; empty where it did not."""
     result, number = Result(int(code)), {name: float(value) for name, value in stats.items()}
     if result == Result.successful:
@@ -123,17 +125,17 @@ def complaint(what: str, code: Array, stats: Any, tolerance: float) -> str:
         f"what the policy is worth, and what other actions promise is {number['gain']:.2g} of it better; tolerance="
         f"{tolerance:g}."
     )
-    if number["leaving"] > 0.1 * tolerance:
-        return (
-            f"{found} Paths leave the box: with a chance of {number['leaving']:.2g} in a period a state is reached that "
-            "lies three times as far from its middle as its sides do, where nets know nothing. Give a wider box=, or "
-            "bounds of actions that keep states where the model has a meaning."
-        )
     if number["at_bound"] > 0.5 and number["gain"] > tolerance:
         return (
             f"{found} The policy is in a trap: {number['at_bound']:.0%} of its actions lie at a bound, and others are "
             "better. Likely causes: too little noise=, learning that is too fast (actor_rate=), an actor that learns "
             "before the critics know anything (wait=). Another seed= may do, too."
+        )
+    if number["leaving"] > 0.1 * tolerance:
+        return (
+            f"{found} Paths leave the box: with a chance of {number['leaving']:.2g} in a period a state is reached "
+            "that lies three times as far from its middle as its sides do, where nets know nothing. Give a wider box=, "
+            "or bounds of actions that keep states where the model has a meaning."
         )
     return (
         f"{found} It has not converged. Likely causes: too few steps (steps=), nets that are too small (hidden=, "
@@ -145,8 +147,8 @@ def complaint(what: str, code: Array, stats: Any, tolerance: float) -> str:
 def _not_a_number(what: str, drawn: int, diverged: int) -> str:
     if diverged >= 0:
         return (
-            f"{what}: the weights diverged in step {diverged}: critics or actor were no numbers. Lower critic_rate= and "
-            "actor_rate=, or soft=, and see that rewards are of one size."
+            f"{what}: the weights diverged in step {diverged}: critics or actor were no numbers. Lower critic_rate= "
+            "and actor_rate=, or soft=, and see that rewards are of one size."
         )
     when = f"in step {drawn} of the training" if drawn >= 0 else "at a state that was not seen in the training"
     return (

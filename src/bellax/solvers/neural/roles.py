@@ -3,15 +3,14 @@
     V(s) = max over k of Q_k(s, a_k(s)),    Q_k = level + unit (truncated mean of the critics)_k,
 
 where k goes through the combinations of discrete actions, of which there is one where there are none. The actor gives
-the continuous actions a_k of each, and a critic Q of every k. What a critic sees of a continuous action is the share of
-the way between its bounds, in [-1, 1]; of one without two bounds, what the actor said.
+the continuous actions a_k of each, and a critic Q of every k.
 
 The truncated mean leaves out the largest estimates: a maximum over noisy ones is too large. Without any it is the mean,
 and without all but one the minimum.
 
 Source: Kuznetsov, Shvechikov, Grishin & Vetrov (2020), "Controlling overestimation bias with truncated mixture of
-continuous distributional quantile critics", ICML; Fujimoto, van Hoof & Meger (2018), ICML, for the minimum. Departs from
-the first in: critics of means, not of quantiles.
+continuous distributional quantile critics", ICML; Fujimoto, van Hoof & Meger (2018), ICML, for the minimum. Departs
+from the first in: critics of means, not of quantiles.
 """
 
 from collections.abc import Mapping
@@ -96,8 +95,9 @@ class Roles:
         """What nets see of a state: far beyond the box no more than that it is far."""
         return jnp.clip(seen.of(number, states), -WIDE, WIDE)
 
-    def features(self, outputs: Float[Array, "m"]) -> Float[Array, "m"]:
-        """What a critic sees of the continuous actions."""
+    def features(self, outputs: Float[Array, "m"]) -> Float[Array, "f"]:
+        """What a critic sees of the continuous actions: what the actor says, in which the logarithm of a share is
+        nearly straight, and shares in [-1, 1]."""
         shares = self.shares(outputs)
         first = jnp.where(jnp.asarray(self.bounded), self.outputs_of(shares), outputs)
         return jnp.concatenate([first / 2, 2 * shares - 1])

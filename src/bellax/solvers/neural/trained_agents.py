@@ -1,5 +1,6 @@
 """A model under a solver that trains an actor by critics: `DDPG` and `ActorCritic`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from jax import Array
 from bellax.errors import ModelError, check_count, check_positive
 from bellax.learning import nets, sampling
 from bellax.learning.nets import Shape
+from bellax.problem.averages import Averages
 from bellax.problem.draws import Laws
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
@@ -34,9 +36,10 @@ _JUDGED = 128  # states of the box at which the policy is judged; and as many on
 class AgentSolver(NetSolver):
     """Configuration of an actor that is trained by critics.
 
-    Besides what all solvers by nets take (`NetSolver`), with another meaning of `points`, those of the least squares
-    for V, and of `tolerance`: by how much V may be off from what the policy is worth, and by how much other actions
-    may promise more, both in units of the spread of V:
+    What all solvers by nets take is `NetSolver`. Here `points` are those of the least squares for V, and `tolerance`
+    says by how much V may be off from what the policy is worth, and by how much other actions may promise more, both
+    in units of the spread of V over the box. Expectations are those of `quadrature` and `degree`: how far these are
+    off is not counted.
 
     Args:
         steps: of the training.
@@ -46,8 +49,8 @@ class AgentSolver(NetSolver):
         soft: by which part copies of the nets, from which targets are made, follow in every step.
         critic_rate, actor_rate: of learning, in the beginning.
         decay: what is left of them in the end.
-        noise: in the beginning and in the end, by the same factor from step to step: the standard deviation of what is added to shares that are tried, and
-            the chance of another combination of discrete actions.
+        noise: in the beginning and in the end, falling by the same factor in every step: the standard deviation of what
+            is added to shares that are tried, and the chance of another combination of discrete actions.
         restarts: the chance that an agent begins again anywhere in the box, in every period.
         wait: steps before the actor learns.
         averaged: steps over which the actor is averaged.
@@ -89,8 +92,6 @@ class AgentSolver(NetSolver):
             raise ModelError(
                 f"{what}: replay={self.replay} holds less than what {self.environments} environments see in one step."
             )
-        if self.warm_start is not None:
-            raise ModelError(f"{what} takes no warm_start= in this version: it does not need one.")
 
     @property
     def ensemble_of(self) -> tuple[int, int]:
@@ -117,6 +118,7 @@ class PreparedAgent(PreparedNets):
         head = Head(self.plan, check_shares(self.plan, options.shares))
         self.roles = Roles(self.layout, head, options.hidden, *options.ensemble_of)
         self.shape = Shape(self.layout.size, options.worth, self.roles.count)
+        self.warms = self.roles.count == 1 and self.roles.numbers > 0
         self.count = options.points or max(256, 4 * self.shape.weights // self.roles.count)
 
     def inputs(self, arguments: Arguments) -> Inputs:
@@ -134,21 +136,20 @@ class PreparedAgent(PreparedNets):
         seen = self.inputs(arguments)
         scale = self._measure(arguments, seen)
         weights = self.roles.begin(self.options.seed)
+        if self.warms:
+            actor = self.from_prior(arguments, prior, self.roles.head, self.roles.actor, weights.actor)
+            weights = weights._replace(actor=actor)
         method = self.method(arguments, scale)
         return scale, method.begin(weights, self.options.environments, self.options.replay, self.options.seed)
 
     def method(self, arguments: Arguments, begun: Scale) -> Training:
+        seen, recipe = self.inputs(arguments), self.options.recipe
+        return Training(self.problem, arguments, self.roles, seen, begun, recipe, self.averages(arguments))
+
+    def averages(self, arguments: Arguments) -> Callable[[Array], Averages]:
+        """Of a period, ready to be averaged over."""
         options = self.options
-        return Training(
-            self.problem,
-            arguments,
-            self.roles,
-            self.inputs(arguments),
-            begun,
-            options.recipe,
-            options.quadrature,
-            options.degree,
-        )
+        return lambda number: Averages(self.problem, arguments, number, options.quadrature, options.degree)
 
     def _measure(self, arguments: Arguments, seen: Inputs) -> Scale:
         """A level and a unit for Q: of what any actions are paid, for ever."""
@@ -169,7 +170,7 @@ class PreparedAgent(PreparedNets):
 
         reward, discount = jax.vmap(paid)(states, numbers, shares, keys)
         fine = jnp.isfinite(reward)
-        count = jnp.maximum(jnp.sum(fine), 1)
+        count = jnp.maximum(jnp.sum(fine.astype(reward.dtype)), 1.0)
         mean = jnp.sum(jnp.where(fine, reward, 0.0)) / count
         spread = jnp.sqrt(jnp.sum(jnp.where(fine, reward - mean, 0.0) ** 2) / count)
         least = 1 / max(self.problem.clock.count, 1) if self.problem.finite else 1e-3
@@ -221,7 +222,7 @@ class PreparedAgent(PreparedNets):
         return following.knowing(following.taught(u, values, _FIT))
 
     def following(self, arguments: Arguments, found: Trained) -> Following:
-        return Following(self.problem, arguments, found, self.options.quadrature, self.options.degree)
+        return Following(self.problem, arguments, found, self.averages(arguments))
 
     def _evaluated_at(self, following: Following, states: Any, numbers: Array) -> tuple[Any, Array]:
         """Points of the least squares for V: half of them in the box, a quarter where the policy leads from there, and
@@ -239,9 +240,10 @@ class PreparedAgent(PreparedNets):
             return following.kept(states, number, laws.advance(states, acted.actions, now).following)
 
         cut = lambda first, last: jax.tree.map(lambda leaf: leaf[first:last], (states, numbers))  # noqa: E731
-        led = following.led(*cut(0, part), jax.random.fold_in(key, 1), 5)
-        any_of = jax.vmap(tried)(*cut(part, 2 * part), shares, jax.random.split(key, part))
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), led, any_of, cut(2 * part, self.count))
+        from_here, from_there, here = cut(0, part), cut(part, 2 * part), cut(2 * part, self.count)
+        led = following.led(from_here[0], from_here[1], jax.random.fold_in(key, 1), 5)
+        any_of = jax.vmap(tried)(from_there[0], from_there[1], shares, jax.random.split(key, part))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), led, any_of, here)
 
     def explain(self, solution: GridlessSolution) -> str:
         return complaint(type(self.options).__name__, solution.code, solution.stats, self.options.tolerance)

@@ -35,7 +35,7 @@ class Steady:
 
 
 def steady(
-    setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str, np.ndarray]
+    setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str, Any]
 ) -> tuple[Steady | None, str]:
     """The steady state to which paths without noise lead, or why there is none; neither for a finite horizon.
 

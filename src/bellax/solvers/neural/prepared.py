@@ -60,9 +60,11 @@ class PreparedNets(GridlessSetting):
 
     Attributes:
         layout: of its states, as nets see them.
+        hasty: whether there is so little to do in `finish` that its code need not be good.
     """
 
     block: int = _BLOCK
+    hasty = True
     warms = False  # whether `begin` takes what is known before
 
     def __init__(self, model: Model, options: Any) -> None:
@@ -182,7 +184,7 @@ class PreparedNets(GridlessSetting):
         )
         state = training.watched(lambda state: blocks(arguments, begun, state), state, watch)
         finish = self.program(
-            "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), True)
+            "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), self.hasty)
         )
         return self._solution(arguments, finish(arguments, begun, state))
 

@@ -86,6 +86,8 @@ class Begun(NamedTuple):
 class PreparedGradient(PreparedNets):
     """A model under `PolicyGradient`."""
 
+    hasty = False
+
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         others = "use bx.solvers.ActorCritic() or bx.solvers.NeuralValueIteration()"
@@ -281,23 +283,21 @@ class PreparedGradient(PreparedNets):
 
     def finish(self, arguments: Arguments, begun: Begun, state: Climb, moves: bool = True) -> Found:
         still, seen = lax.stop_gradient(arguments), self.inputs(arguments)
-        walk = self.fresh(still, begun, state, 2)
-        points = self.points(still, walk, self.options.seed)
-        weights, last = state.weights, state
-        if self.problem.finite:
-            last = state._replace(critic=self.value.flat(self.options.seed + 1))
-        valuation, rule = self.valuation(still, begun), self.rule(still, seen, weights)
-        critic = lax.stop_gradient(valuation.fitted(valuation.groups(rule, points), last.critic))
+        walk, weights, first = self.fresh(still, begun, state, 2), state.weights, state.critic
+        points, valued = self.points(still, walk, self.options.seed), begun
+        if self.problem.finite:  # V was not asked for before, and returns are no longer those of the beginning
+            first, valued = self.value.flat(self.options.seed + 1), begun._replace(scale=self._measured(walk))
+        valuation, rule = self.valuation(still, valued), self.rule(still, seen, weights)
+        critic = lax.stop_gradient(valuation.fitted(valuation.groups(rule, points), first))
         if moves:
             weights = self._moved(arguments, begun, state, points)
-            valuation, rule = self.valuation(arguments, begun), self.rule(arguments, seen, weights)
+            valuation, rule = self.valuation(arguments, valued), self.rule(arguments, seen, weights)
             critic = levenberg.moved(valuation.groups(rule, points), critic)
         shift = jnp.zeros(1)
         if self.problem.finite:
             shift = shifts(valuation.along(critic, rule, walk), self.alive(walk))
-        behaviour = StagedBehaviour(weights, critic, begun.scale, shift, seen, self.head, (self.policy, self.value))
-        judged = self._judged(still, begun, state, lax.stop_gradient(behaviour))
-        return Found(behaviour, *judged)
+        behaviour = StagedBehaviour(weights, critic, valued.scale, shift, seen, self.head, (self.policy, self.value))
+        return Found(behaviour, *self._judged(still, begun, state, lax.stop_gradient(behaviour)))
 
     def alive(self, walk: Walk) -> Array:
         """Which paths have begun, shape (t, n)."""
@@ -404,10 +404,11 @@ class PreparedGradient(PreparedNets):
         self, arguments: Arguments, begun: Begun, state: Climb, found: StagedBehaviour, walk: Walk
     ) -> dict[str, Array]:
         """How good V is."""
-        valuation, rule = self.valuation(arguments, begun), self.rule(arguments, found.inputs, state.weights)
+        valued = begun._replace(scale=found.scale)
+        valuation, rule = self.valuation(arguments, valued), self.rule(arguments, found.inputs, state.weights)
         size, alive = spread(walk.total), self.alive(walk)
         points = self.points(arguments, walk, self.options.seed + 1000)
-        residual = levenberg.residuals(valuation.groups(rule, points), found.critic) * begun.scale.unit / size
+        residual = levenberg.residuals(valuation.groups(rule, points), found.critic) * found.scale.unit / size
         shift = jnp.concatenate([jnp.broadcast_to(found.shift, (self.length,)), jnp.zeros(1)])
         own = off(valuation.along(found.critic, rule, walk), shift, alive)
         own = own if self.problem.finite else own / jnp.maximum(1 - jnp.mean(walk.left), 1e-3)

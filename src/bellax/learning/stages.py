@@ -24,7 +24,7 @@ class Stages(NamedTuple):
     periods: int = 1
 
     @property
-    def count(self) -> int:
+    def weights(self) -> int:
         """How many weights it has."""
         return self._common + self.periods * self._own
 

@@ -28,7 +28,7 @@ from bellax.solvers.neural.prepared_gradient import PreparedGradient
 class PolicyGradient(NetSolver):
     """Solves models that are differentiable in continuous states and actions by gradients of simulated returns.
 
-    Besides what all solvers by nets take (`NetSolver`):
+    Besides what all solvers by nets take (`NetSolver`; of a `warm_start` the actions, since V is found by itself):
 
     Args:
         tolerance: in standard deviations of the return, for what is left of V's equation, for the error of V where

@@ -52,6 +52,7 @@ class PreparedGradient(PreparedNets):
     """A model under `PolicyGradient`."""
 
     hasty = False
+    warms = True
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -150,7 +151,8 @@ class PreparedGradient(PreparedNets):
         with jax.ensure_compile_time_eval():
             base = jnp.asarray(options.draws.base(options.paths, columns, options.seed))
         key = jax.random.key_data(jax.random.key(options.seed))
-        weights = self.policy.flat(options.seed)
+        own = nets.flat(self.policy.shape, options.seed)
+        weights = self.policy.alike(self.from_prior(arguments, prior, self.head, self.policy.shape, own))
         critic = jnp.zeros(0) if self.problem.finite else self.value.flat(options.seed + 1)
         shares = options.draws.paired(base)
         first = self.starts.at(seen, shares[:, : self.starts.columns])

@@ -34,9 +34,7 @@ class Steady:
     radius: float
 
 
-def steady(
-    setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str, Any]
-) -> tuple[Steady | None, str]:
+def steady(setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str, Any]) -> tuple[Steady | None, str]:
     """The steady state to which paths without noise lead, or why there is none; neither for a finite horizon.
 
     Args:

@@ -24,7 +24,7 @@ class Stages(NamedTuple):
     periods: int = 1
 
     @property
-    def count(self) -> int:
+    def weights(self) -> int:
         """How many weights it has."""
         return self._common + self.periods * self._own
 
@@ -44,10 +44,14 @@ class Stages(NamedTuple):
 
     def flat(self, seed: int) -> Float[Array, "w"]:
         """Weights to begin with, one vector: those of `nets.initial`, the same in every period."""
-        first = nets.initial(self.shape, seed)
+        return self.alike(nets.flat(self.shape, seed))
+
+    def alike(self, weights: Float[Array, "v"]) -> Float[Array, "w"]:
+        """Weights of a net without periods, as those of one that is the same in every period."""
+        first = nets.layers(self.shape, weights)
         last = ravel_pytree((first.weights[-1], first.biases[-1], first.skip))[0]
-        common = ravel_pytree((first.weights[:-1], first.biases[:-1]))[0]
-        return jnp.concatenate([common, jnp.tile(last, self.periods)])
+        hidden = [jnp.ravel(leaf) for leaf in (*first.weights[:-1], *first.biases[:-1])]
+        return jnp.concatenate([*hidden, jnp.tile(last, self.periods)])
 
     def at(self, weights: Float[Array, "w"], number: Array | int) -> Layers:
         """The net of a period; of the only one where there is but one."""

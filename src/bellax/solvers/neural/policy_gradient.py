@@ -2,8 +2,8 @@
 
     max over w of E[ sum_t D_t r(s_t, pi_w(s_t)) + D_T W(s_T) ]
 
-whose gradient goes back through rewards and laws (ascent.py). W is the terminal value; without an end paths are cut off,
-and W is V under the policy of the round before, so that rounds are steps of a policy iteration that looks as many
+whose gradient goes back through rewards and laws (ascent.py). W is the terminal value; without an end paths are cut
+off, and W is V under the policy of the round before, so that rounds are steps of a policy iteration that looks as many
 periods ahead. V is found by least squares on V = E[r + b V(s')] with the policy held fixed (evaluation.py), at states
 where paths lead: it is what the policy is worth, and not what was hoped for during the training.
 
@@ -28,7 +28,7 @@ from bellax.solvers.neural.prepared_gradient import PreparedGradient
 class PolicyGradient(NetSolver):
     """Solves models that are differentiable in continuous states and actions by gradients of simulated returns.
 
-    Besides what all solvers by nets take (`NetSolver`):
+    Besides what all solvers by nets take (`NetSolver`; of a `warm_start` the actions, since V is found by itself):
 
     Args:
         tolerance: in standard deviations of the return, for what is left of V's equation, for the error of V where

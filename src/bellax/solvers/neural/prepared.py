@@ -64,6 +64,7 @@ class PreparedNets(GridlessSetting):
     """
 
     block: int = _BLOCK
+    hasty = True
     warms = False  # whether `begin` takes what is known before
     hasty = True
 

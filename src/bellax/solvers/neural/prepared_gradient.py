@@ -2,22 +2,19 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float
 
 from bellax.errors import ModelError
 from bellax.learning import levenberg, nets, sampling
 from bellax.learning.nets import Shape
 from bellax.learning.stages import Stages
-from bellax.problem.period import Period, by_action
+from bellax.problem.period import by_action
 from bellax.problem.problem import Arguments
 from bellax.problem.steered import numbers
-from bellax.solution.gridless import Behaviour, GridlessSolution, certain
-from bellax.solution.policy import Chosen
+from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural import ergodic
 from bellax.solvers.neural.ascent import Ascent, Climb, Plans
@@ -29,6 +26,7 @@ from bellax.solvers.neural.options import check_smooth
 from bellax.solvers.neural.paths import Act, Chances, First, Paths, Walk, Worth, quantities
 from bellax.solvers.neural.pathwise import check_pathwise
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.staged import StagedBehaviour
 from bellax.solvers.neural.starting import Starts
 from bellax.solvers.neural.valuation import Valuation, off, shifts
 from bellax.solvers.neural.verdict import MOVE, Sides, ahead, code, complaint, in_rows, spread, trapped
@@ -36,39 +34,6 @@ from bellax.solvers.neural.verdict import MOVE, Sides, ahead, code, complaint, i
 _DAMPING = 1e-8  # added to the curvature of the loss, where weights move with parameters
 _ITERATIONS = 400  # of conjugate gradients, there
 _STEPS, _WIDER = 100, 1.25  # periods before a simulated state counts as visited; by how much these are drawn apart
-
-
-class StagedBehaviour(Behaviour):
-    """Continuous actions by one net, V by another, whose last layers may be of each period their own.
-
-    Attributes:
-        actor, critic: weights, one vector each.
-        scale: of V.
-        shift: what is added to V, by period.
-        inputs: how nets see states.
-        head: how outputs become actions.
-        nets: the policy's, and that of V.
-    """
-
-    actor: Float[Array, "w"]
-    critic: Float[Array, "v"]
-    scale: Scale
-    shift: Float[Array, "t"]
-    inputs: Inputs
-    head: Head = eqx.field(static=True)
-    nets: tuple[Stages, Stages] = eqx.field(static=True)
-
-    @property
-    def smooth(self) -> bool:
-        return True
-
-    def chosen(self, period: Period, number: Array | int, states: Any) -> Chosen:
-        u = self.inputs.of(number, states)
-        acted = self.head.act(period, states, nets.forward(self.nets[0].at(self.actor, number), u))
-        value = self.scale.level + self.scale.unit * nets.forward(self.nets[1].at(self.critic, number), u)[0]
-        value = value + self.shift[jnp.clip(jnp.asarray(number), 0, self.shift.shape[0] - 1)]
-        known = self.inputs.layout.sound(states)
-        return certain(period.plan, jnp.where(known, value, jnp.nan), acted.actions)
 
 
 class Begun(NamedTuple):
@@ -87,6 +52,7 @@ class PreparedGradient(PreparedNets):
     """A model under `PolicyGradient`."""
 
     hasty = False
+    warms = True
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -104,15 +70,15 @@ class PreparedGradient(PreparedNets):
         self.starts = Starts(self.layout, options.start)
         if finite and options.visited:
             raise ModelError(
-                f"PolicyGradient: visited is {options.visited}, and the horizon has an end: paths begin at the start, or "
-                "anywhere; leave it out."
+                f"PolicyGradient: visited is {options.visited}, and the horizon has an end: paths begin at the start, "
+                "or anywhere; leave it out."
             )
         share = 0.5 if options.visited is None else options.visited
         self.visited = 0 if finite else int(share * options.paths)
         rounds = (1 if finite else 3) if options.rounds is None else options.rounds
         finishes = (1 if finite else 3) if options.finishes is None else options.finishes
         self.plans = Plans(rounds, options.budget, finishes, options.finish)
-        self.count = options.points or max(512, 2 * self.value.count)
+        self.count = options.points or max(512, 2 * self.value.weights)
 
     # -- parts
 
@@ -185,7 +151,8 @@ class PreparedGradient(PreparedNets):
         with jax.ensure_compile_time_eval():
             base = jnp.asarray(options.draws.base(options.paths, columns, options.seed))
         key = jax.random.key_data(jax.random.key(options.seed))
-        weights = self.policy.flat(options.seed)
+        own = nets.flat(self.policy.shape, options.seed)
+        weights = self.policy.alike(self.from_prior(arguments, prior, self.head, self.policy.shape, own))
         critic = jnp.zeros(0) if self.problem.finite else self.value.flat(options.seed + 1)
         shares = options.draws.paired(base)
         first = self.starts.at(seen, shares[:, : self.starts.columns])

@@ -47,7 +47,7 @@ class Starts:
         counts = {name: len(array) for name, array in self.rows.items()}
         if len(set(counts.values())) > 1:
             raise ParameterError(
-                f"start has different numbers of rows, {counts}; row by row they are one state, so give as many of each."
+                f"start has different numbers of rows, {counts}; row by row they are one state: give as many of each."
             )
 
     @property

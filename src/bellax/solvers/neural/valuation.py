@@ -74,7 +74,7 @@ class Valuation:
 
     def fitted(self, groups: Groups, start: Array) -> Array:
         """The weights that make the sum of squares least."""
-        if self.net.count <= _SMALL:
+        if self.net.weights <= _SMALL:
             method = LevenbergMarquardt(lambda frozen, number: groups, lambda weights, frozen: frozen, (_STEPS,))
             return training.run(method, method.init(start, None)).weights
         squares = jax.value_and_grad(lambda weights: jnp.mean(levenberg.residuals(groups, weights) ** 2))

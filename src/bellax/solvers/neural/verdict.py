@@ -91,9 +91,9 @@ def complaint(result: Result, told: Mapping[str, float], tolerance: float, names
         action = names[1][int(told["trapped_action"])]
         return (
             f"PolicyGradient: the action {action!r} lies at a bound at most states, where moving it away by a tenth of "
-            f"the way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a trap "
-            "that shows no gradient. Likely causes: steps that were too large (rate=), a start of the training too far "
-            "from where it should go (warm_start=, another seed=), or a share that is cut off where one that is not "
+            f"the way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a "
+            "trap that shows no gradient. Likely causes: steps that were too large (rate=), weights to begin with that "
+            "are too far from where they should go (another seed=), or a share that is cut off where one that is not "
             "would do (shares=)."
         )
     if result == Result.biased:

@@ -72,7 +72,7 @@ def test_what_has_no_value_diverges() -> None:
 
 
 def test_a_rate_that_is_too_large_diverges() -> None:
-    trainer = bx.solvers.Gradients(rate=30.0, steps=200, batch=8, decay=1.0, clip=1e9)
+    trainer = bx.solvers.Gradients(rate=1e4, steps=200, batch=8, decay=1.0, clip=1e9)
     result, said = failed(static(lambda s, a: -((a - s) ** 2)), {"discount": 0.9}, trainer=trainer)
     assert result == bx.Result.diverged
     assert "the critic diverges" in said

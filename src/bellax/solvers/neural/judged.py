@@ -189,10 +189,10 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
         )
     if result == Result.diverged:
         return (
-            f"{what}: the critic diverges: V is {told['value_to_all_paid']} times all that is ever paid, and V = T V is "
-            f"off by {told['value_error']} times its spread. Likely causes: following the policy leads out of the box (leaving_the_box: "
-            f"{told['leaving_the_box']} of the points), where V is a guess; rewards that grow faster than they are "
-            "discounted; a rate of learning that is too large (trainer=)."
+            f"{what}: the critic diverges: V is {told['value_to_all_paid']} times all that is ever paid, and V = T V "
+            f"is off by {told['value_error']} times its spread. Likely causes: following the policy leads out of the "
+            f"box (leaving_the_box: {told['leaving_the_box']} of the points), where V is a guess; rewards that grow "
+            "faster than they are discounted; a rate of learning that is too large (trainer=)."
         )
     if result == Result.trapped and float(stats["better_elsewhere"]) > tolerance:
         return (

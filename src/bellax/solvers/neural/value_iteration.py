@@ -151,7 +151,8 @@ class PreparedValueIteration(PreparedNets):
             return bellman.greedy(number, states, outputs, jnp.zeros_like(critic)).option.acted.actions
 
         (level, unit), left = measure(bellman.euler, rule, *points)
-        begun = Begun(points, Scale(level, jnp.maximum(unit, self._ends(bellman, points))), left)
+        scale = Scale(level, jnp.maximum(unit, self._ends(bellman, points)))
+        begun = lax.stop_gradient(Begun(points, scale, left))  # a root of zero has no derivative
         return begun, self.method(arguments, begun).begin(actor, critic)
 
     def _ends(self, bellman: Bellman, points: Points) -> Float[Array, ""]:

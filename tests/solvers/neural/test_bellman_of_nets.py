@@ -1,10 +1,12 @@
 """The Bellman operator of nets, beside plain numpy and a closed form that nets hold exactly."""
 
-import bellax as bx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
+
+import bellax as bx
 from bellax.learning import nets
 from bellax.learning.nets import Layers
 from bellax.models import rbc
@@ -12,7 +14,6 @@ from bellax.models.references import brock_mirman
 from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.euler import unit_free
 from bellax.solvers.neural.evaluation import Scale
-from jax.flatten_util import ravel_pytree
 
 ALPHA, BETA = rbc.params["alpha"], rbc.params["discount"]
 CAPITAL = np.array([0.1, 0.17, 0.25])

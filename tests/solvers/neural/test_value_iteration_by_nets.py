@@ -1,15 +1,16 @@
-"""Actors and critics: closed forms, enumeration and grids beside them, derivatives, checkpoints, and what is refused."""
+"""Actors and critics beside closed forms and enumeration; derivatives, and checkpoints."""
 
 import enum
 from typing import Any
 
-import bellax as bx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import bellax as bx
 from bellax.learning.checkpoints import Checkpoint
-from bellax.models import puterman, rbc
+from bellax.models import puterman
 from bellax.solvers.neural.value_iteration import NeuralValueIteration
 
 SMALL: dict[str, Any] = {"hidden": (8,), "points": 160}

@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.solvers.neural.bellman import ActorCritic, Bellman
 from bellax.solvers.neural.candidates import Candidates
-from bellax.solvers.neural.euler import sizes, unit_free
+from bellax.solvers.neural.conditions import condition_sizes
+from bellax.solvers.neural.euler import unit_free
 from bellax.solvers.neural.evaluation import Looked
 from bellax.solvers.neural.points import Points
 
-_SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _EARLY, _EVERY = 4, 8  # alternations with candidates: the first ones, and then one of so many
 
 
@@ -118,9 +118,7 @@ class Alternation(ActorCritic):
     def aims(self, actor: Array, critic: Array, number: Array) -> Aims:
         """What the actor is fitted to next."""
         outputs = jax.vmap(self.bellman.outputs(actor))(self.points.periods, self.points.states)
-        terms = jax.vmap(lambda s, n, x: self.bellman.every_terms(n, s, x, critic))(*self.points, outputs)
-        size = jnp.where(jnp.isfinite(sizes(terms)), 0.5 * sizes(terms), 1.0)
-        size = size + _SMALL * jnp.mean(size, axis=0, keepdims=True) + 1e-12
+        size = condition_sizes(self.bellman, self.points, outputs, critic)
 
         def tried() -> tuple[Array, Array]:
             assert self.candidates is not None

@@ -154,6 +154,30 @@ class Bellman:
         found = Terms(pull((one, zero))[0], pull((zero, one))[0], acted.beyond, width(acted))
         return jax.tree.map(lambda leaf: jnp.where(option.feasible, leaf, 0.0), found)
 
+    def curvature(
+        self, number: Array, states: States, combination: Combination, x: Array, critic: Array
+    ) -> tuple[Array, Array, Array]:
+        """Of every number of the actions d2Q/da2, the number, and how far it is from bound to bound: infinite where
+        there are none."""
+        option = self.option(number, states, combination, x)
+        acted = option.acted
+        choices = {name: acted.actions[name] for name in self.plan.choices}
+        own = in_a_row({name: acted.actions[name] for name in self.plan.controls})
+
+        def q(actions: Array) -> Array:
+            row = self.evaluation.look(states, number, choices | by_action(self.plan, actions))
+            return self.worth(row, critic)
+
+        along = lambda one: jnp.sum(one * jax.jvp(jax.grad(q), (own,), (one,))[1])  # noqa: E731
+        bends = jax.vmap(along)(jnp.eye(own.shape[0]))
+        return jnp.where(option.feasible, bends, 0.0), own, acted.upper - acted.lower
+
+    def every_curvature(self, number: Array, states: States, outputs: Array, critic: Array) -> tuple[Array, ...]:
+        """`curvature` of every combination, along a first axis."""
+        return over_combinations(
+            self.plan, lambda c: self.curvature(number, states, c, take(outputs, self.place(number, c)), critic)
+        )
+
     def every_terms(self, number: Array, states: States, outputs: Array, critic: Array) -> Terms:
         """`terms` of every combination, along a first axis."""
         return over_combinations(

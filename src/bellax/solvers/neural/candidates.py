@@ -17,7 +17,7 @@ from bellax.problem.period import Combination, over_combinations
 from bellax.solvers.neural.bellman import Bellman, inside
 from bellax.solvers.neural.euler import States
 
-_NEAR = 2e-3  # of the way from a bound: the first share
+_BEYOND = 0.25  # of the way between bounds: how far beyond one an output asks that is to sit there
 _SPAN = 3.0  # of outputs, for actions that have not two bounds
 
 
@@ -43,7 +43,8 @@ class Candidates:
     def __init__(self, bellman: Bellman, count: int, seed: int) -> None:
         self.bellman = bellman
         size = bellman.head.size
-        line = _NEAR + (1 - 2 * _NEAR) * np.linspace(0.0, 1.0, count)
+        line = np.linspace(0.0, 1.0, count)
+        line[[0, -1]] = -_BEYOND, 1 + _BEYOND
         rows, which = [], []
         for number in range(size):  # one action moves, the others are the actor's
             own = np.zeros((count, size), bool)

@@ -2,7 +2,8 @@
 other actions are better.
 
 V's own equation counts for as many periods as something is paid for: (V - T V) times their number, in units of V's
-spread. States outside the box, to which paths lead, are judged as well: there a critic is asked what it was not taught.
+spread among the points. States outside the box, to which paths lead, are judged as well: there a critic is asked what
+it was not taught.
 """
 
 from typing import Any, NamedTuple
@@ -17,12 +18,14 @@ from bellax.problem.draws import Laws
 from bellax.solution.solution import Result
 from bellax.solvers.neural.bellman import Bellman, inside
 from bellax.solvers.neural.candidates import Candidates
-from bellax.solvers.neural.euler import sizes, unit_free
+from bellax.solvers.neural.conditions import condition_sizes
+from bellax.solvers.neural.euler import unit_free
 from bellax.solvers.neural.points import Points
 
-_EDGE = 1e-3  # of the way between bounds: what counts as at one of them
+_EDGE = 1e-2  # of the way between bounds: what counts as at one of them
+_LEVEL = 0.01  # of V itself, which counts as spread, too: V may be the same everywhere
 _PATH = 20  # periods of a path without end
-_WILD = 10.0  # spreads of V by which its equation may be off before it is said to diverge
+_WILD = 10.0  # times all that is ever paid: where V is said to diverge
 _TRAPPED = 0.99  # of all actions at a bound: what is a trap where their conditions do not hold
 
 
@@ -31,6 +34,7 @@ class Looks(NamedTuple):
 
     Attributes:
         value: of V's equation.
+        paid: at once.
         condition: the largest of the conditions of the actions.
         bound: the share of the actions that are at a bound.
         outside: whether tomorrow may lie outside the box.
@@ -38,6 +42,7 @@ class Looks(NamedTuple):
     """
 
     value: Array
+    paid: Array
     condition: Array
     bound: Array
     outside: Array
@@ -45,14 +50,32 @@ class Looks(NamedTuple):
 
 
 class Judge:
-    """Looks at an actor and a critic; made inside a compiled program."""
+    """Looks at an actor and a critic; made inside a compiled program.
 
-    def __init__(self, bellman: Bellman, left: Array, actor: Array, critic: Array) -> None:
-        self.bellman, self.actor, self.critic = bellman, actor, critic
+    Args:
+        left: for how many periods something is paid for.
+        actor, critic: weights.
+        points: other ones than those of the training.
+    """
+
+    def __init__(self, bellman: Bellman, left: Array, actor: Array, critic: Array, points: Points) -> None:
+        self.bellman, self.critic, self.points = bellman, critic, points
         self.outputs = bellman.outputs(actor)
-        self.unit = bellman.evaluation.scale.unit / left
+        worth = bellman.evaluation.worth(critic)
+        value = jax.vmap(lambda states, number: worth(number, states))(*points)
+        self.left, self.level = left, jnp.sqrt(jnp.mean(value**2))
+        self.unit = (jnp.std(value) + _LEVEL * self.level + 1e-12) / left
 
-    def look(self, states: Any, number: Array) -> Looks:
+    def looks(self, points: Points) -> Looks:
+        """What is left at points."""
+        if not self.bellman.head.size:
+            nothing = jnp.ones((points.periods.shape[0], self.bellman.shapes[0].outputs, 0))
+            return jax.vmap(self.look)(*points, nothing)
+        outputs = jax.vmap(lambda states, number: self.outputs(number, states))(*points)
+        size = condition_sizes(self.bellman, points, outputs, self.critic)
+        return jax.vmap(self.look)(*points, size)
+
+    def look(self, states: Any, number: Array, size: Array) -> Looks:
         """What is left at one state."""
         bellman = self.bellman
         outputs = self.outputs(number, states)
@@ -61,16 +84,17 @@ class Judge:
         left, bound = jnp.zeros(()), jnp.zeros(())
         if bellman.head.size:
             terms = bellman.terms(number, states, found.place, take(outputs, found.place), self.critic)
-            left = jnp.max(jnp.abs(unit_free(terms, 0.5 * sizes(terms) + 1e-12)))
+            left = jnp.max(jnp.abs(unit_free(terms, take(size, found.place))))
             acted = found.option.acted
             both = jnp.isfinite(acted.lower) & jnp.isfinite(acted.upper)
             bound = jnp.mean((both & ((acted.share < _EDGE) | (acted.share > 1 - _EDGE))).astype(float))
         return Looks(
             (own - found.value) / self.unit,
+            jnp.abs(found.row.reward) + jnp.abs(found.row.last) / self.left,
             jnp.where(found.stop, 0.0, left),
             jnp.where(found.stop, 0.0, bound),
             ~found.stop & ~inside(bellman.excess(found.row)),
-            found.value > -jnp.inf,
+            found.value != -jnp.inf,
         )
 
     def gain(self, candidates: Candidates, states: Any, number: Array) -> Array:
@@ -104,13 +128,13 @@ class Judge:
         states, periods, _ = loops.repeat(count, step, (points.states, points.periods, jnp.zeros((), jnp.int32)))
         return Points(states, periods)
 
-    def stats(self, points: Points, candidates: Candidates | None, key: Array) -> dict[str, Array]:
+    def stats(self, candidates: Candidates | None, key: Array) -> dict[str, Array]:
         """Numbers about all of it."""
-        looks = jax.vmap(self.look)(*points)
-        led = jax.vmap(self.look)(*self.led(points, key))
+        looks, led = self.looks(self.points), self.looks(self.led(self.points, key))
         gain = jnp.zeros(())
         if candidates is not None:
-            gain = jnp.max(jax.vmap(lambda s, n: self.gain(candidates, s, n))(*points))
+            gain = jnp.max(jax.vmap(lambda s, n: self.gain(candidates, s, n))(*self.points))
+        left_paid = self.left * jnp.maximum(jnp.max(looks.paid), jnp.max(led.paid))
         return {
             "value_error": _root(looks.value),
             "value_error_on_paths": _root(led.value),
@@ -118,6 +142,7 @@ class Judge:
             "condition_on_paths": _root(led.condition),
             "condition_mean": jnp.mean(looks.condition),
             "condition_max": jnp.max(looks.condition),
+            "value_to_all_paid": self.level / (left_paid + 1e-12),
             "better_elsewhere": gain,
             "at_a_bound": jnp.mean(looks.bound),
             "leaving_the_box": jnp.mean(looks.outside.astype(float)),
@@ -136,10 +161,10 @@ def outcome(stats: dict[str, Array], sane: Array, tolerance: float) -> Array:
     code = jnp.where(jnp.max(errors) <= tolerance, int(Result.successful), int(Result.max_steps_reached))
     stuck = (stats["at_a_bound"] > _TRAPPED) & (conditions > tolerance)
     code = jnp.where(stuck | (stats["better_elsewhere"] > tolerance), int(Result.trapped), code)
-    wild = (stats["value_error"] > _WILD) | ~jnp.all(jnp.isfinite(errors))
-    code = jnp.where(wild, int(Result.diverged), code)
-    code = jnp.where(sane, code, int(Result.nonfinite))
-    return jnp.where(stats["infeasible"] > 0, int(Result.infeasible), code).astype(jnp.int32)
+    wild = (stats["value_to_all_paid"] > _WILD) & (code != int(Result.successful))
+    code = jnp.where(wild | ~jnp.all(jnp.isfinite(errors)), int(Result.diverged), code)
+    code = jnp.where(stats["infeasible"] > 0, int(Result.infeasible), code)
+    return jnp.where(sane, code, int(Result.nonfinite)).astype(jnp.int32)
 
 
 _ERRORS = ("value_error", "value_error_on_paths", "condition", "condition_on_paths", "better_elsewhere")
@@ -164,10 +189,10 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
         )
     if result == Result.diverged:
         return (
-            f"{what}: the critic diverges: V = T V is off by {told['value_error']} times the spread of V. Likely "
-            "causes: following the policy leads out of the box (leaving_the_box: "
-            f"{told['leaving_the_box']} of the points), where V is a guess; rewards that grow faster than they are "
-            "discounted; a rate of learning that is too large (trainer=)."
+            f"{what}: the critic diverges: V is {told['value_to_all_paid']} times all that is ever paid, and V = T V "
+            f"is off by {told['value_error']} times its spread. Likely causes: following the policy leads out of the "
+            f"box (leaving_the_box: {told['leaving_the_box']} of the points), where V is a guess; rewards that grow "
+            "faster than they are discounted; a rate of learning that is too large (trainer=)."
         )
     if result == Result.trapped and float(stats["better_elsewhere"]) > tolerance:
         return (

@@ -17,7 +17,8 @@ from bellax.learning import levenberg
 from bellax.numerics.scalar import take
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.euler import moving, sizes, unit_free, with_moving
+from bellax.solvers.neural.conditions import condition_sizes
+from bellax.solvers.neural.euler import moving, unit_free, with_moving
 from bellax.solvers.neural.points import Points
 
 
@@ -33,13 +34,14 @@ def moved(
     still, moves = bellman(lax.stop_gradient(arguments)), bellman(arguments)
     cut = actor.shape[0]
 
-    def size(states: Any, number: Array) -> tuple[Array, Array, Array]:
+    def decided(states: Any, number: Array) -> tuple[Array, Array, Array]:
         outputs = still.outputs(actor)(number, states)
         found = still.greedy(number, states, outputs, critic)
-        terms = still.every_terms(number, states, outputs, critic)
-        return 0.5 * sizes(terms) + 1e-12, found.place, found.stop
+        return outputs, found.place, found.stop
 
-    rows = (*points, *lax.stop_gradient(jax.vmap(size)(*points)))
+    outputs, *choices = jax.vmap(decided)(*points)
+    size = condition_sizes(still, points, outputs, critic)
+    rows = (*points, *lax.stop_gradient((size, *choices)))
 
     def residual(weights: Array, row: Any) -> Array:
         states, number, size, place, stop = row

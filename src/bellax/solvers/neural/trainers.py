@@ -152,7 +152,7 @@ class Quadratic(Trainer):
     hidden: tuple[int, ...] = (8,)
     rounds: int = 6
     budget: int = 8
-    finish: int = 12
+    finish: int = 25
     spread: float = 0.5
     closer: float = 0.003
 

@@ -150,8 +150,23 @@ class PreparedValueIteration(PreparedNets):
             outputs = bellman.outputs(actor)(number, states)
             return bellman.greedy(number, states, outputs, jnp.zeros_like(critic)).option.acted.actions
 
-        begun = Begun(points, *measure(bellman.euler, rule, *points))
+        (level, unit), left = measure(bellman.euler, rule, *points)
+        scale = Scale(level, jnp.maximum(unit, self._ends(bellman, points)))
+        begun = lax.stop_gradient(Begun(points, scale, left))  # a root of zero has no derivative
         return begun, self.method(arguments, begun).begin(actor, critic)
+
+    def _ends(self, bellman: Bellman, points: Points) -> Float[Array, ""]:
+        """The spread of what stopping pays, and of the terminal value."""
+
+        def one(states: Any, number: Array) -> Array:
+            period = self.problem.period(bellman.euler.arguments, number)
+            return jnp.stack([period.payoff(states), period.terminal(states)])
+
+        found = jax.vmap(one)(*points)
+        known = jnp.isfinite(found)
+        centre = jnp.mean(found, axis=0, where=known, keepdims=True)
+        apart = jnp.where(known, found - centre, 0.0)
+        return jnp.sqrt(jnp.max(jnp.mean(apart**2, axis=0)))
 
     def method(self, arguments: Arguments, begun: Begun) -> ActorCritic:
         options = self.options
@@ -181,7 +196,7 @@ class PreparedValueIteration(PreparedNets):
         bellman, seed = self.bellman(arguments, begun.scale), self.options.seed + 1000
         candidates = Candidates(bellman, _CANDIDATES, seed) if self.head.size else None
         points = self.points(bellman, seed, _TESTED)
-        stats = Judge(bellman, begun.left, actor, critic).stats(points, candidates, jax.random.key(seed))
+        stats = Judge(bellman, begun.left, actor, critic, points).stats(candidates, jax.random.key(seed))
         sane = jnp.isfinite(begun.scale.level) & jnp.isfinite(begun.scale.unit)
         return outcome(stats, sane, self.options.tolerance), stats
 

@@ -137,5 +137,5 @@ def of_countries(countries: int, own: Any) -> list[Check]:
     mean, most = 10 ** float(np.mean(np.log10(size))), float(size.max())
     return [
         Check(f"Euler errors, {countries} countries, mean of logs", mean, 0.0, mean, 10**-5.5, SOURCE),
-        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4.5, SOURCE),
+        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4, SOURCE),
     ]

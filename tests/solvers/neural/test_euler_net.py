@@ -175,3 +175,15 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path):
     np.testing.assert_array_equal(again.values.actor, whole.values.actor)
     with pytest.raises(bx.ModelError, match="another model, of other parameters"):
         bx.solve(rbc.model, rbc.params | {"alpha": 0.3}, kept)
+
+
+def test_constraints_are_not_passed_over():
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.1, 10.0)},
+        actions={"consumption": bx.Continuous(0.0, "wealth")},
+        constraints={"enough": lambda consumption: consumption >= 0.05},
+        transitions={"wealth": lambda wealth, consumption: 1.02 * (wealth - consumption) + 0.1},
+        reward=lambda consumption: jnp.log(consumption),
+    )
+    with pytest.raises(bx.ModelError, match="knows no constraints; the model has 'enough'"):
+        bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet())

@@ -25,7 +25,7 @@ from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_fre
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
-from bellax.solvers.neural.options import NetSolver, check_smooth
+from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
 from bellax.solvers.neural.prepared import Found, PreparedNets
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
@@ -105,6 +105,7 @@ class PreparedEuler(PreparedNets):
     def __init__(self, model: Any, options: EulerNet) -> None:
         super().__init__(model, options)
         check_smooth(self.plan, "EulerNet", "use bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic()")
+        check_unconstrained(self.plan, "EulerNet")
         self.head = Head(self.plan, check_shares(self.plan, options.shares))
         self.static = is_static(self.plan) if options.costates is None else not options.costates
         size = self.layout.size

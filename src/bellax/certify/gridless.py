@@ -60,7 +60,7 @@ def certify_gridless(
         periods = _PERIODS if periods is None and not setting.problem.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
     found = _Looked(solution, points, seed, panel)
-    last = {name: np.mean(np.asarray(panel.final[name], float), axis=0) for name in setting.plan.states}
+    last = {name: np.asarray(np.mean(np.asarray(panel.final[name], float), axis=0)) for name in setting.plan.states}
     settled, why = steady(setting, policy, last)
     return GridlessCertificate(
         **found.measured(),

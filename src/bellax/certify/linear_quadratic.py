@@ -127,12 +127,12 @@ def _program(setting: GridlessSetting) -> Callable[..., dict[str, Any]]:
             there = jax.vmap(read)(zs, ws)
             off = {
                 "a law is not linear with noise that is added": _off(
-                    there.following, level.following + zs @ by_z.following.T + ws @ by_w.following.T
+                    there.following, level.following[None] + zs @ by_z.following.T + ws @ by_w.following.T
                 ),
                 "the reward is not quadratic": _off(
                     there.reward, level.reward + zs @ by_z.reward + 0.5 * jnp.sum((zs @ curvature) * zs, axis=1)
                 ),
-                "a bound or a constraint is not linear": _off(there.slack, level.slack + zs @ by_z.slack.T),
+                "a bound or a constraint is not linear": _off(there.slack, level.slack[None] + zs @ by_z.slack.T),
             }
             law = (by_z.following, level.following, by_w.following)
             return law, (curvature, by_z.reward, level.reward), level.discount, -by_z.slack, level.slack, off

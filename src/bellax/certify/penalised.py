@@ -51,7 +51,7 @@ def sides(
     Args:
         starts: one row a path.
     """
-    centre = {name: np.mean(array, axis=0) for name, array in starts.items()}
+    centre = {name: np.asarray(np.mean(array, axis=0)) for name, array in starts.items()}
     known, missing = matrices(setting, policy.arguments, centre)
     if known is None:
         return None, missing

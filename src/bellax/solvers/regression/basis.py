@@ -124,8 +124,8 @@ class Basis:
             parts.append((seen.own - measure.centre.own) / measure.spread.own)
         return x, _joined(parts)
 
-    def measure(self, period: Period, states: Mapping[str, Float[Array, "n ..."]]) -> Measure:
-        """How simulated states are standardised; what does not vary is divided by one."""
+    def measure(self, period: Period, states: Mapping[str, Array]) -> Measure:
+        """How simulated states are standardised, one row each; what does not vary is divided by one."""
         seen = jax.vmap(lambda own: self.seen(period, own))(states)
         centre = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), seen)
         spread = jax.tree.map(_spread, seen)

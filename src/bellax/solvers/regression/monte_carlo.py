@@ -275,7 +275,7 @@ def value_after(behaviour: Regressed, period: Period, number: Array, last: int, 
 def least_squares(regressors: Float[Array, "n f"], values: Float[Array, "n m"]) -> Float[Array, "f m"]:
     """The coefficients of the smallest sum of squares; those of directions that hardly vary are zero."""
     size = jnp.maximum(jnp.sqrt(jnp.mean(regressors**2, axis=0)), 1e-300)
-    q, r = jnp.linalg.qr(regressors / size)
+    q, r = jnp.linalg.qr(regressors / size[None])
     u, s, vt = jnp.linalg.svd(r)
     inverse = jnp.where(s > _CUT * s[0], 1 / jnp.where(s > 0, s, 1.0), 0.0)
     return (vt.T @ (inverse[:, None] * (u.T @ (q.T @ values)))) / size[:, None]

@@ -67,7 +67,7 @@ def _around(numerics: Discretisation, name: str, start: Float[Array, "n ..."], a
     scale = numerics.plan.continuous[name].scale
     x, moved = scale.forward(start), scale.forward(after)
     change = moved - x
-    return scale.inverse(x + change - jnp.mean(change, axis=0))
+    return scale.inverse(x + change - jnp.mean(change, axis=0)[None])
 
 
 def _middle(numerics: Discretisation, arguments: Arguments) -> States:

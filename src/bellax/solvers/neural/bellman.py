@@ -136,7 +136,8 @@ class Bellman:
         """V by one look ahead, whose slopes are those of the envelope: shares of the way between bounds are held."""
         outputs = self.outputs(actor)
 
-        def worth(number: Array, states: States) -> Array:
+        def worth(number: Array | int, states: States) -> Array:
+            number = jnp.asarray(number)
             held = lax.stop_gradient(outputs(number, states))
             return self.greedy(number, states, held, critic).value
 

@@ -223,8 +223,8 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
             "so wide that all of a policy is next to one of them; an unlucky seed=."
         )
     return (
-        f"{what}: the training ended before its equations hold: Euler errors are {told['euler_error']} at points in the "
-        f"box and {told['euler_error_on_paths']} where paths lead, V = T V is off by {told['value_error']} and "
+        f"{what}: the training ended before its equations hold: Euler errors are {told['euler_error']} in the box and "
+        f"{told['euler_error_on_paths']} where paths lead, V = T V is off by {told['value_error']} and "
         f"{told['value_error_on_paths']} of V's spread, and tolerance={tolerance:g}. Likely causes: too few steps "
         "(trainer=), nets that are too small (hidden=), kinks, a bound that binds (shares={'action': "
         f"bx.shares.Clipped()}}), or a box= that paths leave ({told['leaving_the_box']} of the points lead out of it)."

@@ -136,7 +136,7 @@ class LevenbergMarquardt(Method):
         return fit._replace(frozen=frozen, damping=damping, round=fit.round + 1, steps=jnp.zeros_like(fit.steps))
 
 
-def moved(groups: Groups, still: Array) -> Array:
+def moved(groups: Groups, still: Array, damping: float = 1e-13) -> Array:
     """Weights of a finished fit, with the derivatives that the residuals' least squares give them.
 
     The implicit function theorem where residuals are nearly zero: J dw = -dr, by least squares.
@@ -144,8 +144,9 @@ def moved(groups: Groups, still: Array) -> Array:
     Args:
         groups: residuals that depend on what is differentiated.
         still: the weights that were found.
+        damping: relative to the mean diagonal of J'J; of many weights that do alike, more than rounding.
     """
     still = lax.stop_gradient(still)
     change, matrix = linearised(groups, still)
     matrix = lax.stop_gradient(matrix)
-    return still - direction(matrix, change - lax.stop_gradient(change), jnp.asarray(1e-13))
+    return still - direction(matrix, change - lax.stop_gradient(change), jnp.asarray(damping))

@@ -63,7 +63,7 @@ def solution(told: list[tuple[int, float]]) -> Any:
 def test_least_squares_find_the_closed_form(solution: Any) -> None:
     assert np.max(np.abs(np.asarray(solution.policy(**AT)["saved"]) / saved(0.3, 0.9) - 1)) < 1e-4
     assert np.max(np.abs(np.asarray(solution.value(**AT)) - value(0.3, 0.9))) < 1e-4
-    assert float(solution.stats["condition_mean"]) < 1e-5
+    assert float(solution.stats["euler_error_mean"]) < 1e-5
 
 
 def test_progress_tells_steps_and_what_is_left(solution: Any, told: list[tuple[int, float]]) -> None:
@@ -129,7 +129,7 @@ def descended() -> NeuralValueIteration:
 
 def test_gradients_come_near_the_closed_form(descended: NeuralValueIteration) -> None:
     found = bx.solve(MODEL, PARAMS, descended)
-    assert float(found.stats["condition_mean"]) < 3e-3
+    assert float(found.stats["euler_error_mean"]) < 3e-3
     assert np.mean(np.abs(np.asarray(found.policy(**AT)["saved"]) / saved(0.3, 0.9) - 1)) < 3e-3
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.learning import nets
@@ -21,7 +21,7 @@ from bellax.learning.nets import Shape
 from bellax.learning.training import Method
 from bellax.numerics.scalar import take
 from bellax.problem.period import Combination, by_action, in_a_row, over_combinations
-from bellax.solvers.neural.euler import Euler, States, Terms, width
+from bellax.solvers.neural.euler import Euler, States, Terms, Worth, width
 from bellax.solvers.neural.evaluation import Evaluation, Looked, Scale
 from bellax.solvers.neural.heads import Acted
 from bellax.solvers.neural.inputs import Inputs
@@ -75,7 +75,8 @@ class Bellman:
     """
 
     def __init__(self, euler: Euler, seen: Inputs, shapes: tuple[Shape, Shape], scale: Scale) -> None:
-        self.euler, self.seen, self.shapes = euler, seen, shapes
+        self.conditions, self.seen, self.shapes = euler, seen, shapes
+        self.problem, self.arguments = euler.problem, euler.arguments
         self.plan, self.head = euler.plan, euler.head
         self.evaluation = Evaluation(euler, seen, shapes[1], scale)
 
@@ -88,7 +89,7 @@ class Bellman:
 
     def option(self, number: Array, states: States, combination: Combination, x: Array) -> Option:
         """What outputs do and bring under a combination of discrete actions."""
-        period = self.euler.problem.period(self.euler.arguments, number)
+        period = self.problem.period(self.arguments, number)
         acted = self.head.act(period, states, x, combination)
         feasible = jnp.all(acted.lower <= acted.upper) & period.feasible(states, acted.actions)
         return Option(acted, self.evaluation.look(states, number, acted.actions), feasible)
@@ -118,7 +119,7 @@ class Bellman:
 
     def greedy(self, number: Array, states: States, outputs: Array, critic: Array) -> Greedy:
         """The best of all combinations, with the actor's continuous actions, and of stopping."""
-        period = self.euler.problem.period(self.euler.arguments, number)
+        period = self.problem.period(self.arguments, number)
         every: Option = over_combinations(
             self.plan, lambda c: self.option(number, states, c, take(outputs, self.place(number, c)))
         )
@@ -131,17 +132,40 @@ class Bellman:
         row = jax.tree.map(lambda stopped, on: jnp.where(stop, stopped, on), nothing, best.row)
         return Greedy(place, stop, jnp.maximum(payoff, value), values, best, row)
 
+    def ahead(self, actor: Array, critic: Array) -> Worth:
+        """V by one look ahead, whose slopes are those of the envelope: shares of the way between bounds are held."""
+        outputs = self.outputs(actor)
+
+        def worth(number: Array | int, states: States) -> Array:
+            number = jnp.asarray(number)
+            held = lax.stop_gradient(outputs(number, states))
+            return self.greedy(number, states, held, critic).value
+
+        return worth
+
+    def euler(self, number: Array, states: States, greedy: Greedy, ahead: Worth) -> Terms:
+        """dQ/da of the best decision with V by one look ahead: what is left is an Euler error of the actor, which does
+        not take the critic's slopes for granted."""
+        acted = greedy.option.acted
+        choices = {name: acted.actions[name] for name in self.plan.choices}
+        total = lambda own: self.conditions.q(  # noqa: E731
+            number, states, choices | by_action(self.plan, own), ahead
+        )
+        _, pull = jax.vjp(total, in_a_row({name: acted.actions[name] for name in self.plan.controls}))
+        one, zero = jnp.ones(()), jnp.zeros(())
+        return Terms(pull((one, zero))[0], pull((zero, one))[0], acted.beyond, width(acted))
+
     def place(self, number: Array, combination: Combination) -> Array:
         """Of a combination, among all of them."""
         if not self.plan.choices:
             return jnp.zeros((), jnp.int32)
-        return self.euler.problem.period(self.euler.arguments, number).place(combination)
+        return self.problem.period(self.arguments, number).place(combination)
 
     def terms(self, number: Array, states: States, combination: Combination, x: Array, critic: Array) -> Terms:
         """dQ/da of the continuous actions under a combination; zero where it is not feasible."""
         option = self.option(number, states, combination, x)
         x = jnp.where(option.feasible, x, 0.0)  # no derivative comes from where there may be no number
-        acted = self.head.act(self.euler.problem.period(self.euler.arguments, number), states, x, combination)
+        acted = self.head.act(self.problem.period(self.arguments, number), states, x, combination)
         choices = {name: acted.actions[name] for name in self.plan.choices}
 
         def brings(actions: Array) -> tuple[Array, Array]:

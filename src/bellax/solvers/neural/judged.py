@@ -35,7 +35,8 @@ class Looks(NamedTuple):
     Attributes:
         value: of V's equation.
         paid: at once.
-        condition: the largest of the conditions of the actions.
+        condition: the largest of the conditions of the actions, with the critic's V.
+        euler: the same with V by one look ahead.
         bound: the share of the actions that are at a bound.
         outside: whether tomorrow may lie outside the box.
         feasible: whether anything may be done.
@@ -44,6 +45,7 @@ class Looks(NamedTuple):
     value: Array
     paid: Array
     condition: Array
+    euler: Array
     bound: Array
     outside: Array
     feasible: Array
@@ -60,7 +62,7 @@ class Judge:
 
     def __init__(self, bellman: Bellman, left: Array, actor: Array, critic: Array, points: Points) -> None:
         self.bellman, self.critic, self.points = bellman, critic, points
-        self.outputs = bellman.outputs(actor)
+        self.outputs, self.ahead = bellman.outputs(actor), bellman.ahead(actor, critic)
         worth = bellman.evaluation.worth(critic)
         value = jax.vmap(lambda states, number: worth(number, states))(*points)
         self.left, self.level = left, jnp.sqrt(jnp.mean(value**2))
@@ -81,10 +83,12 @@ class Judge:
         outputs = self.outputs(number, states)
         found = bellman.greedy(number, states, outputs, self.critic)
         own = bellman.evaluation.worth(self.critic)(number, states)
-        left, bound = jnp.zeros(()), jnp.zeros(())
+        left, euler, bound = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
         if bellman.head.size:
             terms = bellman.terms(number, states, found.place, take(outputs, found.place), self.critic)
-            left = jnp.max(jnp.abs(unit_free(terms, take(size, found.place))))
+            size = take(size, found.place)
+            left = jnp.max(jnp.abs(unit_free(terms, size)))
+            euler = jnp.max(jnp.abs(unit_free(bellman.euler(number, states, found, self.ahead), size)))
             acted = found.option.acted
             both = jnp.isfinite(acted.lower) & jnp.isfinite(acted.upper)
             bound = jnp.mean((both & ((acted.share < _EDGE) | (acted.share > 1 - _EDGE))).astype(float))
@@ -92,6 +96,7 @@ class Judge:
             (own - found.value) / self.unit,
             jnp.abs(found.row.reward) + jnp.abs(found.row.last) / self.left,
             jnp.where(found.stop, 0.0, left),
+            jnp.where(found.stop, 0.0, euler),
             jnp.where(found.stop, 0.0, bound),
             ~found.stop & ~inside(bellman.excess(found.row)),
             found.value != -jnp.inf,
@@ -107,12 +112,12 @@ class Judge:
 
     def led(self, points: Points, key: Array) -> Points:
         """Where paths lead from points: some periods on without end, else the next one."""
-        bellman, problem = self.bellman, self.bellman.euler.problem
+        bellman, problem = self.bellman, self.bellman.problem
         keys = jax.random.split(key, points.periods.shape[0])
 
         def one(states: Any, number: Array, own: Array, step: Array) -> Any:
             choice = bellman.greedy(number, states, self.outputs(number, states), self.critic)
-            laws = Laws(problem, bellman.euler.arguments, number)
+            laws = Laws(problem, bellman.arguments, number)
             moved = laws.advance(states, choice.option.acted.actions, jax.random.fold_in(own, step)).following
             return jax.tree.map(lambda new, old: jnp.where(choice.stop, old, new), moved, dict(states))
 
@@ -140,8 +145,10 @@ class Judge:
             "value_error_on_paths": _root(led.value),
             "condition": _root(looks.condition),
             "condition_on_paths": _root(led.condition),
-            "condition_mean": jnp.mean(looks.condition),
-            "condition_max": jnp.max(looks.condition),
+            "euler_error": _root(looks.euler),
+            "euler_error_on_paths": _root(led.euler),
+            "euler_error_mean": jnp.mean(looks.euler),
+            "euler_error_max": jnp.max(looks.euler),
             "value_to_all_paid": self.level / (left_paid + 1e-12),
             "better_elsewhere": gain,
             "at_a_bound": jnp.mean(looks.bound),
@@ -167,7 +174,15 @@ def outcome(stats: dict[str, Array], sane: Array, tolerance: float) -> Array:
     return jnp.where(sane, code, int(Result.nonfinite)).astype(jnp.int32)
 
 
-_ERRORS = ("value_error", "value_error_on_paths", "condition", "condition_on_paths", "better_elsewhere")
+_ERRORS = (
+    "value_error",
+    "value_error_on_paths",
+    "condition",
+    "condition_on_paths",
+    "euler_error",
+    "euler_error_on_paths",
+    "better_elsewhere",
+)
 
 
 def _root(x: Array) -> Array:
@@ -208,8 +223,8 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
             "so wide that all of a policy is next to one of them; an unlucky seed=."
         )
     return (
-        f"{what}: the training ended before its equations hold: conditions are off by {told['condition']} at points in "
-        f"the box and by {told['condition_on_paths']} where paths lead, V = T V by {told['value_error']} and "
+        f"{what}: the training ended before its equations hold: Euler errors are {told['euler_error']} in the box and "
+        f"{told['euler_error_on_paths']} where paths lead, V = T V is off by {told['value_error']} and "
         f"{told['value_error_on_paths']} of V's spread, and tolerance={tolerance:g}. Likely causes: too few steps "
         "(trainer=), nets that are too small (hidden=), kinks, a bound that binds (shares={'action': "
         f"bx.shares.Clipped()}}), or a box= that paths leave ({told['leaving_the_box']} of the points lead out of it)."

@@ -21,6 +21,8 @@ from bellax.solvers.neural.conditions import condition_sizes
 from bellax.solvers.neural.euler import moving, unit_free, with_moving
 from bellax.solvers.neural.points import Points
 
+_DAMPING = 1e-10
+
 
 def moved(
     bellman: Callable[[Arguments], Bellman], arguments: Arguments, points: Points, actor: Array, critic: Array
@@ -53,12 +55,12 @@ def moved(
             here = with_moving(moves.plan, states, own)
             row = moves.option(number, here, place, x).row
             now, later = moves.halves(row, weights[cut:])
-            payoff = moves.euler.problem.period(moves.euler.arguments, number).payoff(here)
+            payoff = moves.problem.period(moves.arguments, number).payoff(here)
             worth = moves.evaluation.worth(weights[cut:])(number, here)
             return (worth - jnp.where(stop, payoff, now + later)) / moves.evaluation.scale.unit
 
         value, slopes = jax.value_and_grad(equation)(moving(moves.plan, states))
         return jnp.concatenate([left, value[None], slopes])
 
-    found = levenberg.moved([(residual, rows)], jnp.concatenate([actor, critic]))
+    found = levenberg.moved([(residual, rows)], jnp.concatenate([actor, critic]), _DAMPING)
     return found[:cut], found[cut:]

@@ -150,7 +150,7 @@ class PreparedValueIteration(PreparedNets):
             outputs = bellman.outputs(actor)(number, states)
             return bellman.greedy(number, states, outputs, jnp.zeros_like(critic)).option.acted.actions
 
-        (level, unit), left = measure(bellman.euler, rule, *points)
+        (level, unit), left = measure(bellman.conditions, rule, *points)
         scale = Scale(level, jnp.maximum(unit, self._ends(bellman, points)))
         begun = lax.stop_gradient(Begun(points, scale, left))  # a root of zero has no derivative
         return begun, self.method(arguments, begun).begin(actor, critic)
@@ -159,7 +159,7 @@ class PreparedValueIteration(PreparedNets):
         """The spread of what stopping pays, and of the terminal value."""
 
         def one(states: Any, number: Array) -> Array:
-            period = self.problem.period(bellman.euler.arguments, number)
+            period = self.problem.period(bellman.arguments, number)
             return jnp.stack([period.payoff(states), period.terminal(states)])
 
         found = jax.vmap(one)(*points)

@@ -10,9 +10,9 @@
 #     k' = alpha beta z k^alpha.
 #
 # The model is that of a published notebook on nets for such models. Its value iteration by nets reaches a mean Euler
-# error of .0169 after 500 steps. Its DDPG ends above 100: the agent eats nearly everything, capital falls to 1e-4 of
-# what it should be, and there it stays. Here one `bx.Model` is handed, unchanged, to four solvers, and each answer is
-# judged by the same few lines of numpy, which know nothing of how it was found.
+# error of .0169 after 500 steps. Its DDPG ends above 100, in a trap: capital is next to nothing, 1e-4, and stays there.
+# Here one `bx.Model` is handed, unchanged, to four solvers, and each answer is judged by the same few lines of numpy,
+# which know nothing of how it was found.
 #
 # Run it by `python examples/neural_rbc.py [folder for figures] [--small]`. With `--small` nets are smaller and trained
 # for less, and numbers are less precise.
@@ -87,8 +87,7 @@ assert none < 1e-12 and abs(rule - (1 - 3 * alpha * beta)) < 1e-12
 # *DDPG* knows no equation: an actor tries what it likes in simulated periods, and a critic learns what that was worth.
 #
 # DDPG is run for as long as it wants, and for a tenth of that, once from random weights and once from the policy of
-# the grid (`warm_start=`). What a warm start saves, and what noise and a critic without experience then undo again, is
-# the comparison of these two.
+# the grid (`warm_start=`).
 
 # %%
 if SMALL:
@@ -136,9 +135,17 @@ for name, solution in found.items():
     print("|", " | ".join([name, solution.result.name, *numbers, f"{wall:.1f}", f"{cpu:.1f}"]), "|")
 
 # %% [markdown]
-# The grid has the policy to the last digits, and EulerNet and the neural grid to several, in seconds; all of them are
-# far below the published .0169. DDPG, from nothing but simulated periods, is the least exact of them, and far from its
-# published namesake: it cannot leave the model's capital, restarts anywhere in it, and its actions are shares of output.
+# How to read it. The best share of output is the same everywhere, and nets here say shares; V is a straight line in
+# log k, and nets here have one beside their bent layers. That makes the model an easy one for them, easier than what
+# nets are for. *EulerNet* comes to rest at a share without a slope, and is exact to rounding, as the grid is. *The
+# neural grid* ends when nothing moves by more than 1e-5 of its spread, and is off by a millionth or so. Both lie far
+# below the published .0169.
+#
+# *DDPG*, from simulated periods alone, is a thousand times less exact than that, and below the published .0169 as well
+# when it has run its 30,000 steps. It sits in no trap: agents begin again anywhere in the box now and then, and see
+# what capital is worth. After a tenth of the steps it is not there yet, and says so: `max_steps_reached`. The warm start
+# begins with the answer and does *not* keep it: the actor is led away by a critic that begins with nothing. It ends
+# nearer than without, and that is all that a warm start is worth here.
 
 # %%
 PUBLISHED = 0.0169
@@ -147,10 +154,9 @@ for name in ("neural grid", "EulerNet"):
     assert found[name].result == bx.Result.successful
     assert errors[name].mean() < PUBLISHED / 10 and np.abs(off[name]).max() < 5e-3
 assert max(errors["DDPG briefly"].max(), errors["DDPG briefly, warm"].max()) < 1  # no trap
-if SMALL:
-    assert np.abs(off["DDPG briefly, warm"]).mean() < np.abs(off["DDPG briefly"]).mean()
-else:
-    assert errors["DDPG"].mean() < PUBLISHED
+assert np.abs(off["DDPG briefly, warm"]).mean() < np.abs(off["DDPG briefly"]).mean()
+if not SMALL:
+    assert found["DDPG"].result == bx.Result.successful and errors["DDPG"].mean() < PUBLISHED
 
 # %% [markdown]
 # The left figure is by how much each policy saves too much, at the middle productivity; the right one is the Euler
@@ -163,7 +169,7 @@ for name in found:
     left.plot(share, 100 * off[name][:, middle], label=name)
     right.semilogy(share, errors[name].mean(axis=1) + 1e-16, label=name)
 left.set(title="saving beyond alpha beta z k^alpha, percent, z = 1", xlabel="capital / steady state")
-left.set_yscale("symlog", linthresh=0.01)
+left.set_yscale("symlog", linthresh=1e-4)
 right.axhline(PUBLISHED, color="grey", linestyle=":", label="published, mean")
 right.set(title="Euler error, mean over productivities", xlabel="capital / steady state")
 right.legend(fontsize="small")

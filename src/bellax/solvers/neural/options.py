@@ -106,5 +106,5 @@ def check_unconstrained(plan: Plan, what: str) -> None:
         name = plan.constraints[0].partition(":")[2]
         raise ModelError(
             f"{what} keeps actions between their bounds, and knows no constraints; the model has {name!r}. State it as "
-            "a bound, which may name states and other actions, or use bx.solvers.BackwardInduction() or ValueIteration()."
+            "a bound, which may name states and other actions, or use bx.solvers.BackwardInduction()."
         )

@@ -144,8 +144,8 @@ for name, solution in found.items():
 # *DDPG*, from simulated periods alone, is a thousand times less exact than that, and below the published .0169 as well
 # when it has run its 30,000 steps. It sits in no trap: agents begin again anywhere in the box now and then, and see
 # what capital is worth. After a tenth of the steps it is not there yet, and says so: `max_steps_reached`. The warm
-# start begins with the answer and does *not* keep it: the actor is led away by a critic that begins with nothing. It ends
-# nearer than without, and that is all that a warm start is worth here.
+# start begins with the answer and does *not* keep it: the actor is led away by a critic that begins with nothing. It
+# ends nearer than without, and that is all that a warm start is worth here.
 
 # %%
 PUBLISHED = 0.0169

@@ -33,11 +33,12 @@ NORMAL = (Normal, Lognormal, MultivariateNormal)
 
 
 @jax.custom_jvp
-def _still(probabilities: Array) -> Array:
+def undriven(probabilities: Array) -> Array:
+    """Probabilities, or what they are made of, which refuse to be differentiated."""
     return probabilities
 
 
-@partial(_still.defjvp, symbolic_zeros=True)
+@partial(undriven.defjvp, symbolic_zeros=True)
 def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
     if not isinstance(tangents[0], SymbolicZero):
         raise ModelError(
@@ -45,7 +46,7 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
             "derivatives along simulated paths do not show how they matter. Differentiate in other parameters, take "
             "differences, or solve by a method whose expectations are exact: bx.solvers.EulerNet(), or one on a grid."
         )
-    return _still(*primals), tangents[0]
+    return undriven(*primals), tangents[0]
 
 
 def _distribution(plan: Plan, leaf: str) -> Distribution | None:
@@ -117,7 +118,7 @@ class Steered:
         if isinstance(space, MarkovChain):
             values, transition = chain(plan, name, laws.today.environment)
             row = transition[nearest_place(values, states[name])]
-            return chain(plan, name, laws.tomorrow)[0][place_at(shares[0], _still(row))], fine
+            return chain(plan, name, laws.tomorrow)[0][place_at(shares[0], undriven(row))], fine
         if isinstance(space, AR1 | VAR):
             given = parameters(plan, plan.process_nodes(name), laws.today.environment)
             if isinstance(space, AR1):
@@ -126,7 +127,7 @@ class Steered:
             centre = given["mean"] + given["rho"] @ (states[name] - given["mean"])
             return centre + factor(given["covariance"]) @ ndtri(shares), fine
         probabilities = laws.today.probabilities(name, plan.graph.compose([f"probabilities:{name}"])(**known))
-        place = place_at(shares[0], _still(probabilities))
+        place = place_at(shares[0], undriven(probabilities))
         return as_seen(space.values)[place], ~jnp.any(jnp.isnan(probabilities))  # type: ignore[union-attr]
 
 
@@ -139,5 +140,13 @@ def _realised(distribution: Distribution, given: Mapping[str, Array], shares: Ar
     if not isinstance(distribution, Categorical):
         return distribution.draw(key, **given)
     count = next(iter(given.values())).shape[0]
-    chances = _still(given["probabilities"]) if "probabilities" in given else jnp.full((count,), 1.0 / count)
+    chances = undriven(given["probabilities"]) if "probabilities" in given else jnp.full((count,), 1.0 / count)
     return distribution.realise(as_float(place_at(shares[0], chances))[None], **given)
+
+
+def chances(plan: Plan) -> set[str]:
+    """The leaves of the graph by which categories are drawn."""
+    nodes = [node for node in plan.graph.slots if node.startswith("process:") and node.endswith(".transition")]
+    nodes += [f"probabilities:{name}" for name in plan.markov]
+    nodes += [node for name in plan.shocks for node in plan.shock_nodes(name) if node.endswith(".probabilities")]
+    return {leaf for node in nodes for leaf in (plan.graph.reach(node) | {node})}

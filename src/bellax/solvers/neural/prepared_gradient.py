@@ -13,7 +13,7 @@ from bellax.learning.nets import Shape
 from bellax.learning.stages import Stages
 from bellax.problem.period import by_action
 from bellax.problem.problem import Arguments
-from bellax.problem.steered import numbers
+from bellax.problem.steered import chances, numbers, undriven
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural import ergodic
@@ -277,6 +277,8 @@ class PreparedGradient(PreparedNets):
         H dw = -dg along the paths of the last round; V after the last period moves, too, of which the policy's own
         moves have no part, as they are the best there.
         """
+        drawn = chances(self.plan)
+        arguments = {name: undriven(x) if name in drawn else x for name, x in arguments.items()}
         still, seen = lax.stop_gradient(arguments), self.inputs(arguments)
         inner, shares, key = state.critic, *self.shares(begun, state, jnp.zeros((), bool))
         if not self.problem.finite:

@@ -81,6 +81,20 @@ def test_paths_are_simulated(solution: Any) -> None:
     assert np.max(np.abs(share / 0.27 - 1)) < 1e-3
 
 
+def test_what_is_known_before_is_begun_with() -> None:
+    prior = {
+        "saved": lambda productivity, capital, alpha, discount: alpha * discount * productivity * capital**alpha,
+        "value": lambda capital, productivity: 4.1 * jnp.log(productivity) + 0.3 / 0.73 * jnp.log(capital) - 13.2,
+    }
+    few = bx.solvers.LeastSquares(alternations=1, evaluation=3, improvement=1, candidates=3)
+    options = {**SMALL, "trainer": few, "tolerance": 0.1}
+    cold = bx.solve(MODEL, PARAMS, NeuralValueIteration(**options), throw=False)
+    warm = bx.solve(MODEL, PARAMS, NeuralValueIteration(**options, warm_start=prior), throw=False)
+    assert float(warm.stats["euler_error_mean"]) < 0.1 * float(cold.stats["euler_error_mean"])
+    with pytest.raises(bx.ModelError, match="takes no warm_start= of such a model"):
+        bx.solve(puterman.model, puterman.params, NeuralValueIteration(hidden=(3,), points=32, warm_start=prior))
+
+
 def test_derivatives_are_those_of_the_closed_form() -> None:
     solver = NeuralValueIteration(**SMALL, trainer=bx.solvers.LeastSquares(alternations=8))
 

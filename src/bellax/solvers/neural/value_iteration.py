@@ -105,6 +105,7 @@ class PreparedValueIteration(PreparedNets):
         self.trainer: Trainer = options.trainer if options.advantage is None else options.advantage
         self.block = self.trainer.block
         self.head = Head(self.plan, check_shares(self.plan, options.shares))
+        self.warms = self.head.size > 0 and not self.plan.choices
         size = self.layout.size
         outputs = max(self.head.size, 1) * len(combinations(self.plan))
         self.shapes = (Shape(size, options.hidden, outputs), Shape(size, options.hidden))
@@ -153,6 +154,9 @@ class PreparedValueIteration(PreparedNets):
         (level, unit), left = measure(bellman.conditions, rule, *points)
         scale = Scale(level, jnp.maximum(unit, self._ends(bellman, points)))
         begun = lax.stop_gradient(Begun(points, scale, left))  # a root of zero has no derivative
+        if self.warms:
+            actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
+            critic = self.worth_of_prior(arguments, prior, *begun.scale, self.shapes[1], critic)
         return begun, self.method(arguments, begun).begin(actor, critic)
 
     def _ends(self, bellman: Bellman, points: Points) -> Float[Array, ""]:

@@ -45,7 +45,8 @@ alpha, beta, levels, chances = rbc.params["alpha"], rbc.params["discount"], rbc.
 #     | 1 - beta sum over z' of P(z, z') (c / c') alpha z' k'^(alpha-1) |,
 #
 # as a part of what it costs. Capital is in [.5, 1.5] of its steady state, productivity takes all of its five values,
-# the expectation is exact, and nothing is cut off, however large.
+# the expectation is exact, and nothing is cut off, however large. A policy that leads out of the box is asked there,
+# too: it extrapolates, and bellax warns.
 
 # %%
 capital = np.linspace(0.5, 1.5, 201)[:, None] * rbc.STEADY
@@ -143,9 +144,9 @@ for name, solution in found.items():
 #
 # *DDPG*, from simulated periods alone, is a thousand times less exact than that, and below the published .0169 as well
 # when it has run its 30,000 steps. It sits in no trap: agents begin again anywhere in the box now and then, and see
-# what capital is worth. After a tenth of the steps it is not there yet, and says so: `max_steps_reached`. The warm start
-# begins with the answer and does *not* keep it: the actor is led away by a critic that begins with nothing. It ends
-# nearer than without, and that is all that a warm start is worth here.
+# what capital is worth. After a tenth of the steps it is not there yet, and says so: `max_steps_reached`. The warm
+# start begins with the answer and does *not* keep it: the actor is led away by a critic that begins with nothing. It
+# ends nearer than without, and that is all that a warm start is worth here.
 
 # %%
 PUBLISHED = 0.0169

@@ -45,7 +45,8 @@ alpha, beta, levels, chances = rbc.params["alpha"], rbc.params["discount"], rbc.
 #     | 1 - beta sum over z' of P(z, z') (c / c') alpha z' k'^(alpha-1) |,
 #
 # as a part of what it costs. Capital is in [.5, 1.5] of its steady state, productivity takes all of its five values,
-# the expectation is exact, and nothing is cut off, however large.
+# the expectation is exact, and nothing is cut off, however large. A policy that leads out of the box is asked there,
+# too: it extrapolates, and bellax warns.
 
 # %%
 capital = np.linspace(0.5, 1.5, 201)[:, None] * rbc.STEADY

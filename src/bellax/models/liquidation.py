@@ -120,6 +120,30 @@ def checks() -> list[Check]:
     return [check for assets in (1, ASSETS) for check in of_assets(assets)]
 
 
+def long_checks() -> list[Check]:
+    """With bounds: how wide the bracket of forty assets is, and of one asset how far it is from the value of a grid."""
+    wide, one = bracket(ASSETS), bracket(1)
+    boxed = replace(
+        constrained(1),
+        states={"inventory": bx.Continuous(0.0, 1.0, shape=(1,)), "signal": bx.Continuous(-3.5, 3.5, shape=(1,))},
+    )
+    grid = bx.solvers.BackwardInduction(grid={"inventory": (41,), "signal": (61,)}, quadrature={"factor": 9})
+    known = float(bx.solve(boxed, calibration(1), grid).value(0, **beginning(1)))
+    apart = max(known - one[1], one[0] - known, 0.0)
+    width = (wide[1] - wide[0]) / abs(sum(wide) / 2)
+    return [
+        comparison.absolute("width of the bracket, 40 assets, relative", width, 0.0, 0.01, "none: less is better"),
+        Check("bracket of one asset, distance", sum(one) / 2, known, apart, 1e-9, "BackwardInduction"),
+    ]
+
+
+def bracket(assets: int) -> tuple[float, float]:
+    """Between what the value with bounds lies at the start, with a confidence of 95 %."""
+    begin = beginning(assets)
+    solution = bx.solve(constrained(assets), calibration(assets), replace(solver, start=begin))
+    return bx.certify(solution, points=20, start=begin, seed=1).bracket.interval
+
+
 def of_assets(assets: int) -> list[Check]:
     """The comparison for so many assets."""
     given, begin, own = calibration(assets), beginning(assets), liquidation(assets)

@@ -115,6 +115,8 @@ class Ascent(Method):
         budget = jnp.where(self.fresh(state), self.plans.budget, self.plans.finish)
         calm = jnp.where(self.fresh(state), following.calm >= _FLATS, following.calm >= _CALMS)
         over = calm | (following.steps >= budget) | following.descent.stuck
+        settled = calm & ~self.fresh(state)  # the running mean remembers the gains of the beginning
+        following = following._replace(gain=jnp.where(settled, _CALM, following.gain))
         return lax.cond(over & (following.fault == 0), self._next, lambda state: state, following)
 
     def _by_adam(self, state: Climb, loss: Array, slope: Array) -> Climb:
@@ -145,7 +147,8 @@ class Ascent(Method):
         fine = jnp.isfinite(loss) & jnp.all(jnp.isfinite(slope))
         fault = jnp.where(first & ~fine, jnp.where(jnp.isfinite(loss), 2, 1), 0).astype(jnp.int32)
         gain = jnp.where(first, jnp.inf, before.value - descent.value)
-        calm = jnp.where(gain > _CALM, 0, state.calm + 1).astype(jnp.int32)
+        moved = jnp.any(descent.point != before.point)  # a trial that was too long says nothing of a plateau
+        calm = jnp.where(gain > _CALM, 0, state.calm + moved.astype(jnp.int32)).astype(jnp.int32)
         kept = jnp.where(jnp.isfinite(state.gain), state.gain, 0.0)
         running = jnp.where(first, jnp.inf, jnp.where(jnp.isfinite(state.gain), 0.9 * kept + 0.1 * gain, gain))
         return state._replace(

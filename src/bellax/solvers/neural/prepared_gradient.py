@@ -317,7 +317,7 @@ class PreparedGradient(PreparedNets):
 
         still = jnp.zeros((self.length, self.options.paths, self.head.size))
         (_, walk), slopes = jax.value_and_grad(walked, has_aux=True)(still)
-        size = spread(walk.total)
+        size = spread(walk.total, begun.scale.unit)
         lost = trapped(self._sides(arguments, walk, found, slopes), self.alive(walk))
         bias, noise = self._bias(walk, slopes, lambda nudges: walked(nudges)[1].total)
         fault = jnp.max(jnp.where(walk.fault >= 0, 1, 0), axis=1)
@@ -377,7 +377,7 @@ class PreparedGradient(PreparedNets):
         """How good V is."""
         valued = begun._replace(scale=found.scale)
         valuation, rule = self.valuation(arguments, valued), self.rule(arguments, found.inputs, state.weights)
-        size, alive = spread(walk.total), self.alive(walk)
+        size, alive = spread(walk.total, begun.scale.unit), self.alive(walk)
         points = self.points(arguments, walk, self.options.seed + 1000)
         residual = levenberg.residuals(valuation.groups(rule, points), found.critic) * found.scale.unit / size
         shift = jnp.concatenate([jnp.broadcast_to(found.shift, (self.length,)), jnp.zeros(1)])

@@ -21,7 +21,7 @@ from bellax.solution.solution import Result
 _NEAR = 1e-3  # a share that is nearer to a bound counts as at it
 _MOST = 0.5  # of the states at which an action is at a bound: fewer are no trap
 _AWAY = 0.1  # of the way between bounds, by which a trapped action would be moved
-MOVE = 0.02  # of the standard deviation of an action, by which it is moved to see whether returns follow the gradient
+MOVE = 0.1  # of the standard deviation of an action, by which it is moved to see whether returns follow the gradient
 _SURE = 4.0  # standard errors
 _BIASED = 10.0  # times the tolerance, by which a return that follows no gradient counts, for a whole standard deviation
 _AHEAD = 100.0  # steps for which the last gain goes on, in the judgement whether it was the last
@@ -139,9 +139,10 @@ def _diverged(told: Mapping[str, float], quantities: Sequence[str]) -> str:
     )
 
 
-def spread(total: Float[Array, "n"]) -> Array:
-    """The standard deviation of returns, or a thousandth of their size where that is more."""
-    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-12
+def spread(total: Float[Array, "n"], unit: Array) -> Array:
+    """The standard deviation of returns, and a little of their size and of the spread before the training, so that it
+    means something where the best returns are all alike."""
+    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit + 1e-12
 
 
 def in_rows(plan_names: Any, actions: Mapping[str, Array]) -> Float[Array, "t n m"]:

@@ -30,6 +30,8 @@ from bellax.problem.plan import Plan
 from bellax.problem.processes import chain, parameters
 
 NORMAL = (Normal, Lognormal, MultivariateNormal)
+_CHANCES = ("transition", "probabilities", "weights", "intensity")
+"""Parameters of processes and shocks that say what is probable."""
 
 
 @jax.custom_jvp
@@ -145,8 +147,8 @@ def _realised(distribution: Distribution, given: Mapping[str, Array], shares: Ar
 
 
 def chances(plan: Plan) -> set[str]:
-    """The leaves of the graph by which categories are drawn."""
-    nodes = [node for node in plan.graph.slots if node.startswith("process:") and node.endswith(".transition")]
+    """The leaves of the graph by which categories, or numbers of jumps, are drawn."""
+    drawn = ("shock:", "process:")
+    nodes = [n for n in plan.graph.slots if n.startswith(drawn) and n.rpartition(".")[2] in _CHANCES]
     nodes += [f"probabilities:{name}" for name in plan.markov]
-    nodes += [node for name in plan.shocks for node in plan.shock_nodes(name) if node.endswith(".probabilities")]
     return {leaf for node in nodes for leaf in (plan.graph.reach(node) | {node})}

@@ -1,5 +1,6 @@
 """PolicyGradient: what it refuses, what must not pass for a solution, and how it says so."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -154,3 +155,12 @@ def test_warm_start():
     resources = rbc.LEVELS * 0.15 ** (1 / 3)
     saved = found.policy(capital=0.15, productivity=rbc.LEVELS)["capital_next"]
     np.testing.assert_allclose(saved / resources, 0.95 / 3, rtol=5e-3)
+
+
+def test_derivatives_in_chances_are_refused():
+    """Of a mixture's weights: nothing along a path would tell of them."""
+    parts = (bx.shocks.Normal(-1.0, 0.1), bx.shocks.Normal(1.0, 0.1))
+    model = line(plain, shocks={"e": bx.shocks.Mixture(lambda p: jnp.stack([p, 1 - p]), parts)})
+    solver = bx.solvers.PolicyGradient(**{**TINY, "budget": 2, "finish": 2})
+    with pytest.raises(bx.ModelError, match="probabilities that move with what is differentiated"):
+        jax.grad(lambda p: bx.solve(model, {"discount": 0.9, "p": p}, solver).policy(0, x=0.1)["a"])(0.4)

@@ -361,10 +361,12 @@ class PreparedGradient(PreparedNets):
         size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + 1e-9
         with jax.ensure_compile_time_eval():
             signs = jnp.asarray(np.random.default_rng(self.options.seed).choice([-1.0, 1.0], self.head.size))
-        moves = MOVE * size * signs
-        wide = jnp.broadcast_to(moves[None, None, :], slopes.shape)
-        above, below = jax.vmap(lambda sign: totals(sign * wide))(jnp.asarray([1.0, -1.0]))
-        gap = (0.5 * (above - below) - jnp.sum(slopes * wide, axis=(0, 2))) / MOVE
+        wide = jnp.broadcast_to((MOVE * size * signs)[None, None, :], slopes.shape)
+        told = jnp.sum(slopes * wide, axis=(0, 2)) / MOVE
+        sides = jnp.asarray([1.0, -1.0, 0.5, -0.5])
+        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / MOVE
+        # what curvature makes of it is a quarter for half the move, what a kink does half as much, and a jump as much
+        gap = (4 * (near - behind) - 0.5 * (far - back)) / 3 - told
         # beyond a bound there may be no number, which says nothing
         gap = jnp.where(jnp.all(jnp.isfinite(gap)), gap, 0.0)
         return jnp.abs(jnp.mean(gap)), jnp.std(gap) / jnp.sqrt(jnp.asarray(float(gap.shape[0])))

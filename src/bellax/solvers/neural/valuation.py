@@ -25,7 +25,7 @@ from bellax.solvers.neural.inputs import Inputs
 from bellax.solvers.neural.paths import Walk
 
 _SMALL = 800  # weights up to which least squares go by matrices
-_STEPS, _LONG = 60, 400  # of the small, and of the others
+_STEPS, _LONG = 60, 800  # of the small, and of the others
 
 
 class Leftover(NamedTuple):

@@ -90,6 +90,8 @@ model = liquidation(ASSETS)
 params = calibration(ASSETS)
 start = beginning(ASSETS)
 solver = bx.solvers.ILQG(start=start)
+trained = bx.solvers.PolicyGradient(start=start, paths=1024, budget=200, finish=250, critic=(16,), points=2000)
+"""A policy of nets, along simulated paths: where bounds bind it is better than what a quadratic value suggests."""
 periods = None
 
 
@@ -166,3 +168,46 @@ def of_assets(assets: int) -> list[Check]:
         ),
         comparison.of_value(f"sold, {assets} {name}", sold, np.einsum("tmn,kn->tkm", exact.gain, drawn), 1e-10, SOURCE),
     ]
+
+
+def long_checks() -> list[Check]:
+    """The policy of nets, without bounds and within them, against the Riccati equation; two minutes."""
+    free = bx.solve(model, params, trained)
+    within = replace(trained, shares={"sold": bx.shares.Clipped()}, budget=300, finish=300)
+    bounded = bx.solve(constrained(ASSETS), params, within)
+    exact = regulator(params)
+
+    def cut(period: int, inventory: Any, signal: Any) -> Any:
+        return np.clip(np.concatenate([inventory, signal], axis=1) @ exact.gain[period].T, 0.0, inventory)
+
+    def ours(period: int, inventory: Any, signal: Any) -> Any:
+        return np.asarray(bounded.policy(period, inventory=inventory, signal=signal)["sold"])
+
+    better = float(np.mean(earned(ours) - earned(cut)))
+    return [
+        comparison.relative("V at the start, nets", free.value(0, **start), -22.0879222827, 5e-4, SOURCE),
+        Check(
+            "gain of nets within bounds",
+            better,
+            0.05,
+            max(0.05 - better, 0.0),
+            0.0,
+            "the rule of the Riccati equation, cut off at the bounds, on the same paths",
+        ),
+    ]
+
+
+def earned(rule: Any, agents: int = 8000) -> Any:
+    """What a rule of (period, inventory, signal) earns along paths from the start, of factors of both signs."""
+    half = np.random.default_rng(0).normal(size=(HORIZON, agents // 2))
+    factors = np.concatenate([half, -half], axis=1)
+    inventory, signal = (np.tile(start[name], (agents, 1)) for name in ("inventory", "signal"))
+    total = np.zeros(agents)
+    for period in range(HORIZON):
+        sold = rule(period, inventory, signal)
+        risk = params["risk"] * (inventory @ params["loading"]) ** 2
+        total += np.sum(sold * signal - params["impact"] * sold**2, axis=1) - risk
+        inventory = inventory - sold
+        news = params["volatility"] * factors[period][:, None] * params["loading"]
+        signal = params["persistence"] * signal + news
+    return total + np.sum(inventory * signal - params["penalty"] * inventory**2, axis=1)

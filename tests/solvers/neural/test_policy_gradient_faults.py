@@ -38,7 +38,10 @@ def probability(x):
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        (line(lambda x, work: x * work, {"work": bx.Discrete(2)}, transitions={"x": bx.fixed}), "'work' is not; use bx"),
+        (
+            line(lambda x, work: x * work, {"work": bx.Discrete(2)}, transitions={"x": bx.fixed}),
+            "'work' is not; use bx",
+        ),
         (line(plain, stop=lambda x: x), "does not stop"),
         (
             line(plain, shocks={"e": bx.shocks.Categorical(values=[-1.0, 1.0], probabilities=probability)}),
@@ -151,7 +154,9 @@ def test_warm_start():
     """Few steps from what is known; V is found by itself."""
     solver = {"hidden": (2,), "length": 4, "paths": 32, "budget": 2, "finish": 10, "points": 128}
     share = {"capital_next": lambda resources, share=0.31: share * resources}
-    found = bx.solve(rbc.model, rbc.params, bx.solvers.PolicyGradient(**solver, warm_start=share, rate=1e-6), throw=False)
+    found = bx.solve(
+        rbc.model, rbc.params, bx.solvers.PolicyGradient(**solver, warm_start=share, rate=1e-6), throw=False
+    )
     resources = rbc.LEVELS * 0.15 ** (1 / 3)
     saved = found.policy(capital=0.15, productivity=rbc.LEVELS)["capital_next"]
     np.testing.assert_allclose(saved / resources, 0.95 / 3, rtol=5e-3)

@@ -123,7 +123,8 @@ def checks() -> list[Check]:
 
 
 def long_checks() -> list[Check]:
-    """With bounds: how wide the bracket of forty assets is, and of one asset how far it is from the value of a grid."""
+    """With bounds: how wide the bracket of forty assets is, and of one asset how far it is from the value of a grid;
+    and what nets find."""
     wide, one = bracket(ASSETS), bracket(1)
     boxed = replace(
         constrained(1),
@@ -136,6 +137,7 @@ def long_checks() -> list[Check]:
     return [
         comparison.absolute("width of the bracket, 40 assets, relative", width, 0.0, 0.01, "none: less is better"),
         Check("bracket of one asset, distance", sum(one) / 2, known, apart, 1e-9, "BackwardInduction"),
+        *of_nets(),
     ]
 
 
@@ -170,7 +172,7 @@ def of_assets(assets: int) -> list[Check]:
     ]
 
 
-def long_checks() -> list[Check]:
+def of_nets() -> list[Check]:
     """The policy of nets, without bounds and within them, against the Riccati equation; two minutes."""
     free = bx.solve(model, params, trained)
     within = replace(trained, shares={"sold": bx.shares.Clipped()}, budget=300, finish=300)

@@ -24,6 +24,8 @@ from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 
+OneRegime = Solution | GridlessSolution
+"""What has a value and a policy of its own, in discrete time."""
 _POINTS = 200
 _COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
 _DASHES = ("-", "--", ":")
@@ -144,9 +146,7 @@ def _shown(solution: RegimeSolution, along: str | None, periods: Sequence[int] |
     return found
 
 
-def _draw_row(
-    row: Sequence[Any], solution: Solution | GridlessSolution, along: str | None, periods: Sequence[int] | None
-) -> None:
+def _draw_row(row: Sequence[Any], solution: OneRegime, along: str | None, periods: Sequence[int] | None) -> None:
     """Value and actions of one regime, beside each other."""
     nodes, names = _nodes(solution), _panels(solution)
     axis = _axis(solution, nodes, along)
@@ -164,7 +164,7 @@ def _draw_row(
 # -- what is drawn ----------------------------------------------------------------------------------------------------
 
 
-def _nodes(solution: Solution | GridlessSolution) -> dict[str, list[np.ndarray]]:
+def _nodes(solution: OneRegime) -> dict[str, list[np.ndarray]]:
     """Nodes of every state, one array for each of its numbers, shape (t, n); t is one where they do not move."""
     setting = solution.setting
     moving = moving_axes(setting.problem, solution.arguments)
@@ -175,7 +175,7 @@ def _nodes(solution: Solution | GridlessSolution) -> dict[str, list[np.ndarray]]
     return found
 
 
-def _periods(solution: Solution | GridlessSolution, given: Sequence[int] | None) -> Sequence[int | None]:
+def _periods(solution: OneRegime, given: Sequence[int] | None) -> Sequence[int | None]:
     clock = solution.model.clock
     if not clock.finite:
         return [None]
@@ -190,7 +190,7 @@ def _periods(solution: Solution | GridlessSolution, given: Sequence[int] | None)
     return list(dict.fromkeys(int(period) for period in given))
 
 
-def _axis(solution: Solution | GridlessSolution, nodes: Mapping[str, list[np.ndarray]], along: str | None) -> Axis:
+def _axis(solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], along: str | None) -> Axis:
     states = solution.setting.plan.states
     if along is not None:
         check_names([along], states, "along: state")
@@ -209,10 +209,7 @@ def _axis(solution: Solution | GridlessSolution, nodes: Mapping[str, list[np.nda
 
 
 def _curves(
-    solution: Solution | GridlessSolution,
-    nodes: Mapping[str, list[np.ndarray]],
-    axis: Axis,
-    periods: Sequence[int | None],
+    solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], axis: Axis, periods: Sequence[int | None]
 ) -> list[Curve]:
     other, places = _second(solution, nodes, axis)
     curves = []
@@ -228,9 +225,7 @@ def _curves(
     return curves
 
 
-def _second(
-    solution: Solution | GridlessSolution, nodes: Mapping[str, list[np.ndarray]], axis: Axis
-) -> tuple[str | None, list[int]]:
+def _second(solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], axis: Axis) -> tuple[str | None, list[int]]:
     """A further state that curves differ in, and the places of its values along its axis."""
     states = {name: space for name, space in solution.setting.plan.states.items() if name != axis.state}
     discrete = [name for name, space in states.items() if isinstance(space, Discrete | MarkovChain)]
@@ -253,11 +248,7 @@ def _points(nodes: np.ndarray, axis: Axis) -> np.ndarray:
 
 
 def _states(
-    solution: Solution | GridlessSolution,
-    now: Mapping[str, list[np.ndarray]],
-    axis: Axis,
-    x: np.ndarray,
-    places: Mapping[str, int],
+    solution: OneRegime, now: Mapping[str, list[np.ndarray]], axis: Axis, x: np.ndarray, places: Mapping[str, int]
 ) -> dict[str, Any]:
     """Every state for a query along the axis: x, the places that are given, and middle nodes."""
     states: dict[str, Any] = {}
@@ -273,19 +264,19 @@ def _states(
     return states
 
 
-def _when(solution: Solution | GridlessSolution, period: int) -> str:
+def _when(solution: OneRegime, period: int) -> str:
     clock = solution.model.clock
     aged = (clock.first, clock.years) != (0.0, 1.0)
     return f"age {clock.age(period):g}" if aged else f"period {period}"
 
 
-def _category(solution: Solution | GridlessSolution, name: str, value: Any, place: int) -> str:
+def _category(solution: OneRegime, name: str, value: Any, place: int) -> str:
     space = solution.setting.plan.states[name]
     labels = space.labels if isinstance(space, Discrete | MarkovChain) else None
     return labels[place] if labels is not None else f"{value:.3g}"
 
 
-def _panels(solution: Solution | GridlessSolution) -> list[str]:
+def _panels(solution: OneRegime) -> list[str]:
     plan = solution.setting.plan
     return [*plan.actions, *(["stop"] if plan.evaluate_stop is not None else [])]
 
@@ -293,16 +284,14 @@ def _panels(solution: Solution | GridlessSolution) -> list[str]:
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _draw_value(place: Any, solution: Solution | GridlessSolution, axis: Axis, curves: Sequence[Curve]) -> None:
+def _draw_value(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve]) -> None:
     for index, curve in enumerate(curves):
         y = np.asarray(solution.value(**_when_asked(curve), **curve.states))
         _draw(place, axis, curve, y, (index, len(curves)))
     _dress(place, axis, "value")
 
 
-def _draw_action(
-    place: Any, solution: Solution | GridlessSolution, axis: Axis, curves: Sequence[Curve], name: str
-) -> None:
+def _draw_action(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve], name: str) -> None:
     if name == "stop":
         _draw_region(place, solution, axis, curves)
         return
@@ -364,7 +353,7 @@ def _dress(place: Any, axis: Axis, label: str) -> None:
         place.set_xticks(range(len(axis.labels)), axis.labels)
 
 
-def _draw_region(place: Any, solution: Solution | GridlessSolution, axis: Axis, curves: Sequence[Curve]) -> None:
+def _draw_region(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve]) -> None:
     """Where stopping is optimal: over periods and the axis with a finite horizon, else along the axis."""
     clock, first = solution.model.clock, curves[0]
     periods = np.unique(np.linspace(0, clock.count - 1, 60).astype(int)) if clock.finite else np.zeros(1, int)
@@ -391,7 +380,7 @@ def _draw_region(place: Any, solution: Solution | GridlessSolution, axis: Axis, 
         place.set_yticks([])
 
 
-def _draw_panel(places: Sequence[Any], solution: Solution | GridlessSolution, panel: Any) -> None:
+def _draw_panel(places: Sequence[Any], solution: OneRegime, panel: Any) -> None:
     """Over time: bands of quantiles, the median and three paths of a number; shares of categories."""
     clock, plan = solution.model.clock, solution.setting.plan
     aged = (clock.first, clock.years) != (0.0, 1.0)

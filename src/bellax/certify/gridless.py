@@ -95,8 +95,9 @@ def _euler(solution: GridlessSolution, found: Mapping[str, Any]) -> dict[str, di
     run, sizes = setting.program("conditions", lambda: quickly(at, True)), {}
     for where, (states, periods, _) in found.items():
         errors = np.abs(np.asarray(run(solution.arguments, solution.values, periods, states))).max(axis=1)
-        logs = np.log10(np.maximum(errors[np.isfinite(errors)], _NOTHING))
-        sizes[where] = {"mean": float(np.mean(logs)) if logs.size else float("nan"), **quantiles(logs)}
+        # where there is no number the error counts as whole: to leave it out would flatter
+        logs = np.log10(np.maximum(np.where(np.isfinite(errors), errors, 1.0), _NOTHING))
+        sizes[where] = {"mean": float(np.mean(logs)), **quantiles(logs)}
     return sizes
 
 

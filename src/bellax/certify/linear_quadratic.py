@@ -169,9 +169,10 @@ def _read(setting: GridlessSetting, averages: Averages, sizes: Mapping[str, int]
     return _Read(following, found.outcome.reward, found.outcome.discount, jnp.concatenate(slack))
 
 
-def states_of(setting: GridlessSetting, x: Array) -> dict[str, Array]:
+def states_of(setting: GridlessSetting, x: Any) -> dict[str, Any]:
     """States by name, from a row of their numbers."""
-    found, first = {}, 0
+    found: dict[str, Any] = {}
+    first = 0
     for name in setting.plan.states:
         shape = setting.plan.graph.seen[name].shape
         size = int(np.prod(shape, dtype=int))

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from bellax.certify.linear_quadratic import states_of
 from bellax.numerics import loops
 from bellax.problem.averages import Averages
 from bellax.solution.gridless import GridlessPolicy, GridlessSetting
@@ -52,7 +53,7 @@ def steady(setting: GridlessSetting, policy: GridlessPolicy, start: Mapping[str,
     if not np.all(np.isfinite(jacobian)):
         return None, "the policy has no derivative where paths without noise settle"
     radius = float(np.abs(np.linalg.eigvals(jacobian)).max()) if x.size else 0.0
-    return Steady(_split(setting, x), radius), ""
+    return Steady(states_of(setting, x), radius), ""
 
 
 def _missing(setting: GridlessSetting, policy: GridlessPolicy) -> str:
@@ -71,7 +72,7 @@ def _program(setting: GridlessSetting) -> Callable[..., Any]:
         choose = policy.at(0)
 
         def after(x: Float[Array, "n"]) -> Float[Array, "n"]:
-            states = _split(setting, x)
+            states = states_of(setting, x)
             return _joined(setting, averages.at(states, choose(states).actions, still).following)
 
         def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -92,13 +93,3 @@ def _program(setting: GridlessSetting) -> Callable[..., Any]:
 def _joined(setting: GridlessSetting, states: Mapping[str, Any]) -> Array:
     parts = [jnp.ravel(jnp.asarray(states[name])) for name in setting.plan.states]
     return jnp.concatenate(parts) if parts else jnp.zeros(0)
-
-
-def _split(setting: GridlessSetting, x: Any) -> dict[str, Any]:
-    found, first = {}, 0
-    for name in setting.plan.states:
-        shape = setting.plan.graph.seen[name].shape
-        size = int(np.prod(shape, dtype=int))
-        found[name] = x[first : first + size].reshape(shape)
-        first += size
-    return found

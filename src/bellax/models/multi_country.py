@@ -7,8 +7,8 @@ Utility is logarithmic and weights are equal, so that all countries consume the 
 nine and eleven tenths of today's: where countries have been for long those bounds do not bind. In `irreversible` it is
 at least what depreciation leaves: investment is not negative, and where that binds is a matter of all the 2 N states.
 
-There is no closed form. The references are the Euler equations of the planner in plain numpy, averaged over another
-quadrature than that of the training, and of one country the solution on a grid.
+There is no closed form. The reference are the Euler equations of the planner in plain numpy, averaged over another
+quadrature than that of the training.
 
 Calibration: alpha = .36, beta = .99, delta = .025, rho = .95, sigma = .01; .04 where investment is irreversible.
 Source: Den Haan, Judd & Juillard (2011), "Computational suite of models with heterogeneous agents II: multi-country

@@ -18,12 +18,13 @@ from jax import Array
 from jaxtyping import Float
 
 from bellax.errors import ModelError
+from bellax.model.demands import fulfilled
 from bellax.model.shocks import Lognormal, MultivariateNormal, Normal
 from bellax.model.spaces import AR1, IID, VAR, Discrete, MarkovChain
 from bellax.numerics import quadrature, rules
 from bellax.numerics.covariance import factor
-from bellax.numerics.scalar import take
-from bellax.problem.categories import as_seen, nearest_place
+from bellax.numerics.scalar import take, where
+from bellax.problem.categories import as_seen, category, nearest_place
 from bellax.problem.draws import random_leaves
 from bellax.problem.period import Outcome, as_float
 from bellax.problem.problem import Arguments, Problem
@@ -126,10 +127,14 @@ class Averages:
             realised[leaf], chance = self._value(leaf, places[leaf], own[leaf], {**leaves, **realised}, states)
             weight = weight * chance
         found = self.today.outcome(states, actions, realised, known)
-        following = {
-            name: realised.get(f"next_{name}", found.following.get(name, states[name])) for name in self.plan.states
-        }
-        return Branches(weight, found, following)
+        following, fine = {}, jnp.ones((), bool)
+        for name, space in self.plan.states.items():
+            following[name] = realised[f"next_{name}"] if f"next_{name}" in realised else found.following[name]
+            if isinstance(space, Discrete) and name not in self.plan.markov:
+                place, fits = category(space, following[name])
+                following[name], fine = take(as_seen(space.values), place), fine & fits
+        # what is none of the categories of its state is worth nothing that is known
+        return Branches(weight, found._replace(reward=jnp.where(fine, found.reward, jnp.nan)), following)
 
     def _value(
         self, leaf: str, place: Array, weight: Array, known: Mapping[str, Any], states: Mapping[str, Array]
@@ -139,7 +144,10 @@ class Averages:
         if leaf in plan.graph.regime.shocks:
             shock = plan.graph.regime.shocks[leaf]
             given = parameters(plan, plan.shock_nodes(leaf), known)
-            return shock.realise(place, **given), shock.weight(place, weight, **given)
+            chance = shock.weight(place, weight, **given)
+            if plan.moves(leaf):  # with the state, so that no check before the solve saw it
+                chance = where(fulfilled(shock.demands(), given), chance, jnp.nan)
+            return shock.realise(place, **given), chance
         name = leaf.removeprefix("next_")
         space = plan.states[name]
         if isinstance(space, MarkovChain):

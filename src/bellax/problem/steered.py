@@ -7,22 +7,18 @@ that move have none of that: a path keeps the category that it drew, and they re
 
 import math
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import ndtri
 from jaxtyping import Bool, Float
 
-from bellax.errors import ModelError
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution, place_at
 from bellax.model.shocks import Categorical, Lognormal, MultivariateNormal, Normal, Uniform
 from bellax.model.spaces import AR1, IID, VAR, MarkovChain
 from bellax.numerics.covariance import factor
+from bellax.numerics.held import held
 from bellax.problem.categories import as_seen, nearest_place
 from bellax.problem.draws import Laws, Realised, own_key, random_leaves
 from bellax.problem.period import as_float
@@ -34,21 +30,16 @@ _CHANCES = ("transition", "probabilities", "weights", "intensity")
 """Parameters of processes and shocks that say what is probable."""
 
 
-@jax.custom_jvp
+_MOVING = (
+    "a category, or the row of a chain, is drawn with probabilities that move with what is differentiated, and "
+    "derivatives along simulated paths do not show how they matter. Differentiate in other parameters, take "
+    "differences, or solve by a method whose expectations are exact: bx.solvers.EulerNet(), or one on a grid."
+)
+
+
 def undriven(probabilities: Array) -> Array:
     """Probabilities, or what they are made of, which refuse to be differentiated."""
-    return probabilities
-
-
-@partial(undriven.defjvp, symbolic_zeros=True)
-def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
-    if not isinstance(tangents[0], SymbolicZero):
-        raise ModelError(
-            "a category, or the row of a chain, is drawn with probabilities that move with what is differentiated, and "
-            "derivatives along simulated paths do not show how they matter. Differentiate in other parameters, take "
-            "differences, or solve by a method whose expectations are exact: bx.solvers.EulerNet(), or one on a grid."
-        )
-    return undriven(*primals), tangents[0]
+    return held(probabilities, probabilities, _MOVING)
 
 
 def _distribution(plan: Plan, leaf: str) -> Distribution | None:

@@ -4,7 +4,6 @@ V is a `Representation`, which a solver makes: it says V, its slopes and its ben
 which one it is. The policy is what the model's closed forms, or first-order conditions, make of them.
 """
 
-import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -17,20 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.errors import ModelError, ParameterError, check_names, listed, named_options, nearest
+from bellax.errors import ModelError, check_names, listed, named_options, nearest
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.model.quantity import Quantity
 from bellax.numerics import archive, grids, scales
 from bellax.numerics.grids import Line
-from bellax.numerics.programs import all_concrete, concrete
-from bellax.numerics.scalar import rounding
+from bellax.numerics.programs import concrete
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.period import as_float
 from bellax.problem.reading import as_seen
 from bellax.solution.flow_record import record_flow
-from bellax.solution.solution import Result
+from bellax.solution.result import Result, check_single
 from bellax.solution.table import Mass, Representation
 
 
@@ -322,12 +320,7 @@ class FlowSolution(eqx.Module):
 
     def check_one(self) -> None:
         """Raises ModelError for a batch of solutions."""
-        if self.code.ndim:
-            raise ModelError(
-                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
-                "jax.tree.map(lambda leaf: leaf[0], solutions)."
-            )
+        check_single(self.code)
 
     def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
         self.check_one()
@@ -380,48 +373,3 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
         return found
 
     return at
-
-
-def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
-    """Raises ParameterError where bounds of a state cross, are none or have no coordinate, or intensities are none;
-    nothing is known of tracers."""
-    for name in setting.flow.continuous:
-        lower, upper = setting.flow.bounds(arguments, name)
-        if all_concrete((lower, upper)):
-            _check_ends(name, setting.flow.spaces[name], float(lower), float(upper))
-        if all_concrete((lower, upper)) and not float(lower) < float(upper):
-            raise ParameterError(
-                f"state {name!r} has bounds {float(lower):g} and {float(upper):g}; the lower one must be below."
-            )
-    for name in setting.flow.chains:
-        rates = setting.flow.chain(arguments, name)[1]
-        if all_concrete(rates):
-            _check_intensity(name, np.asarray(rates))
-
-
-def _check_ends(name: str, space: Any, lower: float, upper: float) -> None:
-    for side, bound in (("lower", lower), ("upper", upper)):
-        if not math.isfinite(bound):
-            raise ParameterError(
-                f"the {side} bound of the state {name!r} is {bound:g}, and nodes lie between finite bounds: give "
-                "bx.Continuous(lower, upper), so far out that few come there; boundary= says what holds at its edges."
-            )
-        place, slope = jax.jvp(space.scale.forward, (jnp.asarray(bound),), (jnp.ones(()),))
-        again = float(space.scale.inverse(place))
-        if not abs(again - bound) <= 1e-6 * (1 + abs(bound)) or float(slope) == 0:
-            raise ParameterError(
-                f"the {side} bound of the state {name!r} is {bound:g}, which has no coordinate on its scale "
-                f"{type(space.scale).__name__.lower()}. Move the bound above zero, or give another scale=, such as "
-                "bx.scales.asinh."
-            )
-
-
-def _check_intensity(name: str, rates: np.ndarray) -> None:
-    off = rates[~np.eye(len(rates), dtype=bool)]
-    if not np.all(off >= 0):
-        raise ParameterError(
-            f"the intensity of state {name!r} holds the rate {np.min(off):g} off the diagonal; none may be negative."
-        )
-    sums = np.abs(np.sum(rates, axis=1))
-    if not np.all(sums <= rounding() * (1 + np.max(np.abs(rates)))):
-        raise ParameterError(f"the intensity of state {name!r} has a row that sums to {np.max(sums):g}, not to zero.")

@@ -38,7 +38,7 @@ from bellax.problem.reading import check_period, flattened
 from bellax.solution.gridless_record import record_gridless
 from bellax.solution.policy import Chosen, Policy, Queried
 from bellax.solution.query import in_its_period, undifferentiable
-from bellax.solution.solution import Result, unless_failed
+from bellax.solution.result import Result, check_single, unless_failed
 
 _ENDS = 5  # nodes of every state, of which only the ends mean something
 
@@ -252,12 +252,7 @@ class GridlessSolution(Queried):
 
     def check_one(self) -> None:
         """Raises ModelError for a batch of solutions."""
-        if self.code.ndim:
-            raise ModelError(
-                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
-                "jax.tree.map(lambda leaf: leaf[0], solutions)."
-            )
+        check_single(self.code)
 
     def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
         self.check_one()
@@ -298,9 +293,11 @@ def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., 
                 return today.terminal(states)
             chosen = policy.behaviour.chosen(today, period, states)
             if what == "value":
-                last = numerics.problem.finite and plan.evaluate_terminal is not None
-                over = period >= numerics.problem.clock.count if last else jnp.zeros((), bool)
-                return jnp.where(over, today.terminal(states), chosen.value)
+                if not numerics.problem.finite:
+                    return chosen.value
+                # a period that is traced may be the one after the last decision, or none
+                over = period >= numerics.problem.clock.count
+                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), chosen.value))
             stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
             return chosen.actions | stop
 

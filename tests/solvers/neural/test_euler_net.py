@@ -187,3 +187,54 @@ def test_constraints_are_not_passed_over():
     )
     with pytest.raises(bx.ModelError, match="knows no constraints; the model has 'enough'"):
         bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet())
+
+
+@pytest.mark.parametrize("costates", [None, True])
+def test_a_minimum_is_no_solution(costates):
+    """The conditions hold at u = 1/2, where the reward is least."""
+    model = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        transitions={"x": lambda u: u},
+        reward=lambda x, u: (u - 0.5) ** 2 + 0.1 * x,
+    )
+    solver = bx.solvers.EulerNet(hidden=(6,), points=96, rounds=1, budget=20, finish=40, costates=costates)
+    with pytest.raises(bx.SolveError, match="where Q is least|conditions are off by"):
+        bx.solve(model, {"discount": 0.9}, solver)
+
+
+def test_what_is_no_category_is_no_solution():
+    """A law that leads to a third category of two, and chances that do not sum to one in some states."""
+    law = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0), "d": bx.Discrete(2)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        transitions={"x": lambda u: u, "d": lambda d: d + 1},
+        reward=lambda x, u, d: jnp.log(1 + x - 0.5 * u) + d,
+    )
+    chances = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        shocks={"k": bx.shocks.Categorical([0.0, 1.0], probabilities=lambda x: jnp.stack([x, 1.5 - x]))},
+        transitions={"x": lambda u: u},
+        reward=lambda x, u, k: jnp.log(1 + x - 0.5 * u) + k,
+    )
+    for model in (law, chances):
+        found = bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet(**SMALL), throw=False)
+        assert found.result == bx.Result.nonfinite
+
+
+def test_options_that_cannot_be_honoured():
+    spring = bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"u": bx.Continuous()},
+        transitions={"x": lambda x, u: 0.9 * x + u},
+        reward=lambda x, u: -(x**2) - u**2,
+    )
+    with pytest.raises(bx.ModelError, match="need the slopes of V"):
+        bx.solvers.EulerNet(costates=False).prepare(spring)
+    with pytest.raises(bx.ModelError, match="visited is 2.0"):
+        bx.solvers.EulerNet(visited=2.0)
+    with pytest.raises(bx.ModelError, match="'produktivity' is unknown"):
+        bx.solvers.EulerNet(quadrature={"produktivity": 3}).prepare(rbc.model)
+    with pytest.raises(bx.ModelError, match="'value' is 1.0; give a function"):
+        bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL, warm_start={"value": 1.0}))

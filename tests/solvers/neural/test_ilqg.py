@@ -302,3 +302,15 @@ def test_a_saddle_is_left_for_what_is_better():
 
     best = max(by_scipy(worth, np.array(first))[0] for first in ([0.5, -0.5, 0.5], [-0.5, 0.5, 0.5], [0.5, 0.5, 0.5]))
     np.testing.assert_allclose(solution.value(0, x=0.0), best, rtol=1e-9)
+
+
+def test_the_value_in_a_period_that_is_traced():
+    """After the last decision it is the model's own, and beyond that there is none."""
+    given, start = liquidation.calibration(1), liquidation.beginning(1)
+    found = bx.solve(liquidation.liquidation(1), given, ILQG(start=start))
+    at = {"inventory": np.array([0.5]), "signal": np.array([0.1])}
+    traced = jax.jit(lambda period: found.value(period=period, **at))
+    for period in (0, 9, 10):
+        assert float(traced(period)) == pytest.approx(float(found.value(period=period, **at)), abs=1e-12)
+    assert float(traced(10)) == pytest.approx(0.5 * 0.1 - 8 * 0.5**2, abs=1e-12)
+    assert np.isnan(float(traced(11)))

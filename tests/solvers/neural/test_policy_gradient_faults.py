@@ -69,7 +69,7 @@ def test_chances_that_only_the_world_moves_are_no_matter():
     chain = bx.MarkovChain([0.0, 1.0], np.array([[0.9, 0.1], [0.1, 0.9]]))
     law = bx.Markov(lambda z: jnp.stack([0.5 + 0.1 * z, 0.5 - 0.1 * z]))
     model = line(plain, states={"k": bx.Discrete(2), "z": chain}, transitions={"k": law})
-    bx.solvers.PolicyGradient().prepare(model)
+    assert bx.solvers.PolicyGradient().prepare(model).plan.markov == ["k"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from bellax.model.spaces import Continuous
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters, quantity_at
+from bellax.solution.flow_checks import check_parameters
+from bellax.solution.flowing import FlowSetting, FlowSolution, quantity_at
 from bellax.solution.table import Mass
 from bellax.solvers.continuous import flagged, poisson
 from bellax.solvers.continuous.core import Core, core

@@ -12,6 +12,7 @@ from bellax.learning.nets import Shape
 from bellax.problem.period import Period
 from bellax.solution.gridless import Behaviour, certain
 from bellax.solution.policy import Chosen
+from bellax.solution.query import masked
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Inputs
 
@@ -51,4 +52,5 @@ class NetBehaviour(Behaviour):
     def chosen(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Chosen:
         acted = self.head.act(period, states, self.outputs(number, states))
         known = self.inputs.layout.sound(states)
-        return certain(period.plan, jnp.where(known, self.worth(number, states), jnp.nan), acted.actions)
+        actions = {name: masked(known, action) for name, action in acted.actions.items()}
+        return certain(period.plan, jnp.where(known, self.worth(number, states), jnp.nan), actions)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import check_count, named_options
+from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
@@ -20,6 +20,7 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
+from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
@@ -32,6 +33,7 @@ _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
 _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
+_TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 _STEPS = 100  # periods before a simulated state counts as visited
 _EVALUATION = 60  # steps of the least squares for V
 
@@ -51,9 +53,12 @@ class EulerNet(NetSolver):
         visited: the share of the points, after the first round, that lies where simulated paths lead.
         wider: by how much these are drawn apart.
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
-            where they have to. Where a bound binds, and tomorrow's states move with it, they have to, too.
+            where they have to.
     Raises:
-        ModelError: for discrete actions, `stop`, and models without continuous actions.
+        ModelError: for discrete actions, `stop`, constraints, models without continuous actions, and `costates=False`
+            where conditions need V.
+    Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
+        `NeuralValueIteration`, which tries shares all over the way between bounds.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
         Economics 122. Departs from it in: exact expectations, and least squares by Levenberg and Marquardt.
     """
@@ -69,6 +74,9 @@ class EulerNet(NetSolver):
         super().__post_init__()
         for name in ("rounds", "budget", "finish"):
             check_count(getattr(self, name), f"EulerNet: {name}")
+        if not 0 <= self.visited <= 1:
+            raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
+        check_positive(self.wider, "EulerNet: wider", "1.25")
 
     def prepare(self, model: Any) -> "PreparedEuler":
         return self.kept(model, PreparedEuler)
@@ -107,7 +115,13 @@ class PreparedEuler(PreparedNets):
         check_smooth(self.plan, "EulerNet", "use bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic()")
         check_unconstrained(self.plan, "EulerNet")
         self.head = Head(self.plan, check_shares(self.plan, options.shares))
-        self.static = is_static(self.plan) if options.costates is None else not options.costates
+        if options.costates is False and not is_static(self.plan):
+            raise ModelError(
+                "EulerNet: costates=False, and the conditions of this model need the slopes of V: tomorrow sees a "
+                "state that actions move by itself, an action is not paid for today, or chances or the discount move "
+                "with what is decided. Leave costates= out."
+            )
+        self.static = is_static(self.plan) and not options.costates
         size = self.layout.size
         self.shapes = (Shape(size, options.hidden, self.head.size), Shape(size, options.hidden))
         weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
@@ -217,11 +231,31 @@ class PreparedEuler(PreparedNets):
             size, far = left(paths.points), jnp.mean(paths.left)
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
+            where = paths.points
+        stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
+        low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
+        code = jnp.where(low, int(Result.not_concave), code)
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
+
+    def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
+        """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
+        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, Scale(begun.level, begun.unit))
+
+        def rises(states: Any, number: Array) -> Array:
+            x = found.outputs(number, states)
+            bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
+            inside = bellman.conditions.acted(number, states, x).beyond == 0
+            step = _TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
+            return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
+
+        value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
+        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
+        gained = jax.vmap(rises)(*points)
+        return jnp.mean((gained > _TENTH * self.options.tolerance * unit).astype(value.dtype))
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))
@@ -238,6 +272,12 @@ class PreparedEuler(PreparedNets):
                 f"{float(solution.stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
                 "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
                 "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
+            )
+        if result == Result.not_concave:
+            return (
+                f"the conditions hold where Q is least: at {float(solution.stats['convex']):.1%} of the states it "
+                "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
+                "begin on the hill (warm_start=)."
             )
         mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
         along = "" if self.problem.finite else f", along paths by {float(solution.stats['path_mean']):.3g} on average"

@@ -16,13 +16,14 @@ from jax import Array, lax
 
 from bellax.bellman.checks import check_arguments, sound
 from bellax.bellman.options import key
-from bellax.errors import ModelError
+from bellax.errors import ModelError, check_names
 from bellax.learning import sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
 from bellax.model.fingerprint import fingerprint
 from bellax.model.model import Model
+from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
@@ -66,10 +67,11 @@ class PreparedNets(GridlessSetting):
     block: int = _BLOCK
     hasty = True
     warms = False  # whether `begin` takes what is known before
-    hasty = True
 
     def __init__(self, model: Model, options: Any) -> None:
         super().__init__(model, options)
+        drawn = (name for name, space in self.plan.states.items() if isinstance(space, AR1 | VAR | IID))
+        check_names(options.quadrature, [*self.plan.graph.regime.shocks, *drawn], "quadrature: shock or process")
         self.layout = Layout(self.problem)
 
     # -- what a solver says

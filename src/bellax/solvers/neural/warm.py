@@ -5,6 +5,7 @@ solver, on a grid or without one. It is asked at points of the box, outside of c
 is all that a training sees of it.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ from bellax.model.rule import Rule
 from bellax.numerics.scalar import put
 from bellax.problem.period import as_float
 from bellax.problem.problem import Arguments, Problem
-from bellax.solution.policy import Queried
-from bellax.solution.solution import Result
+from bellax.solution.gridless import GridlessSolution
+from bellax.solution.solution import Result, Solution
 
 VALUE = "value"
 _STEPS = 60
@@ -58,7 +59,7 @@ def prior(model: Model, problem: Problem, arguments: Arguments, given: Any, poin
     states, periods = points
     if isinstance(given, Mapping):
         actions, values = _of_functions(model, problem, arguments, given, points, what)
-    elif isinstance(given, Queried) and hasattr(given, "value"):
+    elif isinstance(given, Solution | GridlessSolution):
         actions, values = _of_solution(problem, given, points, what)
     else:
         raise ModelError(
@@ -105,8 +106,8 @@ def _of_functions(
 
 def _named(function: Any, known: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The arguments of a function, by name."""
-    import inspect
-
+    if not callable(function):
+        raise ModelError(f"{what}: warm_start: 'value' is {function!r}; give a function of states and parameters.")
     wanted = list(inspect.signature(function).parameters)
     unknown = [name for name in wanted if name not in known]
     if unknown:

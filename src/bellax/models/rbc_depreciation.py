@@ -71,6 +71,16 @@ def checks() -> list[Check]:
     ]
 
 
+def long_checks() -> list[Check]:
+    """The Euler equation where depreciation moves."""
+    solution = bx.solve(moving, params, solver)
+    mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
+    return [
+        comparison.absolute("Euler error, moving, mean", mean, 0.0, 1e-5, "zero"),
+        comparison.absolute("Euler error, moving, largest", most, 0.0, 5e-5, "zero"),
+    ]
+
+
 def _consumed(solution: Any, depreciation: float, capital: Any) -> np.ndarray:
     k = np.asarray(capital)[..., None]
     saved = solution.policy(capital=k, productivity=rbc.LEVELS, depreciation=depreciation)["capital_next"]

@@ -28,7 +28,7 @@ from bellax.model.quantity import by_age, by_period
 from bellax.model.regime import Regime, Terminal
 from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.model.time import Ages
-from bellax.numerics import grids, interpolants, scales
+from bellax.numerics import draws, grids, interpolants, scales, shares
 from bellax.numerics import rules as quadrature
 from bellax.operators import operators
 from bellax.panel import Panel, RegimePanel
@@ -48,11 +48,23 @@ __all__ = [
     "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime", "RegimeCertificate",
     "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution", "SolveError", "StateConstraint",
     "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify", "choose_solver", "clearing",
-    "compile", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
-    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shocks", "simulate", "solve",
-    "solvers", "stationary", "transition_path",
+    "compile", "draws", "equilibrium", "ergodic", "evaluate", "fixed", "grids", "interpolants", "load", "maximise",
+    "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales", "shares", "shocks", "simulate",
+    "solve", "solvers", "stationary", "transition_path",
 ]  # fmt: skip
 
-for _name in ("clearing", "grids", "interpolants", "maximise", "outside", "quadrature", "scales", "shocks", "solvers"):
+for _name in (
+    "clearing",
+    "draws",
+    "grids",
+    "interpolants",
+    "maximise",
+    "outside",
+    "quadrature",
+    "scales",
+    "shares",
+    "shocks",
+    "solvers",
+):
     introduce(globals()[_name], f"bx.{_name}")
 introduce(sys.modules[__name__], "bellax", brief=True)

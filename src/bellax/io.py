@@ -28,6 +28,7 @@ from bellax.numerics.archive import Variable
 from bellax.numerics.pieces import Pieces
 from bellax.solution.flow_record import values_of
 from bellax.solution.flowing import FlowSolution
+from bellax.solution.gridless import GridlessSetting, GridlessSolution
 from bellax.solution.record import FORMAT, axis_names, of_regime
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
@@ -35,7 +36,7 @@ from bellax.solvers.regimes import PreparedRegimes
 from bellax.solvers.solver import Solver
 
 
-def save(solution: Solution | RegimeSolution | FlowSolution, path: str | os.PathLike[str]) -> None:
+def save(solution: Solution | GridlessSolution | RegimeSolution | FlowSolution, path: str | os.PathLike[str]) -> None:
     """Writes a solution, of one regime, of several, or in continuous time, to a NetCDF file, whole or not at all.
 
     Args:
@@ -55,7 +56,8 @@ def load(path: str | os.PathLike[str], model: Any) -> Any:
         path: of a file that `bx.save` wrote.
         model: the model that was solved.
     Returns:
-        A `Solution`; of a model with several regimes a `RegimeSolution`, of a `DiffusionModel` a `FlowSolution`.
+        A `Solution`; of a solver without a grid a `GridlessSolution`, of a model with several regimes a
+        `RegimeSolution`, of a `DiffusionModel` a `FlowSolution`.
     Raises:
         ModelError: if the file is another model's; the message names the slots that differ.
         SolveError: if there is no such file, or it is none of bellax's, damaged, or of another format or precision.
@@ -70,6 +72,8 @@ def load(path: str | os.PathLike[str], model: Any) -> Any:
         return _of_flow(path, prepared, stored.variables)
     if model.regimes is not None:
         return _of_regimes(path, prepared, stored.variables)
+    if isinstance(prepared, GridlessSetting):
+        return _of_gridless(path, prepared, stored.variables)
     variables = stored.variables
     arguments, values = prepared.arguments(_parameters(variables)), _values(path, prepared, variables)
     code, stats = _code(variables), _stats(variables)
@@ -81,6 +85,14 @@ def _of_flow(path: Any, prepared: Any, variables: Mapping[str, Variable]) -> Flo
     arguments = prepared.arguments(_parameters(variables))
     values = values_of(path, prepared, arguments, variables)
     return FlowSolution(arguments, values, _code(variables), _stats(variables), prepared)
+
+
+def _of_gridless(path: Any, prepared: GridlessSetting, variables: Mapping[str, Variable]) -> GridlessSolution:
+    """The solution without a grid."""
+    arguments = prepared.arguments(_parameters(variables))
+    values = values_of(path, prepared, arguments, variables)
+    code, stats = _code(variables), _stats(variables)
+    return GridlessSolution(arguments=arguments, values=values, code=code, stats=stats, setting=prepared)
 
 
 def _of_regimes(path: Any, prepared: PreparedRegimes, variables: Mapping[str, Variable]) -> RegimeSolution:

@@ -19,10 +19,13 @@ from bellax.panel import Panel, RegimePanel
 from bellax.population import Density
 from bellax.problem.reading import check_period
 from bellax.solution.flowing import FlowSolution
+from bellax.solution.gridless import GridlessSolution
 from bellax.solution.record import axis_states, mesh_nodes, moving_axes
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 
+OneRegime = Solution | GridlessSolution
+"""What has a value and a policy of its own, in discrete time."""
 _POINTS = 200
 _COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#8d6a9f")
 _DASHES = ("-", "--", ":")
@@ -61,7 +64,15 @@ class Curve(NamedTuple):
 
 @named_arguments
 def plot(
-    solution: Solution | RegimeSolution | FlowSolution | Density | Equilibrium | Panel | RegimePanel | Model,
+    solution: Solution
+    | GridlessSolution
+    | RegimeSolution
+    | FlowSolution
+    | Density
+    | Equilibrium
+    | Panel
+    | RegimePanel
+    | Model,
     panel: Any = None,
     *,
     along: str | None = None,
@@ -98,7 +109,7 @@ def plot(
         return draw_regimes(solution, panel)
     if of is not None:
         raise ModelError("plot: of= says what is drawn of a panel alone, bx.plot(panel, of=[...]).")
-    if not isinstance(solution, Solution | RegimeSolution):
+    if not isinstance(solution, Solution | GridlessSolution | RegimeSolution):
         raise ModelError(f"plot takes a Solution, not a {type(solution).__name__}.")
     solution.check_one()
     if panel is not None and not isinstance(panel, Panel):
@@ -135,7 +146,7 @@ def _shown(solution: RegimeSolution, along: str | None, periods: Sequence[int] |
     return found
 
 
-def _draw_row(row: Sequence[Any], solution: Solution, along: str | None, periods: Sequence[int] | None) -> None:
+def _draw_row(row: Sequence[Any], solution: OneRegime, along: str | None, periods: Sequence[int] | None) -> None:
     """Value and actions of one regime, beside each other."""
     nodes, names = _nodes(solution), _panels(solution)
     axis = _axis(solution, nodes, along)
@@ -153,7 +164,7 @@ def _draw_row(row: Sequence[Any], solution: Solution, along: str | None, periods
 # -- what is drawn ----------------------------------------------------------------------------------------------------
 
 
-def _nodes(solution: Solution) -> dict[str, list[np.ndarray]]:
+def _nodes(solution: OneRegime) -> dict[str, list[np.ndarray]]:
     """Nodes of every state, one array for each of its numbers, shape (t, n); t is one where they do not move."""
     setting = solution.setting
     moving = moving_axes(setting.problem, solution.arguments)
@@ -164,7 +175,7 @@ def _nodes(solution: Solution) -> dict[str, list[np.ndarray]]:
     return found
 
 
-def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | None]:
+def _periods(solution: OneRegime, given: Sequence[int] | None) -> Sequence[int | None]:
     clock = solution.model.clock
     if not clock.finite:
         return [None]
@@ -179,7 +190,7 @@ def _periods(solution: Solution, given: Sequence[int] | None) -> Sequence[int | 
     return list(dict.fromkeys(int(period) for period in given))
 
 
-def _axis(solution: Solution, nodes: Mapping[str, list[np.ndarray]], along: str | None) -> Axis:
+def _axis(solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], along: str | None) -> Axis:
     states = solution.setting.plan.states
     if along is not None:
         check_names([along], states, "along: state")
@@ -198,7 +209,7 @@ def _axis(solution: Solution, nodes: Mapping[str, list[np.ndarray]], along: str 
 
 
 def _curves(
-    solution: Solution, nodes: Mapping[str, list[np.ndarray]], axis: Axis, periods: Sequence[int | None]
+    solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], axis: Axis, periods: Sequence[int | None]
 ) -> list[Curve]:
     other, places = _second(solution, nodes, axis)
     curves = []
@@ -214,7 +225,7 @@ def _curves(
     return curves
 
 
-def _second(solution: Solution, nodes: Mapping[str, list[np.ndarray]], axis: Axis) -> tuple[str | None, list[int]]:
+def _second(solution: OneRegime, nodes: Mapping[str, list[np.ndarray]], axis: Axis) -> tuple[str | None, list[int]]:
     """A further state that curves differ in, and the places of its values along its axis."""
     states = {name: space for name, space in solution.setting.plan.states.items() if name != axis.state}
     discrete = [name for name, space in states.items() if isinstance(space, Discrete | MarkovChain)]
@@ -237,7 +248,7 @@ def _points(nodes: np.ndarray, axis: Axis) -> np.ndarray:
 
 
 def _states(
-    solution: Solution, now: Mapping[str, list[np.ndarray]], axis: Axis, x: np.ndarray, places: Mapping[str, int]
+    solution: OneRegime, now: Mapping[str, list[np.ndarray]], axis: Axis, x: np.ndarray, places: Mapping[str, int]
 ) -> dict[str, Any]:
     """Every state for a query along the axis: x, the places that are given, and middle nodes."""
     states: dict[str, Any] = {}
@@ -253,19 +264,19 @@ def _states(
     return states
 
 
-def _when(solution: Solution, period: int) -> str:
+def _when(solution: OneRegime, period: int) -> str:
     clock = solution.model.clock
     aged = (clock.first, clock.years) != (0.0, 1.0)
     return f"age {clock.age(period):g}" if aged else f"period {period}"
 
 
-def _category(solution: Solution, name: str, value: Any, place: int) -> str:
+def _category(solution: OneRegime, name: str, value: Any, place: int) -> str:
     space = solution.setting.plan.states[name]
     labels = space.labels if isinstance(space, Discrete | MarkovChain) else None
     return labels[place] if labels is not None else f"{value:.3g}"
 
 
-def _panels(solution: Solution) -> list[str]:
+def _panels(solution: OneRegime) -> list[str]:
     plan = solution.setting.plan
     return [*plan.actions, *(["stop"] if plan.evaluate_stop is not None else [])]
 
@@ -273,14 +284,14 @@ def _panels(solution: Solution) -> list[str]:
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _draw_value(place: Any, solution: Solution, axis: Axis, curves: Sequence[Curve]) -> None:
+def _draw_value(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve]) -> None:
     for index, curve in enumerate(curves):
         y = np.asarray(solution.value(**_when_asked(curve), **curve.states))
         _draw(place, axis, curve, y, (index, len(curves)))
     _dress(place, axis, "value")
 
 
-def _draw_action(place: Any, solution: Solution, axis: Axis, curves: Sequence[Curve], name: str) -> None:
+def _draw_action(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve], name: str) -> None:
     if name == "stop":
         _draw_region(place, solution, axis, curves)
         return
@@ -342,7 +353,7 @@ def _dress(place: Any, axis: Axis, label: str) -> None:
         place.set_xticks(range(len(axis.labels)), axis.labels)
 
 
-def _draw_region(place: Any, solution: Solution, axis: Axis, curves: Sequence[Curve]) -> None:
+def _draw_region(place: Any, solution: OneRegime, axis: Axis, curves: Sequence[Curve]) -> None:
     """Where stopping is optimal: over periods and the axis with a finite horizon, else along the axis."""
     clock, first = solution.model.clock, curves[0]
     periods = np.unique(np.linspace(0, clock.count - 1, 60).astype(int)) if clock.finite else np.zeros(1, int)
@@ -369,7 +380,7 @@ def _draw_region(place: Any, solution: Solution, axis: Axis, curves: Sequence[Cu
         place.set_yticks([])
 
 
-def _draw_panel(places: Sequence[Any], solution: Solution, panel: Any) -> None:
+def _draw_panel(places: Sequence[Any], solution: OneRegime, panel: Any) -> None:
     """Over time: bands of quantiles, the median and three paths of a number; shares of categories."""
     clock, plan = solution.model.clock, solution.setting.plan
     aged = (clock.first, clock.years) != (0.0, 1.0)

@@ -97,12 +97,15 @@ def simulate(
         others = {"periods": periods, "truth": truth}
         check_left_out(others, "simulate", "of discrete time, and this solution is in continuous time")
         return simulate_flows(solution, agents, start, _key(seed), duration, step, every)
+    if not isinstance(solution, Queried | QueriedRegimes):
+        raise ModelError(
+            f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}; of an "
+            "equilibrium, its solution: bx.simulate(equilibrium.solution, ...)."
+        )
     timed = {"duration": duration, "step": step, "every": every}
     check_left_out(timed, "simulate", "of continuous time, and this solution is in discrete time; give periods=")
     if isinstance(solution, QueriedRegimes):
         return simulate_regimes(solution, agents, start, _key(seed), _periods(solution.model.clock, periods), truth)
-    if not isinstance(solution, Queried):
-        raise ModelError(f"simulate takes a Solution or what its tabulate() returns, not {type(solution).__name__!r}.")
     solution.check_one()
     if solution.setting.problem.regime:
         raise ModelError("simulate takes the whole solution: agents move on to other regimes. Leave the [...] out.")

@@ -17,6 +17,7 @@ from bellax.errors import ModelError, ParameterError, SolveError, check_count
 from bellax.moving import SIDES, Moving, ends
 from bellax.numerics.machine import physical_memory
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
+from bellax.numerics.scalar import rounding
 from bellax.panel import columns_of
 from bellax.population import Density
 from bellax.problem.flow import Arguments
@@ -120,6 +121,7 @@ def simulate_flows(
     setting = solution.setting
     times = _times(setting, duration, step, every)
     given, count = _started(setting, start, agents, key)
+    _check_inside(solution, given)
     _check_memory(setting, count, times)
     little = count * times.steps <= LITTLE
     name = ("simulate", type(solution.values), times.steps, times.every)
@@ -169,6 +171,22 @@ def _started(setting: FlowSetting, start: Any, agents: int | None, key: Array) -
         return {"": jnp.ravel(start.mass), **start.solution.nodes()}, count
     found = starting_states(Entrance(spaces, setting.model.clock), {} if start is None else start, agents, 1, key)
     return found.states, found.agents
+
+
+def _check_inside(solution: FlowSolution, given: States) -> None:
+    """Raises ParameterError for a start where V is not known; nothing is known of tracers."""
+    for name, line in solution.setting.lines(solution.arguments).items():
+        if "" in given or not all_concrete((given[name], line)):
+            continue
+        nodes, starts = np.asarray(line.nodes), np.asarray(given[name])
+        low, high = float(nodes[0]), float(nodes[-1])
+        slack = rounding() * (high - low)
+        bad = np.flatnonzero(~((starts >= low - slack) & (starts <= high + slack)))
+        if len(bad):
+            raise ParameterError(
+                f"start: {name!r} of agent {bad[0]} is {starts[bad[0]]:g}, outside of {low:g} to {high:g}, where V is "
+                "known. Start agents inside; or move the bounds of the state, and solve again."
+            )
 
 
 def _check_memory(setting: FlowSetting, agents: int, times: _Times) -> None:

@@ -211,9 +211,13 @@ def check_solver(solver: Any) -> Solver:
 
 
 def check_bellman(solver: Any) -> BellmanSolver:
-    """The solver; ModelError for what is none of models in discrete time."""
-    if not isinstance(check_solver(solver), BellmanSolver):
+    """The solver; ModelError for what is none on a grid, of models in discrete time."""
+    if check_solver(solver).flows:
         raise ModelError(f"{type(solver).__name__} is of continuous time, and this is of discrete time.")
+    if not isinstance(solver, BellmanSolver):
+        raise ModelError(
+            f"{type(solver).__name__} has no grid, and this is done on one: use bx.solvers.ValueIteration()."
+        )
     return solver
 
 

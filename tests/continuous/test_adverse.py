@@ -114,3 +114,144 @@ def test_derivatives_in_what_an_action_does_to_the_diffusion_on_logarithms():
     for name, value in params.items():
         low, high = (solve({**params, name: value + change}) for change in (-1e-5, 1e-5))
         np.testing.assert_allclose(slopes[name], (high - low) / 2e-5, rtol=5e-3, err_msg=name)
+
+
+def invested(**changes):
+    """Adjustment costs on logarithms, with bounds of the state and of the action that move."""
+    given = {
+        "states": {"k": bx.Continuous("low", "high", scale=bx.scales.log)},
+        "actions": {"i": bx.Continuous(lambda k: -0.1 * k, lambda k: 0.12 * k)},
+        "reward": lambda k, i: k**0.35 - i - i**2 / k,
+        "drift": {"k": lambda k, i, delta: i - delta * k},
+        "discount": 0.05,
+        "boundary": {"k": bx.StateConstraint()},
+    }
+    return bx.DiffusionModel(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "params"),
+    [
+        ({}, {}),
+        (
+            {
+                "policy": {"i": lambda k, marginal_k: jnp.clip(k * (marginal_k - 1) / 2, -0.1 * k, 0.12 * k)},
+                "diffusion": {"k": lambda k, sigma: sigma * k},
+                "boundary": {"k": (bx.Absorbing(lambda k, worth: worth + k), bx.Reflecting())},
+                "resets": {"back": bx.Reset(rate="rate", to={"k": "place"})},
+            },
+            {"sigma": 0.2, "worth": 14.0, "rate": 0.1, "place": 0.93},
+        ),
+        (
+            {
+                "policy": {"i": lambda k, marginal_k: jnp.clip(k * (marginal_k - 1) / 2, -0.1 * k, 0.12 * k)},
+                "diffusion": {"k": lambda k, sigma: sigma * k},
+                "boundary": {"k": bx.Reflecting()},
+                "terminal": lambda k, worth: worth * k,
+                "horizon": 2.0,
+            },
+            {"sigma": 0.3, "worth": 1.2},
+        ),
+    ],
+    ids=["a bounded action", "edges and resets", "a horizon"],
+)
+def test_derivatives_in_where_nodes_are(with_value, changes, params):
+    """Of a driven state: differences ahead, behind and in the middle, and walls, move with its bounds."""
+    model, time = invested(**changes), {"time": 0.0} if "horizon" in changes else {}
+    params = {"low": 0.2, "high": 5.0, "delta": 0.1, **params}
+    solve = with_value(lambda params: bx.solve(model, params, by(k=17)).value(k=1.317, **time), jax.grad)
+    slopes = solve(params)[0]
+    for name, value in params.items():
+        low, high = (solve({**params, name: value * (1 + change)})[1] for change in (-1e-5, 1e-5))
+        np.testing.assert_allclose(slopes[name], (high - low) / (2e-5 * value), rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"boundary": {"k": (bx.StateConstraint(), bx.Natural())}, "states": {"k": bx.Continuous(0.2, 1.0)}}, "upper"),
+        ({"boundary": {"k": (bx.Natural(), bx.StateConstraint())}, "states": {"k": bx.Continuous(4.0, 9.0)}}, "lower"),
+        ({"boundary": {"k": bx.Natural()}, "reward": 0.0, "drift": {"k": 0.1}, "actions": {}}, "upper"),
+    ],
+)
+def test_edges_that_are_never_reached_keep_nobody(changes, words):
+    """The firm grows to about two, through its upper edge, or shrinks through its lower one."""
+    policy = {"policy": {"i": lambda k, marginal_k: k * (marginal_k - 1) / 2}, "actions": {"i": bx.Continuous()}}
+    params = {} if "drift" in changes else {"delta": 0.1}
+    params |= {} if "states" in changes else {"low": 0.2, "high": 5.0}
+    model = invested(**changes) if "drift" in changes else invested(**policy, **changes)
+    with pytest.raises(bx.SolveError, match=rf"outward at its {words} edge, which is said to be never reached"):
+        bx.solve(model, params, by(k=17))
+
+
+def test_an_edge_that_is_never_reached_is_none():
+    """Around the steady state: V is that on a domain twice as wide."""
+    policy = {"policy": {"i": lambda k, marginal_k: k * (marginal_k - 1) / 2}, "actions": {"i": bx.Continuous()}}
+    wide, narrow = (
+        bx.solve(
+            invested(**policy, states={"k": bx.Continuous(low, high)}, boundary={"k": bx.Natural()}),
+            {"delta": 0.1},
+            by(k=count),
+        )
+        for low, high, count in ((0.5, 8.5, 161), (1.0, 5.0, 81))
+    )
+    k = np.linspace(1.5, 4.0, 9)
+    np.testing.assert_allclose(narrow.value(k=k), wide.value(k=k), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "error", "words"),
+    [
+        (
+            {
+                "states": {
+                    **CHAIN,
+                    "z": bx.MarkovChain([0.0, 1.0], intensity=lambda time: jnp.array([[-time, time], [1.0, -1.0]])),
+                },
+                "horizon": 1.0,
+            },
+            {},
+            bx.ModelError,
+            "the intensity of the state 'z' names 'time', and nodes and intensities are the same",
+        ),
+        (
+            {"states": {"x": bx.Continuous(0.0, lambda time: 1 + time)}, "horizon": 1.0},
+            {},
+            bx.ModelError,
+            "the upper bound of the state 'x' names 'time'",
+        ),
+        (
+            {"states": {"x": bx.Continuous(0.0)}},
+            {},
+            bx.ParameterError,
+            "the upper bound of the state 'x' is inf, and nodes lie between finite bounds",
+        ),
+        (
+            {"states": {"x": bx.Continuous("low", 1.0, scale=bx.scales.log)}},
+            {"low": -1.0},
+            bx.ParameterError,
+            "the lower bound of the state 'x' is -1, which has no coordinate on its scale log",
+        ),
+        (
+            {"states": {"x": bx.Continuous("low", 1.0, scale=bx.scales.log)}},
+            {"low": 0.0},
+            bx.ParameterError,
+            "the lower bound of the state 'x' is 0, which has no coordinate",
+        ),
+    ],
+)
+def test_nodes_that_are_none(changes, params, error, words):
+    with pytest.raises(error, match=words):
+        bx.solve(wanderer(**changes), params, by(x=5))
+
+
+def test_questions_to_the_wrong_thing(untyped):
+    solution = bx.solve(wanderer(), {}, by(x=5))
+    with pytest.raises(bx.ModelError, match=r"tabulate\(\) is of discrete time.*solution.policy"):
+        solution.tabulate()
+    with pytest.raises(bx.ParameterError, match="start: 'x' of agent 1 is 1.7, outside of 0 to 1, where V is known"):
+        bx.simulate(solution, duration=1.0, step=0.5, start={"x": np.array([0.5, 1.7])})
+    with pytest.raises(bx.ModelError, match="names 'xx', which the model does not have. Did you mean 'x'"):
+        bx.stationary(solution).mean("xx")
+    with pytest.raises(bx.ModelError, match="not 'Density'; of an equilibrium, its solution"):
+        bx.simulate(bx.stationary(solution), duration=1.0, step=0.5)

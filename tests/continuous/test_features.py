@@ -128,6 +128,46 @@ def test_code_that_is_compiled_in_haste_finds_the_same_actions():
     assert done.returncode == 0, done.stderr
 
 
+TWO_HILLS = {
+    "states": {"x": bx.Continuous(-1.0, 1.0)},
+    "actions": {"hill": bx.Continuous(0.0, 1.0)},
+    "reward": lambda x, hill: x + jnp.exp(-50 * (hill - 0.2) ** 2) + 1.5 * jnp.exp(-50 * (hill - 0.9) ** 2),
+    "drift": {"x": lambda x: -x},
+    "discount": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "solver", "words"),
+    [
+        ({}, by(x=5), r"others of 'hill' are better at x = -1, by .*maximiser=bx.maximise.Golden\(\)"),
+        ({}, by(x=5, maximiser=bx.maximise.Golden(grid={"hill": 2})), "Give more candidates, bx.maximise.Golden"),
+        (
+            {"horizon": 1.0, "policy": {"hill": lambda: 0.2}},
+            by(x=5, steps=2),
+            "leave policy= out, and compare candidates",
+        ),
+        (
+            {"policy": {"hill": lambda: 0.2}},
+            bx.solvers.Collocation(grid={"x": 5}),
+            "other ..hill.. are better, by 1 of what flows.*Golden",
+        ),
+    ],
+)
+def test_the_lower_of_two_hills_is_no_success(changes, solver, words):
+    """The first-order condition holds on both."""
+    with pytest.raises(bx.SolveError, match=words):
+        bx.solve(bx.DiffusionModel(**{**TWO_HILLS, **changes}), {}, solver)
+
+
+def test_the_higher_of_two_hills():
+    """V = x/1.1 + 15, by candidates; and of an action that does not matter no other is better."""
+    golden = bx.maximise.Golden(grid={"hill": 15, "idle": 3})
+    actions = {**TWO_HILLS["actions"], "idle": bx.Continuous(0.0, 1.0)}
+    solution = bx.solve(bx.DiffusionModel(**{**TWO_HILLS, "actions": actions}), {}, by(x=5, maximiser=golden))
+    np.testing.assert_allclose(solution.value(x=0.5), 0.5 / 1.1 + 15, rtol=1e-8)
+
+
 def test_several_actions_discrete_ones_and_a_hamiltonian_that_is_not_concave():
     """Two efforts that move each other, a choice of technology, and a hill beside a higher one.
 

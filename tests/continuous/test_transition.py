@@ -82,6 +82,7 @@ def test_partial_equilibrium(end):
         ({"paths": {"productivity": np.ones(8), "skil": np.ones(8)}}, bx.ParameterError, "'skil'"),
         ({"times": None}, bx.ModelError, "lacks times"),
         ({"step": 1.0}, bx.ModelError, "has times=, and duration= or step=, too"),
+        ({"times": None, "duration": 40.0, "step": 15.0}, bx.ModelError, "40 is no whole number of steps of 15"),
         ({"times": np.array([1.0, 2.0])}, bx.ParameterError, "times must increase from 0"),
         ({"unknowns": ["wages"], "conditions": {"capital": "assets"}}, bx.ModelError,
          "the unknown 'wages' is no parameter"),

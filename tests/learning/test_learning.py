@@ -17,7 +17,7 @@ X = jnp.linspace(-1.0, 1.0, 40)[:, None]
 
 def off(weights, row):
     """Of a net from sin(3 x)."""
-    return nets.forward(SHAPE, weights, row)[0] - jnp.sin(3 * row[0])
+    return nets.forward(nets.layers(SHAPE, weights), row)[0] - jnp.sin(3 * row[0])
 
 
 def fitting(budgets=(60,), rows=X):
@@ -37,7 +37,7 @@ def begin():
 def test_levenberg_marquardt_fits_a_sine(blocks):
     last = training.watched(blocks, begin(), training.Watch(10))
     at = jnp.linspace(-0.99, 0.99, 77)[:, None]
-    found = jax.vmap(lambda x: nets.forward(SHAPE, last.weights, x)[0])(at)
+    found = jax.vmap(lambda x: nets.forward(nets.layers(SHAPE, last.weights), x)[0])(at)
     np.testing.assert_allclose(found, np.sin(3 * np.asarray(at[:, 0])), atol=1e-3)
 
 
@@ -57,6 +57,16 @@ def test_polynomials_and_their_derivatives():
     np.testing.assert_allclose(second[:, 0, 1], wanted((1, 1)), atol=1e-12)
     assert {(5, 0), (0, 3), (4, 1), (1, 2)} <= set(map(tuple, degrees)) and (0, 0) not in degrees.tolist()
     assert [5, 1] not in degrees.tolist(), "(5/5)^2 + (1/3)^2 is above one"
+
+
+def test_a_net_beside_polynomials():
+    """f(u) = T_2(u) / 4, where nothing but that polynomial counts."""
+    shape = Shape(1, (3,), degrees=(4,))
+    weights = nets.flat(shape, 0)
+    assert weights.shape == (shape.weights,)
+    nothing = nets.layers(shape, jnp.zeros(shape.weights))
+    own = nothing._replace(skip=jnp.asarray([[0.0, 1.0, 0.0, 0.0]]))
+    assert float(nets.forward(own, jnp.asarray([0.3]), shape.degrees)[0]) == pytest.approx((2 * 0.3**2 - 1) / 4)
 
 
 def test_a_step_keeps_the_types_of_a_state(blocks):

@@ -4,6 +4,7 @@ import math
 from enum import IntEnum
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -282,20 +283,22 @@ def test_what_the_scope_table_allows():
     assert set(m.parameters({"beta": 0.9, "least": 0.0})) == {"beta", "least"}
 
 
+class Labor(IntEnum):
+    """At module level: jaxlib keeps how to convert a class under its address, which a freed one leaves to the next."""
+
+    rest = 0
+    work = 1
+
+
 def test_functions_see_the_arithmetic_of_labels():
     """`wage * (labor == Labor.work)` under the library's strict promotion of types."""
-
-    class Labor(IntEnum):
-        rest = 0
-        work = 1
-
     m = bx.Model(
         states={"x": bx.Continuous(0.0, 1.0)},
         actions={"labor": bx.Discrete(Labor)},
         transitions={"x": bx.fixed},
         reward=lambda labor, wage: wage * (labor == Labor.work),
     )
-    pay = m.graph.compose(["slot:reward"])
+    pay = jax.jit(m.graph.compose(["slot:reward"]))
     assert [float(pay(labor=jnp.int32(code), wage=jnp.array(7.0))["slot:reward"]) for code in (0, 1)] == [
         0.0,
         7.0,

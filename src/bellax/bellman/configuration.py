@@ -19,14 +19,16 @@ from bellax.bellman.maximisers.negm import NEGM
 from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
-from bellax.numerics import chains, grids, interpolants, rules, scales
+from bellax.numerics import chains, draws, grids, interpolants, rules, scales, shares
 
 _GROUPS: dict[str, tuple[type, ...]] = {
+    "draws": (draws.Independent, draws.Sobol),
     "grids": (grids.Scaled, grids.Regular, grids.Given, *chains.CHAINS),
     "interpolants": (interpolants.Linear, interpolants.Hermite),
     "maximise": (ByStructure, Enumerate, Golden, Newton, EGM, DCEGM, NEGM),
     "outside": (Extrapolate, Nan),
     "quadrature": rules.RULES,
+    "shares": (shares.Clipped, shares.Logistic),
     "scales": (scales.Linear, scales.Log, scales.Asinh, scales.Power, scales.Octave),
 }
 _CLASSES = {f"{group}.{kind.__name__}": kind for group, kinds in _GROUPS.items() for kind in kinds}

@@ -33,13 +33,11 @@ from bellax.bellman.options import (
 from bellax.bellman.pointwise import Ending, Function, Pointwise, located, pointwise
 from bellax.bellman.reached import Reached
 from bellax.model.crossing import Arrival
-from bellax.model.distribution import Distribution
-from bellax.model.shocks import Categorical
 from bellax.numerics.rules import Nodes
 from bellax.problem.period import Period
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
-from bellax.problem.processes import parameters
+from bellax.problem.processes import parameters, sizes
 
 Values = Any
 """V, or by regime where there are several: a `Value`, or a dict of them."""
@@ -216,9 +214,9 @@ class Discretisation:
         for name, arrival in arrivals.items():
             if arrival.distribution is None:
                 continue
-            sizes = self._sizes(arrival.distribution, arrival.nodes, environment)
+            own = sizes(self.plan, arrival.distribution, arrival.nodes, environment)
             with jax.ensure_compile_time_eval():
-                rule = arrival.distribution.rule(self.quadrature.get(name), sizes)
+                rule = arrival.distribution.rule(self.quadrature.get(name), own)
             if ways[name] is Way.drawn:
                 rules[name] = rule
             else:
@@ -277,22 +275,9 @@ class Discretisation:
     def _shock_nodes(self, environment: dict[str, Array]) -> dict[str, Nodes]:
         plan = self.plan
         shocks = plan.graph.regime.shocks
-        sizes = {name: self._sizes(shocks[name], plan.shock_nodes(name), environment) for name in plan.shocks}
+        found = {name: sizes(plan, shocks[name], plan.shock_nodes(name), environment) for name in plan.shocks}
         with jax.ensure_compile_time_eval():  # standard nodes are numbers, not computations of the program
-            return {name: shocks[name].rule(self.quadrature.get(name), sizes[name]) for name in plan.shocks}
-
-    def _sizes(
-        self, distribution: Distribution, nodes: list[str], environment: dict[str, Array]
-    ) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters of a distribution whose number of nodes depends on them."""
-        graph = self.plan.graph
-        if not isinstance(distribution, Categorical):
-            return {}
-        leaves = {n for node in nodes for n in graph.leaves(node, "state", "action", "shock", "next")}
-        dummies = {name: jnp.zeros(graph.seen[name].shape, graph.seen[name].dtype) for name in leaves}
-        found = lambda: graph.compose(nodes)(**environment, **dummies)  # noqa: E731
-        shapes = jax.eval_shape(lambda: {node: jnp.asarray(value) for node, value in found().items()})
-        return {node.rpartition(".")[2]: shape.shape for node, shape in shapes.items()}
+            return {name: shocks[name].rule(self.quadrature.get(name), found[name]) for name in plan.shocks}
 
     def terminal(self, arguments: Arguments) -> Value:
         """V after the last decision, on its mesh."""

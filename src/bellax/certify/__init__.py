@@ -3,6 +3,7 @@
 from bellax.certify.certificate import Certificate
 from bellax.certify.certify import certify
 from bellax.certify.flow_certificate import FlowCertificate
+from bellax.certify.gridless_certificate import GridlessCertificate
 from bellax.certify.regimes import RegimeCertificate
 
-__all__ = ["Certificate", "FlowCertificate", "RegimeCertificate", "certify"]
+__all__ = ["Certificate", "FlowCertificate", "GridlessCertificate", "RegimeCertificate", "certify"]

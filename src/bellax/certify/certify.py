@@ -30,6 +30,7 @@ from bellax.certify.common import (
 )
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.flows import certify_flows
+from bellax.certify.gridless import certify_gridless
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -42,6 +43,7 @@ from bellax.problem.period import combinations
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
 from bellax.solution.flowing import FlowSolution
+from bellax.solution.gridless import GridlessSolution
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 
@@ -53,7 +55,7 @@ _PERIODS = 50  # of the simulation of an infinite horizon
 
 @named_arguments
 def certify(
-    solution: Solution | RegimeSolution | FlowSolution,
+    solution: Solution | RegimeSolution | FlowSolution | GridlessSolution,
     points: int = 2000,
     seed: int = 0,
     agents: int | None = None,
@@ -62,19 +64,21 @@ def certify(
     panel: Any = None,
     grids: int | None = None,
     wider: float | None = None,
+    inner: int | None = None,
 ) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
     In continuous time: the residual between nodes, what the policy loses, what coarser grids say of the error, what
-    holds at the edges, and the mass of the stationary density.
+    holds at the edges, and the mass of the stationary density. Of a solution without a grid: residuals and losses
+    between the bounds of the states and on paths, and where one is known a bracket of the optimal value at the start.
 
     Args:
         solution: what `solve` returned.
         points: about how many points to look at, over all periods. A quarter of them lies in the cells of the grid in
             which V bends most.
         seed: of the points and of the simulation.
-        agents: how many to simulate; by default 2000.
-        start: where they start, as in `simulate`; by default in the middle of the grid.
+        agents: how many to simulate; by default 2000, and 4000 of a solution without a grid.
+        start: where they start, as in `simulate`; by default in the middle of the grid, or where the solver began.
         periods: how many to simulate; by default all of a finite horizon, and 50 of an infinite one.
         panel: a simulation of this solution to use instead of a new one.
         grids: in continuous time, on how many coarser grids, of states and of time, to solve again, by default 2.
@@ -82,9 +86,11 @@ def certify(
         wider: in continuous time, by how much of its length the box is made longer beyond edges that are said to be
             never reached (`bx.Natural()`), or of which nothing is said, to see whether V changes inside; by default a
             quarter, 0 not to ask.
+        inner: of a solution without a grid, how many draws each mean is of that an upper bound rests on, by default
+            500: fewer make the bracket wider, and no less valid.
     Returns:
-        A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`: print it, or
-        take `.table()` or `.as_dict()`.
+        A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`, of a solution
+        without a grid a `GridlessCertificate`: print it, or take `.table()` or `.as_dict()`.
     Raises:
         ModelError: if the solution is none, failed, or is being traced.
     """
@@ -93,6 +99,8 @@ def certify(
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
+    if not isinstance(solution, GridlessSolution):
+        check_left_out({"inner": inner}, "certify", "of solutions without a grid, and this one has a grid")
     if isinstance(solution, FlowSolution):
         simulated = {"agents": agents, "start": start, "periods": periods, "panel": panel}
         check_left_out(simulated, "certify", "of discrete time, and this solution is in continuous time")
@@ -103,6 +111,11 @@ def certify(
         return certify_flows(solution, points, seed, min(count, 2), share)
     others = {"grids": grids, "wider": wider}
     check_left_out(others, "certify", "of continuous time, and this solution is in discrete time")
+    if isinstance(solution, GridlessSolution):
+        draws = 500 if inner is None else inner
+        check_count(draws, "inner", 2)
+        agents = 4000 if agents is None else agents
+        return certify_gridless(solution, points, seed, agents, start, periods, panel, draws)
     agents = 2000 if agents is None else agents
     if isinstance(solution, RegimeSolution):
         return certify_regimes(solution, points, seed, agents, start, periods, panel)
@@ -122,7 +135,7 @@ def certify(
 
 
 def _check(solution: Any, panel: Panel | None) -> None:
-    if not isinstance(solution, Solution):
+    if not isinstance(solution, Solution | GridlessSolution):
         raise ModelError(f"certify takes a Solution, not {type(solution).__name__!r}.")
     if solution.setting.problem.regime:
         raise ModelError("certify takes the whole solution: the error of a regime is that of others, too.")

@@ -30,12 +30,12 @@ _RESOLUTION = 1e-6  # in u, at which zooming ends
 
 def width(plan: Plan) -> int:
     """How many Q of one combination of discrete actions the scan asks for at once."""
-    return len(_lattice(len(plan.coordinates)))
+    return len(lattice(len(plan.coordinates)))
 
 
 def evaluations(plan: Plan) -> int:
     """How many Q of one combination of discrete actions the scan asks for."""
-    return width(plan) * _rounds(len(plan.coordinates))
+    return width(plan) * rounds(len(plan.coordinates))
 
 
 def best(
@@ -64,13 +64,13 @@ def _zoomed(
 ) -> Float[Array, ""]:
     """The largest Q of one combination, no smaller than `value`, which is that of `u`."""
     dimensions = u.shape[0]
-    lattice = jnp.asarray(_lattice(dimensions), u.dtype)
-    distance = len(lattice) ** (-1 / dimensions)
-    lattice = (lattice + shift * distance) % 1.0
+    fixed = jnp.asarray(lattice(dimensions), u.dtype)
+    distance = len(fixed) ** (-1 / dimensions)
+    shifted = (fixed + shift * distance) % 1.0
 
     def closer(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, value, middle, reach = state
-        tried = jnp.clip(middle[None, :] + reach * (2 * lattice - 1), 0.0, 1.0)
+        tried = jnp.clip(middle[None, :] + reach * (2 * shifted - 1), 0.0, 1.0)
         q = jax.vmap(lambda x: guarded(objective, point, Decision(combination, x)))(tried)
         place = first_maximum(q)
         better = q[place] > value
@@ -78,10 +78,10 @@ def _zoomed(
         return u, value, u, reach * min(3 * distance, 0.75)
 
     start = (u, value, jnp.full_like(u, 0.5), jnp.asarray(0.5, u.dtype))
-    return loops.repeat(_rounds(dimensions), closer, start)[1]
+    return loops.repeat(rounds(dimensions), closer, start)[1]
 
 
-def _lattice(dimensions: int) -> np.ndarray:
+def lattice(dimensions: int) -> np.ndarray:
     """Candidates in the unit box, shape (n, m): a lattice, or beyond three dimensions points of low discrepancy."""
     if dimensions == 0:
         return np.zeros((1, 0))
@@ -91,10 +91,11 @@ def _lattice(dimensions: int) -> np.ndarray:
     return spread(np.arange(_SCATTERED), dimensions, np.zeros(dimensions))
 
 
-def _rounds(dimensions: int) -> int:
+def rounds(dimensions: int) -> int:
+    """How often the scan looks closer."""
     if dimensions == 0:
         return 1
-    shrink = 3 * len(_lattice(dimensions)) ** (-1 / dimensions)
+    shrink = 3 * len(lattice(dimensions)) ** (-1 / dimensions)
     return 1 + max(1, math.ceil(math.log(2 * _RESOLUTION) / math.log(min(shrink, 0.75))))
 
 

@@ -11,7 +11,6 @@ from bellax.errors import listed, nearest
 from bellax.model.parameters import entries
 from bellax.numerics.scalar import numeric
 from bellax.solve import choose_solver, usual_solver
-from bellax.solvers.common import BellmanSolver
 from bellax.solvers.solver import Solver
 
 
@@ -53,23 +52,24 @@ def chosen_solver(model: Any, recommended: Any, name: str | None, grid: Sequence
     Raises:
         Refusal: for an unknown solver or state, or a count that is no whole number.
     """
-    usual, why = choose_solver(model) if isinstance(model, bx.DiffusionModel) else usual_solver(model)
-    solver: Any = usual
-    if recommended is not None:
-        solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
+    solver, why = recommended, f"{type(recommended).__name__}: the model comes with it."
+    if recommended is None:  # what is chosen by structure may not solve a model that comes with another solver
+        solver, why = choose_solver(model) if isinstance(model, bx.DiffusionModel) else usual_solver(model)
     if name is not None:
         known = _solvers(not isinstance(model, bx.DiffusionModel))
         if name not in known:
             raise Refusal(f"--solver {name}: there is no such solver.{nearest(name, known)} There are {listed(known)}.")
         solver, why = _as(getattr(bx.solvers, name), solver), f"{name}: asked for."
     counts = dict(_count(model, each) for each in grid)
+    if counts and not any(field.name == "grid" for field in dataclasses.fields(solver)):
+        raise Refusal(f"--grid {grid[0]}: {type(solver).__name__} has no grid.")
     return (dataclasses.replace(solver, grid={**solver.grid, **counts}) if counts else solver), why
 
 
 def _solvers(discrete: bool) -> list[str]:
     """Names of the solvers of discrete time, or of continuous time."""
     found = {name: getattr(bx.solvers, name) for name in bx.solvers.__all__}
-    return [n for n, kind in found.items() if issubclass(kind, Solver) and issubclass(kind, BellmanSolver) == discrete]
+    return [name for name, kind in found.items() if issubclass(kind, Solver) and kind.flows != discrete]
 
 
 def _as(kind: Any, solver: Any) -> Any:

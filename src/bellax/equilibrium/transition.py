@@ -210,7 +210,13 @@ def _times(times: Any, duration: float | None, step: float | None) -> np.ndarray
             raise ModelError("transition_path lacks times: give times=, or duration= and step=.")
         check_positive(duration, "transition_path: duration", "100.0")
         check_positive(step, "transition_path: step", "0.5")
-        return np.linspace(0.0, duration, max(round(duration / step), 1) + 1)
+        count = round(duration / step)
+        if count < 1 or abs(count * step - duration) > 1e-6 * duration:
+            raise ModelError(
+                f"transition_path: duration={duration:g} is no whole number of steps of {step:g}. Give another step=, "
+                "or times=, which need not be evenly spaced."
+            )
+        return np.linspace(0.0, duration, count + 1)
     if duration is not None or step is not None:
         raise ModelError("transition_path has times=, and duration= or step=, too; remove one of them.")
     found = np.asarray(times, float)

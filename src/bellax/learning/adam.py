@@ -1,6 +1,7 @@
 """Adam with clipped gradients, by optax, which is imported where it is used."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 
@@ -8,19 +9,36 @@ Weights = Any
 """A pytree of arrays."""
 
 
+class Decay(NamedTuple):
+    """A rate of learning that falls by the same factor with every step.
+
+    Attributes:
+        first: in the beginning.
+        ratio: what is left of it after `steps`.
+        steps: see `ratio`.
+    """
+
+    first: float
+    ratio: float
+    steps: int
+
+
 class Adam:
     """Steps of a descent.
 
     Args:
-        rate: of learning.
+        rate: of learning; a number, a `Decay`, or a schedule of optax: a function of the count of steps.
         clip: largest norm of a gradient.
     Source: Kingma & Ba (2015).
     """
 
-    def __init__(self, rate: float, clip: float) -> None:
+    def __init__(self, rate: float | Decay | Callable[[Any], Any], clip: float) -> None:
         import optax
 
-        self._chain = optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
+        along: Any = rate
+        if isinstance(rate, Decay):
+            along = optax.exponential_decay(rate.first, rate.steps, rate.ratio)
+        self._chain = optax.chain(optax.clip_by_global_norm(clip), optax.adam(along))
 
     def init(self, weights: Weights) -> Any:
         """Moments to begin with."""

@@ -32,7 +32,7 @@ class Checkpoint:
         """
         import orbax.checkpoint as ocp
 
-        kept = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+        kept = [array for leaf in jax.tree.leaves(state) if (array := np.asarray(leaf)).size]  # orbax takes no others
         told = {"state": kept, "what": np.frombuffer(self._bytes, np.uint8)}
         with self._manager() as manager:
             if step in manager.all_steps():  # a run that was over, and is asked again
@@ -58,9 +58,9 @@ class Checkpoint:
                 "Give checkpoint= another folder, or remove this one."
             )
         leaves, structure = jax.tree.flatten(like)
-        return jax.tree.unflatten(
-            structure, [jax.numpy.asarray(new, old.dtype) for new, old in zip(told["state"], leaves, strict=True)]
-        )
+        some = iter(told["state"])
+        found = [jax.numpy.asarray(next(some), old.dtype) if old.size else old for old in leaves]
+        return jax.tree.unflatten(structure, found)
 
     @property
     def _bytes(self) -> bytes:

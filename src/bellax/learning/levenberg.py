@@ -20,10 +20,11 @@ from bellax.learning import cholesky
 from bellax.learning.training import Method
 
 _FIRST, _LEAST, _MOST = 1e-3, 1e-14, 1e10  # damping, relative to the mean diagonal of J'J
+_LITTLE = 1e-6  # of the largest effect of an unknown: what every one counts for
 _STALLED = 1e-7  # relative decrease of the sum of squares that is none: short steps after rejections are no end
 
 Pointwise = Callable[[Array, Any], Array]
-"""Of weights and what belongs to a point, the residual there, a number."""
+"""Of weights and what belongs to a point, the residual there: a number, or several, shape (k,)."""
 
 Groups = Sequence[tuple[Pointwise, Any]]
 """Pointwise residuals, and what belongs to all of their points, along a first axis."""
@@ -50,17 +51,34 @@ class Fit(NamedTuple):
 
 def residuals(groups: Groups, weights: Array) -> Array:
     """All of them, one vector."""
-    return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows) for one, rows in groups])
+    return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows).reshape(-1) for one, rows in groups])
 
 
 def linearised(groups: Groups, weights: Array) -> tuple[Array, Array]:
     """`residuals`, and their derivatives, shape (residuals, w)."""
-    found = [jax.vmap(jax.value_and_grad(one), (None, 0))(weights, rows) for one, rows in groups]
-    return jnp.concatenate([value for value, _ in found]), jnp.concatenate([slope for _, slope in found])
+    found = [jax.vmap(lambda row, one=one: _one(one, weights, row))(rows) for one, rows in groups]
+    values = jnp.concatenate([value.reshape(-1) for value, _ in found])
+    return values, jnp.concatenate([slope.reshape(-1, weights.shape[0]) for _, slope in found])
 
 
-def direction(matrix: Array, right: Array, damping: Array) -> Array:
-    """The x that makes the squares of J x - right, and damping times those of x, least."""
+def _one(residual: Pointwise, weights: Array, row: Any) -> tuple[Array, Array]:
+    """Residuals at a point, and their derivatives."""
+    value, pull = jax.vjp(lambda weights: residual(weights, row), weights)
+    if value.ndim == 0:
+        return value, pull(jnp.ones_like(value))[0]
+    return value, jax.vmap(lambda one: pull(one)[0])(jnp.eye(value.shape[0], dtype=value.dtype))
+
+
+def direction(matrix: Array, right: Array, damping: Array, scaled: Array | bool = False) -> Array:
+    """The x that makes the squares of J x - right, and damping times those of x, least.
+
+    Args:
+        scaled: whether every unknown counts in units of what it does to the residuals.
+    """
+    if scaled is not False:
+        size = jnp.sqrt(jnp.sum(matrix**2, axis=0))
+        size = jnp.where(scaled, size + _LITTLE * jnp.max(size), 1.0)
+        return direction(matrix / size[None, :], right, damping) / size
     few = matrix.shape[0] < matrix.shape[1]
     square = matrix @ matrix.T if few else matrix.T @ matrix
     size = jnp.trace(square) / square.shape[0]
@@ -75,12 +93,18 @@ class LevenbergMarquardt(Method):
         groups: of what is frozen and the number of the round, the pointwise residuals and their points.
         refresh: of weights and what was frozen, what is frozen in the next round.
         budgets: steps at most of every round.
+        scaled: whether in the last round every weight counts in units of what it does: far quicker near the end, and
+            apt to go astray at the beginning.
     """
 
     def __init__(
-        self, groups: Callable[[Any, Array], Groups], refresh: Callable[[Array, Any], Any], budgets: Sequence[int]
+        self,
+        groups: Callable[[Any, Array], Groups],
+        refresh: Callable[[Array, Any], Any],
+        budgets: Sequence[int],
+        scaled: bool = False,
     ) -> None:
-        self.groups, self.refresh, self.budgets = groups, refresh, tuple(budgets)
+        self.groups, self.refresh, self.budgets, self.scaled = groups, refresh, tuple(budgets), scaled
 
     def init(self, weights: Array, frozen: Any) -> Fit:
         zero = jnp.zeros((), jnp.int32)
@@ -97,7 +121,7 @@ class LevenbergMarquardt(Method):
         """One step, and the next round where this one is over."""
         groups = self.groups(fit.frozen, fit.round)
         left, matrix = linearised(groups, fit.weights)
-        trial = fit.weights - direction(matrix, left, fit.damping)
+        trial = fit.weights - direction(matrix, left, fit.damping, self.scaled and fit.round == len(self.budgets) - 1)
         before, after = jnp.sum(left**2), jnp.sum(residuals(groups, trial) ** 2)
         better = after < before
         weights, loss = jnp.where(better, trial, fit.weights), jnp.where(better, after, before)
@@ -113,7 +137,7 @@ class LevenbergMarquardt(Method):
         return fit._replace(frozen=frozen, damping=damping, round=fit.round + 1, steps=jnp.zeros_like(fit.steps))
 
 
-def moved(groups: Groups, still: Array) -> Array:
+def moved(groups: Groups, still: Array, damping: float = 1e-13) -> Array:
     """Weights of a finished fit, with the derivatives that the residuals' least squares give them.
 
     The implicit function theorem where residuals are nearly zero: J dw = -dr, by least squares.
@@ -121,18 +145,20 @@ def moved(groups: Groups, still: Array) -> Array:
     Args:
         groups: residuals that depend on what is differentiated.
         still: the weights that were found.
+        damping: relative to the mean diagonal of J'J; of many weights that do alike, more than rounding.
     """
-    left, matrix = linearised(groups, lax.stop_gradient(still))
-    return _answering(lax.stop_gradient(still), lax.stop_gradient(matrix), left)
+    still = lax.stop_gradient(still)
+    left, matrix = linearised(groups, still)
+    return _answering(still, lax.stop_gradient(matrix), left, jnp.asarray(damping))
 
 
 @jax.custom_jvp
-def _answering(still: Array, matrix: Array, left: Array) -> Array:
+def _answering(still: Array, matrix: Array, left: Array, damping: Array) -> Array:
     """Weights that answer what is left; where nothing is differentiated XLA drops the rest."""
     return still
 
 
 @_answering.defjvp
 def _answer(given: tuple[Array, ...], moves: tuple[Array, ...]) -> tuple[Array, Array]:
-    still, matrix, left = given
-    return _answering(still, matrix, left), -direction(matrix, moves[2], jnp.asarray(1e-13))
+    still, matrix, left, damping = given
+    return _answering(*given), -direction(matrix, moves[2], damping)

@@ -1,8 +1,8 @@
-"""Small nets: tanh layers beside a polynomial, on inputs that a box scales to [-1, 1].
+"""Small nets: tanh layers beside a straight line or a polynomial, on inputs that a box scales to [-1, 1].
 
     f(u) = W_n tanh(... tanh(W_1 u + b_1) ...) + b_n + S P(u)
 
-P are Chebyshev polynomials, each over the square of its degree; of the first degree they are a straight line.
+P(u) is u itself or, where a shape has degrees, Chebyshev polynomials, each over the square of its degree.
 
 A policy should be a feasible share of what there is, and not a level: a level traps what a share does not. Weights are
 one flat vector where they are trained, since least squares want columns.
@@ -27,7 +27,7 @@ class Layers(NamedTuple):
     Attributes:
         weights: of each layer, shape (out, in).
         biases: of each layer, shape (out,).
-        skip: coefficients of the polynomials, shape (out, f).
+        skip: what inputs or polynomials count for, shape (out, f).
     """
 
     weights: tuple[Array, ...]
@@ -56,7 +56,7 @@ class Box(eqx.Module):
 
 class Shape(NamedTuple):
     """Of a net: how many inputs, the width of every hidden layer, how many outputs, and the highest degree of
-    the polynomial along each input, one where there are none."""
+    the polynomial along each input; without one a straight line stands there."""
 
     inputs: int
     hidden: tuple[int, ...]
@@ -68,36 +68,59 @@ class Shape(NamedTuple):
         return self.inputs, *self.hidden, self.outputs
 
     @property
-    def powers(self) -> np.ndarray:
-        return polynomials.powers(self.degrees or (1,) * self.inputs)
+    def beside(self) -> int:
+        """How many functions of the inputs stand beside the hidden layers: polynomials, or the inputs themselves."""
+        return len(polynomials.powers(self.degrees)) if self.degrees else self.inputs
+
+    @property
+    def weights(self) -> int:
+        """How many weights it has."""
+        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
+        return sum(into * out + out for into, out in pairs) + self.beside * self.outputs
 
 
-def initial(shape: Shape, seed: int) -> Layers:
-    """Weights to begin with: uniform, of variance 2 / (in + out); no polynomial, and next to nothing in the end."""
+def initial(shape: Shape, seed: int, gain: float = 1.0) -> Layers:
+    """Weights to begin with: uniform, of variance 2 / (in + out); nothing beside them, and next to nothing in the end.
+
+    Args:
+        gain: times which those of hidden layers are larger. Least squares want functions that bend: of straight ones
+            most are combinations of others.
+    """
     draws = np.random.default_rng(seed)
     pairs = list(zip(shape.sizes[:-1], shape.sizes[1:], strict=True))
     weights, biases = [], []
     for number, (into, out) in enumerate(pairs):
-        reach = np.sqrt(6 / (into + out)) * (0.1 if number == len(pairs) - 1 else 1.0)
+        reach = np.sqrt(6 / (into + out)) * (0.1 if number == len(pairs) - 1 else gain)
         weights.append(jnp.asarray(draws.uniform(-reach, reach, (out, into)), float))
         spread = 0.0 if number == len(pairs) - 1 else 1.0
         biases.append(jnp.asarray(spread * draws.uniform(-1.0, 1.0, out), float))
-    return Layers(tuple(weights), tuple(biases), jnp.zeros((shape.outputs, len(shape.powers)), float))
+    return Layers(tuple(weights), tuple(biases), jnp.zeros((shape.outputs, shape.beside), float))
 
 
-def forward(shape: Shape, weights: Float[Array, "w"], u: Float[Array, "d"]) -> Float[Array, "o"]:
-    """The outputs at scaled inputs."""
-    own, powers = layers(shape, weights), shape.powers
+def forward(layers: Layers, u: Float[Array, "d"], degrees: tuple[int, ...] = ()) -> Float[Array, "o"]:
+    """The outputs at scaled inputs.
+
+    Args:
+        degrees: those of the net's `Shape`.
+    """
     hidden = u
-    for weight, bias in zip(own.weights[:-1], own.biases[:-1], strict=True):
+    for weight, bias in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
         hidden = jnp.tanh(weight @ hidden + bias)
-    beside = polynomials.features(u, powers) / np.sum(powers, axis=1, dtype=float) ** 2
-    return own.weights[-1] @ hidden + own.biases[-1] + own.skip @ beside
+    return layers.weights[-1] @ hidden + layers.biases[-1] + layers.skip @ _beside(u, degrees)
 
 
-def flat(shape: Shape, seed: int) -> Float[Array, "w"]:
+def _beside(u: Float[Array, "d"], degrees: tuple[int, ...]) -> Float[Array, "f"]:
+    """What stands beside the hidden layers: polynomials over the squares of their degrees, or the inputs themselves,
+    of which there may be many."""
+    if not degrees:
+        return u
+    powers = polynomials.powers(degrees)
+    return polynomials.features(u, powers) / np.sum(powers, axis=1, dtype=float) ** 2
+
+
+def flat(shape: Shape, seed: int, gain: float = 1.0) -> Float[Array, "w"]:
     """`initial` as one vector."""
-    return ravel_pytree(initial(shape, seed))[0]
+    return ravel_pytree(initial(shape, seed, gain))[0]
 
 
 def layers(shape: Shape, weights: Float[Array, "w"]) -> Layers:

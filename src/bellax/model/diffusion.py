@@ -45,7 +45,12 @@ class Reflecting(Boundary):
 @named_options
 @dataclass(frozen=True)
 class Natural(Boundary):
-    """The edge is never reached."""
+    """The edge is never reached.
+
+    Drifts must lead inward there, or a solve fails. A state that diffuses there is taken at that word: its variance
+    counts for nothing at the edge, as of a state without bounds of which a part is shown, and a certificate tells what
+    a wider domain changes (`bx.certify(solution, wider=...)`).
+    """
 
 
 @named_options

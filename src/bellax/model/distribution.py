@@ -3,20 +3,19 @@
 import abc
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Float, Int
 
 from bellax.errors import ModelError
 from bellax.model.demands import Demand
 from bellax.model.quantity import ByPeriod, QuantityLike
 from bellax.numerics import rules
+from bellax.numerics.held import held
 from bellax.numerics.interpolate import least_weight, telling
 from bellax.numerics.scalar import put, rounding
 
@@ -95,30 +94,30 @@ class Distribution(abc.ABC):
         return True
 
 
-@jax.custom_jvp
+_DRAWN = (
+    "a category, or a number of jumps, is drawn with probabilities that move with what is differentiated. A simulated "
+    "path does not show how they matter: differentiate solution.value(...), or take differences."
+)
+
+
 def drawn_by(probabilities: Array) -> Array:
     """Probabilities by which something countable is drawn; they refuse to be differentiated.
 
     A path keeps the category that it drew, so that its derivative is not that of the mean.
     """
-    return probabilities
-
-
-@partial(drawn_by.defjvp, symbolic_zeros=True)
-def _refuse(primals: tuple, tangents: tuple) -> tuple[Array, Any]:
-    if not isinstance(tangents[0], SymbolicZero):
-        raise ModelError(
-            "a category, or a number of jumps, is drawn with probabilities that move with what is differentiated. A "
-            "simulated path does not show how they matter: differentiate solution.value(...), or take differences."
-        )
-    return drawn_by(*primals), tangents[0]
+    return held(probabilities, probabilities, _DRAWN)
 
 
 def draw_place(key: Array, probabilities: Float[Array, "n"]) -> Int[Array, ""]:
     """The place of what is drawn with given probabilities."""
-    probabilities = without_rounding(drawn_by(probabilities))
-    # by inverse distribution function: jax.random.choice would need a static size of its own
-    drawn = jax.random.uniform(key) * jnp.sum(probabilities)
+    return place_at(jax.random.uniform(key), drawn_by(probabilities))
+
+
+def place_at(share: Float[Array, ""], probabilities: Float[Array, "n"]) -> Int[Array, ""]:
+    """The place of what a number uniform on [0, 1) stands for, by the inverse of the distribution function."""
+    # jax.random.choice would need a static size of its own
+    probabilities = without_rounding(probabilities)
+    drawn = share * jnp.sum(probabilities)
     index = jnp.searchsorted(jnp.cumsum(probabilities), drawn, side="right")
     last = probabilities.shape[0] - 1 - jnp.argmax(probabilities[::-1] > 0)  # rounding must not draw beyond it
     return jnp.minimum(index, last.astype(index.dtype))

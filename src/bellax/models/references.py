@@ -13,13 +13,15 @@ from bellax.models._references.discrete import discrete_dp, mccall, puterman_621
 from bellax.models._references.durables import costly_durable, frictionless_durable
 from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.firm import Firm, firm
-from bellax.models._references.growth import brock_mirman, sectors
+from bellax.models._references.growth import brock_mirman, partial_depreciation, sectors
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.lifestyle import Lifestyle, lifestyle
 from bellax.models._references.linear_quadratic import riccati
+from bellax.models._references.max_call import bermudan_max_call_lattice
 from bellax.models._references.options import bermudan_put, jump_diffusion_put, regime_switching_put
 from bellax.models._references.portfolio import merton_crra, merton_log, two_asset_merton
 from bellax.models._references.precautionary_savings import precautionary_savings, rouwenhorst
+from bellax.models._references.quadratic_control import QuadraticControl, linear_quadratic
 from bellax.models._references.regimes import work_and_retirement
 from bellax.models._references.retirement import retirement
 from bellax.models._references.trees import american_put_tree, crr_tree
@@ -27,7 +29,9 @@ from bellax.models._references.trees import american_put_tree, crr_tree
 __all__ = [
     "Firm",
     "Lifestyle",
+    "QuadraticControl",
     "american_put_tree",
+    "bermudan_max_call_lattice",
     "bermudan_put",
     "black_scholes_put",
     "brock_mirman",
@@ -43,11 +47,13 @@ __all__ = [
     "frictionless_durable",
     "jump_diffusion_put",
     "lifestyle",
+    "linear_quadratic",
     "lognormal_incomes",
     "mccall",
     "merton_crra",
     "merton_log",
     "merton_series",
+    "partial_depreciation",
     "precautionary_savings",
     "puterman_621",
     "regime_switching_put",

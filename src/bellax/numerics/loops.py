@@ -37,6 +37,17 @@ def repeat(count: int, step: Callable[[State], State], state: State) -> State:
     return lax.fori_loop(0, count, lambda _, s: step(s), state)
 
 
+def over(step: Callable[[Any, Any], tuple[Any, Any]], first: Any, rows: Any, reverse: bool = False) -> tuple[Any, Any]:
+    """Steps over rows, leaves of shape (n, ...); returns the last carry and the outputs, one a row. Differentiable in
+    both modes.
+
+    Args:
+        step: of a carry and a row, the next carry and an output.
+        reverse: whether the last row comes first.
+    """
+    return lax.scan(step, first, rows, reverse=reverse)
+
+
 def among(asked: Array, function: Callable[[Any], State], of: Any, known: State) -> State:
     """A pointwise function at those of many points where it is asked for, batch by batch: a loop inside it goes on as
     long as one of the batch does. Not differentiable in reverse mode.

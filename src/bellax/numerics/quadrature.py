@@ -17,6 +17,7 @@ Every count is static: nodes and weights are computed in 64 bit by numpy when th
 """
 
 import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -148,3 +149,38 @@ def _rule(nodes: np.ndarray, weights: np.ndarray) -> Rule:
 def _check_count(name: str, count: int) -> None:
     if count < 1:
         raise ModelError(f"{name} was asked for {count} nodes, and a rule has at least one. Raise the count.")
+
+
+def monomial(dimensions: int, degree: int) -> ProductRule:
+    """Rule of several independent standard normals whose nodes grow like d, or d^2, and not like a power of d.
+
+    Degree 3: +- sqrt(d) along every axis. Degree 5: zero, +- sqrt(d + 2) along every axis, and both signs of
+    sqrt((d + 2) / 2) along every pair; beyond four dimensions the nodes along axes have negative weights.
+
+    Args:
+        dimensions: d.
+        degree: of the polynomials for which it is exact, 3 or 5.
+    Returns:
+        Nodes, shape (q, d) with q = 2 d or 2 d^2 + 1, and weights, shape (q,).
+    Raises:
+        ModelError: for another degree.
+    Source: Stroud (1971), E_n^{r^2}; Judd (1998), section 7.5.
+    """
+    d, eye = dimensions, np.eye(dimensions)
+    if degree == 3:
+        nodes = math.sqrt(d) * np.concatenate([eye, -eye])
+        return jnp.asarray(nodes, float), jnp.full((2 * d,), 1 / (2 * d))
+    if degree != 5:
+        raise ModelError(f"a monomial rule of degree {degree} is not known; there are those of degrees 3 and 5.")
+    axes = math.sqrt(d + 2) * np.concatenate([eye, -eye])
+    pairs = [
+        a * eye[i] + b * eye[j] for i in range(d) for j in range(i + 1, d) for a in (1.0, -1.0) for b in (1.0, -1.0)
+    ]
+    both = math.sqrt((d + 2) / 2) * np.asarray(pairs).reshape(-1, d)
+    weights = [
+        np.full(1, 2 / (d + 2)),
+        np.full(2 * d, (4 - d) / (2 * (d + 2) ** 2)),
+        np.full(len(pairs), 1 / (d + 2) ** 2),
+    ]
+    nodes = np.concatenate([np.zeros((1, d)), axes, both])
+    return jnp.asarray(nodes, float), jnp.asarray(np.concatenate(weights), float)

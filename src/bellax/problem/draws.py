@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.model.demands import fulfilled
 from bellax.model.distribution import Distribution
-from bellax.model.shocks import Categorical
+from bellax.model.shocks import Categorical, Lognormal, MultivariateNormal, Normal
 from bellax.model.spaces import AR1, IID, VAR, MarkovChain
 from bellax.numerics import markov
 from bellax.numerics.covariance import factor
@@ -59,6 +59,8 @@ class Laws:
         arguments: its parameters.
         period: today. Laws of motion are today's; what is drawn afresh, and the values of a chain, are tomorrow's.
         others: the other regimes that may be reached, by name.
+        sign: one, or minus one for the antithetic draw: normal numbers are drawn with the other sign, all else the
+            same. None draws as with one.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Laws:
         arguments: Arguments,
         period: Array | int,
         others: Mapping[str, Problem] | None = None,
+        sign: Array | float | None = None,
     ) -> None:
         self.plan = problem.plan
+        self.sign = sign
         self.others = {
             name: (other.plan, other.environment(arguments, period + 1)) for name, other in (others or {}).items()
         }
@@ -83,8 +87,25 @@ class Laws:
             actions: by name.
             key: of this agent and period.
         """
+        return self.brought(states, actions, *self.realise(states, actions, key), key)
+
+    def brought(
+        self,
+        states: Mapping[str, Array],
+        actions: Mapping[str, Array],
+        realised: Mapping[str, Array],
+        fine: list[Bool[Array, ""]],
+        key: Array,
+    ) -> Realised:
+        """One agent's period, once everything random is known.
+
+        Args:
+            realised: by random leaf.
+            fine: whether each was drawn from a distribution.
+            key: of what enters other regimes.
+        """
         plan = self.plan
-        realised, fine = self.realise(states, actions, key)
+        fine = [*fine]
         fine += [category(space, actions[name])[1] for name, space in plan.choices.items()]
         found = self.today.outcome(states, actions, realised)
         following = {}
@@ -122,7 +143,7 @@ class Laws:
         leaves = {**self.today.environment, **states, **actions}
         realised: dict[str, Array] = {}
         fine = []
-        for leaf in _drawn(self.plan):
+        for leaf in random_leaves(self.plan):
             own = own_key(key, leaf.removeprefix("next_"))
             realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
             fine.append(sound)
@@ -170,7 +191,8 @@ class Laws:
         """What a random leaf is, and whether it was drawn from a distribution."""
         plan, fine = self.plan, jnp.ones((), bool)
         if leaf in plan.graph.regime.shocks:
-            return _drawn_from(plan.graph.regime.shocks[leaf], key, parameters(plan, plan.shock_nodes(leaf), known))
+            given = parameters(plan, plan.shock_nodes(leaf), known)
+            return _drawn_from(plan.graph.regime.shocks[leaf], key, given, self.sign)
         name = leaf.removeprefix("next_")
         space = plan.states[name]
         if isinstance(space, MarkovChain):
@@ -180,13 +202,14 @@ class Laws:
         if isinstance(space, AR1):
             given = parameters(plan, plan.process_nodes(name), self.today.environment)
             centre = given["mean"] + given["rho"] * (states[name] - given["mean"])
-            return centre + given["sigma"] * jax.random.normal(key), fine
+            return centre + given["sigma"] * _signed(self.sign, jax.random.normal(key)), fine
         if isinstance(space, VAR):
             given = parameters(plan, plan.process_nodes(name), self.today.environment)
             centre = given["mean"] + given["rho"] @ (states[name] - given["mean"])
-            return _normal(key, centre, given["covariance"]), fine
+            return _normal(key, centre, given["covariance"], self.sign), fine
         if isinstance(space, IID):
-            return _drawn_from(space.distribution, key, parameters(plan, plan.process_nodes(name), self.tomorrow))
+            given = parameters(plan, plan.process_nodes(name), self.tomorrow)
+            return _drawn_from(space.distribution, key, given, self.sign)
         probabilities = self.today.probabilities(name, plan.graph.compose([f"probabilities:{name}"])(**known))
         drawn = as_seen(space.values)[_CATEGORY.draw(key, probabilities=probabilities)]
         return drawn, ~jnp.any(jnp.isnan(probabilities))
@@ -206,13 +229,24 @@ def _fitted(plan: Plan, name: str, value: Array, environment: Mapping[str, Array
     return jnp.broadcast_to(as_float(value), shape), jnp.ones((), bool)
 
 
-def _drawn_from(distribution: Distribution, key: Array, given: Mapping[str, Array]) -> tuple[Array, Bool[Array, ""]]:
-    """A draw, and whether the parameters are those of a distribution."""
+def _drawn_from(
+    distribution: Distribution, key: Array, given: Mapping[str, Array], sign: Array | float | None = None
+) -> tuple[Array, Bool[Array, ""]]:
+    """A draw, or the antithetic one, and whether the parameters are those of a distribution."""
+    if sign is not None and isinstance(distribution, Normal | Lognormal | MultivariateNormal):
+        standard = jax.random.normal(key, distribution.shape).reshape(-1)
+        return distribution.realise(sign * standard, **given), fulfilled(distribution.demands(), given)
     return distribution.draw(key, **given), fulfilled(distribution.demands(), given)
 
 
-def _normal(key: Array, mean: Float[Array, "n"], covariance: Float[Array, "n n"]) -> Float[Array, "n"]:
-    return mean + factor(covariance) @ jax.random.normal(key, mean.shape)
+def _signed(sign: Array | float | None, standard: Array) -> Array:
+    return standard if sign is None else sign * standard
+
+
+def _normal(
+    key: Array, mean: Float[Array, "n"], covariance: Float[Array, "n n"], sign: Array | float | None = None
+) -> Float[Array, "n"]:
+    return mean + factor(covariance) @ _signed(sign, jax.random.normal(key, mean.shape))
 
 
 def draw_place(key: Array, name: str, probabilities: Float[Array, "n"]) -> Array:
@@ -225,7 +259,7 @@ def own_key(key: Array, name: str) -> Array:
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
-def _drawn(plan: Plan) -> list[str]:
+def random_leaves(plan: Plan) -> list[str]:
     """The random leaves, each after those that its law names."""
     every = [*plan.graph.regime.shocks, *(f"next_{name}" for name in (*plan.processes, *plan.markov))]
     ordered = [leaf for leaf in nx.topological_sort(plan.graph._resolution) if leaf in every]

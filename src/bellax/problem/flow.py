@@ -95,6 +95,7 @@ class Flow:
         self.adjoint = not any(self.graph.leaves(node, "marginal") for node in seen)
         self.order = self._order()
         self._check_bounds()
+        self._check_still()
 
     def _check_bounds(self) -> None:
         """Raises ModelError for an action that is sought between bounds that move with another one that is: one after
@@ -108,6 +109,26 @@ class Flow:
                         f"the {side} bound of the action {name!r} names {sorted(others)[0]!r}, and both are sought. "
                         "Give one of them a closed form (policy=); or let it be a share of what the other leaves."
                     )
+
+    def _check_still(self) -> None:
+        """Raises ModelError for nodes or intensities that move with time: they are the same at all moments."""
+        nodes = {
+            f"{side}:{name}": f"the {side} bound of the state {name!r}"
+            for name in self.continuous
+            for side in ("lower", "upper")
+        }
+        nodes |= {
+            f"process:{name}.{part}": f"the {part} of the state {name!r}"
+            for name in self.chains
+            for part in ("values", "intensity")
+        }
+        moving = [node for node in nodes if node in self.graph.slots and self.graph.leaves(node, "clock")]
+        if moving:
+            raise ModelError(
+                f"{nodes[moving[0]]} names 'time', and nodes and intensities are the same at all moments. Let drifts, "
+                "diffusions, rewards or the rates of resets= move with time; between categories, too: one bx.Reset "
+                "for each."
+            )
 
     def _order(self) -> tuple[str, ...]:
         """Closed forms, each after those that it names."""

@@ -1,36 +1,62 @@
-"""Whether actions are the best ones, marginal values held fixed."""
+"""Whether actions are the best ones, marginal values held fixed: here, and among others of each alone.
+
+The condition of first order holds on every hill of the Hamiltonian, and on a lower one, too: so some candidates between
+the bounds of each action are compared with it, and some around it, which are never better than the best.
+"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from bellax.model.spaces import Continuous
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow
 
 _BESIDE = 1e-6  # how far to each side of an action, relative to 1 + abs(action), the Hamiltonian is asked for its slope
+_BETWEEN = (np.arange(17) + 0.437) / 17  # of its bounds; no place that a model is likely to name
+_LITTLE = 1e-6
+_AWAY = 2.0 ** np.array([-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0])  # times as far from a bound, or from zero
 
 
-def first_order_gap(
+class Optimality(NamedTuple):
+    """How far actions are from the best ones, at one state.
+
+    Attributes:
+        gap: by how much they leave the first-order condition, as a share of its terms: at a kink, where the slope of
+            the Hamiltonian changes its sign, nothing; at a bound, where the condition has one sign, by how much that is
+            the other one. Infinite where an action is beyond a bound, or where it is the worst and not the best. Zero
+            where the condition has no number.
+        missed: what another of one action would add to the Hamiltonian; zero where none is better.
+        size: of the terms of the Hamiltonian, under these actions or the better one, the larger.
+    """
+
+    gap: Array
+    missed: Array
+    size: Array
+
+    def share(self) -> Array:
+        """What is missed as a share of the terms, of arrays of states: where terms cancel, of a little of the largest,
+        since a difference of rounding is not one of actions."""
+        size = self.size + _LITTLE * jnp.max(self.size)
+        return self.missed / jnp.where(size > 0, size, 1.0)
+
+
+def optimality(
     flow: Flow,
     arguments: Arguments,
     states: Mapping[str, Array],
     marginals: Mapping[str, Array],
     curvatures: Mapping[str, Array],
-) -> Array:
-    """By how much actions are not the best, at one state.
-
-    Returns:
-        By how much they leave the first-order condition, as a share of its terms: at a kink, where the slope of the
-        Hamiltonian changes its sign, nothing; at a bound, where the condition has one sign, by how much that is the
-        other one. Infinite where an action is beyond a bound, or where it is the worst and not the best. Zero where
-        the condition has no number.
-    """
+) -> Optimality:
+    """By how much actions are not the best, at one state."""
     known = {**arguments, **states, **{f"marginal_{name}": value for name, value in marginals.items()}}
     known |= {f"curvature_{name}": value for name, value in curvatures.items()}
     actions = flow.flowing(arguments, states, marginals, curvatures).actions
-    worst = jnp.zeros(())
+    worst, missed, size = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
     for name, action in actions.items():
         if name in flow.choices:
             continue
@@ -38,8 +64,47 @@ def first_order_gap(
         def slopes(own: Array, name: str = name) -> Array:
             return jax.jvp(lambda x: flow.terms(known, {**actions, name: x}), (own,), (jnp.ones_like(own),))[1]
 
-        worst = jnp.maximum(worst, _gap(slopes, action, *flow.limits(known, actions, name)))
-    return worst
+        bounds = flow.limits(known, actions, name)
+        worst = jnp.maximum(worst, _gap(slopes, action, *bounds))
+        better, large = _missed(flow, known, actions, name, bounds)
+        missed, size = jnp.maximum(missed, better), jnp.maximum(size, large)
+    return Optimality(worst, missed, size)
+
+
+def _missed(
+    flow: Flow, known: Arguments, actions: Mapping[str, Array], name: str, bounds: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """What the best candidate of one action is better, the others held fixed; and the size of terms."""
+    own = actions[name]
+    others = [n for n, space in flow.actions.items() if n != name and isinstance(space, Continuous)]
+
+    def worth(candidate: Array) -> tuple[Array, Array]:
+        moved = {**actions, name: candidate}
+        terms, fits = flow.terms(known, moved), jnp.asarray(True)
+        for other in others:  # whose bounds may move with this one
+            lower, upper = flow.limits(known, moved, other)
+            slack = rounding() * (1 + jnp.abs(actions[other]))
+            fits = fits & (actions[other] >= lower - slack) & (actions[other] <= upper + slack)
+        return jnp.where(fits, jnp.sum(terms), -jnp.inf), jnp.sum(jnp.abs(terms))
+
+    totals, sizes = jax.vmap(worth)(jnp.concatenate([own[None], _candidates(own, *bounds)]))
+    totals = jnp.where(jnp.isfinite(totals), totals, -jnp.inf)
+    place = jnp.argmax(totals)
+    better, size = totals[place] - totals[0], jnp.maximum(sizes[0], sizes[place])
+    fine = jnp.isfinite(better) & jnp.isfinite(size)
+    return jnp.where(fine, better, 0.0), jnp.where(fine, size, 0.0)
+
+
+def _candidates(own: Array, lower: Array, upper: Array) -> Array:
+    """Between bounds; and nearer to one of them, or to zero, and further from it: never of another sign, where what
+    flows may be another formula than the one that is meant."""
+    has_lower, has_upper = jnp.isfinite(lower), jnp.isfinite(upper)
+    from_one = jnp.where(has_lower, lower, jnp.where(has_upper, upper, 0.0))
+    around = from_one + (own - from_one) * jnp.asarray(_AWAY)
+    low, high = jnp.where(has_lower, lower, own), jnp.where(has_upper, upper, own)
+    between = low + (high - low) * jnp.asarray(_BETWEEN)
+    between = jnp.where(has_lower & has_upper, between, own)
+    return jnp.clip(jnp.concatenate([around, between]), lower, upper)
 
 
 def _gap(slopes, action: Array, lower: Array, upper: Array) -> Array:

@@ -30,7 +30,7 @@ def record_flow(solution: Any) -> Archive:
         nodes = {"time": np.asarray(setting.moments()), **nodes}
     axes, shape = _axes(list(nodes)), tuple(len(own) for own in nodes.values())
     variables = {"code": Variable((), np.asarray(solution.code))}
-    for label, leaf in _leaves(solution.values).items():
+    for label, leaf in leaves_of(solution.values).items():
         array = np.asarray(leaf)
         if not array.size:  # NetCDF 3 takes an axis of length zero for one without end
             continue
@@ -52,7 +52,7 @@ def values_of(path: Any, setting: Any, arguments: Any, variables: Mapping[str, V
         SolveError: where arrays are missing, or of other shapes or another precision than the solver makes.
     """
     like = setting.structure(arguments)
-    found = {label: leaf for label, leaf in _leaves(like).items() if leaf.size}
+    found = {label: leaf for label, leaf in leaves_of(like).items() if leaf.size}
     missing = [label for label in found if label not in variables]
     if missing:
         raise SolveError(f"{path} was not saved by bellax: it lacks {listed(missing)}.")
@@ -69,12 +69,12 @@ def values_of(path: Any, setting: Any, arguments: Any, variables: Mapping[str, V
             )
     leaves = [
         jnp.asarray(variables[label].array) if leaf.size else jnp.zeros(leaf.shape, leaf.dtype)
-        for label, leaf in _leaves(like).items()
+        for label, leaf in leaves_of(like).items()
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _leaves(values: Any) -> dict[str, Any]:
+def leaves_of(values: Any) -> dict[str, Any]:
     """The arrays of a representation, under the names by which it knows them: `values`, `values:marginals:k`."""
     found, _ = jax.tree_util.tree_flatten_with_path(values)
     return {":".join(["values", *(_step(part) for part in path)]): leaf for path, leaf in found}

@@ -16,20 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.errors import ModelError, ParameterError, check_names, listed, named_options
+from bellax.errors import ModelError, check_names, listed, named_options, nearest
 from bellax.model.diffusion import Absorbing, Boundary, DiffusionModel, Natural
 from bellax.model.parameters import convert
 from bellax.model.quantity import Quantity
 from bellax.numerics import archive, grids, scales
 from bellax.numerics.grids import Line
-from bellax.numerics.programs import all_concrete, concrete
-from bellax.numerics.scalar import rounding
+from bellax.numerics.programs import concrete
 from bellax.problem.best import Candidates
 from bellax.problem.flow import Arguments, Flow
 from bellax.problem.period import as_float
 from bellax.problem.reading import as_seen
 from bellax.solution.flow_record import record_flow
-from bellax.solution.solution import Result
+from bellax.solution.result import Result, check_single
 from bellax.solution.table import Mass, Representation
 
 
@@ -302,6 +301,13 @@ class FlowSolution(eqx.Module):
         """The flow of reward, and the drift of every continuous state, by name."""
         return self._asked("flows", states)
 
+    def tabulate(self) -> "FlowSolution":
+        """Raises ModelError: V is on nodes already, and nothing is maximised over grids again."""
+        raise ModelError(
+            "tabulate() is of discrete time, where a policy re-maximises; in continuous time V is kept on nodes, and "
+            "actions answer its slope. Ask the solution itself: solution.policy(...), bx.simulate(solution, ...)."
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
@@ -314,12 +320,7 @@ class FlowSolution(eqx.Module):
 
     def check_one(self) -> None:
         """Raises ModelError for a batch of solutions."""
-        if self.code.ndim:
-            raise ModelError(
-                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
-                "jax.tree.map(lambda leaf: leaf[0], solutions)."
-            )
+        check_single(self.code)
 
     def _asked(self, what: str, states: Mapping[str, Any]) -> Any:
         self.check_one()
@@ -361,7 +362,8 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
         needed = [name for name in what.names if name not in known]
         unknown = [name for name in needed if name not in flow.graph.nodes]
         if unknown:
-            raise ModelError(f"{what.label} names {unknown[0]!r}, which the model does not have.")
+            hint = nearest(unknown[0], sorted(name for name in {*known, *flow.graph.nodes} if ":" not in name))
+            raise ModelError(f"{what.label} names {unknown[0]!r}, which the model does not have.{hint}")
         known = {**known, **flow.graph.compose(needed)(**known)}
         if not what.function:
             return as_float(what.literal)
@@ -371,28 +373,3 @@ def quantity_at(solution: FlowSolution, what: Quantity) -> Callable[[Mapping[str
         return found
 
     return at
-
-
-def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:
-    """Raises ParameterError where bounds of a state cross, or intensities are none; nothing is known of tracers."""
-    for name in setting.flow.continuous:
-        lower, upper = setting.flow.bounds(arguments, name)
-        if all_concrete((lower, upper)) and not float(lower) < float(upper):
-            raise ParameterError(
-                f"state {name!r} has bounds {float(lower):g} and {float(upper):g}; the lower one must be below."
-            )
-    for name in setting.flow.chains:
-        rates = setting.flow.chain(arguments, name)[1]
-        if all_concrete(rates):
-            _check_intensity(name, np.asarray(rates))
-
-
-def _check_intensity(name: str, rates: np.ndarray) -> None:
-    off = rates[~np.eye(len(rates), dtype=bool)]
-    if not np.all(off >= 0):
-        raise ParameterError(
-            f"the intensity of state {name!r} holds the rate {np.min(off):g} off the diagonal; none may be negative."
-        )
-    sums = np.abs(np.sum(rates, axis=1))
-    if not np.all(sums <= rounding() * (1 + np.max(np.abs(rates)))):
-        raise ParameterError(f"the intensity of state {name!r} has a row that sums to {np.max(sums):g}, not to zero.")

@@ -16,7 +16,8 @@ from bellax.numerics import archive
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Queried
 from bellax.solution.record import record_regimes
-from bellax.solution.solution import FOLLOWED, Result, Solution
+from bellax.solution.result import Result, check_single
+from bellax.solution.solution import FOLLOWED, Solution
 from bellax.solution.tabulated import Interpolating, Tabulated
 
 
@@ -188,9 +189,4 @@ class RegimeSolution(QueriedRegimes):
 
     def check_one(self) -> None:
         """Raises ModelError for a batch of solutions."""
-        if self.code.ndim:
-            raise ModelError(
-                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution['name'].value(...))(solutions); or take one: "
-                "jax.tree.map(lambda leaf: leaf[0], solutions)."
-            )
+        check_single(self.code, "solution['name']")

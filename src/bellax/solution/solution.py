@@ -4,7 +4,6 @@ A grid policy re-maximises at the queried point from the next value, so that it 
 nothing of the size states x actions is kept. `tabulate` trades that for interpolation.
 """
 
-import enum
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -41,31 +40,14 @@ from bellax.solution.query import (
     undifferentiable,
 )
 from bellax.solution.record import record
+from bellax.solution.result import Result, check_single, unless_failed
 from bellax.solution.seeded import seeded
 from bellax.solution.tabulated import Tabulated, tabulated
-
-
-class Result(enum.IntEnum):
-    """How a solve ended."""
-
-    successful = 0
-    max_steps_reached = 1
-    infeasible = 2
-    nonfinite = 3
-
-    def __str__(self) -> str:
-        return self.name
-
 
 FOLLOWED = (
     "this solution follows a rule, and a file holds no function. Save the parameters, and evaluate the rule again by "
     "bx.evaluate; or save a panel: bx.simulate(solution, ...).frame()."
 )
-
-
-def unless_failed(code: Array) -> Array:
-    """One, or NaN after a failure: as a factor it makes derivatives NaN, too."""
-    return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
 
 
 class Solution(Queried):
@@ -290,12 +272,7 @@ class Solution(Queried):
 
     def check_one(self) -> None:
         """Raises ModelError for a batch of solutions."""
-        if self.code.ndim:
-            raise ModelError(
-                f"this is a batch of solutions, shape {self.code.shape}, as jax.vmap returns. Ask them together: "
-                "jax.vmap(lambda solution: solution.value(...))(solutions); or take one: "
-                "jax.tree.map(lambda leaf: leaf[0], solutions)."
-            )
+        check_single(self.code)
 
     def _check_decides(self) -> None:
         """Raises ModelError for a regime in which nothing is."""

@@ -12,7 +12,8 @@ from bellax.errors import ModelError, ParameterError
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
-from bellax.solution.flowing import FlowSetting, check_parameters
+from bellax.solution.flow_checks import check_parameters
+from bellax.solution.flowing import FlowSetting
 
 
 class CheckedFlow(FlowSetting):

@@ -29,7 +29,7 @@ from bellax.numerics import chebyshev
 from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow, Flowing
-from bellax.problem.optimality import first_order_gap
+from bellax.problem.optimality import Optimality, optimality
 from bellax.problem.period import as_float
 from bellax.solution.flowing import Drawn, Unstated
 from bellax.solvers.continuous.links import Links
@@ -327,10 +327,10 @@ class Collocated:
         none = ~jnp.any(spreads)
         return jnp.where(none, 0.0, lower), jnp.where(none, 0.0, upper)
 
-    def first_order_gap(self, marginals: Named, curvatures: Named) -> Array:
-        """The largest of all nodes."""
-        gap = lambda *own: first_order_gap(self.flow, self.arguments, *own)  # noqa: E731
-        return jnp.max(jax.vmap(gap)(self.states, marginals, curvatures))
+    def optimality(self, marginals: Named, curvatures: Named) -> Optimality:
+        """At all nodes, flat."""
+        gap = lambda *own: optimality(self.flow, self.arguments, *own)  # noqa: E731
+        return jax.vmap(gap)(self.states, marginals, curvatures)
 
 
 def _sum(matrices: list[Array], value: Array) -> Array:

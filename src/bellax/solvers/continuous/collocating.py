@@ -247,13 +247,14 @@ class CollocatedFlow(CheckedFlow):
         still = lax.stop_gradient(value)
         _, marginals, curvatures = scheme.derivatives(still)
         matrix, _ = scheme.system(scheme.tangent(marginals, curvatures), marginals, curvatures)
-        most = jnp.max(jnp.abs(still))
+        most, best = jnp.max(jnp.abs(still)), scheme.optimality(marginals, curvatures)
         growth = jnp.max(jnp.sum(jnp.abs(jnp.linalg.inv(matrix)) * scheme.discount[None, :], axis=1))
         away = jnp.where(begin.known, jnp.max(jnp.abs(still - begin.value)), 0.0)
         stats = {
             "steps": last.steps,
             "residual": last.change,
-            "first_order_gap": scheme.first_order_gap(marginals, curvatures),
+            "first_order_gap": jnp.max(best.gap),
+            "missed": jnp.max(best.share()),
             "growth": growth,
             "error": growth * scheme.off_nodes(still) / jnp.where(most > 0, most, 1.0),
             "moved": away / jnp.where(most > 0, most, 1.0),
@@ -264,6 +265,7 @@ class CollocatedFlow(CheckedFlow):
         flags = [count > 0 for name, count in stats.items() if name.startswith(("outward", "spread"))]
         flags += [~(share <= options.accuracy) for name, share in stats.items() if name.startswith("leak")]
         wrong = jnp.any(jnp.stack(flags)) | (stats["first_order_gap"] > doubts.CLOSE) | ~(growth <= doubts.GROWTH)
+        wrong = wrong | (stats["missed"] > doubts.CLOSE)
         wrong = wrong | ~(stats["error"] <= options.accuracy) | (stats["moved"] > doubts.FAR)
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(last.change <= options.tolerance, code, int(Result.max_steps_reached))

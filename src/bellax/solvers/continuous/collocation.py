@@ -8,7 +8,7 @@ it does not, and what is left of the equation between the nodes says so.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from bellax.errors import ModelError, check_count, check_mapping, check_names, check_positive, listed, named_options
 from bellax.model import slots
@@ -37,6 +37,8 @@ class Collocation(Solver):
     Assumes: V is smooth, which is checked: constraints that bind and kinks are refused; use `FiniteDifference`.
     Source: Trefethen (2000), "Spectral methods in MATLAB"; Judd (1998), chapter 11.
     """
+
+    flows: ClassVar[bool] = True
 
     grid: Mapping[str, int] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from jax import Array
 
-from bellax.model.diffusion import StateConstraint
+from bellax.errors import listed
+from bellax.model.diffusion import Natural, StateConstraint
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
 from bellax.solution.solution import Result
 
@@ -30,7 +31,7 @@ def explain(setting: FlowSetting, solution: FlowSolution) -> str:
         )
     if wrong:
         return wrong
-    return _gap(setting, solution) or _rates(stats)
+    return _gap(setting, solution) or _missed(setting, solution) or _rates(stats)
 
 
 def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
@@ -38,7 +39,7 @@ def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
     gap, flow = float(solution.stats["first_order_gap"]), setting.flow
     if gap <= CLOSE:
         return ""
-    where, names = _place(solution), sorted(flow.policy)
+    where, names = _place(solution, "first_order_gap_at"), sorted(flow.policy)
     what = f"the closed forms of {names}" if names else f"the best {', '.join(flow.free)}"
     if gap == math.inf:
         return (
@@ -51,11 +52,27 @@ def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
     )
 
 
-def _place(solution: FlowSolution) -> str:
-    """The node at which the gap is largest, in words."""
+def _missed(setting: FlowSetting, solution: FlowSolution) -> str:
+    """Which actions are not the highest hill, and where."""
+    missed, flow = float(solution.stats["missed"]), setting.flow
+    if missed <= CLOSE:
+        return ""
+    actions = listed([*flow.free, *sorted(flow.policy)])
+    what = (
+        f"others of {actions} are better at {_place(solution, 'missed_at')}, by {missed:.3g} of what flows there, "
+        "marginal values held fixed: the Hamiltonian has several hills in an action, and this is not the highest. "
+    )
+    if flow.scan is not None:
+        return f"{what}Give more candidates, bx.maximise.Golden(grid={{action: count}})."
+    without = " leave policy= out," if flow.policy else ""
+    return f"{what}Give the actions bounds,{without} and compare candidates: maximiser=bx.maximise.Golden()."
+
+
+def _place(solution: FlowSolution, what: str) -> str:
+    """The node at which something is largest, in words."""
     nodes = solution.nodes()
     shape = tuple(len(line) for line in nodes.values())
-    at = np.unravel_index(int(solution.stats["first_order_gap_at"]), shape)
+    at = np.unravel_index(int(solution.stats[what]), shape)
     return ", ".join(f"{n} = {float(line[k]):.6g}" for (n, line), k in zip(nodes.items(), at, strict=True))
 
 
@@ -106,6 +123,12 @@ def _outward(setting: FlowSetting, name: str, side: str) -> str:
         return (
             f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward "
             "there. Move the bound, or give boundary=bx.Reflecting()."
+        )
+    if isinstance(setting.sides(name)[which], Natural):
+        return (
+            f"the drift of {name!r} leads outward at its {side} edge, which is said to be never reached "
+            "(bx.Natural()). Move the bound further out; or say what holds there: "
+            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(), Absorbing(value)."
         )
     return (
         f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "

@@ -65,6 +65,13 @@ def _wrong(setting: Any, stats: Mapping[str, float]) -> str:
                     f"the state {name!r} diffuses at its {side} edge, and no condition holds there. Give "
                     f"boundary={{{name!r}: bx.Reflecting()}}; or bx.Natural(), where the edge is never reached."
                 )
+    if stats["missed"] > CLOSE:
+        return (
+            f"other {sorted(setting.flow.actions)} are better, by {stats['missed']:.3g} of what flows at some state, "
+            "marginal values held fixed: the Hamiltonian has several hills in an action, and this is not the highest. "
+            "Check policy=; or leave it out, give the actions bounds, and solve by "
+            "FiniteDifference(maximiser=bx.maximise.Golden()), which compares candidates."
+        )
     if not stats["growth"] <= GROWTH:
         return (
             f"the equation alone does not say what V is: what is left of it may count {stats['growth']:.3g} times "

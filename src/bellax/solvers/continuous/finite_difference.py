@@ -7,7 +7,7 @@ sparse linear system, and next a new tangent. Where actions maximise that is How
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from bellax.bellman.maximisers.golden import Golden
 from bellax.errors import ModelError, check_count, check_mapping, check_names, check_positive, named_options
@@ -44,6 +44,8 @@ class FiniteDifference(Solver):
         ModelError: for a model that it does not solve, which says what.
     Source: Achdou, Han, Lasry, Lions & Moll (2022); Howard (1960); Kushner & Dupuis (2001).
     """
+
+    flows: ClassVar[bool] = True
 
     grid: Mapping[str, Any] = field(default_factory=dict)
     maximiser: Golden | None = None

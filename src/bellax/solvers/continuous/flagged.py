@@ -18,7 +18,7 @@ from jax import Array
 from bellax.learning import levenberg, sampling
 from bellax.model.diffusion import Reflecting
 from bellax.problem.flow import Flow
-from bellax.problem.optimality import first_order_gap
+from bellax.problem.optimality import Optimality, optimality
 from bellax.solution.solution import Result
 from bellax.solvers.continuous.trained import DensityEquation, NetTable, ValueEquation
 
@@ -69,13 +69,15 @@ def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, op
     left = values.residuals(table.value, draws)
     marginals = jax.vmap(lambda y: values.marginals(table.value, y))(draws)
 
-    def gap(y: Array, p: Array) -> Array:
+    def gap(y: Array, p: Array) -> Optimality:
         named = dict(zip(point.names, p, strict=True))
-        return first_order_gap(point.flow, point.arguments, point.states(y), named, {})
+        return optimality(point.flow, point.arguments, point.states(y), named, {})
 
+    best = jax.vmap(gap)(draws, marginals)
     found = {
         "residual": jnp.sqrt(jnp.mean(left**2)),
-        "first_order_gap": jnp.max(jax.vmap(gap)(draws, marginals)),
+        "first_order_gap": jnp.max(best.gap),
+        "missed": jnp.max(best.share()),
         "settled": core.found,
     }
     for axis, name in enumerate(point.names):
@@ -162,6 +164,7 @@ def poor(flow: Flow, stats: Mapping[str, Array]) -> Array:
 def code(flow: Flow, stats: Mapping[str, Array], options: Any) -> Array:
     """How a training ended."""
     wrong = (_largest(stats, "outward") > 0) | (stats["first_order_gap"] > CLOSE) | (stats["dependence"] > DEPENDENT)
+    wrong = wrong | (stats["missed"] > CLOSE)
     if flow.driven:
         wrong = wrong | ~(stats["settled"] > 0)
     if options.density:
@@ -227,6 +230,13 @@ def _wrong(setting: Any, stats: Mapping[str, Array], told: Any) -> str:
             f"the closed forms of {sorted(setting.flow.policy)} leave the first-order condition by "
             f"{float(stats['first_order_gap']):.3g} of its terms at some state, marginal values held fixed. Check "
             "signs, powers and bounds of policy=."
+        )
+    if not float(stats["missed"]) <= CLOSE:
+        return (
+            f"other actions than the closed forms of {sorted(setting.flow.policy)} are better, by "
+            f"{float(stats['missed']):.3g} of what flows at some state, marginal values held fixed: there are "
+            "several hills, and this is not the highest. Check policy=; or leave it out, give actions bounds, and "
+            "use bx.solvers.FiniteDifference(maximiser=bx.maximise.Golden())."
         )
     name, drift = told("mean_drift")
     if not float(drift) <= DRIFT:

@@ -81,6 +81,16 @@ class Nodes:
         """An attribute of the axis of a state, over all nodes."""
         return self.laid(getattr(self.axes[name], what), self.axes[name].place)
 
+    def steps(self, name: str, value: Array) -> tuple[Array, Array]:
+        """What V changes by to the neighbour above, and from the one below; nothing where there is none."""
+        place = self.axes[name].place
+        step = jnp.diff(value, axis=place)
+        pad = [(0, 0)] * value.ndim
+        pad[place] = (0, 1)
+        ahead = jnp.pad(step, pad)
+        pad[place] = (1, 0)
+        return ahead, jnp.pad(step, pad)
+
     def at_nodes(self, function: Any, *of: Any) -> Any:
         """A pointwise function of states and of more, at all nodes."""
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1), of)

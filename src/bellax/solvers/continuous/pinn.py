@@ -7,7 +7,7 @@ looked at afterwards in flagged.py.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ from bellax.model.quantity import Quantity
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
-from bellax.solution.flowing import FlowSetting, FlowSolution, check_parameters, quantity_at
+from bellax.solution.flow_checks import check_parameters
+from bellax.solution.flowing import FlowSetting, FlowSolution, quantity_at
 from bellax.solution.table import Mass
 from bellax.solvers.continuous import flagged, poisson
 from bellax.solvers.continuous.core import Core, core
@@ -72,6 +73,8 @@ class PINN(Solver):
         ModelError: for a model that it does not solve, which says what, and for options that make none.
     Source: Raissi, Perdikaris & Karniadakis (2019); Howard (1960) for the branch; Marquardt (1963).
     """
+
+    flows: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (12, 12)
     density: bool = True

@@ -25,9 +25,10 @@ from bellax.solution.solution import Result
 from bellax.solution.table import Mass, Table
 from bellax.solvers.continuous import complaints
 from bellax.solvers.continuous.checked import CheckedFlow
-from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.continuous.scheme import Scheme
 from bellax.solvers.continuous.selection import Selected
 from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
+from bellax.solvers.continuous.tangent import Tangent
 
 _WHAT = "V of a model in continuous time"  # for messages
 _WILD = 0.1  # relative change of V beyond which a step is careful
@@ -173,6 +174,8 @@ class PreparedFlow(CheckedFlow):
         ended = jax.tree.map(lambda leaf: leaf[-1:], found)
         whole = jax.tree.map(lambda own, end: jnp.concatenate([own, end]), found, ended)
         stats = {name: jnp.max(line) for name, line in found.stats.items()}
+        for name in ("first_order_gap", "missed"):  # where it is largest, of the moment at which it is
+            stats[f"{name}_at"] = found.stats[f"{name}_at"][jnp.argmax(found.stats[name])]
         values = jnp.concatenate([found.value, value[None]])
         return whole._replace(value=values, code=jnp.max(found.code), stats=stats)
 
@@ -184,10 +187,10 @@ class PreparedFlow(CheckedFlow):
             later: what V is some time later, of which this is an implicit step back; without it V does not move.
         """
         options: Any = self.options
-        fixed = scheme.stopped
+        fixed, next_one = scheme.stopped, lax.stop_gradient(later)
         first, near = fixed.start()
-        if later is not None:
-            first = lax.stop_gradient(later.value)
+        if next_one is not None:
+            first = next_one.value
         mask, worth = fixed.absorbed
 
         def step(state: _Search) -> _Search:
@@ -195,9 +198,9 @@ class PreparedFlow(CheckedFlow):
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early, early)
-            ended = self._ended(fixed, tangent, state.value, state.stopping, later)
-            stopping, narrowed = self._stopping(fixed, ended, state.value, later, state.steps)
-            value = self._linear(fixed, ended, stopping, later)
+            ended = self._ended(fixed, tangent, state.value, state.stopping, next_one)
+            stopping, narrowed = self._stopping(fixed, ended, state.value, next_one, state.steps)
+            value = self._linear(fixed, ended, stopping, next_one)
             change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
             # where more nodes would rather stop than this step lets, it is not the last one
             change = jnp.where(narrowed, jnp.maximum(change, 2 * options.tolerance), change)
@@ -238,8 +241,9 @@ class PreparedFlow(CheckedFlow):
 
     def _linear(self, scheme: Scheme, arms: Arms, stopping: Array, later: Later | None) -> Array:
         """V of a tangent."""
-        generator, (rate, extra) = arms.tangent.generator, _implicit(scheme, later)
-        rate, reward = rate + arms.leak, arms.tangent.reward + extra
+        generator, reward = arms.tangent.whole(arms.apart(scheme))
+        rate, extra = _implicit(scheme, later)
+        rate, reward = rate + arms.leak, reward + extra
         mask, worth = scheme.absorbed
         if not self.flow.stops and not scheme.absorbs:
             return sparse.solve(generator, rate, reward)
@@ -259,19 +263,20 @@ class PreparedFlow(CheckedFlow):
             moved = {n: one._replace(found=one.found & last.selected[n].found) for n, one in moved.items()}
         carried = scheme.tangent(value, moved, True)
         among = ~last.stopping
-        flags = scheme.flags(carried, among)
+        flags = scheme.flags(carried, lax.stop_gradient(value), among)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
         converged = last.change <= options.tolerance
-        gaps = scheme.first_order_gap(*lax.stop_gradient((carried.marginals, carried.curvatures)))
-        gaps = jnp.where(among, gaps, 0.0)
+        best = scheme.optimality(*lax.stop_gradient((carried.marginals, carried.curvatures)))
+        gaps, missed = (jnp.where(among, own, 0.0) for own in (best.gap, best.share()))
         least = jnp.maximum(-carried.least, 0.0)
         wrong = jnp.any(jnp.stack(list(flags.values())) > 0) | (jnp.max(gaps) > complaints.CLOSE)
-        wrong = wrong | (least > complaints.CLOSE)
+        wrong = wrong | (jnp.max(missed) > complaints.CLOSE) | (least > complaints.CLOSE)
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(converged, code, int(Result.max_steps_reached))
         code = jnp.where(sane, code, int(Result.nonfinite))
         stats = {"steps": last.steps, "residual": last.change, "excess_correlation": least, **flags}
         stats |= {"first_order_gap": jnp.max(gaps), "first_order_gap_at": jnp.argmax(gaps)}
+        stats |= {"missed": jnp.max(missed), "missed_at": jnp.argmax(missed)}
         going_on = jnp.zeros(0)
         if self.flow.stops:
             arms = self._ended(scheme, carried, value, last.stopping, later)

@@ -9,7 +9,7 @@ maximise.
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,47 +20,21 @@ from bellax.numerics import loops
 from bellax.numerics.generator import Generator
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Flowing
-from bellax.problem.optimality import first_order_gap
+from bellax.problem.optimality import Optimality, optimality
 from bellax.solution.flowing import Unstated
 from bellax.solvers.continuous.nodes import SIDES, Nodes
-from bellax.solvers.continuous.selection import Differences, Kind, Selected, Velocity, select, stay
+from bellax.solvers.continuous.selection import Differences, Kind, Selected, Velocity, of_kind, select, stay
+from bellax.solvers.continuous.tangent import Given, Tangent, tangent
 
 _NEAR = 1e-4  # of the marginal value at which a state stays, how much less the first ones are at most
 _PASSES = 3  # over driven states, where there are several
 _TOGETHER = 3  # steps of Newton's method
-_STILL = 1e-6  # of the largest velocity, how fast a state may move that is to stay where it is
 _SAME = 1e-9  # relative difference of marginal values that are one, up to rounding
+_LEAVES = 1e-6  # of a marginal value, by how much that within is another one than that at which a state stays
 _BENT = 4.0  # over the length of a line, how fast marginal values fall that nothing is known of
 _AROUND = 100.0  # how many times more or less V may bend in the first steps
 
 Marginals = Mapping[str, Array]
-
-
-class Tangent(NamedTuple):
-    """What is linear in V.
-
-    Attributes:
-        generator: of values.
-        reward: shape of the nodes.
-        selected: of every driven state, by name.
-        marginals: of every continuous state, by name.
-        curvatures: of every state whose diffusion an action moves.
-        drift: of every continuous state, by name, in coordinates.
-        astray: nodes at which a state that is to stay moves, by name of driven states.
-        variance: of every continuous state.
-        least: the least variance that correlation leaves to an axis, as a share of its own; below zero no scheme of
-            neighbours is monotone.
-    """
-
-    generator: Generator
-    reward: Array
-    selected: dict[str, Selected]
-    marginals: dict[str, Array]
-    curvatures: dict[str, Array]
-    drift: dict[str, Array]
-    astray: dict[str, Array]
-    variance: dict[str, Array]
-    least: Array
 
 
 class Scheme(Nodes):
@@ -74,19 +48,17 @@ class Scheme(Nodes):
         """Of V along a state, in units of the state."""
         own = self.axes[name]
         below, above = self.over(name, "below"), self.over(name, "above")
-        step = jnp.diff(value, axis=own.place)
-        pad = [(0, 0)] * value.ndim
-        pad[own.place] = (0, 1)
-        ahead = jnp.pad(step, pad, constant_values=jnp.nan) / self.over(name, "right")
-        pad[own.place] = (1, 0)
-        behind = jnp.pad(step, pad, constant_values=jnp.nan) / self.over(name, "left")
+        up, down = self.steps(name, value)
+        ahead, behind = up / self.over(name, "right"), down / self.over(name, "left")
         first, last = self.ends(name)
-        lower, upper = own.sides
-        behind = jnp.where(first & isinstance(lower, Reflecting), 0.0, behind)
-        ahead = jnp.where(last & isinstance(upper, Reflecting), 0.0, ahead)
+        mirrored = [isinstance(side, Reflecting) for side in own.sides]
+        no_behind, no_ahead = first & ~jnp.asarray(mirrored[0]), last & ~jnp.asarray(mirrored[1])
         share = above / (below + above)
-        central = share * behind + (1 - share) * ahead
-        central = jnp.where(jnp.isnan(central), jnp.where(jnp.isnan(ahead), behind, ahead), central)
+        # central differences are of the coordinate, as rates have them
+        central = self.over(name, "slope") * (share * down / below + (1 - share) * up / above)
+        central = jnp.where(no_behind, ahead, jnp.where(no_ahead, behind, central))
+        # not a number, and without derivatives of it
+        ahead, behind = jnp.where(no_ahead, jnp.nan, ahead), jnp.where(no_behind, jnp.nan, behind)
         return Differences(ahead, behind, central, below, above)
 
     def curved(self, value: Array) -> dict[str, Array]:
@@ -95,12 +67,8 @@ class Scheme(Nodes):
         for name in self.flow.risky:
             own = self.axes[name]
             below, above = self.over(name, "below"), self.over(name, "above")
-            step = jnp.diff(value, axis=own.place)
-            pad = [(0, 0)] * value.ndim
-            pad[own.place] = (0, 1)
-            ahead = jnp.pad(step, pad) / above
-            pad[own.place] = (1, 0)
-            behind = jnp.pad(step, pad) / below
+            ahead, behind = self.steps(name, value)
+            ahead, behind = ahead / above, behind / below
             share = above / (below + above)
             first = share * behind + (1 - share) * ahead
             second = 2 * (ahead - behind) / (below + above)
@@ -315,56 +283,8 @@ class Scheme(Nodes):
         found = self.flowing(marginals, curvatures)
         moving, steep = self._velocities(marginals, curvatures, transport)
         variance = {**self.variance, **found.variance}
-        # marginal values are of differences in the state, and rates of those in its coordinate: to the tangent at the
-        # former belongs what the marginal value changes by that
-        risen = {name: self._rise(name, value, one.kind) for name, one in selected.items()}
-        gaps = {name: marginals[name] * (steeper - 1) for name, (_, steeper, _) in risen.items()}
-        reward, velocity, still, astray = found.reward, {}, {}, {}
-        for name in self.flow.continuous:
-            slope, shift = self.over(name, "slope"), self.shift(name, variance[name])
-            velocity[name] = found.drift[name] * slope + shift
-            if name not in selected:
-                still[name] = velocity[name]
-                continue
-            stays = selected[name].kind == Kind.stays
-            size = jnp.max(jnp.abs(jnp.where(stays, 0.0, velocity[name])))
-            astray[name] = stays & (jnp.abs(velocity[name]) > _STILL * (1 + size))
-            own = jnp.where(stays, 0.0, moving[name])
-            at, _, wide = risen[name]
-            onward = lax.stop_gradient(sum(steep[other][name] * gaps[other] for other in selected))
-            onward = jnp.where(transport, 0.0, onward)
-            velocity[name] = jnp.where(stays, 0.0, own * slope + shift + onward * wide)
-            # where an action moves the variance its whole worth is in the curvature, the shift with it
-            kept = lax.stop_gradient(shift) if name in self.flow.risky else shift
-            still[name] = lax.stop_gradient(velocity[name] - jnp.where(stays, 0.0, kept)) + jnp.where(stays, 0.0, kept)
-            reward = reward + marginals[name] * found.drift[name] + own * (slope * at - marginals[name])
-            reward = reward - lax.stop_gradient((own * slope + onward * wide) * at)
-        for name in self.flow.risky:
-            worth = 0.5 * curvatures[name] * found.variance[name]
-            reward = reward + worth - lax.stop_gradient(worth)
-        generator, least = self.generator(velocity, variance)
-        # what moves the rates besides the velocities of driven states
-        fixed = {name: lax.stop_gradient(v) if name in self.flow.risky else v for name, v in variance.items()}
-        beside = self.generator(still, fixed)[0].apply(lax.stop_gradient(value))
-        reward = reward + beside - lax.stop_gradient(beside)
-        return Tangent(generator, reward, selected, marginals, curvatures, velocity, astray, variance, least)
-
-    def _rise(self, name: str, value: Array, kind: Array) -> tuple[Array, Array, Array]:
-        """Of the selected kind: the derivative of V in the coordinate; what that makes of a derivative in the state,
-        as a share of it; and coordinates to a unit of the state between the nodes.
-        """
-        own, value = self.axes[name], lax.stop_gradient(value)
-        step, below, above = jnp.diff(value, axis=own.place), self.over(name, "below"), self.over(name, "above")
-        pad = [(0, 0)] * value.ndim
-        pad[own.place] = (0, 1)
-        ahead = jnp.pad(step, pad) / above
-        pad[own.place] = (1, 0)
-        behind = jnp.pad(step, pad) / below
-        share = above / (below + above)
-        after, before = above / self.over(name, "right"), below / self.over(name, "left")
-        none, one, slope = jnp.zeros(self.shape), jnp.ones(self.shape), self.over(name, "slope")
-        at = of_kind(kind, none, ahead, behind, share * behind + (1 - share) * ahead)
-        return at, of_kind(kind, one, slope / after, slope / before, one), of_kind(kind, none, after, before, none)
+        given = Given(marginals, curvatures, selected, found, moving, steep, variance)
+        return tangent(self, value, given, transport)
 
     def start(self) -> tuple[Array, dict[str, Array]]:
         """V of staying where one is for ever, and marginal values at which one does."""
@@ -381,12 +301,13 @@ class Scheme(Nodes):
         reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
         return reward / self.discount, {name: still[name] for name in self.flow.driven}
 
-    def flags(self, tangent: Tangent, among: Array) -> dict[str, Array]:
+    def flags(self, tangent: Tangent, value: Array, among: Array) -> dict[str, Array]:
         """How many nodes there are at which something is wrong, among those that take part.
 
         `outward`: at an edge the drift leads outward, and nothing keeps it. `spread`: the state diffuses at an edge
         that has no condition, or where the drift alone is to keep it. `lost`: elsewhere nothing stands for the
-        derivative of V, or the state goes another way than the difference that does.
+        derivative of V, or the state goes another way than the difference that does. An edge that is never reached
+        keeps nobody: where V within would have a driven state leave, that it stays is no answer.
         """
         found: dict[str, Array] = {}
         for name, own in self.axes.items():
@@ -401,12 +322,21 @@ class Scheme(Nodes):
                 lost = missing | ((against | tangent.astray[name]) & (len(self.flow.driven) > 1))
             for which, (side, kind) in enumerate(zip(SIDES, own.sides, strict=True)):
                 outward = velocity < -slack if which == 0 else velocity > slack
+                if isinstance(kind, Natural) and name in tangent.selected:
+                    outward = outward | self._kept(name, which, tangent.selected[name], value)
                 bad = edges[which] & (none if isinstance(kind, Reflecting | Absorbing) else outward | lost) & among
                 unkept = edges[which] & (spreads if isinstance(kind, Unstated | StateConstraint) else none) & among
                 lost = lost & ~bad
                 found |= {f"outward:{side}:{name}": jnp.sum(bad), f"spread:{side}:{name}": jnp.sum(unkept)}
             found[f"lost:{name}"] = jnp.sum(lost & among)
         return found
+
+    def _kept(self, name: str, which: int, chosen: Selected, value: Array) -> Array:
+        """Whether a driven state stays where the difference of V within would lead it out: velocities rise with
+        marginal values."""
+        known = self.differences(name, value)
+        beyond = chosen.marginal - known.ahead if which == 0 else known.behind - chosen.marginal
+        return (chosen.kind == Kind.stays) & (beyond > _LEAVES * jnp.abs(chosen.marginal))
 
     def held(self, generator: Generator) -> Array:
         """Nodes at an edge that mass enters along a state without diffusing, and does not leave along it."""
@@ -425,17 +355,9 @@ class Scheme(Nodes):
             )
         return found
 
-    def first_order_gap(self, marginals: Marginals, curvatures: Marginals) -> Array:
+    def optimality(self, marginals: Marginals, curvatures: Marginals) -> Optimality:
         """At all nodes; see problem/optimality.py."""
         if not self.flow.policy and not self.flow.free:
-            return jnp.zeros(self.shape)
-        gap = lambda states, own, bent: first_order_gap(self.flow, self.arguments, states, own, bent)  # noqa: E731
+            return Optimality(*(jnp.zeros(self.shape),) * 3)
+        gap = lambda states, own, bent: optimality(self.flow, self.arguments, states, own, bent)  # noqa: E731
         return self.at_nodes(gap, dict(marginals), dict(curvatures))
-
-
-def of_kind(kind: Array, stays: Array, ahead: Array, behind: Array, central: Array) -> Array:
-    """What belongs to each `Kind`; numbers that are none where they do not belong."""
-    clean = lambda which, value: jnp.where(kind == which, value, 0.0)  # noqa: E731
-    return (
-        clean(Kind.stays, stays) + clean(Kind.ahead, ahead) + clean(Kind.behind, behind) + clean(Kind.central, central)
-    )

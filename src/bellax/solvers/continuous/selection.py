@@ -139,3 +139,11 @@ def _bracket(of: Velocity, sought: Sought) -> tuple[Array, Array, tuple[Array, A
     begin = (jnp.ones(()), sought.low, sought.high, jnp.asarray(True), jnp.zeros(2))
     _, low, high, _, (below, above) = loops.until(over, widen, begin)
     return low, high, (below, above)
+
+
+def of_kind(kind: Array, stays: Array, ahead: Array, behind: Array, central: Array) -> Array:
+    """What belongs to each `Kind`; numbers that are none where they do not belong."""
+    clean = lambda which, value: jnp.where(kind == which, value, 0.0)  # noqa: E731
+    return (
+        clean(Kind.stays, stays) + clean(Kind.ahead, ahead) + clean(Kind.behind, behind) + clean(Kind.central, central)
+    )

@@ -16,7 +16,8 @@ from jax import Array, lax
 
 from bellax.numerics import loops
 from bellax.numerics.generator import rates
-from bellax.solvers.continuous.scheme import Scheme, Tangent
+from bellax.solvers.continuous.scheme import Scheme
+from bellax.solvers.continuous.tangent import Tangent
 
 _SHORTEST = 0.02  # arm, of the distance to the neighbour
 _ROUNDS = 60
@@ -35,6 +36,13 @@ class Arms(NamedTuple):
     share: dict[str, tuple[Array, Array]]
     tangent: Tangent
     leak: Array
+
+    def apart(self, scheme: Scheme) -> Array:
+        """Nodes without a border beside them."""
+        found = jnp.ones(scheme.shape, bool)
+        for low, high in self.share.values():
+            found = found & (low == 1) & (high == 1)
+        return found
 
 
 def widened(scheme: Scheme, stopping: Array, step: Array) -> Array:

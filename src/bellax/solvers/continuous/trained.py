@@ -81,7 +81,12 @@ class NetTable(Representation):
 
 def value(shape: Shape, box: Box, level: Array, unit: Array, weights: Array, y: Array) -> Array:
     """V at coordinates."""
-    return level + unit * nets.forward(shape, weights, box.scaled(y))[0]
+    return level + unit * _net(shape, weights, box.scaled(y))[0]
+
+
+def _net(shape: Shape, weights: Array, u: Array) -> Array:
+    """The outputs of a net at scaled coordinates."""
+    return nets.forward(nets.layers(shape, weights), u, shape.degrees)
 
 
 class Form(abc.ABC):
@@ -102,7 +107,7 @@ class AroundNormal(Form):
     whole: ClassVar[bool] = True
 
     def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
-        return core.normal(y) + nets.forward(shape, weights, core.box.scaled(y))[0]
+        return core.normal(y) + _net(shape, weights, core.box.scaled(y))[0]
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class SquaredSoftplus(Form):
     whole: ClassVar[bool] = False
 
     def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
-        return 2 * jnp.log(nets.positive(nets.forward(shape, weights, core.box.scaled(y))[0]))
+        return 2 * jnp.log(nets.positive(_net(shape, weights, core.box.scaled(y))[0]))
 
 
 class Edges(NamedTuple):

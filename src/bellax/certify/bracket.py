@@ -1,0 +1,88 @@
+"""A bracket of the optimal value: what a policy earns on simulated paths, and a dual bound from above."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_WIDE = 1.959963984540054  # standard errors on either side of an interval of 95 %
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a bracket, an estimate of a bound.
+
+    Attributes:
+        mean: of the bound, over paths.
+        standard_error: of that.
+        how: what it is, in words.
+        paths: how many there were.
+    """
+
+    mean: float
+    standard_error: float
+    how: str
+    paths: int
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Between what the optimal value at the start lies.
+
+    Attributes:
+        lower, upper: the sides; None where no valid one is known.
+        lower_missing, upper_missing: why not.
+    """
+
+    lower: Side | None
+    upper: Side | None
+    lower_missing: str = ""
+    upper_missing: str = ""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """In which the optimal value lies with a confidence of 95 %; minus or plus infinity where a side is missing."""
+        low = self.lower.mean - _WIDE * self.lower.standard_error if self.lower else -math.inf
+        high = self.upper.mean + _WIDE * self.upper.standard_error if self.upper else math.inf
+        return low, high
+
+    @property
+    def width(self) -> float:
+        """Of the interval."""
+        low, high = self.interval
+        return high - low
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        low, high = self.interval
+        sides = {"lower": self.lower, "upper": self.upper}
+        missing = {"lower": self.lower_missing, "upper": self.upper_missing}
+        found: dict[str, Any] = {"low": low, "high": high}
+        return found | {name: vars(side) if side else {"missing": missing[name]} for name, side in sides.items()}
+
+    def lines(self) -> Iterable[str]:
+        """As text."""
+        low, high = self.interval
+        if self.lower and self.upper:
+            yield f"The optimal value there, with a confidence of 95 %: between {low:.6g} and {high:.6g}"
+        else:
+            yield "The optimal value there: no bracket"
+        sides = ((self.lower, self.lower_missing, "below"), (self.upper, self.upper_missing, "above"))
+        for side, missing, where in sides:
+            if side is None:
+                yield f"  from {where}: none, as {missing}"
+                continue
+            error = f"{side.mean:.6g}, standard error {side.standard_error:.1e}"
+            yield f"  from {where}: {error}; {side.how}, {side.paths} paths"
+
+
+def side_of(sample: np.ndarray, how: str) -> tuple[Side | None, str]:
+    """A side from what every path says; None where one says nothing, and why."""
+    if not np.all(np.isfinite(sample)):
+        return None, f"{np.mean(~np.isfinite(sample)):.2%} of the paths have no finite value"
+    if len(sample) < 2:
+        return None, "one path has no standard error"
+    error = float(sample.std(ddof=1) / math.sqrt(len(sample)))
+    return Side(float(sample.mean()), error, how, len(sample)), ""

@@ -1,0 +1,141 @@
+"""Growth in many countries whose consumption a planner shares out: one capital and one productivity for each.
+
+    max E sum_t beta^t log C_t / N,    C + sum_j k_j' = sum_j (e^a_j k_j^alpha + (1 - delta) k_j),
+    a_j' = rho a_j + sigma (e_j + e),    e_j and e standard normal, e common to all
+
+Utility is logarithmic and weights are equal, so that all countries consume the same. Capital of tomorrow is between
+nine and eleven tenths of today's: where countries have been for long those bounds do not bind. In `irreversible` it is
+at least what depreciation leaves: investment is not negative, and where that binds is a matter of all the 2 N states.
+
+There is no closed form. The reference are the Euler equations of the planner in plain numpy, averaged over another
+quadrature than that of the training.
+
+Calibration: alpha = .36, beta = .99, delta = .025, rho = .95, sigma = .01; .04 where investment is irreversible.
+Source: Den Haan, Judd & Juillard (2011), "Computational suite of models with heterogeneous agents II: multi-country
+real business cycle models", Journal of Economic Dynamics and Control 35; Maliar & Maliar (2013), Quantitative
+Economics 4.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import bellax as bx
+from bellax.models.check import Check
+
+SOURCE = "Euler equations in numpy, Gauss-Hermite with another number of nodes"
+REACH = 0.3  # by how much capital leaves the steady state, relative to it
+
+
+def resources(productivity, capital, alpha, depreciation):
+    return jnp.sum(jnp.exp(productivity) * capital**alpha + (1 - depreciation) * capital)
+
+
+def utility(resources, capital_next):
+    return jnp.log((resources - jnp.sum(capital_next)) / capital_next.shape[0])
+
+
+def least(capital):
+    return 0.9 * capital
+
+
+def most(capital):
+    return 1.1 * capital
+
+
+def left_over(capital, depreciation):
+    return (1 - depreciation) * capital
+
+
+def covariance(countries: int):
+    """Of innovations: each its own, and one that is common."""
+    return lambda sigma: sigma**2 * (jnp.eye(countries) + jnp.ones((countries, countries)))
+
+
+def steady_state(alpha: float = 0.36, discount: float = 0.99, depreciation: float = 0.025) -> float:
+    """Capital of a country that stays where it is without shocks."""
+    return (alpha / (1 / discount - 1 + depreciation)) ** (1 / (1 - alpha))
+
+
+STEADY = steady_state()
+
+
+def economy(countries: int, irreversible: bool = False) -> bx.Model:
+    """The model of so many countries."""
+    shape = (countries,)
+    return bx.Model(
+        states={
+            "capital": bx.Continuous((1 - REACH) * STEADY, (1 + REACH) * STEADY, scale=bx.scales.log, shape=shape),
+            "productivity": bx.VAR(
+                rho=lambda persistence: persistence * jnp.eye(countries),
+                covariance=covariance(countries),
+                size=countries,
+            ),
+        },
+        actions={"capital_next": bx.Continuous(left_over if irreversible else least, most, shape=shape)},
+        functions={"resources": resources},
+        transitions={"capital": lambda capital_next: capital_next},
+        reward=utility,
+    )
+
+
+params: dict[str, Any] = {"alpha": 0.36, "discount": 0.99, "depreciation": 0.025, "persistence": 0.95, "sigma": 0.01}
+rough_params: dict[str, Any] = params | {"sigma": 0.04}
+
+COUNTRIES = 2
+model = economy(COUNTRIES)
+irreversible = economy(COUNTRIES, irreversible=True)
+solver = bx.solvers.EulerNet(visited=1.0, rounds=10, finish=200)
+start = {"capital": np.full(COUNTRIES, STEADY)}
+periods = 200
+
+
+def euler_errors(solution: Any, given: dict[str, Any], states: dict[str, Any], nodes: int = 7) -> np.ndarray:
+    """What is left of the planner's Euler equations, without units, by numpy; shape (states, countries).
+
+    Args:
+        states: capital and productivity, shape (states, countries) each.
+        nodes: of the product rule, in each dimension.
+    """
+    alpha, discount, depreciation, persistence, sigma = (float(given[name]) for name in params)
+    capital, productivity = (np.asarray(states[name]) for name in ("capital", "productivity"))
+    countries = capital.shape[1]
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    grid = np.stack(np.meshgrid(*[points] * countries, indexing="ij"), axis=-1).reshape(-1, countries)
+    chances = np.prod(
+        np.stack(np.meshgrid(*[weights / weights.sum()] * countries, indexing="ij"), axis=-1), axis=-1
+    ).ravel()
+    spread = np.linalg.cholesky(sigma**2 * (np.eye(countries) + np.ones((countries, countries))))
+
+    def produced(k: np.ndarray, a: np.ndarray) -> np.ndarray:
+        return np.sum(np.exp(a) * k**alpha + (1 - depreciation) * k, axis=-1)
+
+    later = np.asarray(solution.policy(capital=capital, productivity=productivity)["capital_next"])
+    consumed = produced(capital, productivity) - later.sum(axis=-1)
+    left = np.zeros_like(capital)
+    for shock, chance in zip(grid @ spread.T, chances, strict=True):
+        after = persistence * productivity + shock
+        beyond = np.asarray(solution.policy(capital=later, productivity=after)["capital_next"])
+        consumed_then = produced(later, after) - beyond.sum(axis=-1)
+        returns = alpha * np.exp(after) * later ** (alpha - 1) + 1 - depreciation
+        left += chance * discount * returns * (consumed / consumed_then)[:, None]
+    return left - 1
+
+
+def checks() -> list[Check]:
+    """Euler errors where simulated paths lead, two countries."""
+    return of_countries(COUNTRIES, solver)
+
+
+def of_countries(countries: int, own: Any) -> list[Check]:
+    """Euler errors of so many countries on simulated paths."""
+    solution = bx.solve(economy(countries), params, own)
+    panel = bx.simulate(solution, 200, {"capital": np.full(countries, STEADY)}, seed=1, periods=150)
+    states = {name: np.asarray(panel.states[name])[:, 100::10].reshape(-1, countries) for name in panel.states}
+    size = np.abs(euler_errors(solution, params, states, 7 if countries < 4 else 3)).max(axis=1)
+    mean, most = 10 ** float(np.mean(np.log10(size))), float(size.max())
+    return [
+        Check(f"Euler errors, {countries} countries, mean of logs", mean, 0.0, mean, 10**-5.5, SOURCE),
+        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4, SOURCE),
+    ]

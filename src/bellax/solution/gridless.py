@@ -1,0 +1,307 @@
+"""Solutions without a grid: a policy and a value that are functions of states, such as nets, feedback rules or
+trajectories with feedback.
+
+What a solver finds is a `Behaviour`, pointwise from states to what is done and what that is worth. Simulation,
+certificates and figures ask it as they ask the policy of a grid. The bounds of states are where it is meant to be
+asked.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.maximisers.maximum import Best, Maximiser
+from bellax.bellman.mesh import Point
+from bellax.bellman.objective import Objective
+from bellax.bellman.options import GridSolver
+from bellax.bellman.reach import first_outside, numbers, outside, reach, warn_once
+from bellax.bellman.setting import Setting
+from bellax.errors import ModelError
+from bellax.model.model import Model
+from bellax.model.spaces import Continuous
+from bellax.numerics import archive
+from bellax.numerics.programs import all_concrete, concrete, quickly
+from bellax.numerics.scalar import put
+from bellax.problem.period import Combination, Period, combinations
+from bellax.problem.plan import Plan
+from bellax.problem.problem import Arguments
+from bellax.problem.reading import check_period, flattened
+from bellax.solution.gridless_record import record_gridless
+from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.query import in_its_period, undifferentiable
+from bellax.solution.result import Result, check_single, unless_failed
+
+_ENDS = 5  # nodes of every state, of which only the ends mean something
+
+
+class Behaviour(eqx.Module):
+    """What is done in every state, and what that is worth. A pytree of arrays.
+
+    Derivatives in parameters pass through its leaves, which the solver gives them.
+    """
+
+    @property
+    @abstractmethod
+    def smooth(self) -> bool:
+        """Whether continuous actions move with states and parameters, so that they can be differentiated."""
+
+    @abstractmethod
+    def chosen(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Chosen:
+        """What is chosen at one state.
+
+        Args:
+            period: today, pointwise.
+            number: of the period; 0 where there is no end.
+        """
+
+
+def certain(plan: Plan, value: Array, actions: Mapping[str, Array]) -> Chosen:
+    """What is chosen where there is but one combination of discrete actions, and nobody may stop."""
+    one = jnp.ones((len(combinations(plan)),))
+    return Chosen(value, dict(actions), jnp.zeros((), bool), value * one, one)
+
+
+class GridlessPolicy(Policy):
+    """A `Behaviour` as simulations and certificates ask it."""
+
+    arguments: Arguments
+    behaviour: Behaviour
+    numerics: Discretisation = eqx.field(static=True)
+
+    @property
+    def smooth(self) -> bool:
+        return self.behaviour.smooth
+
+    @property
+    def last(self) -> None:
+        """None: after the last decision V is the model's own."""
+
+    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        today = self.numerics.problem.period(self.arguments, period)
+        return lambda states: self.behaviour.chosen(today, period, states)
+
+
+@dataclass(frozen=True)
+class Nothing(Maximiser):
+    """Stands where nothing is sought, as what is done is known."""
+
+    @property
+    def smooth(self) -> bool:
+        return True
+
+    def check(self, plan: Plan) -> None:
+        pass
+
+    def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
+        raise NotImplementedError("nothing is sought without a grid")
+
+    def cells(self, plan: Plan) -> int:
+        return 1
+
+
+class GridlessSetting(Setting):
+    """A model under a solver without a grid. Its `numerics` know where the bounds of states are, and no more.
+
+    Args:
+        options: the solver.
+    """
+
+    endogenous = False
+    options: Any
+
+    def __init__(self, model: Model, options: Any) -> None:
+        continuous = {
+            name: _ENDS if space.shape == () else (_ENDS,) * space.size
+            for name, space in model.graph.regime.states.items()
+            if isinstance(space, Continuous)
+        }
+        super().__init__(model, GridSolver(grid=continuous, maximiser=Nothing()))  # type: ignore[abstract]
+        self.options = options
+        self.numerics.memory = self.numerics.budget  # nothing is looked up between nodes
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        raise ModelError(
+            f"{type(self.options).__name__} takes no terminal=: give the model a terminal value of its own."
+        )
+
+    def beginning(self) -> Mapping[str, Any]:
+        """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
+        return {}
+
+    def conditions(
+        self, arguments: Arguments, behaviour: Behaviour
+    ) -> Callable[[Array, Mapping[str, Array]], Array] | None:
+        """What is left of the first-order conditions of a behaviour in a period and a state, one number for each of the
+        continuous actions, without units; None from a solver that does not know."""
+        return None
+
+    @property
+    def stored(self) -> Any:
+        """The solver as a file keeps it."""
+        return self.options
+
+    def structure(self, arguments: Arguments) -> Behaviour:
+        """What a solve makes, with the shapes of its arrays in their place, for who reads a file."""
+        raise ModelError(f"what {type(self.options).__name__} makes is not kept in files.")
+
+
+class GridlessSolution(Queried):
+    """Policy and value of a model that was solved without a grid, and how they were found.
+
+    Attributes:
+        arguments: parameters and literals that were solved for.
+        values: what is done everywhere, and what it is worth.
+        code: how the solve ended; see `result`.
+        stats: numbers about the solve, by name.
+        setting: the model, and the solver.
+    """
+
+    arguments: Arguments
+    values: Behaviour
+    code: Array
+    stats: dict[str, Array]
+    setting: GridlessSetting = eqx.field(static=True)
+
+    @property
+    def model(self) -> Model:
+        """The model that was solved."""
+        return self.setting.model
+
+    @property
+    def params(self) -> Arguments:
+        """The parameters that were solved for."""
+        return {name: value for name, value in self.arguments.items() if self.setting.is_parameter(name)}
+
+    @property
+    def result(self) -> Result | Array:
+        """How the solve ended; under a transformation the code of it."""
+        return self.code if isinstance(self.code, jax.core.Tracer) or self.code.ndim else Result(int(self.code))
+
+    @property
+    def pointwise(self) -> GridlessPolicy:
+        """The policy, as simulations and certificates ask it."""
+        return GridlessPolicy(arguments=self.arguments, behaviour=self.values, numerics=self.setting.numerics)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether continuous actions can be differentiated."""
+        return self.values.smooth
+
+    def leaving(self) -> str:
+        """Nothing: there are no nodes."""
+        return ""
+
+    def __str__(self) -> str:
+        result = self.result.name if isinstance(self.result, Result) else "traced"
+        clock = self.setting.problem.clock
+        length = f"{clock.count} periods" if clock.finite else "infinite horizon"
+        what = ", ".join(
+            f"{name.replace('_', ' ')} {float(value):.3g}"
+            for name, value in self.stats.items()
+            if concrete(value) and value.ndim == 0
+        )
+        return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
+
+    # -- questions
+
+    def value(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
+        """V at any states: what following the policy is worth, as the solver knows it.
+
+        Args:
+            period: which period, 0 to the horizon; absent for an infinite horizon.
+            age: instead of `period`, in years.
+            **states: every state by name, arrays that broadcast (a vector state has its own axes last).
+        Returns:
+            The broadcast shape, in units of the reward; NaN from a solver that finds no value.
+        """
+        period = check_period(self.setting.problem.clock, period, age, last=True)
+        return self._ask("value", period, states)
+
+    def policy(self, period: Any = None, *, age: Any = None, **states: Any) -> dict[str, Array]:
+        """The actions at any states, by name, and `stop` (true where stopping is optimal) in a stopping problem.
+
+        Args:
+            period, age, **states: as in `value`; the period is one with a decision.
+        Raises:
+            ModelError: when it is differentiated and the solver says of no derivative.
+        """
+        period = check_period(self.setting.problem.clock, period, age, last=False)
+        found = self._ask("policy", period, states)
+        if not self.smooth:
+            found = {name: undifferentiable(x, self.arguments) for name, x in found.items()}
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
+
+        Raises:
+            ModelError: if the solver's configuration holds functions, which a file does not.
+            SolveError: if the file cannot be written.
+        """
+        self.check_one()
+        archive.write(path, record_gridless(self))
+
+    def check_one(self) -> None:
+        """Raises ModelError for a batch of solutions."""
+        check_single(self.code)
+
+    def _ask(self, what: str, period: Any, states: Mapping[str, Any]) -> Any:
+        self.check_one()
+        setting = self.setting
+        arrays, shape = flattened(setting.problem, states)
+        arrays = arrays or {"nothing": np.zeros(1)}
+        known = all_concrete((arrays, self.arguments, self.values, period))
+        clock = setting.problem.clock
+        ended = concrete(period) and clock.finite and int(period) == clock.count
+        name = ("asked", what, ended, known)
+        run = setting.program(name, lambda: quickly(_answers(setting, what, ended), known))
+        when = np.asarray(period, np.int32) if concrete(period) else jnp.asarray(period, jnp.int32)
+        found = run(self.pointwise, when, arrays)
+        if known:
+            self._warn(found, arrays)
+            found = jax.tree.map(np.asarray, found)
+        answer = jax.tree.map(lambda leaf: leaf.reshape((*shape, *leaf.shape[1:])), found["answer"])
+        answer = in_its_period(clock, period, answer) if what == "policy" else answer
+        answer = jax.tree.map(put, answer) if known else answer
+        return answer if what == "policy" else answer * unless_failed(self.code)
+
+    def _warn(self, found: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        if self.setting.numerics.outside is None:
+            warn_once(self, first_outside(self.setting.plan, found["ends"], found["outside"], arrays))
+
+
+def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., dict[str, Any]]:
+    """A program that answers at all points."""
+    numerics, plan = setting.numerics, setting.plan
+
+    def ask(policy: GridlessPolicy, period: Array, states: dict[str, Array]) -> dict[str, Any]:
+        today = numerics.problem.period(policy.arguments, period)
+        mesh = numerics.nodes(today.environment)
+        ends = reach(mesh)
+
+        def at(states: dict[str, Array]) -> Any:
+            if ended:
+                return today.terminal(states)
+            chosen = policy.behaviour.chosen(today, period, states)
+            if what == "value":
+                if not numerics.problem.finite:
+                    return chosen.value
+                # a period that is traced may be the one after the last decision, or none
+                over = period >= numerics.problem.clock.count
+                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), chosen.value))
+            stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
+            return chosen.actions | stop
+
+        off = jax.vmap(lambda states: outside(ends, numbers(plan, states)))(states)
+        return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends}
+
+    return ask

@@ -1,0 +1,34 @@
+"""What conditions of actions are divided by, so that they have no units.
+
+Of dQ/da it is the mean size of what a little more of an action costs and brings, which makes an Euler error of it.
+Where an optimum is one of today's reward alone, both vanish there, so that a twentieth of what dQ/da changes by on the
+way from bound to bound is added: a condition is then twenty times how far an action is from where it should be.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.euler import sizes
+from bellax.solvers.neural.points import Points
+
+_SHARE = 0.05  # of the way from bound to bound
+_SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
+
+
+def condition_sizes(
+    bellman: Bellman, points: Points, outputs: Float[Array, "n k m"], critic: Array
+) -> Float[Array, "n k m"]:
+    """Of every condition at every point and of every combination."""
+
+    def one(states: dict[str, Array], number: Array, outputs: Array) -> tuple[Array, ...]:
+        terms = bellman.every_terms(number, states, outputs, critic)
+        return sizes(terms), *bellman.every_curvature(number, states, outputs, critic)
+
+    terms, bends, actions, widths = jax.vmap(one)(*points, outputs)
+    reach = jnp.where(jnp.isfinite(widths), widths, jnp.mean(jnp.abs(actions), axis=0, keepdims=True))
+    found = 0.5 * terms + _SHARE * jnp.abs(bends) * jnp.abs(reach)
+    found = jnp.where(jnp.isfinite(found), found, 1.0)
+    return found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12

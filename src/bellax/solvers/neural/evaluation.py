@@ -1,0 +1,95 @@
+"""Policy evaluation by nets: V under given actions, as least squares on V = E[r + b V(s')].
+
+Expectations are exact, by chains and quadrature, so that the square of what is left of the equation has no bias. What
+is paid and where one is tomorrow does not move with V: it is looked at once for all steps of a fit.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from bellax.learning import nets
+from bellax.learning.nets import Shape
+from bellax.solvers.neural.euler import Euler, States, Worth
+from bellax.solvers.neural.inputs import Inputs
+
+Rule = Callable[[Array, States], dict[str, Array]]
+"""Actions in a period and a state."""
+
+
+class Looked(NamedTuple):
+    """A point of a policy evaluation: what nets see there and tomorrow, and what is paid.
+
+    Attributes:
+        here, later: inputs, shape (i,) and (q, i).
+        reward: expected.
+        weights: of tomorrow's states, discounted, shape (q,).
+        last: of these, what the model says V is after the last decision.
+    """
+
+    here: Array
+    later: Array
+    reward: Array
+    weights: Array
+    last: Array
+
+
+class Scale(NamedTuple):
+    """V is a net times the unit, beside the level."""
+
+    level: Float[Array, ""]
+    unit: Float[Array, ""]
+
+
+class Evaluation:
+    """The residuals of V under given actions; made inside a compiled program.
+
+    Args:
+        shape: of the net.
+    """
+
+    def __init__(self, euler: Euler, seen: Inputs, shape: Shape, scale: Scale) -> None:
+        self.euler, self.seen, self.shape, self.scale = euler, seen, shape, scale
+
+    def look(self, states: States, number: Array, actions: Mapping[str, Array]) -> Looked:
+        """What is paid, and where one is tomorrow, at one state."""
+        euler, problem = self.euler, self.euler.problem
+        found, following = euler.averages(number).branches(states, actions), euler.following(number)
+        later = jax.vmap(lambda states: self.seen.of(following, states))(found.following)
+        weights, last = found.weights * found.outcome.discount, jnp.zeros(())
+        if problem.finite:
+            period, over = problem.period(euler.arguments, following), following >= problem.clock.count
+            last = jnp.where(over, jnp.sum(weights * jax.vmap(period.terminal)(found.following)), 0.0)
+            weights = jnp.where(over, 0.0, weights)
+        return Looked(self.seen.of(number, states), later, jnp.sum(found.weights * found.outcome.reward), weights, last)
+
+    def value(self, weights: Array, u: Array) -> Float[Array, ""]:
+        """V at inputs."""
+        return self.scale.level + self.scale.unit * nets.forward(nets.layers(self.shape, weights), u)[0]
+
+    def worth(self, weights: Array) -> Worth:
+        """V in a period and a state."""
+        return lambda number, states: self.value(weights, self.seen.of(number, states))
+
+    def residual(self, weights: Array, row: Looked) -> Float[Array, ""]:
+        """What is left of the equation at one point, in units of V."""
+        later = jnp.sum(row.weights * jax.vmap(lambda u: self.value(weights, u))(row.later))
+        return (self.value(weights, row.here) - row.reward - row.last - later) / self.scale.unit
+
+
+def measure(euler: Euler, rule: Rule, states: Any, periods: Array) -> tuple[Scale, Float[Array, ""]]:
+    """A level and a unit for V: of what is paid at points, for ever; and for how many periods that is."""
+
+    def paid(states: dict[str, Array], number: Array) -> tuple[Array, Array]:
+        found = euler.averages(number).branches(states, rule(number, states))
+        return jnp.sum(found.weights * found.outcome.reward), jnp.sum(found.weights * found.outcome.discount)
+
+    reward, discount = jax.vmap(paid)(states, periods)
+    problem = euler.problem
+    left = 1 / jnp.maximum(1 - jnp.mean(discount), 1 / max(problem.clock.count, 1) if problem.finite else 1e-3)
+    spread = jnp.std(reward) + 1e-3 * jnp.abs(jnp.mean(reward)) + 1e-12
+    return Scale(jnp.mean(reward) * left, spread * jnp.sqrt(left)), left

@@ -1,0 +1,150 @@
+"""Whether a policy that was trained along paths is one to be trusted, by what fresh paths say.
+
+- *divergence*: a return, or its gradient, was no number in some step; the period and the quantity are those of the same
+  paths, walked once more.
+- *a trap*: an action lies at a bound at most states, where it would pay to move away from it, and where a share that is
+  cut off, or next to flat, shows no gradient.
+- *bias*: actions moved a little everywhere change returns by something else than their gradients say, as they do where
+  a reward or a law jumps.
+- *V*: what is left of its equation, and by how much it is off where paths begin.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from bellax.solution.solution import Result
+
+_NEAR = 1e-3  # a share that is nearer to a bound counts as at it
+_MOST = 0.5  # of the states at which an action is at a bound: fewer are no trap
+_AWAY = 0.1  # of the way between bounds, by which a trapped action would be moved
+MOVE = 0.1  # of the standard deviation of an action, by which it is moved to see whether returns follow the gradient
+_SURE = 4.0  # standard errors
+_BIASED = 10.0  # times the tolerance, by which a return that follows no gradient counts, for a whole standard deviation
+_AHEAD = 100.0  # steps for which the last gain goes on, in the judgement whether it was the last
+
+
+class Sides(NamedTuple):
+    """Actions along paths, leaves of shape (t, n, m).
+
+    Attributes:
+        slopes: of a path's return in its actions.
+        share: of the way between bounds.
+        width: of that way; zero where there are not two bounds.
+    """
+
+    slopes: Float[Array, "t n m"]
+    share: Float[Array, "t n m"]
+    width: Float[Array, "t n m"]
+
+
+def trapped(sides: Sides, alive: Float[Array, "t n"]) -> Float[Array, "m"]:
+    """What moving each action away from a bound at which it lies at most states would bring, to first order."""
+    weight = (alive / jnp.maximum(jnp.sum(alive), 1.0))[:, :, None]
+    paths = alive.shape[1]
+    found = []
+    for near, sign in ((sides.share < _NEAR, 1.0), (sides.share > 1 - _NEAR, -1.0)):
+        here = near & (sides.width > 0)
+        brings = jnp.where(here, sign * sides.slopes * sides.width, 0.0)
+        each = _AWAY * jnp.sum(alive[:, :, None] * brings, axis=0)
+        mean, error = jnp.mean(each, axis=0), jnp.std(each, axis=0) / jnp.sqrt(jnp.asarray(float(paths)))
+        mass = jnp.sum(jnp.where(here, weight, 0.0), axis=(0, 1))
+        found.append(jnp.where((mass > _MOST) & (mean > _SURE * error), mean, 0.0))
+    return jnp.maximum(*found)
+
+
+def code(stats: Mapping[str, Array], tolerance: float) -> Array:
+    """The `Result`."""
+    fine = jnp.stack([jnp.isfinite(stats[name]) for name in ("mean_return", "residual", "value_error")])
+    there = (
+        (stats["gain"] <= tolerance)
+        & (stats["residual"] <= tolerance)
+        & (stats["value_error"] <= tolerance + _SURE * stats["value_noise"])
+    )
+    found = jnp.where(there, int(Result.successful), int(Result.max_steps_reached))
+    jumps = (stats["bias"] > _BIASED * tolerance) & (stats["bias"] > _SURE * stats["bias_noise"])
+    found = jnp.where(jumps, int(Result.biased), found)
+    found = jnp.where(stats["trapped"] > tolerance, int(Result.trapped), found)
+    return jnp.where((stats["fault"] > 0) | ~jnp.all(fine), int(Result.nonfinite), found).astype(jnp.int32)
+
+
+def ahead(gain: Array, unit: Array, spread: Array) -> Array:
+    """What as many steps again would bring at most, in standard deviations of the return."""
+    return _AHEAD * gain * unit / spread
+
+
+def complaint(result: Result, told: Mapping[str, float], tolerance: float, names: tuple[Sequence[str], Any]) -> str:
+    """Why a solve failed; empty where nothing is wrong.
+
+    Args:
+        told: the stats.
+        names: `quantities`, and the actions, number by number.
+    """
+    if result == Result.successful:
+        return ""
+    if result == Result.nonfinite:
+        return _diverged(told, names[0])
+    if result == Result.trapped:
+        action = names[1][int(told["trapped_action"])]
+        return (
+            f"PolicyGradient: the action {action!r} lies at a bound at most states, where moving it away by a tenth of "
+            f"the way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a "
+            "trap that shows no gradient. Likely causes: steps that were too large (rate=), weights to begin with that "
+            "are too far from where they should go (another seed=), or a share that is cut off where one that is not "
+            "would do (shares=)."
+        )
+    if result == Result.biased:
+        return (
+            "PolicyGradient: returns do not follow their gradients. Actions that are moved by their standard deviation "
+            f"would change the return by {told['bias']:.3g} standard deviations more or less than the gradients along "
+            "paths say. Likely cause: a reward, a law or a bound that jumps in an action or a continuous state (a "
+            "comparison, a rounding). Use a solver on a grid, or bx.solvers.NeuralValueIteration()."
+        )
+    causes = []
+    if told["gain"] > tolerance:
+        causes.append(
+            f"the return was still rising, by {told['gain']:.3g} standard deviations in a hundred steps: raise finish= "
+            "or budget="
+        )
+    if told["residual"] > tolerance:
+        causes.append(
+            f"what is left of V's equation is {told['residual']:.3g} standard deviations of the return: a larger net "
+            "for V (critic=), more points="
+        )
+    if told["value_error"] > tolerance:
+        causes.append(
+            f"V is off by {told['value_error']:.3g} standard deviations of the return where paths begin: as before, or "
+            "more paths="
+        )
+    return f"PolicyGradient: tolerance={tolerance:g}, and {'; '.join(causes)}. `throw=False` gives what there is."
+
+
+def _diverged(told: Mapping[str, float], quantities: Sequence[str]) -> str:
+    step, period, place = int(told["steps"]), int(told["fault_period"]), int(told["fault_quantity"])
+    what = "its gradient is no number" if int(told["fault"]) == 2 else "it is no number"
+    where = f": in period {period} of a path {quantities[place]!r} is none" if place >= 0 else ""
+    if int(told["fault"]) == 0:
+        return (
+            "PolicyGradient: what is left of V's equation, or V itself, is no number at some states where the policy "
+            "leads. Likely causes: a law or a reward that is none at a node of quadrature; a discount above one."
+        )
+    return (
+        f"PolicyGradient: in step {step} of the training the return was lost, {what}{where}. Likely causes: steps that "
+        "are too large (rate=); a law or a reward that is no number where actions lead (a negative number under a "
+        "logarithm or a root), which bounds of the action could exclude; a box= or a start= beyond where the model has "
+        "a meaning."
+    )
+
+
+def spread(total: Float[Array, "n"], unit: Array) -> Array:
+    """The standard deviation of returns, and a little of their size and of the spread before the training, so that it
+    means something where the best returns are all alike."""
+    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit + 1e-12
+
+
+def in_rows(plan_names: Any, actions: Mapping[str, Array]) -> Float[Array, "t n m"]:
+    """Actions along paths, number by number."""
+    return jnp.concatenate([actions[name].reshape(*actions[name].shape[:2], -1) for name in plan_names], axis=-1)

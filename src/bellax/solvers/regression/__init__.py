@@ -1,0 +1,1 @@
+"""Solvers that fit the value of each action on simulated states."""

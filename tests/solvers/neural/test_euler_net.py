@@ -1,0 +1,240 @@
+"""EulerNet: closed forms, other methods, what it refuses, and what must not pass for a solution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models import rbc
+from bellax.models.references import partial_depreciation
+from bellax.solvers.neural.euler import is_static
+
+SMALL = {"hidden": (8,), "points": 128, "rounds": 1, "budget": 20, "finish": 40}
+AT = {"capital": np.linspace(0.1, 0.26, 9)[:, None], "productivity": rbc.LEVELS}
+
+
+@pytest.fixture(scope="module")
+def growth():
+    """The growth model by a small net."""
+    return bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL))
+
+
+def test_full_depreciation_is_the_closed_form(growth):
+    exact = (1 / 3) * 0.95 * rbc.LEVELS * AT["capital"] ** (1 / 3)
+    np.testing.assert_allclose(growth.policy(**AT)["capital_next"], exact, rtol=1e-4)
+    grid = bx.solve(rbc.model, rbc.params, rbc.solver)
+    np.testing.assert_allclose(growth.value(**AT), grid.value(**AT), atol=1e-4)
+    assert growth.result == bx.Result.successful
+    assert float(growth.stats["path_leaving"]) == 0
+
+
+def test_it_is_simulated_kept_in_a_file_and_drawn(growth, tmp_path):
+    panel = bx.simulate(growth, 50, {"capital": rbc.STEADY}, periods=20)
+    assert float(panel.present_value().mean()) == pytest.approx(float(growth.value(**AT).mean()), rel=0.05)
+    growth.save(tmp_path / "growth.nc")
+    again = bx.load(tmp_path / "growth.nc", rbc.model)
+    np.testing.assert_array_equal(again.value(**AT), growth.value(**AT))
+    np.testing.assert_array_equal(again.policy(**AT)["capital_next"], growth.policy(**AT)["capital_next"])
+    assert bx.plot(growth, panel).axes
+    assert "EulerNet" in str(growth)
+
+
+def test_conditions_with_slopes_of_v_find_the_same():
+    """The general way, by a net for V beside that of the policy, where the short one would do, too."""
+    steady = rbc.steady_state(1 / 3, 0.95, 0.9)
+    solver = bx.solvers.EulerNet(hidden=(8,), points=192, rounds=2, budget=25, finish=60, costates=True)
+    found = bx.solve(rbc.growth(0.6 * steady, 1.4 * steady), rbc.params | {"depreciation": 0.9}, solver)
+    capital = np.linspace(0.7 * steady, 1.3 * steady, 7)
+    exact = partial_depreciation(
+        1 / 3, 0.95, 0.9, rbc.LEVELS, rbc.TRANSITION, (0.5 * steady, 1.5 * steady)
+    ).consumption(capital)
+    saved = found.policy(capital=capital[:, None], productivity=rbc.LEVELS)["capital_next"]
+    wealth = capital[:, None] ** (1 / 3) * rbc.LEVELS + 0.1 * capital[:, None]
+    np.testing.assert_allclose(wealth - saved, exact, rtol=2e-3)
+
+
+def test_what_needs_no_v_is_read_off_the_names():
+    assert is_static(bx.solvers.EulerNet().prepare(rbc.model).plan)
+    spring = bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"u": bx.Continuous()},
+        transitions={"x": lambda x, u: 0.9 * x + u},
+        reward=lambda x, u: -(x**2) - u**2,
+    )
+    assert not is_static(bx.solvers.EulerNet().prepare(spring).plan)
+
+
+def test_a_linear_quadratic_model_by_slopes_of_v():
+    """The Riccati equation in one dimension, solved by hand."""
+    model = bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"u": bx.Continuous()},
+        transitions={"x": lambda x, u: 0.9 * x + u},
+        reward=lambda x, u: -(x**2) - u**2,
+    )
+    solver = bx.solvers.EulerNet(hidden=(6,), points=96, rounds=2, budget=25, finish=60, visited=0.0)
+    found = bx.solve(model, {"discount": 0.9}, solver)
+    p = 1.0
+    for _ in range(200):
+        p = 1 + 0.9 * p * 0.81 / (1 + 0.9 * p)
+    x = np.linspace(-0.9, 0.9, 7)
+    np.testing.assert_allclose(found.policy(x=x)["u"], -0.9 * 0.9 * p / (1 + 0.9 * p) * x, atol=2e-3)
+    np.testing.assert_allclose(found.value(x=x), -p * x**2, atol=2e-3)
+
+
+def test_a_path_that_grows_for_ever_is_no_solution():
+    """In a box from which paths leave the conditions hold on a wrong branch, too."""
+    steady = rbc.steady_state(1 / 3, 0.95, 0.1)
+    model = rbc.growth(0.5 * steady, 0.9 * steady)  # capital wants to grow beyond
+    with pytest.raises(bx.SolveError, match="leave the box"):
+        bx.solve(model, rbc.params | {"depreciation": 0.1}, bx.solvers.EulerNet(**SMALL))
+
+
+def test_too_few_steps_are_no_success():
+    solver = bx.solvers.EulerNet(hidden=(4,), points=64, rounds=1, budget=1, finish=1, tolerance=1e-6)
+    with pytest.raises(bx.SolveError, match="conditions are off by"):
+        bx.solve(rbc.model, rbc.params, solver)
+
+
+def test_derivatives_by_the_implicit_function_theorem():
+    solver = bx.solvers.EulerNet(**SMALL)
+
+    def answers(alpha):
+        found = bx.solve(rbc.model, {**rbc.params, "alpha": alpha}, solver)
+        at = {"capital": 0.15, "productivity": 1.0}
+        return jnp.stack([found.policy(**at)["capital_next"], found.value(**at)])
+
+    slope = jax.jacrev(answers)(1 / 3)
+
+    def exact(alpha):
+        grid = bx.solve(rbc.model, {**rbc.params, "alpha": alpha}, rbc.solver)
+        return np.array([alpha * 0.95 * 0.15**alpha, float(grid.value(capital=0.15, productivity=1.0))])
+
+    differences = (exact(1 / 3 + 1e-4) - exact(1 / 3 - 1e-4)) / 2e-4
+    np.testing.assert_allclose(slope, differences, rtol=1e-3)
+
+
+def test_warm_starts():
+    solver = dict(SMALL, rounds=1, budget=2, finish=8)
+    near = {"capital_next": lambda resources, share=0.31: share * resources}
+    found = bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**solver, warm_start=near))
+    exact = (1 / 3) * 0.95 * rbc.LEVELS * AT["capital"] ** (1 / 3)
+    np.testing.assert_allclose(found.policy(**AT)["capital_next"], exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("start", "match"),
+    [
+        ({"capital": lambda resources: resources}, "action 'capital' is unknown"),
+        ({"capital_next": lambda wealth: wealth}, "warm_start names 'wealth'"),
+        ({"capital_next": lambda resources: jnp.log(-resources)}, "no number for 'capital_next'"),
+        (3, "give a dict of functions"),
+    ],
+)
+def test_warm_starts_that_are_none(start, match):
+    with pytest.raises((bx.ModelError, bx.ParameterError), match=match):
+        bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL, warm_start=start))
+
+
+def test_what_it_does_not_solve():
+    choice = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"work": bx.Discrete(2)},
+        transitions={"x": bx.fixed},
+        reward=lambda x, work: x * work,
+    )
+    with pytest.raises(bx.ModelError, match="'work' is not; use bx.solvers"):
+        bx.solve(choice, {"discount": 0.9}, bx.solvers.EulerNet())
+    with pytest.raises(bx.ModelError, match="degree is 4"):
+        bx.solvers.EulerNet(degree=4)
+    with pytest.raises(bx.ModelError, match="lower end must be below"):
+        bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(box={"capital": (2.0, 1.0)}))
+    with pytest.raises(bx.ModelError, match="no continuous action"):
+        bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(shares={"saving": bx.shares.Clipped()}))
+    with pytest.raises(bx.ModelError, match="leave them out"):
+        solver = bx.solvers.EulerNet(**SMALL, warm_start={"capital_next": 0.1})
+        jax.grad(
+            lambda a: bx.solve(rbc.model, {**rbc.params, "alpha": a}, solver).value(capital=0.15, productivity=1.0)
+        )(1 / 3)
+
+
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(steps, left):
+        if steps >= 20:
+            raise Enough
+
+    whole = bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL))
+    kept = bx.solvers.EulerNet(**SMALL, checkpoint=str(tmp_path / "kept"))
+    with pytest.raises(Enough):
+        bx.solve(rbc.model, rbc.params, kept, progress=stop)
+    again = bx.solve(rbc.model, rbc.params, kept)
+    np.testing.assert_array_equal(again.values.actor, whole.values.actor)
+    with pytest.raises(bx.ModelError, match="another model, of other parameters"):
+        bx.solve(rbc.model, rbc.params | {"alpha": 0.3}, kept)
+
+
+def test_constraints_are_not_passed_over():
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.1, 10.0)},
+        actions={"consumption": bx.Continuous(0.0, "wealth")},
+        constraints={"enough": lambda consumption: consumption >= 0.05},
+        transitions={"wealth": lambda wealth, consumption: 1.02 * (wealth - consumption) + 0.1},
+        reward=lambda consumption: jnp.log(consumption),
+    )
+    with pytest.raises(bx.ModelError, match="knows no constraints; the model has 'enough'"):
+        bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet())
+
+
+@pytest.mark.parametrize("costates", [None, True])
+def test_a_minimum_is_no_solution(costates):
+    """The conditions hold at u = 1/2, where the reward is least."""
+    model = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        transitions={"x": lambda u: u},
+        reward=lambda x, u: (u - 0.5) ** 2 + 0.1 * x,
+    )
+    solver = bx.solvers.EulerNet(hidden=(6,), points=96, rounds=1, budget=20, finish=40, costates=costates)
+    with pytest.raises(bx.SolveError, match="where Q is least|conditions are off by"):
+        bx.solve(model, {"discount": 0.9}, solver)
+
+
+def test_what_is_no_category_is_no_solution():
+    """A law that leads to a third category of two, and chances that do not sum to one in some states."""
+    law = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0), "d": bx.Discrete(2)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        transitions={"x": lambda u: u, "d": lambda d: d + 1},
+        reward=lambda x, u, d: jnp.log(1 + x - 0.5 * u) + d,
+    )
+    chances = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        shocks={"k": bx.shocks.Categorical([0.0, 1.0], probabilities=lambda x: jnp.stack([x, 1.5 - x]))},
+        transitions={"x": lambda u: u},
+        reward=lambda x, u, k: jnp.log(1 + x - 0.5 * u) + k,
+    )
+    for model in (law, chances):
+        found = bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet(**SMALL), throw=False)
+        assert found.result == bx.Result.nonfinite
+
+
+def test_options_that_cannot_be_honoured():
+    spring = bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"u": bx.Continuous()},
+        transitions={"x": lambda x, u: 0.9 * x + u},
+        reward=lambda x, u: -(x**2) - u**2,
+    )
+    with pytest.raises(bx.ModelError, match="need the slopes of V"):
+        bx.solvers.EulerNet(costates=False).prepare(spring)
+    with pytest.raises(bx.ModelError, match="visited is 2.0"):
+        bx.solvers.EulerNet(visited=2.0)
+    with pytest.raises(bx.ModelError, match="'produktivity' is unknown"):
+        bx.solvers.EulerNet(quadrature={"produktivity": 3}).prepare(rbc.model)
+    with pytest.raises(bx.ModelError, match="'value' is 1.0; give a function"):
+        bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL, warm_start={"value": 1.0}))

@@ -1,0 +1,171 @@
+"""PolicyGradient: what it refuses, what must not pass for a solution, and how it says so."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.models import rbc
+
+TINY = {"hidden": (2,), "paths": 64, "budget": 60, "finish": 40, "points": 128}
+
+
+def line(reward, actions=None, shocks=None, **more):
+    """A state that an action and a shock move, two periods."""
+    return bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0), **more.pop("states", {})},
+        actions={"a": bx.Continuous(0.0, 1.0)} if actions is None else actions,
+        shocks={"e": bx.shocks.Normal()} if shocks is None else shocks,
+        transitions={"x": lambda x, a, e: 0.5 * x + a + 0.1 * e, **more.pop("transitions", {})},
+        reward=reward,
+        **{"horizon": 2, **more},
+    )
+
+
+def solved(model, **options):
+    return bx.solve(model, {"discount": 0.9}, bx.solvers.PolicyGradient(**{**TINY, **options}))
+
+
+def plain(x, a):
+    return -((a - 0.5 - 0.1 * x) ** 2)
+
+
+def probability(x):
+    return jnp.stack([0.5 + 0.1 * x, 0.5 - 0.1 * x])
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (
+            line(lambda x, work: x * work, {"work": bx.Discrete(2)}, transitions={"x": bx.fixed}),
+            "'work' is not; use bx",
+        ),
+        (line(plain, stop=lambda x: x), "does not stop"),
+        (
+            line(plain, shocks={"e": bx.shocks.Categorical(values=[-1.0, 1.0], probabilities=probability)}),
+            "probabilities of the shock 'e' moves with 'x', which the policy moves",
+        ),
+        (line(plain, shocks={"e": bx.shocks.Jump(intensity=lambda a: 0.1 * a)}), "intensity of the shock 'e' moves"),
+        (
+            line(plain, states={"k": bx.Discrete(2)}, transitions={"k": bx.Markov(lambda a: jnp.stack([a, 1 - a]))}),
+            "the probabilities of the discrete state 'k' moves with 'a'",
+        ),
+        (
+            line(plain, states={"k": bx.Discrete(2)}, transitions={"k": lambda x: (x > 0).astype(int)}),
+            "the law of the discrete state 'k' moves with 'x'",
+        ),
+        (line(plain, constraints={"least": bx.nonnegative(lambda x, a: a - x)}), "'least' is a constraint"),
+    ],
+)
+def test_models_that_it_does_not_solve(model, match):
+    with pytest.raises(bx.ModelError, match=match):
+        bx.solvers.PolicyGradient().prepare(model)
+
+
+def test_chances_that_only_the_world_moves_are_no_matter():
+    """An exogenous chain moves the probabilities of another state."""
+    chain = bx.MarkovChain([0.0, 1.0], np.array([[0.9, 0.1], [0.1, 0.9]]))
+    law = bx.Markov(lambda z: jnp.stack([0.5 + 0.1 * z, 0.5 - 0.1 * z]))
+    model = line(plain, states={"k": bx.Discrete(2), "z": chain}, transitions={"k": law})
+    assert bx.solvers.PolicyGradient().prepare(model).plan.markov == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"paths": 33}, "paths is 33, and paths have antithetic twins"),
+        ({"visited": 2.0}, "visited is 2.0"),
+        ({"draws": "sobol"}, "give bx.draws.Sobol"),
+        ({"rate": 0.0}, "rate is 0.0"),
+        ({"budget": 0}, "budget is 0"),
+        ({"start": [1.0]}, "start is"),
+        ({"critic": (0,)}, "critic is 0"),
+    ],
+)
+def test_options_that_are_none(options, match):
+    with pytest.raises(bx.ModelError, match=match):
+        bx.solvers.PolicyGradient(**options)
+    with pytest.raises(bx.ModelError, match="antithetic is 1"):
+        bx.draws.Sobol(antithetic=1)
+
+
+@pytest.mark.parametrize(
+    ("start", "match"),
+    [
+        ({"y": 1.0}, "start: state 'y' is unknown"),
+        ({"x": np.zeros((3, 2))}, "start of 'x' has shape"),
+        ({"x": np.zeros(3), "k": np.zeros(2)}, "different numbers of rows"),
+        ({"x": "low"}, "no number|'low'"),
+    ],
+)
+def test_starts_that_are_none(start, match):
+    model = line(plain, states={"k": bx.Discrete(2)}, transitions={"k": bx.fixed})
+    with pytest.raises((bx.ModelError, bx.ParameterError), match=match):
+        bx.solvers.PolicyGradient(start=start).prepare(model)
+
+
+def test_visited_is_for_models_without_an_end():
+    with pytest.raises(bx.ModelError, match="the horizon has an end"):
+        bx.solvers.PolicyGradient(visited=0.5).prepare(line(plain))
+
+
+def test_a_return_that_is_no_number():
+    """The logarithm of a negative number, in the first step: the message says where."""
+    with pytest.raises(bx.SolveError, match=r"in step 1 .* in period 0 of a path 'reward' is none"):
+        solved(line(lambda x, a: jnp.log(x - a)))
+
+
+def test_a_trap():
+    """One step of Adam's throws all outputs far beyond a bound, where a share that is cut off has no gradient."""
+    with pytest.raises(bx.SolveError, match="'a' lies at a bound at most states"):
+        solved(line(plain), shares={"a": bx.shares.Clipped()}, rate=30.0, budget=3, finish=5)
+
+
+def test_a_reward_that_jumps():
+    """A prize beyond one half, of which no gradient along a path tells."""
+    jumps = lambda x, a: jnp.where(a > 0.5, 1.0, 0.0) - 5 * (a - 0.45 - 0.1 * x) ** 2  # noqa: E731
+    with pytest.raises(bx.SolveError, match="returns do not follow their gradients"):
+        solved(line(jumps, horizon=1), paths=1024)
+
+
+def test_too_few_steps_are_no_success():
+    with pytest.raises(bx.SolveError, match="still rising|left of V's equation"):
+        solved(line(lambda x, a: -((a - 0.9 * jnp.cos(4 * x)) ** 2)), budget=2, finish=2, paths=32)
+
+
+def test_a_start_that_others_than_numbers_give():
+    """Rows that belong together: on the line x = y the best action is x, whatever it is elsewhere."""
+    model = bx.Model(
+        states={"x": bx.Continuous(-1.0, 1.0), "y": bx.Continuous(-1.0, 1.0)},
+        actions={"a": bx.Continuous()},
+        transitions={"x": bx.fixed, "y": bx.fixed},
+        reward=lambda x, y, a: -((a - x - 5 * (x - y) ** 2) ** 2),
+        horizon=1,
+    )
+    rows = np.linspace(-1.0, 1.0, 33)
+    draws = bx.draws.Independent()
+    found = solved(model, start={"x": rows, "y": rows}, draws=draws, budget=200, finish=100)
+    np.testing.assert_allclose(found.policy(0, x=rows, y=rows)["a"], rows, atol=1e-3)
+
+
+def test_warm_start():
+    """Few steps from what is known; V is found by itself."""
+    solver = {"hidden": (2,), "length": 4, "paths": 32, "budget": 2, "finish": 10, "points": 128}
+    share = {"capital_next": lambda resources, share=0.31: share * resources}
+    found = bx.solve(
+        rbc.model, rbc.params, bx.solvers.PolicyGradient(**solver, warm_start=share, rate=1e-6), throw=False
+    )
+    resources = rbc.LEVELS * 0.15 ** (1 / 3)
+    saved = found.policy(capital=0.15, productivity=rbc.LEVELS)["capital_next"]
+    np.testing.assert_allclose(saved / resources, 0.95 / 3, rtol=5e-3)
+
+
+def test_derivatives_in_chances_are_refused():
+    """Of a mixture's weights: nothing along a path would tell of them."""
+    parts = (bx.shocks.Normal(-1.0, 0.1), bx.shocks.Normal(1.0, 0.1))
+    model = line(plain, shocks={"e": bx.shocks.Mixture(lambda p: jnp.stack([p, 1 - p]), parts)})
+    solver = bx.solvers.PolicyGradient(**{**TINY, "budget": 2, "finish": 2})
+    with pytest.raises(bx.ModelError, match="probabilities that move with what is differentiated"):
+        jax.grad(lambda p: bx.solve(model, {"discount": 0.9, "p": p}, solver).policy(0, x=0.1)["a"])(0.4)

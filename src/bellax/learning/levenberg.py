@@ -95,6 +95,8 @@ class LevenbergMarquardt(Method):
         budgets: steps at most of every round.
         scaled: whether in the last round every weight counts in units of what it does: far quicker near the end, and
             apt to go astray at the beginning.
+        still: relative decrease of the sum of squares by a step that damping does not shorten that is none: a round
+            ends where no more is to be had.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class LevenbergMarquardt(Method):
         refresh: Callable[[Array, Any], Any],
         budgets: Sequence[int],
         scaled: bool = False,
+        still: float = _STALLED,
     ) -> None:
         self.groups, self.refresh, self.budgets, self.scaled = groups, refresh, tuple(budgets), scaled
+        self.still = still
 
     def init(self, weights: Array, frozen: Any) -> Fit:
         zero = jnp.zeros((), jnp.int32)
@@ -126,7 +130,8 @@ class LevenbergMarquardt(Method):
         better = after < before
         weights, loss = jnp.where(better, trial, fit.weights), jnp.where(better, after, before)
         damping = jnp.clip(jnp.where(better, fit.damping / 4, fit.damping * 5), _LEAST, _MOST)
-        stalled = (better & (before - after <= _STALLED * before)) | (damping >= _MOST)
+        little = jnp.where(fit.damping <= _FIRST, self.still, _STALLED)
+        stalled = (better & (before - after <= little * before)) | (damping >= _MOST)
         budget = jnp.asarray(self.budgets, jnp.int32)[jnp.minimum(fit.round, len(self.budgets) - 1)]
         over = stalled | (fit.steps + 1 >= budget)
         following = Fit(weights, fit.frozen, damping, loss, fit.round, fit.steps + 1, fit.total + 1)

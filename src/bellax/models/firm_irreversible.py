@@ -204,7 +204,7 @@ def extrapolated_density(price: float) -> tuple[np.ndarray, ...]:
 def density_apart(solution: Any, k: np.ndarray, z: np.ndarray, pdf: np.ndarray) -> float:
     """How far the density of nets is, in L1 over their core, in which both have a mass of one."""
     laid = jnp.stack(jnp.meshgrid(jnp.asarray(k), jnp.asarray(z), indexing="ij"), axis=-1)
-    box = solution.values.core.box
+    box = solution.values.core.inner
     inside = np.asarray(jnp.all((laid >= box.lower) & (laid <= box.upper), axis=-1))
     log = np.asarray(jax.jit(jax.vmap(jax.vmap(solution.values.log_density)))(laid))
     shares = [np.where(inside, each, 0.0) for each in (np.exp(log - np.max(log[inside])), pdf)]

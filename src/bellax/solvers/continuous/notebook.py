@@ -69,7 +69,7 @@ class Notebook:
 
 def replace_core(core: Core) -> Core:
     """The same with the domain for a box, and no normal."""
-    return core._replace(box=core.domain, spread=jnp.zeros_like(core.spread))
+    return core._replace(box=core.domain, inner=core.domain, spread=jnp.zeros_like(core.spread))
 
 
 class Part(NamedTuple):

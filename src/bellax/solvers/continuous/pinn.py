@@ -351,7 +351,7 @@ class PreparedNets(FlowSetting):
 
     def _nodes(self, arguments: Arguments, where: Core) -> dict[str, Array]:
         """Equally spaced in the coordinates: for a density that vanishes at the edges no quadrature is better."""
-        count, box = _NODES[len(self.flow.continuous)], where.box
+        count, box = _NODES[len(self.flow.continuous)], where.inner
         point = Pointwise(self.flow, arguments)
         shares = jnp.linspace(0.0, 1.0, count)
         along = jax.vmap(lambda share: point.states(box.at(jnp.full_like(box.lower, share))))(shares)

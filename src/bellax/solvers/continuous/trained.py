@@ -39,6 +39,7 @@ from bellax.solvers.continuous.pointwise import (
 
 _BENDS = 1e-4  # what the condition on how V bends at an edge counts for
 _WIDE, _LEAST = 6.0, 0.05  # points count for this root of the normal density, and for something beyond it
+_STILL = 1e-4  # relative decrease of squares by a step at which a round is over
 _FLOOR = 0.01  # of the square root of the largest density, what tails count for
 
 
@@ -70,7 +71,7 @@ class NetTable(Representation):
         return self.form.log(self.thin, self.core, self.density, y)
 
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
-        of, box = Pointwise(setting.flow, arguments), self.core.box
+        of, box = Pointwise(setting.flow, arguments), self.core.inner
         y = of.coordinates(dict(point))
         slack = 1e-9 * (box.upper - box.lower)
         inside = jnp.all((y >= box.lower - slack) & (y <= box.upper + slack))
@@ -287,7 +288,7 @@ class ValueEquation:
     def fit(self, rounds: int, budget: int, finish: int) -> LevenbergMarquardt:
         """Howard's rounds, then the equation itself."""
         groups = lambda frozen, number: self.groups(frozen, number < rounds)  # noqa: E731
-        return LevenbergMarquardt(groups, self.refresh, (*(budget,) * rounds, finish))
+        return LevenbergMarquardt(groups, self.refresh, (*(budget,) * rounds, finish), still=_STILL)
 
 
 class Weighted(NamedTuple):
@@ -345,4 +346,4 @@ class DensityEquation:
         return share * jnp.sum(flow * row.weight) / self.rate
 
     def fit(self, rounds: int, budget: int) -> LevenbergMarquardt:
-        return LevenbergMarquardt(self.groups, self.refresh, (budget,) * rounds)
+        return LevenbergMarquardt(self.groups, self.refresh, (budget,) * rounds, still=_STILL)

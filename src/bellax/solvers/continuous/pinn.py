@@ -38,6 +38,7 @@ from bellax.solvers.solver import Solver
 
 _NODES = {1: 801, 2: 101, 3: 31}
 _NEAREST = 4.0  # standard deviations: what is wrong at the edge shrinks inwards by exp(-reach^2 / 2)
+_NEAR = 0.1  # root mean square of what a V leaves that is near, where one that is off by its unit leaves one
 _BLOCK = 10  # steps between reports and checkpoints
 _DEGREES = {1: (20, 12), 2: (20, 12), 3: (10, 6)}
 """Of the polynomials beside nets, along a state that does not diffuse, and along one that does."""
@@ -50,11 +51,10 @@ class PINN(Solver):
     """Solves a `DiffusionModel` of one to three continuous states by nets, trained by Levenberg-Marquardt.
 
     Nets live on the *core*, where the population of the linear approximation is within `reach` standard deviations;
-    outside V is not a number. A net is a sum of tanh layers and a polynomial. Derivatives in parameters are those of
-    least squares at the weights that were found: on the firm of the gallery within 1e-4 of V's, and 1e-3 of an
-    action's where the density is above a fiftieth of its largest. V is least known near edges of the core that the
-    domain goes on beyond, where nothing but smoothness and the linear approximation says it. The solution is
-    `successful` only if what flagged.py looks at holds.
+    outside V is not a number, and nets are trained a standard deviation beyond it: near an edge that the domain goes on
+    beyond, nothing but smoothness says what V is. A net is a sum of tanh layers and a polynomial. Derivatives in
+    parameters are those of least squares at the weights that were found: on the core of the gallery's firm within 1e-5
+    of V's, and 1e-3 of an action's. The solution is `successful` only if what flagged.py looks at holds.
 
     Args:
         hidden: widths of the hidden layers of V.
@@ -143,8 +143,10 @@ class Training(Method):
         density = densities.fit(*_DENSITY).init(thin, densities.refresh(thin))
         if start is None:
             return Both(value, density)
-        # a V that is near is on the right branch, and what is left to do is the last round
-        known = jnp.all(jnp.isfinite(start.value)) & jnp.all(jnp.isfinite(start.density))
+        # a V that is near is on the right branch, and what is left to do is the last round; of another one, whose weights
+        # belong to another box, too, the last round makes a wrong branch
+        left = jnp.sqrt(jnp.mean(self.value.residuals(start.value, self.value.where.inside) ** 2))
+        known = (left < _NEAR) & jnp.all(jnp.isfinite(start.density))
         last = lambda fit, old, rounds: fit._replace(  # noqa: E731
             weights=jnp.where(known, old, fit.weights), round=jnp.where(known, rounds - 1, 0).astype(fit.round.dtype)
         )

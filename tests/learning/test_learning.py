@@ -41,6 +41,17 @@ def test_levenberg_marquardt_fits_a_sine(blocks):
     np.testing.assert_allclose(found, np.sin(3 * np.asarray(at[:, 0])), atol=1e-3)
 
 
+def test_a_round_ends_where_no_more_is_to_be_had():
+    def last(still):
+        groups = lambda frozen, number: [(off, X)]  # noqa: E731
+        method = levenberg.LevenbergMarquardt(groups, lambda weights, frozen: frozen, (60,), still=still)
+        return jax.jit(lambda: training.run(method, method.init(nets.flat(SHAPE, 0), None)))()
+
+    patient, quick = last(1e-7), last(0.5)
+    assert quick.total < patient.total
+    assert patient.loss < quick.loss < 1.0
+
+
 def test_polynomials_and_their_derivatives():
     """Beside numpy's, at a point of the plane, along both axes."""
     degrees, at = polynomials.powers((5, 3)), np.array([0.3, -0.7])

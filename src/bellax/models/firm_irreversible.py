@@ -42,7 +42,7 @@ from bellax.models.references import firm
 SOURCE = "Chebyshev collocation in numpy"
 GRIDS = ((51, 31), (101, 61), (201, 121))
 PLACE = {"k": 1.0, "z": 0.0}
-POLYNOMIALS = bx.solvers.Collocation(grid={"k": 24, "z": 20}, bounds={"k": (0.9, None), "z": (-1.1, 1.1)})
+POLYNOMIALS = bx.solvers.Collocation(grid={"k": 24, "z": 20}, bounds={"k": (0.8, None), "z": (-1.1, 1.1)})
 NET_SEEDS = (0, 1, 2)
 FINE = ((101, 61), (201, 121), (401, 241))
 AT = (np.array([1.0]), np.array([0.0]))
@@ -162,8 +162,7 @@ def refused(price: float) -> Check:
 
 
 def by_nets(seed: int, exact: Any, there: tuple[np.ndarray, ...]) -> list[Check]:
-    """The price of nets, their mass, their density, and V at that price where the density is above a ten-thousandth of
-    its largest, beside polynomials.
+    """The price of nets, their mass, their density, and V at that price on the core, beside polynomials.
 
     Args:
         there: what `extrapolated_density` says.
@@ -172,12 +171,10 @@ def by_nets(seed: int, exact: Any, there: tuple[np.ndarray, ...]) -> list[Check]
     smooth = bx.solve(model, own_at(found.unknowns["price"]), POLYNOMIALS)
     nodes = [np.asarray(values)[::4] for values in found.solution.nodes().values()]
     k, z = np.meshgrid(*nodes, indexing="ij")
-    mass = np.asarray(found.density.mass)[::4, ::4]
-    used = mass > 1e-4 * np.max(mass)
-    ours, other = (np.asarray(each.value(k=k[used], z=z[used])) for each in (found.solution, smooth))
+    ours, other = (np.asarray(each.value(k=k, z=z)) for each in (found.solution, smooth))
     return [
         comparison.absolute(f"P, nets, seed {seed}", found.unknowns["price"], exact.price, 1e-5, SOURCE),
-        comparison.relative(f"V where firms are, nets, seed {seed}", ours, other, 1e-5, "Chebyshev collocation"),
+        comparison.relative(f"V, nets, seed {seed}", ours, other, 1e-5, "Chebyshev collocation"),
         comparison.absolute(f"mass, nets, seed {seed}", np.sum(found.density.mass), 1.0, 1e-12, "a density"),
         comparison.absolute(
             f"density in L1, nets, seed {seed}", density_apart(found.solution, *there), 0.0, 5e-3, "upwind, three grids"
@@ -213,21 +210,34 @@ def density_apart(solution: Any, k: np.ndarray, z: np.ndarray, pdf: np.ndarray) 
 
 
 def derivatives_by_nets() -> list[Check]:
-    """Derivatives of V and of investment in delta at points among firms, beside those of polynomials."""
-    k, z = jnp.asarray([1.9, 2.2, 2.4, 2.7]), jnp.asarray([-0.3, 0.0, 0.2, 0.5])
+    """Derivatives of V and of investment on the core, its corners among the places, beside those of polynomials."""
+    k, z = (x.ravel() for x in jnp.meshgrid(jnp.linspace(0.85, 3.95, 5), jnp.linspace(-0.9, 0.9, 5)))
+    at = {name: params[name] for name in ("delta", "sigma")}
 
     def moves(solver: Any) -> Any:
-        def answers(delta: Any) -> tuple[Any, Any]:
-            found = bx.solve(model, own_at(0.7376) | {"delta": delta}, solver)
+        def answers(given: dict[str, Any]) -> tuple[Any, Any]:
+            found = bx.solve(model, own_at(0.7376) | given, solver)
             return found.value(k=k, z=z), found.policy(k=k, z=z)["investment"]
 
-        return jax.jit(jax.jacfwd(answers))(params["delta"])
+        return jax.jit(jax.jacfwd(answers))(at)
 
-    ours, other = moves(bx.solvers.PINN(density=False)), moves(POLYNOMIALS)
-    names = ("dV/d delta, nets", "d investment/d delta, nets")
+    def price(given: dict[str, Any]) -> Any:
+        asked = {**equilibrium, "unknowns": {"price": (0.7, 0.8)}}
+        found = bx.equilibrium(model, params | given, **asked, solver=bx.solvers.PINN(), tolerance=1e-5)
+        return found.unknowns["price"]
+
+    ours, other, of_price = moves(bx.solvers.PINN(density=False)), moves(POLYNOMIALS), jax.jit(jax.grad(price))(at)
+    differences = "central differences of Chebyshev collocation"
     return [
-        comparison.relative(name, mine, yours, 1e-3, "Chebyshev collocation")
-        for name, mine, yours in zip(names, ours, other, strict=True)
+        *(
+            comparison.relative(f"dP/d {name}, nets", of_price[name], known, 1e-3, differences)
+            for name, known in (("delta", 2.35322291), ("sigma", -0.15506472))
+        ),
+        *(
+            comparison.relative(f"d{what}/d {name}, nets", mine[name], yours[name], 1e-3, "Chebyshev collocation")
+            for what, mine, yours in zip(("V", " investment"), ours, other, strict=True)
+            for name in at
+        ),
     ]
 
 

@@ -111,15 +111,13 @@ def core(point: Pointwise, reach: float, seed: int) -> Core:
     whole, truth = Box(lower, upper), (found.astype(float), spread.astype(float))
     made = Core(whole, whole, whole, centre, marginal, tilt, precision, *truth, over)
     free = jnp.asarray([name not in point.flow.spreads for name in point.names])
-    inner, box = (
-        _around(made, jnp.where(wide, size * half, jnp.inf), free) for size in (1.0, 1 + _MARGIN / reach)
-    )
+    inner, box = (around(made, jnp.where(wide, size * half, jnp.inf), free) for size in (1.0, 1 + _MARGIN / reach))
     return lax.stop_gradient(made._replace(box=box, inner=inner))
 
 
-def _around(core: Core, half: Array, free: Array) -> Box:
-    """The part of the domain that is no farther from the centre than half a side, for states without noise in logarithms
-    where these lead farther: what is led by the exponential of a shock is led farther away from zero than towards it."""
+def around(core: Core, half: Array, free: Array) -> Box:
+    """The part of the domain that is no farther from the centre than half a side; of states without noise in logarithms
+    where that is farther, since what the exponential of a shock leads is led farther away from zero than towards it."""
     lower, upper = core.domain.lower, core.domain.upper
     inside = jnp.clip(core.centre, lower, upper)
     size = jnp.abs(inside)

@@ -21,6 +21,7 @@ from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.quantity import Quantity
+from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
@@ -39,6 +40,7 @@ from bellax.solvers.solver import Solver
 _NODES = {1: 801, 2: 101, 3: 31}
 _NEAREST = 4.0  # standard deviations: what is wrong at the edge shrinks inwards by exp(-reach^2 / 2)
 _NEAR = 0.1  # root mean square of what a V leaves that is near, where one that is off by its unit leaves one
+_WHAT = "what PINN finds"
 _BLOCK = 10  # steps between reports and checkpoints
 _DEGREES = {1: (20, 12), 2: (20, 12), 3: (10, 6)}
 """Of the polynomials beside nets, along a state that does not diffuse, and along one that does."""
@@ -55,6 +57,9 @@ class PINN(Solver):
     beyond, nothing but smoothness says what V is. A net is a sum of tanh layers and a polynomial. Derivatives in
     parameters are those of least squares at the weights that were found: on the core of the gallery's firm within 1e-5
     of V's, and 1e-3 of an action's. The solution is `successful` only if what flagged.py looks at holds.
+
+    In `bx.equilibrium` a tolerance of 1e-5 suits it: the same price solved again, from another beginning, has the same
+    V to nine digits, and a search that wants ten narrows its bracket by halves.
 
     Args:
         hidden: widths of the hidden layers of V.
@@ -143,8 +148,8 @@ class Training(Method):
         density = densities.fit(*_DENSITY).init(thin, densities.refresh(thin))
         if start is None:
             return Both(value, density)
-        # a V that is near is on the right branch, and what is left to do is the last round; of another one, whose weights
-        # belong to another box, too, the last round makes a wrong branch
+        # a V that is near is on the right branch, and what is left to do is the last round, which makes a wrong branch
+        # of another one, whose weights belong to another box, too
         left = jnp.sqrt(jnp.mean(self.value.residuals(start.value, self.value.where.inside) ** 2))
         known = (left < _NEAR) & jnp.all(jnp.isfinite(start.density))
         last = lambda fit, old, rounds: fit._replace(  # noqa: E731
@@ -311,15 +316,15 @@ class PreparedNets(FlowSetting):
         method = self.training(still, where)
         last = lax.stop_gradient(training.run(method, method.init(start)))
         table, code, stats = self._finish(still, where, last)
-        values = self.equation(arguments, where)
+        values = self.equation(once(arguments, _WHAT), where)
         near = values.start()
         weights = levenberg.moved(values.groups(near, jnp.asarray(False)), table.value)
-        table = replace(table, value=weights)
+        table = replace(table, value=once(weights, _WHAT))
         if self.options.density:
             density = DensityEquation(values, weights, self.thin, self.form)
             counts = density.refresh(table.density)
             moved = levenberg.moved(density.groups(counts, jnp.zeros((), jnp.int32)), table.density)
-            table = replace(table, density=moved)
+            table = replace(table, density=once(moved, _WHAT))
         return table, code, stats
 
     def _finish(self, arguments: Arguments, where: Core, last: Any) -> tuple[NetTable, Array, dict[str, Array]]:

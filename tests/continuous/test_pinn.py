@@ -73,14 +73,14 @@ def test_a_state_without_noise_is_led_farther_away_from_zero(solved):
         np.testing.assert_allclose([box.lower[0], box.upper[0]], [1.0, upper], rtol=1e-12)
 
 
-def test_a_far_v_is_no_beginning(solved):
-    """A V that is near begins with the last round; another one, and one of which nothing is known, with the first."""
+def test_a_price_has_one_answer_whatever_was_asked_before(solved):
     solution, _ = solved
-    setting, own = solution.setting, solution.values
-    method = jax.jit(lambda start: setting.training(solution.arguments, own.core).init(start).value.round)
-    far = dataclasses.replace(own, value=10 * own.value)
-    rounds = [int(method(start)) for start in (own, far, setting.unknown(solution.arguments))]
-    assert rounds == [SMALL["rounds"], 0, 0]
+    setting, far = solution.setting, dataclasses.replace(solution.values, value=10 * solution.values.value)
+    answer = jax.jit(lambda start: setting.solve_from(solution.arguments, start).values)
+    for start in (solution.values, far, setting.unknown(solution.arguments)):
+        found = answer(start)
+        np.testing.assert_allclose(found.value, solution.values.value, rtol=1e-6, atol=1e-9)
+        np.testing.assert_array_equal(found.density, answer(far).density)
 
 
 def test_v_of_the_linear_firm_is_on_the_right_branch():

@@ -204,7 +204,8 @@ def density_apart(solution: Any, k: np.ndarray, z: np.ndarray, pdf: np.ndarray) 
     box = solution.values.core.inner
     inside = np.asarray(jnp.all((laid >= box.lower) & (laid <= box.upper), axis=-1))
     log = np.asarray(jax.jit(jax.vmap(jax.vmap(solution.values.log_density)))(laid))
-    shares = [np.where(inside, each, 0.0) for each in (np.exp(log - np.max(log[inside])), pdf)]
+    ours = np.exp(np.where(inside, log, -np.inf) - np.max(log[inside]))
+    shares = [np.where(inside, each, 0.0) for each in (ours, pdf)]
     ours, other = (each / np.sum(each) for each in shares)
     return float(np.sum(np.abs(ours - other)))
 

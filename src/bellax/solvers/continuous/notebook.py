@@ -104,8 +104,8 @@ class Descent(Method):
         self.recipe, self.value, self.seed, self.thin = recipe, value, seed, thin
         self.adam = Adam(recipe.rate, recipe.clip)
 
-    def init(self, start: Any = None) -> Descending:
-        """Where it begins; `start` is of other recipes."""
+    def init(self) -> Descending:
+        """Where it begins."""
         first, second = nets.flat(self.value.shape, self.seed), nets.flat(self.thin, self.seed + 1)
         zero, inf = jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, float)
         return Descending(Part(first, zero), Part(second, zero), self.adam.init((first, second)), inf, inf, zero)

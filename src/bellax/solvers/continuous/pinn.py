@@ -39,7 +39,6 @@ from bellax.solvers.solver import Solver
 
 _NODES = {1: 801, 2: 101, 3: 31}
 _NEAREST = 4.0  # standard deviations: what is wrong at the edge shrinks inwards by exp(-reach^2 / 2)
-_NEAR = 0.1  # root mean square of what a V leaves that is near, where one that is off by its unit leaves one
 _WHAT = "what PINN finds"
 _BLOCK = 10  # steps between reports and checkpoints
 _DEGREES = {1: (20, 12), 2: (20, 12), 3: (10, 6)}
@@ -56,10 +55,7 @@ class PINN(Solver):
     outside V is not a number, and nets are trained a standard deviation beyond it: near an edge that the domain goes on
     beyond, nothing but smoothness says what V is. A net is a sum of tanh layers and a polynomial. Derivatives in
     parameters are those of least squares at the weights that were found: on the core of the gallery's firm within 1e-5
-    of V's, and 1e-3 of an action's. The solution is `successful` only if what flagged.py looks at holds.
-
-    In `bx.equilibrium` a tolerance of 1e-5 suits it: the same price solved again, from another beginning, has the same
-    V to nine digits, and a search that wants ten narrows its bracket by halves.
+    of V's, and 1e-3 of an action's (of its largest where it is nearly zero). The solution is `successful` only if what flagged.py looks at holds.
 
     Args:
         hidden: widths of the hidden layers of V.
@@ -136,27 +132,13 @@ class Training(Method):
         self.prepared, self.seed = prepared, options.seed
         self.wanted, self.form = options.density, prepared.form
 
-    def init(self, start: NetTable | None = None) -> Both:
-        """Where it begins.
-
-        Args:
-            start: nets that may be near; not numbers where nothing is known.
-        """
+    def init(self) -> Both:
+        """Where it begins."""
         weights, thin = nets.flat(self.prepared.shape, self.seed), nets.flat(self.prepared.thin, self.seed + 1)
-        densities = self._densities(weights)
-        value = self.values.init(weights, self.value.start())
-        density = densities.fit(*_DENSITY).init(thin, densities.refresh(thin))
-        if start is None:
-            return Both(value, density)
-        # a V that is near is on the right branch, and what is left to do is the last round, which makes a wrong branch
-        # of another one, whose weights belong to another box, too
-        left = jnp.sqrt(jnp.mean(self.value.residuals(start.value, self.value.where.inside) ** 2))
-        known = (left < _NEAR) & jnp.all(jnp.isfinite(start.density))
-        last = lambda fit, old, rounds: fit._replace(  # noqa: E731
-            weights=jnp.where(known, old, fit.weights), round=jnp.where(known, rounds - 1, 0).astype(fit.round.dtype)
+        density = self._densities(weights)
+        return Both(
+            self.values.init(weights, self.value.start()), density.fit(*_DENSITY).init(thin, density.refresh(thin))
         )
-        value = last(value, start.value, len(self.values.budgets))
-        return Both(value, last(density, start.density, _DENSITY[0]))
 
     def step(self, state: Both) -> Both:
         def onwards(state: Both) -> Both:
@@ -267,7 +249,7 @@ class PreparedNets(FlowSetting):
         if not all_concrete(arguments):
             if kept is not None:
                 raise ModelError("PINN: checkpoint= keeps a solve with numbers; under a transformation leave it out.")
-            run = self.program("solve", lambda: Shared(lambda given: self._whole(given, None)))
+            run = self.program("solve", lambda: Shared(self._whole))
             return self._solution(arguments, run(arguments))
         tell = (
             None
@@ -291,8 +273,12 @@ class PreparedNets(FlowSetting):
         return bool(held | ((where.found <= 0) & bool(self.flow.driven)))
 
     def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
-        """Solves, beginning with a V that may be near; inside a compiled program."""
-        return self._solution(arguments, self._whole(arguments, start))
+        """Solves inside a compiled program; nets begin anew, so that a price has one answer whatever was asked before.
+
+        Weights of another price belong to another box and scale, where the last round makes a wrong branch of them; and
+        of a near one they wander a little with every solve, along directions that tell nothing.
+        """
+        return self._solution(arguments, self._whole(arguments))
 
     def unknown(self, arguments: Arguments) -> NetTable:
         """A V of which nothing is known: numbers that are none."""
@@ -309,12 +295,12 @@ class PreparedNets(FlowSetting):
     def _block(self, arguments: Arguments, where: Core, state: Any) -> Any:
         return training.block(self.training(arguments, where), state, _BLOCK)
 
-    def _whole(self, arguments: Arguments, start: NetTable | None) -> tuple[NetTable, Array, dict[str, Array]]:
+    def _whole(self, arguments: Arguments) -> tuple[NetTable, Array, dict[str, Array]]:
         """Inside a compiled program, with derivatives: V and the density move as least squares say."""
         still = lax.stop_gradient(arguments)
         where = self.core(still)
         method = self.training(still, where)
-        last = lax.stop_gradient(training.run(method, method.init(start)))
+        last = lax.stop_gradient(training.run(method, method.init()))
         table, code, stats = self._finish(still, where, last)
         values = self.equation(once(arguments, _WHAT), where)
         near = values.start()

@@ -55,7 +55,8 @@ class PINN(Solver):
     outside V is not a number, and nets are trained a standard deviation beyond it: near an edge that the domain goes on
     beyond, nothing but smoothness says what V is. A net is a sum of tanh layers and a polynomial. Derivatives in
     parameters are those of least squares at the weights that were found: on the core of the gallery's firm within 1e-5
-    of V's, and 1e-3 of an action's (of its largest where it is nearly zero). The solution is `successful` only if what flagged.py looks at holds.
+    of V's, and 1e-3 of an action's (of its largest where it is nearly zero). The solution is `successful` only if what
+    flagged.py looks at holds.
 
     Args:
         hidden: widths of the hidden layers of V.

@@ -77,6 +77,7 @@ TWO_MACHINES = bx.Model(
 )
 
 
+@pytest.mark.long
 def test_machines_with_settings_of_their_own():
     """The second machine where it pays and runs: V_t(x) = max(x/2 [x < 1/2], 0) + beta E V_t+1, and E V_3 = 0."""
     solver = bx.solvers.ActorCritic(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.solvers.continuous import core as core_
 from bellax.solvers.continuous import flagged
 
 SMALL = {"hidden": (5,), "points": 48, "rounds": 2, "budget": 15, "finish": 20}
@@ -58,7 +59,28 @@ def test_v_and_density_of_a_reverting_state(solved):
     assert np.trapezoid(np.abs(pdf - normal), nodes) < 0.01
     assert float(density.mean(lambda x: x**2)) == pytest.approx(0.04, abs=1e-5)
     assert float(density.mean("x")) == pytest.approx(0.0, abs=1e-6)
-    assert np.isnan(solution.value(x=1.9)), "beyond the core"
+    assert np.isnan(solution.value(x=0.95)), "beyond the core, of 4.5 standard deviations"
+    np.testing.assert_allclose(solution.values.core.box.upper, [1.1], rtol=1e-6)
+
+
+def test_a_state_without_noise_is_led_farther_away_from_zero(solved):
+    """Centre 2, half a side 1: from 1 to 2 e^(1/2), and where noise is its own to 3."""
+    core = solved[0].values.core._replace(
+        centre=jnp.asarray([2.0]), domain=core_.Box(jnp.asarray([0.2]), jnp.asarray([9.0]))
+    )
+    for free, upper in ((True, 2 * np.exp(0.5)), (False, 3.0)):
+        box = core_.around(core, jnp.ones(1), jnp.asarray([free]))
+        np.testing.assert_allclose([box.lower[0], box.upper[0]], [1.0, upper], rtol=1e-12)
+
+
+def test_a_far_v_is_no_beginning(solved):
+    """A V that is near begins with the last round; another one, and one of which nothing is known, with the first."""
+    solution, _ = solved
+    setting, own = solution.setting, solution.values
+    method = jax.jit(lambda start: setting.training(solution.arguments, own.core).init(start).value.round)
+    far = dataclasses.replace(own, value=10 * own.value)
+    rounds = [int(method(start)) for start in (own, far, setting.unknown(solution.arguments))]
+    assert rounds == [SMALL["rounds"], 0, 0]
 
 
 def test_v_of_the_linear_firm_is_on_the_right_branch():
@@ -111,8 +133,40 @@ def test_what_is_not_solved(changes, words):
         bx.solvers.PINN().prepare(dataclasses.replace(reverting, **changes))
 
 
+def test_a_near_edge_is_refused():
+    with pytest.raises(bx.ModelError, match="reach is 2 standard deviations, and at least 4"):
+        bx.solvers.PINN(reach=2.0)
+
+
+def test_a_policy_s_derivatives_are_those_of_polynomials():
+    """Investment in a k^.35, whose V is no polynomial, beside `Collocation`."""
+    curved = dataclasses.replace(
+        linear_firm(),
+        states={"k": bx.Continuous(0.6, 6.0)},
+        reward=lambda k, i: k**0.35 - i - i**2 / 2,
+        drift={"k": lambda k, i, delta: i - delta * k},
+    )
+    k = np.linspace(1.0, 5.0, 9)
+
+    def moves(solver):
+        def answer(delta):
+            solution = bx.solve(curved, {"delta": delta}, solver)
+            return solution.value(k=k), solution.policy(k=k)["i"]
+
+        return jax.jit(jax.jacfwd(answer))(0.1)
+
+    nets, polynomials = (
+        moves(bx.solvers.PINN(**{**SMALL, "points": 96}, density=False)),
+        moves(bx.solvers.Collocation(grid={"k": 24})),
+    )
+    for ours, other in zip(nets, polynomials, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-3)
+
+
 def test_derivatives_are_those_of_the_implicit_function():
     """dV/dkappa = - x / (discount + kappa)^2, at the residual that was trained."""
     solver = bx.solvers.PINN(**SMALL, density=False)
     value = lambda kappa: bx.solve(reverting, {**PARAMS, "kappa": kappa}, solver).value(x=0.3)  # noqa: E731
     np.testing.assert_allclose(jax.jit(jax.grad(value))(0.5), -0.3 / 0.55**2, rtol=1e-3)
+    with pytest.raises(bx.ModelError, match="what PINN finds has first derivatives, and no second ones"):
+        jax.make_jaxpr(jax.grad(jax.grad(value)))(0.5)

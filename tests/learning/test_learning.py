@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.learning import cholesky, levenberg, nets, sampling, training
+from bellax.learning import cholesky, levenberg, nets, polynomials, sampling, training
 from bellax.learning.adam import Adam
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.nets import Box, Shape
@@ -39,6 +39,53 @@ def test_levenberg_marquardt_fits_a_sine(blocks):
     at = jnp.linspace(-0.99, 0.99, 77)[:, None]
     found = jax.vmap(lambda x: nets.forward(nets.layers(SHAPE, last.weights), x)[0])(at)
     np.testing.assert_allclose(found, np.sin(3 * np.asarray(at[:, 0])), atol=1e-3)
+
+
+def test_a_round_ends_where_no_more_is_to_be_had():
+    def last(still):
+        groups = lambda frozen, number: [(off, X)]  # noqa: E731
+        method = levenberg.LevenbergMarquardt(groups, lambda weights, frozen: frozen, (60,), still=still)
+        return jax.jit(lambda: training.run(method, method.init(nets.flat(SHAPE, 0), None)))()
+
+    patient, quick = last(1e-7), last(0.5)
+    assert quick.total < patient.total
+    assert patient.loss < quick.loss < 1.0
+
+
+def test_polynomials_and_their_derivatives():
+    """Beside numpy's, at a point of the plane, along both axes."""
+    degrees, at = polynomials.powers((5, 3)), np.array([0.3, -0.7])
+    series = [[np.polynomial.chebyshev.Chebyshev.basis(n).deriv(d) for n in range(6)] for d in range(3)]
+
+    def wanted(orders):
+        return [np.prod([series[d][n](x) for d, n, x in zip(orders, row, at, strict=True)]) for row in degrees]
+
+    of = lambda u: polynomials.features(u, degrees)  # noqa: E731
+    first, second = jax.jit(jax.jacfwd(of))(jnp.asarray(at)), jax.jit(jax.jacfwd(jax.jacrev(of)))(jnp.asarray(at))
+    np.testing.assert_allclose(of(jnp.asarray(at)), wanted((0, 0)), atol=1e-13)
+    np.testing.assert_allclose(first[:, 1], wanted((0, 1)), atol=1e-13)
+    np.testing.assert_allclose(second[:, 0, 0], wanted((2, 0)), atol=1e-12)
+    np.testing.assert_allclose(second[:, 0, 1], wanted((1, 1)), atol=1e-12)
+    assert {(5, 0), (0, 3), (4, 1), (1, 2)} <= set(map(tuple, degrees)) and (0, 0) not in degrees.tolist()
+    assert [5, 1] not in degrees.tolist(), "(5/5)^2 + (1/3)^2 is above one"
+
+
+def test_a_net_beside_polynomials():
+    """f(u) = T_2(u) / 4, where nothing but that polynomial counts."""
+    shape = Shape(1, (3,), degrees=(4,))
+    weights = nets.flat(shape, 0)
+    assert weights.shape == (shape.weights,)
+    nothing = nets.layers(shape, jnp.zeros(shape.weights))
+    own = nothing._replace(skip=jnp.asarray([[0.0, 1.0, 0.0, 0.0]]))
+    assert float(nets.forward(own, jnp.asarray([0.3]), shape.degrees)[0]) == pytest.approx((2 * 0.3**2 - 1) / 4)
+
+
+def test_a_step_keeps_the_types_of_a_state(blocks):
+    """A number whose type is weak before the first step and not after it has the block compiled twice."""
+    before = begin()
+    after = jax.eval_shape(blocks, before)[0]
+    types = lambda state: [(leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(jax.eval_shape(lambda: state))]  # noqa: E731
+    assert types(before) == [(leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(after)]
 
 
 def test_few_residuals_give_the_same_step():

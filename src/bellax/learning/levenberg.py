@@ -95,6 +95,8 @@ class LevenbergMarquardt(Method):
         budgets: steps at most of every round.
         scaled: whether in the last round every weight counts in units of what it does: far quicker near the end, and
             apt to go astray at the beginning.
+        still: relative decrease of the sum of squares by a step that damping does not shorten that is none: a round
+            ends where no more is to be had.
     """
 
     def __init__(
@@ -103,12 +105,15 @@ class LevenbergMarquardt(Method):
         refresh: Callable[[Array, Any], Any],
         budgets: Sequence[int],
         scaled: bool = False,
+        still: float = _STALLED,
     ) -> None:
         self.groups, self.refresh, self.budgets, self.scaled = groups, refresh, tuple(budgets), scaled
+        self.still = still
 
     def init(self, weights: Array, frozen: Any) -> Fit:
         zero = jnp.zeros((), jnp.int32)
-        return Fit(weights, frozen, jnp.asarray(_FIRST), jnp.asarray(jnp.inf), zero, zero, zero)
+        number = lambda x: jnp.full((), x, float)  # noqa: E731
+        return Fit(weights, frozen, number(_FIRST), number(jnp.inf), zero, zero, zero)
 
     def done(self, fit: Fit) -> Array:
         return fit.round >= len(self.budgets)
@@ -125,7 +130,8 @@ class LevenbergMarquardt(Method):
         better = after < before
         weights, loss = jnp.where(better, trial, fit.weights), jnp.where(better, after, before)
         damping = jnp.clip(jnp.where(better, fit.damping / 4, fit.damping * 5), _LEAST, _MOST)
-        stalled = (better & (before - after <= _STALLED * before)) | (damping >= _MOST)
+        little = jnp.where(fit.damping <= _FIRST, self.still, _STALLED)
+        stalled = (better & (before - after <= little * before)) | (damping >= _MOST)
         budget = jnp.asarray(self.budgets, jnp.int32)[jnp.minimum(fit.round, len(self.budgets) - 1)]
         over = stalled | (fit.steps + 1 >= budget)
         following = Fit(weights, fit.frozen, damping, loss, fit.round, fit.steps + 1, fit.total + 1)
@@ -147,6 +153,17 @@ def moved(groups: Groups, still: Array, damping: float = 1e-13) -> Array:
         damping: relative to the mean diagonal of J'J; of many weights that do alike, more than rounding.
     """
     still = lax.stop_gradient(still)
-    change, matrix = linearised(groups, still)
-    matrix = lax.stop_gradient(matrix)
-    return still - direction(matrix, change - lax.stop_gradient(change), jnp.asarray(damping))
+    left, matrix = linearised(groups, still)
+    return _answering(still, lax.stop_gradient(matrix), left, jnp.asarray(damping))
+
+
+@jax.custom_jvp
+def _answering(still: Array, matrix: Array, left: Array, damping: Array) -> Array:
+    """Weights that answer what is left; where nothing is differentiated XLA drops the rest."""
+    return still
+
+
+@_answering.defjvp
+def _answer(given: tuple[Array, ...], moves: tuple[Array, ...]) -> tuple[Array, Array]:
+    still, matrix, left, damping = given
+    return _answering(*given), -direction(matrix, moves[2], damping)

@@ -42,8 +42,9 @@ from bellax.models.references import firm
 SOURCE = "Chebyshev collocation in numpy"
 GRIDS = ((51, 31), (101, 61), (201, 121))
 PLACE = {"k": 1.0, "z": 0.0}
-POLYNOMIALS = bx.solvers.Collocation(grid={"k": 24, "z": 20}, bounds={"k": (0.9, None), "z": (-1.1, 1.1)})
-NET_SEEDS = (0, 1)
+POLYNOMIALS = bx.solvers.Collocation(grid={"k": 24, "z": 20}, bounds={"k": (0.8, None), "z": (-1.1, 1.1)})
+NET_SEEDS = (0, 1, 2)
+FINE = ((101, 61), (201, 121), (401, 241))
 AT = (np.array([1.0]), np.array([0.0]))
 
 
@@ -129,12 +130,13 @@ def checks() -> list[Check]:
 
 def long_checks() -> list[Check]:
     """Price, output and value extrapolated over three grids, the price on 400 x 240 nodes, and where capital gathers at
-    a price at which it is driven against its bound."""
+    a price at which it is driven against its bound; the price, V, density and derivatives of nets."""
     found = [cleared(model, params, bx.grids.Regular(k), z) for k, z in GRIDS]
     fine = cleared(model, params, bx.grids.Regular(400), 240)
     by_ratios = cleared(model, params, bx.grids.Scaled(101, scale=bx.scales.log), 61)
     rate, at_bound = by_ratios.density.mean(growth), at_price(1.65, *GRIDS[-1])
     exact, still = firm(params, *AT), "capital is stationary"
+    there = extrapolated_density(exact.price)
     return [
         *extrapolated(found, exact),
         comparison.absolute("P, 400 x 240", fine.unknowns["price"], exact.price, 2e-4, SOURCE),
@@ -147,34 +149,95 @@ def long_checks() -> list[Check]:
             "upwind differences, 201 x 121",
         ),
         refused(1.65),
-        *(check for seed in NET_SEEDS for check in by_nets(seed, exact)),
+        *(check for seed in NET_SEEDS for check in by_nets(seed, exact, there)),
+        *derivatives_by_nets(),
     ]
 
 
 def refused(price: float) -> Check:
     """Nets refuse a price at which mass gathers at the bound: where the steady state is beyond it is reported."""
-    own = {name: value for name, value in params.items() if name != "elasticity"}
-    found = bx.solve(model, {**own, "price": price}, bx.solvers.PINN(), throw=False)
+    found = bx.solve(model, own_at(price), bx.solvers.PINN(), throw=False)
     code = int(bx.Result.infeasible)
     return comparison.absolute(f"nets, P = {price}, refused", int(found.code), code, 0, "mass at the bound")
 
 
-def by_nets(seed: int, exact: Any) -> list[Check]:
-    """The price of nets, their mass, and V at that price where the density is above a ten-thousandth of its largest,
-    beside polynomials."""
+def by_nets(seed: int, exact: Any, there: tuple[np.ndarray, ...]) -> list[Check]:
+    """The price of nets, their mass, their density, and V at that price on the core, beside polynomials.
+
+    Args:
+        there: what `extrapolated_density` says.
+    """
     found = bx.equilibrium(model, params, **equilibrium, solver=bx.solvers.PINN(seed=seed), tolerance=1e-5)
-    own = {name: value for name, value in params.items() if name != "elasticity"} | found.unknowns
-    box = {"k": (0.9, None), "z": (-1.1, 1.1)}
-    smooth = bx.solve(model, own, bx.solvers.Collocation(grid={"k": 24, "z": 14}, bounds=box, accuracy=1e-4))
+    smooth = bx.solve(model, own_at(found.unknowns["price"]), POLYNOMIALS)
     nodes = [np.asarray(values)[::4] for values in found.solution.nodes().values()]
     k, z = np.meshgrid(*nodes, indexing="ij")
-    mass = np.asarray(found.density.mass)[::4, ::4]
-    there = mass > 1e-4 * np.max(mass)
-    ours, other = (np.asarray(each.value(k=k[there], z=z[there])) for each in (found.solution, smooth))
+    ours, other = (np.asarray(each.value(k=k, z=z)) for each in (found.solution, smooth))
     return [
-        comparison.absolute(f"P, nets, seed {seed}", found.unknowns["price"], exact.price, 2e-4, SOURCE),
-        comparison.relative(f"V where firms are, nets, seed {seed}", ours, other, 2e-4, "Chebyshev collocation"),
+        comparison.absolute(f"P, nets, seed {seed}", found.unknowns["price"], exact.price, 1e-5, SOURCE),
+        comparison.relative(f"V, nets, seed {seed}", ours, other, 1e-5, "Chebyshev collocation"),
         comparison.absolute(f"mass, nets, seed {seed}", np.sum(found.density.mass), 1.0, 1e-12, "a density"),
+        comparison.absolute(
+            f"density in L1, nets, seed {seed}", density_apart(found.solution, *there), 0.0, 5e-3, "upwind, three grids"
+        ),
+    ]
+
+
+def own_at(price: Any) -> dict[str, Any]:
+    """Parameters of the model at a given price."""
+    return {name: value for name, value in params.items() if name != "elasticity"} | {"price": price}
+
+
+def extrapolated_density(price: float) -> tuple[np.ndarray, ...]:
+    """Nodes of k and z, and the density there without errors of first and second order, by three grids."""
+    found = []
+    for number, (k, z) in enumerate(FINE):
+        density, skip = at_price(price, k, z), 2**number
+        nodes = [np.asarray(values)[::skip] for values in density.solution.nodes().values()]
+        found.append(np.asarray(density.pdf())[::skip, ::skip])
+    coarse, middle, fine = found
+    return *nodes, (4 * (2 * fine - middle) - (2 * middle - coarse)) / 3
+
+
+def density_apart(solution: Any, k: np.ndarray, z: np.ndarray, pdf: np.ndarray) -> float:
+    """How far the density of nets is, in L1 over their core, in which both have a mass of one."""
+    laid = jnp.stack(jnp.meshgrid(jnp.asarray(k), jnp.asarray(z), indexing="ij"), axis=-1)
+    box = solution.values.core.inner
+    inside = np.asarray(jnp.all((laid >= box.lower) & (laid <= box.upper), axis=-1))
+    log = np.asarray(jax.jit(jax.vmap(jax.vmap(solution.values.log_density)))(laid))
+    shares = [np.where(inside, each, 0.0) for each in (np.exp(log - np.max(log[inside])), pdf)]
+    ours, other = (each / np.sum(each) for each in shares)
+    return float(np.sum(np.abs(ours - other)))
+
+
+def derivatives_by_nets() -> list[Check]:
+    """Derivatives of V and of investment on the core, its corners among the places, beside those of polynomials."""
+    k, z = (x.ravel() for x in jnp.meshgrid(jnp.linspace(0.85, 3.95, 5), jnp.linspace(-0.9, 0.9, 5)))
+    at = {name: params[name] for name in ("delta", "sigma")}
+
+    def moves(solver: Any) -> Any:
+        def answers(given: dict[str, Any]) -> tuple[Any, Any]:
+            found = bx.solve(model, own_at(0.7376) | given, solver)
+            return found.value(k=k, z=z), found.policy(k=k, z=z)["investment"]
+
+        return jax.jit(jax.jacfwd(answers))(at)
+
+    def price(given: dict[str, Any]) -> Any:
+        asked = {**equilibrium, "unknowns": {"price": (0.7, 0.8)}}
+        found = bx.equilibrium(model, params | given, **asked, solver=bx.solvers.PINN(), tolerance=1e-5)
+        return found.unknowns["price"]
+
+    ours, other, of_price = moves(bx.solvers.PINN(density=False)), moves(POLYNOMIALS), jax.jit(jax.grad(price))(at)
+    differences = "central differences of Chebyshev collocation"
+    return [
+        *(
+            comparison.relative(f"dP/d {name}, nets", of_price[name], known, 1e-3, differences)
+            for name, known in (("delta", 2.35322291), ("sigma", -0.15506472))
+        ),
+        *(
+            comparison.relative(f"d{what}/d {name}, nets", mine[name], yours[name], 1e-3, "Chebyshev collocation")
+            for what, mine, yours in zip(("V", " investment"), ours, other, strict=True)
+            for name in at
+        ),
     ]
 
 
@@ -191,8 +254,7 @@ def cleared(of: Any, given: dict[str, Any], k: Any, z: int) -> Any:
 def at_price(price: float, k: int, z: int) -> Any:
     """The density at a given price."""
     on = bx.solvers.FiniteDifference(grid={"k": bx.grids.Regular(k), "z": z})
-    own = {name: value for name, value in params.items() if name != "elasticity"}
-    return bx.stationary(bx.solve(model, {**own, "price": price}, on))
+    return bx.stationary(bx.solve(model, own_at(price), on))
 
 
 def checked(of: Any, given: dict[str, Any], exact: Any) -> list[Check]:

@@ -6,8 +6,12 @@ At a steady state (y, q) of the characteristics of the Hamilton-Jacobi-Bellman e
 
 the derivative X = dq/dy along which they stay there is the stable subspace of their linearisation, found by the sign of
 a matrix. With q = q* + X (y - y*) the drift of mass is linear around the place where it is zero, and noise spreads the
-population there with the covariance S of B S + S B' + D = 0 (Lyapunov). Nets are scaled to this *core*, Howard's
-iteration starts from q, and the density from its normal.
+population there with the covariance S of B S + S B' + D = 0 (Lyapunov). Howard's iteration starts from q, and the
+density from this normal.
+
+The *core* is where it lives: so many standard deviations, and of a state without noise of its own as far as others lead
+it. Nets are trained on a box around the core: what V does
+at an edge that the domain goes on beyond is not known, and is felt within a standard deviation of it.
 
 Source: Roberts (1980) for the sign; Magill (1977) for the approximation.
 """
@@ -26,6 +30,7 @@ from bellax.solvers.continuous.pointwise import Pointwise
 
 _STARTS, _STEPS, _SIGNS, _NEWTON = 32, 80, 60, 30
 _CLOSE = 1e-8
+_MARGIN = 1.0  # standard deviations beyond the core, where nets are trained and V is not told
 _MOST = 3.0  # of log marginal values across the core, where they are taken for straight lines
 
 
@@ -34,6 +39,7 @@ class Core(NamedTuple):
 
     Attributes:
         box: where nets are trained, in coordinates.
+        inner: the core itself, where V is told.
         domain: the whole domain.
         centre: where the mean drift is zero, shape (d,).
         marginal, tilt: V_x there, shape (d,), and its derivative in the coordinates, shape (d, d).
@@ -44,6 +50,7 @@ class Core(NamedTuple):
     """
 
     box: Box
+    inner: Box
     domain: Box
     centre: Array
     marginal: Array
@@ -94,9 +101,6 @@ def core(point: Pointwise, reach: float, seed: int) -> Core:
     centre, covariance = clean(centre, 0.5 * (lower + upper)), clean(covariance, jnp.zeros((count, count)))
     half = _half(covariance, clean(B, eye), reach)
     wide = half > 1e-3 * (upper - lower)
-    inside = jnp.clip(centre, lower, upper)
-    low = jnp.where(wide, jnp.maximum(inside - half, lower), lower)
-    high = jnp.where(wide, jnp.minimum(inside + half, upper), upper)
     over = jnp.stack([lower - centre, centre - upper]) / (upper - lower)[None, :]
     # marginal values of the states as functions of coordinates
     along = lambda x: point.marginals(x, q + X @ (x - y))  # noqa: E731
@@ -104,9 +108,26 @@ def core(point: Pointwise, reach: float, seed: int) -> Core:
     least = jnp.linalg.eigvalsh(covariance)[0]
     spread = found & (least > 1e-10 * jnp.trace(covariance)) & jnp.all(wide)
     precision = jnp.linalg.inv(jnp.where(spread, covariance, eye))
-    here, whole, truth = Box(low, high), Box(lower, upper), (found.astype(float), spread.astype(float))
-    made = Core(here, whole, centre, marginal, tilt, precision, *truth, over)
-    return lax.stop_gradient(made)
+    whole, truth = Box(lower, upper), (found.astype(float), spread.astype(float))
+    made = Core(whole, whole, whole, centre, marginal, tilt, precision, *truth, over)
+    free = jnp.asarray([name not in point.flow.spreads for name in point.names])
+    inner, box = (around(made, jnp.where(wide, size * half, jnp.inf), free) for size in (1.0, 1 + _MARGIN / reach))
+    return lax.stop_gradient(made._replace(box=box, inner=inner))
+
+
+def around(core: Core, half: Array, free: Array) -> Box:
+    """The part of the domain that is no farther from the centre than half a side; of states without noise in logarithms
+    where that is farther, since what the exponential of a shock leads is led farther away from zero than towards it."""
+    lower, upper = core.domain.lower, core.domain.upper
+    inside = jnp.clip(core.centre, lower, upper)
+    size = jnp.abs(inside)
+    bent = free & (half <= size)
+    share = jnp.where(bent, half / jnp.where(bent, size, 1.0), 0.0)
+    far = jnp.where(bent, size * jnp.expm1(share), half)
+    return Box(
+        jnp.maximum(inside - jnp.where(inside < 0, far, half), lower),
+        jnp.minimum(inside + jnp.where(inside > 0, far, half), upper),
+    )
 
 
 def _half(covariance: Array, B: Array, reach: float) -> Array:

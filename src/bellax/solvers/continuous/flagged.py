@@ -41,7 +41,7 @@ def fresh(count: int, dimensions: int, seed: int) -> np.ndarray:
 
 def quadrature(table: NetTable, count: int) -> Array:
     """The mass at equally spaced nodes of the box, one axis a state."""
-    box, dimensions = table.core.box, table.core.centre.shape[0]
+    box, dimensions = table.core.inner, table.core.centre.shape[0]
     shares = jnp.stack(jnp.meshgrid(*[jnp.linspace(0.0, 1.0, count)] * dimensions, indexing="ij"), axis=-1)
     log = jax.vmap(lambda share: table.log_density(box.at(share)))(shares.reshape(-1, dimensions))
     log = log.reshape((count,) * dimensions)
@@ -54,7 +54,7 @@ def quadrature(table: NetTable, count: int) -> Array:
 
 def raw_mass(table: NetTable, count: int) -> Array:
     """The mass of a density that is not made to have one."""
-    box, dimensions = table.core.box, table.core.centre.shape[0]
+    box, dimensions = table.core.inner, table.core.centre.shape[0]
     shares = jnp.stack(
         jnp.meshgrid(*[jnp.asarray((np.arange(count) + 0.5) / count)] * dimensions, indexing="ij"), axis=-1
     )
@@ -65,7 +65,7 @@ def raw_mass(table: NetTable, count: int) -> Array:
 def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, options: Any) -> dict[str, Array]:
     """Numbers about a trained solution, inside a compiled program."""
     point, core = values.point, values.core
-    draws = jax.vmap(core.box.at)(jnp.asarray(fresh(_FRESH, core.centre.shape[0], options.seed)))
+    draws = jax.vmap(core.inner.at)(jnp.asarray(fresh(_FRESH, core.centre.shape[0], options.seed)))
     left = values.residuals(table.value, draws)
     marginals = jax.vmap(lambda y: values.marginals(table.value, y))(draws)
 
@@ -107,7 +107,7 @@ def _edge(values: ValueEquation, table: NetTable, axis: int, side: int, y: Array
 
 def _density(values: ValueEquation, densities: DensityEquation, table: NetTable) -> dict[str, Array]:
     where, names = values.where, values.point.names
-    box, count = values.core.box, _COUNTS[len(names)]
+    box, count = values.core.inner, _COUNTS[len(names)]
     mass = quadrature(table, count).reshape(-1)
     shares = jnp.stack(jnp.meshgrid(*[jnp.linspace(0.0, 1.0, count)] * len(names), indexing="ij"), axis=-1)
     y = jax.vmap(box.at)(shares.reshape(-1, len(names)))

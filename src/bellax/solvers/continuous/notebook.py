@@ -69,7 +69,7 @@ class Notebook:
 
 def replace_core(core: Core) -> Core:
     """The same with the domain for a box, and no normal."""
-    return core._replace(box=core.domain, spread=jnp.zeros_like(core.spread))
+    return core._replace(box=core.domain, inner=core.domain, spread=jnp.zeros_like(core.spread))
 
 
 class Part(NamedTuple):
@@ -107,7 +107,7 @@ class Descent(Method):
     def init(self, start: Any = None) -> Descending:
         """Where it begins; `start` is of other recipes."""
         first, second = nets.flat(self.value.shape, self.seed), nets.flat(self.thin, self.seed + 1)
-        zero, inf = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf)
+        zero, inf = jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, float)
         return Descending(Part(first, zero), Part(second, zero), self.adam.init((first, second)), inf, inf, zero)
 
     def done(self, state: Descending) -> Array:

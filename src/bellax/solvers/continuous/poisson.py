@@ -10,34 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
-from bellax.learning import cholesky
+from bellax.learning import cholesky, polynomials
 from bellax.solvers.continuous.pointwise import Moving
 from bellax.solvers.continuous.trained import Edges
 
 _DEGREES = {1: (24,), 2: (14, 14), 3: (8, 8, 8)}
 _RIDGE, _ROUNDS = 1e-13, 3
 _STRAIGHT = 0.1  # what the condition at an edge counts for
-
-
-def _powers(dimensions: int) -> np.ndarray:
-    """Degrees of all polynomials but the constant, whose shares of the highest degrees sum to one at most."""
-    top = np.asarray(_DEGREES[dimensions])
-    every = np.stack(np.meshgrid(*[np.arange(n + 1) for n in top], indexing="ij"), axis=-1).reshape(-1, dimensions)
-    return every[(np.sum(every / top, axis=1) <= 1) & (np.sum(every, axis=1) > 0)]
-
-
-def _features(u: Array, powers: np.ndarray) -> Array:
-    """Chebyshev polynomials at a point of [-1, 1]^d, shape (f,)."""
-    found = jnp.ones(powers.shape[0])
-    for axis in range(powers.shape[1]):
-        terms = [jnp.ones(()), u[axis]]
-        for _ in range(2, int(powers[:, axis].max()) + 1):
-            terms.append(2 * u[axis] * terms[-1] - terms[-2])
-        found = found * jnp.stack(terms)[powers[:, axis]]
-    return found
 
 
 def shares(edges: Edges, how: Callable[[Array], Moving], weight: Callable[[Array], Array]) -> Array:
@@ -48,8 +29,8 @@ def shares(edges: Edges, how: Callable[[Array], Moving], weight: Callable[[Array
         how: the coordinates' motion at a point.
         weight: what a point counts for in the least squares.
     """
-    box, powers = edges.box, _powers(edges.inside.shape[1])
-    basis = lambda y: _features(box.scaled(y), powers)  # noqa: E731
+    box, powers = edges.box, polynomials.powers(_DEGREES[edges.inside.shape[1]])
+    basis = lambda y: polynomials.features(box.scaled(y), powers)  # noqa: E731
 
     def derivatives(y: Array) -> Any:
         one = lambda axis: jax.jvp(lambda y: jax.jvp(basis, (y,), (axis,))[1], (y,), (axis,))  # noqa: E731

@@ -37,8 +37,9 @@ from bellax.solvers.continuous.pointwise import (
     slopes,
 )
 
-_BENDS = 0.1  # what the condition on how V bends at an edge counts for
+_BENDS = 1e-4  # what the condition on how V bends at an edge counts for
 _WIDE, _LEAST = 6.0, 0.05  # points count for this root of the normal density, and for something beyond it
+_STILL = 1e-4  # relative decrease of squares by a step at which a round is over
 _FLOOR = 0.01  # of the square root of the largest density, what tails count for
 
 
@@ -70,7 +71,7 @@ class NetTable(Representation):
         return self.form.log(self.thin, self.core, self.density, y)
 
     def at(self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array]) -> Local:
-        of, box = Pointwise(setting.flow, arguments), self.core.box
+        of, box = Pointwise(setting.flow, arguments), self.core.inner
         y = of.coordinates(dict(point))
         slack = 1e-9 * (box.upper - box.lower)
         inside = jnp.all((y >= box.lower - slack) & (y <= box.upper + slack))
@@ -81,7 +82,12 @@ class NetTable(Representation):
 
 def value(shape: Shape, box: Box, level: Array, unit: Array, weights: Array, y: Array) -> Array:
     """V at coordinates."""
-    return level + unit * nets.forward(nets.layers(shape, weights), box.scaled(y))[0]
+    return level + unit * _net(shape, weights, box.scaled(y))[0]
+
+
+def _net(shape: Shape, weights: Array, u: Array) -> Array:
+    """The outputs of a net at scaled coordinates."""
+    return nets.forward(nets.layers(shape, weights), u, shape.degrees)
 
 
 class Form(abc.ABC):
@@ -102,7 +108,7 @@ class AroundNormal(Form):
     whole: ClassVar[bool] = True
 
     def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
-        return core.normal(y) + nets.forward(nets.layers(shape, weights), core.box.scaled(y))[0]
+        return core.normal(y) + _net(shape, weights, core.box.scaled(y))[0]
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class SquaredSoftplus(Form):
     whole: ClassVar[bool] = False
 
     def log(self, shape: Shape, core: Core, weights: Array, y: Array) -> Array:
-        return 2 * jnp.log(nets.positive(nets.forward(nets.layers(shape, weights), core.box.scaled(y))[0]))
+        return 2 * jnp.log(nets.positive(_net(shape, weights, core.box.scaled(y))[0]))
 
 
 class Edges(NamedTuple):
@@ -282,7 +288,7 @@ class ValueEquation:
     def fit(self, rounds: int, budget: int, finish: int) -> LevenbergMarquardt:
         """Howard's rounds, then the equation itself."""
         groups = lambda frozen, number: self.groups(frozen, number < rounds)  # noqa: E731
-        return LevenbergMarquardt(groups, self.refresh, (*(budget,) * rounds, finish))
+        return LevenbergMarquardt(groups, self.refresh, (*(budget,) * rounds, finish), still=_STILL)
 
 
 class Weighted(NamedTuple):
@@ -340,4 +346,4 @@ class DensityEquation:
         return share * jnp.sum(flow * row.weight) / self.rate
 
     def fit(self, rounds: int, budget: int) -> LevenbergMarquardt:
-        return LevenbergMarquardt(self.groups, self.refresh, (budget,) * rounds)
+        return LevenbergMarquardt(self.groups, self.refresh, (budget,) * rounds, still=_STILL)

@@ -25,7 +25,7 @@ import bellax as bx
 from bellax.models.check import Check
 
 SOURCE = "Euler equations in numpy, Gauss-Hermite with another number of nodes"
-REACH = 0.3  # by how much capital leaves the steady state, relative to it
+REACH = 0.45  # by how much capital leaves the steady state, relative to it; .3 is left by one country in a thousand
 
 
 def resources(productivity, capital, alpha, depreciation):
@@ -53,7 +53,7 @@ def covariance(countries: int):
     return lambda sigma: sigma**2 * (jnp.eye(countries) + jnp.ones((countries, countries)))
 
 
-def steady_state(alpha: float = 0.36, discount: float = 0.99, depreciation: float = 0.025) -> float:
+def steady_state(alpha=0.36, discount=0.99, depreciation=0.025):
     """Capital of a country that stays where it is without shocks."""
     return (alpha / (1 / discount - 1 + depreciation)) ** (1 / (1 - alpha))
 
@@ -86,7 +86,21 @@ rough_params: dict[str, Any] = params | {"sigma": 0.04}
 COUNTRIES = 2
 model = economy(COUNTRIES)
 irreversible = economy(COUNTRIES, irreversible=True)
-solver = bx.solvers.EulerNet(visited=1.0, rounds=10, finish=200)
+
+
+def growing(capital, productivity, output, alpha, discount, depreciation):
+    """Capital of tomorrow by an output of a net: towards the steady state where the output is zero."""
+    away = jnp.log(capital / steady_state(alpha, discount, depreciation))
+    return capital * jnp.exp(0.002 * output - 0.05 * away + 0.1 * productivity)
+
+
+def trained(**options: Any) -> bx.solvers.EulerNet:
+    """A net on points where paths lead, averaged over the shortest rule; the checks have another one."""
+    asked = {"visited": 1.0, "rounds": 10, "degree": 3, "outputs": {"capital_next": growing}}
+    return bx.solvers.EulerNet(**{**asked, **options})
+
+
+solver = trained(hidden=(32,), points=400, budget=20, finish=300)
 start = {"capital": np.full(COUNTRIES, STEADY)}
 periods = 200
 
@@ -123,6 +137,22 @@ def euler_errors(solution: Any, given: dict[str, Any], states: dict[str, Any], n
     return left - 1
 
 
+def radius(solution: Any, countries: int) -> float:
+    """Of the closed loop at its own steady state, by differences in logs: the largest modulus of an eigenvalue."""
+    still = np.zeros((1, countries))
+
+    def following(logs: np.ndarray) -> np.ndarray:
+        away = np.broadcast_to(still, logs.shape)
+        return np.log(np.asarray(solution.policy(capital=np.exp(logs), productivity=away)["capital_next"]))
+
+    rest = np.full((1, countries), np.log(STEADY))
+    for _ in range(400):
+        rest = following(rest)
+    step = 1e-4 * np.eye(countries)
+    slopes = (following(rest + step) - following(rest - step)) / 2e-4
+    return float(max(np.abs(np.linalg.eigvals(slopes.T)).max(), params["persistence"]))
+
+
 def checks() -> list[Check]:
     """Euler errors where simulated paths lead, two countries."""
     return of_countries(COUNTRIES, solver)
@@ -135,7 +165,9 @@ def of_countries(countries: int, own: Any) -> list[Check]:
     states = {name: np.asarray(panel.states[name])[:, 100::10].reshape(-1, countries) for name in panel.states}
     size = np.abs(euler_errors(solution, params, states, 7 if countries < 4 else 3)).max(axis=1)
     mean, most = 10 ** float(np.mean(np.log10(size))), float(size.max())
+    stable = radius(solution, countries)
     return [
-        Check(f"Euler errors, {countries} countries, mean of logs", mean, 0.0, mean, 10**-5.5, SOURCE),
-        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4, SOURCE),
+        Check(f"spectral radius of the closed loop, {countries} countries", stable, 0.0, stable, 0.999, SOURCE),
+        Check(f"Euler errors, {countries} countries, mean of logs", mean, 0.0, mean, 10**-6, SOURCE),
+        Check(f"Euler errors, {countries} countries, largest", most, 0.0, most, 10**-4.5, SOURCE),
     ]

@@ -5,14 +5,15 @@ Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (e
 least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
@@ -24,10 +25,13 @@ from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
+from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.stated import Stated, check_outputs
+from bellax.solvers.neural.untrained import untrained
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
@@ -51,7 +55,13 @@ class EulerNet(NetSolver):
         budget: see `rounds`.
         finish: steps at most of the last round.
         visited: the share of the points, after the first round, that lies where simulated paths lead.
+            Where all of them do (1.0), from the first round on, and nets see states in coordinates in which these are
+            of one size (framed.py): far better there, and nothing that is known elsewhere.
         wider: by how much these are drawn apart.
+        outputs: by action, a function of states, parameters and `output` that says which action an output of the net
+            means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
+            near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
+            so that bounds may bind. A solution with functions is not saved to a file.
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
             where they have to.
     Raises:
@@ -68,6 +78,7 @@ class EulerNet(NetSolver):
     finish: int = 150
     visited: float = 0.5
     wider: float = 1.25
+    outputs: Mapping[str, Stated] = field(default_factory=dict)
     costates: bool | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +88,7 @@ class EulerNet(NetSolver):
         if not 0 <= self.visited <= 1:
             raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
         check_positive(self.wider, "EulerNet: wider", "1.25")
+        check_mapping(self.outputs, "EulerNet: outputs", "{'action': lambda state, output: state + output}")
 
     def prepare(self, model: Any) -> "PreparedEuler":
         return self.kept(model, PreparedEuler)
@@ -88,12 +100,14 @@ class Begun(NamedTuple):
     Attributes:
         states, periods: points in the box, one row each.
         level, unit: of V.
+        frame: in which the policy is trained.
     """
 
     states: dict[str, Array]
     periods: Array
     level: Array
     unit: Array
+    frame: Frame
 
 
 class Rows(NamedTuple):
@@ -114,7 +128,8 @@ class PreparedEuler(PreparedNets):
         super().__init__(model, options)
         check_smooth(self.plan, "EulerNet", "use bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic()")
         check_unconstrained(self.plan, "EulerNet")
-        self.head = Head(self.plan, check_shares(self.plan, options.shares))
+        own = check_outputs(self.plan, options.outputs, options.shares)
+        self.head = Head(self.plan, check_shares(self.plan, options.shares), own)
         if options.costates is False and not is_static(self.plan):
             raise ModelError(
                 "EulerNet: costates=False, and the conditions of this model need the slopes of V: tomorrow sees a "
@@ -127,6 +142,7 @@ class PreparedEuler(PreparedNets):
         weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         self.count = options.points or max(256, 4 * weights // equations)
+        self.framed = options.visited == 1 and not self.problem.finite
 
     # -- parts
 
@@ -146,9 +162,10 @@ class PreparedEuler(PreparedNets):
         layers = nets.layers(self.shapes[1], weights)
         return lambda number, states: begun.level + begun.unit * nets.forward(layers, seen.of(number, states))[0]
 
-    def split(self, weights: Array) -> tuple[Array, Array]:
-        """Weights of the policy, and of V where that is trained with it."""
-        return weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
+    def split(self, begun: Begun, weights: Array) -> tuple[Array, Array]:
+        """Weights of the policy, for inputs as they are, and of V where that is trained with it."""
+        actor, critic = weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
+        return folded(self.shapes[0], actor, begun.frame) if self.framed else actor, critic
 
     def _points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
         with jax.ensure_compile_time_eval():
@@ -160,11 +177,14 @@ class PreparedEuler(PreparedNets):
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
         states, periods = self._points(seen, self.options.seed, self.count)
-        actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
+        frame = self._frame(arguments, seen, states) if self.framed and prior is None else plain(self.layout.size)
+        actor = nets.flat(self.shapes[0], self.options.seed, 1.0 if self.framed else _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
-        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), states, periods)
-        begun = Begun(states, periods, level, unit)
+        (level, unit), _ = measure(
+            euler, self._rule(euler, seen, folded(self.shapes[0], actor, frame)), states, periods
+        )
+        begun = Begun(states, periods, level, unit, frame)
         weights = actor
         if not self.static:
             critic = nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)
@@ -173,7 +193,16 @@ class PreparedEuler(PreparedNets):
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
         rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
-        return begun, method.init(weights, method.sized(weights, rows))
+        rows = method.refresh(weights, rows) if self.framed else method.sized(weights, rows)
+        return begun, method.init(weights, rows)
+
+    def _frame(self, arguments: Arguments, seen: Inputs, states: dict[str, Array]) -> Frame:
+        """Of where paths lead before anything is learnt."""
+        euler, nothing = self.euler(arguments), jnp.zeros(self.head.size)
+        rule = lambda number, states: euler.acted(number, states, nothing).actions  # noqa: E731
+        key = jax.random.key(self.options.seed)
+        found = visited(self.problem, arguments, seen, rule, states, key, _STEPS, 1.0).points
+        return around(jax.vmap(lambda states, number: seen.of(number, states))(*found))
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
         return Training(self, arguments, begun)
@@ -185,12 +214,13 @@ class PreparedEuler(PreparedNets):
         if moves:
             rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
             weights = levenberg.moved(Training(self, arguments, begun).groups(rows, jnp.asarray(1)), weights)
-        actor, critic = self.split(weights)
+        actor, critic = self.split(begun, weights)
         if self.static:
             critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
         behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes)
-        return Found(behaviour, *self._judged(lax.stop_gradient(arguments), begun, lax.stop_gradient(behaviour), state))
+        still = lax.stop_gradient((arguments, behaviour, state._replace(weights=weights)))
+        return Found(behaviour, *self._judged(still[0], begun, *still[1:]))
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
@@ -217,7 +247,7 @@ class PreparedEuler(PreparedNets):
         """How the training ended, by conditions at other points."""
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
-        weights = found.actor if self.static else jnp.concatenate([found.actor, found.critic])
+        weights = state.weights
         where = self._points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
@@ -259,34 +289,7 @@ class PreparedEuler(PreparedNets):
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))
-        if result == Result.successful:
-            return ""
-        if result == Result.nonfinite:
-            return (
-                "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
-                "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
-                "model has a meaning."
-            )
-        if result == Result.escaped:
-            return (
-                f"{float(solution.stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
-                "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
-                "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
-            )
-        if result == Result.not_concave:
-            return (
-                f"the conditions hold where Q is least: at {float(solution.stats['convex']):.1%} of the states it "
-                "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
-                "begin on the hill (warm_start=)."
-            )
-        mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
-        along = "" if self.problem.finite else f", along paths by {float(solution.stats['path_mean']):.3g} on average"
-        return (
-            f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
-            f"{most:.3g} at most{along}, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
-            "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
-            "(hidden=) or too few steps (rounds=, finish=)."
-        )
+        return untrained(result, solution.stats, self.options.tolerance, self.problem.finite)
 
 
 class Training(LevenbergMarquardt):
@@ -305,7 +308,7 @@ class Training(LevenbergMarquardt):
     def residuals(self, weights: Array, states: dict[str, Array], number: Array, size: Array) -> Array:
         """What is left of the conditions at one point, shape (k,)."""
         prepared = self.prepared
-        actor, critic = prepared.split(weights)
+        actor, critic = prepared.split(self.begun, weights)
         outputs, count = prepared.outputs(self.seen, actor), prepared.head.size
         if prepared.static:
             return unit_free(self.euler.first_order(number, states, outputs), None)
@@ -329,7 +332,7 @@ class Training(LevenbergMarquardt):
 
     def _terms(self, weights: Array, states: dict[str, Array], number: Array) -> Terms:
         prepared = self.prepared
-        actor, critic = prepared.split(weights)
+        actor, critic = prepared.split(self.begun, weights)
         outputs = prepared.outputs(self.seen, actor)
         if prepared.static:
             return self.euler.first_order(number, states, outputs)
@@ -340,7 +343,7 @@ class Training(LevenbergMarquardt):
         prepared = self.prepared
         if prepared.static:
             return rows
-        actor, critic = prepared.split(weights)
+        actor, critic = prepared.split(self.begun, weights)
         outputs, worth = prepared.outputs(self.seen, actor), prepared.worth(self.seen, critic, self.begun)
 
         def one(states: dict[str, Array], number: Array) -> Array:
@@ -370,6 +373,6 @@ class Training(LevenbergMarquardt):
     def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
         """Where paths lead from some points."""
         prepared = self.prepared
-        outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
+        outputs = prepared.outputs(self.seen, prepared.split(self.begun, weights)[0])
         rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
         return visited(prepared.problem, self.arguments, self.seen, rule, start[0], key, _STEPS, wider)

@@ -105,21 +105,40 @@ start = {"capital": np.full(COUNTRIES, STEADY)}
 periods = 200
 
 
+def product_rule(countries: int, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Hermite nodes of so many standard normal numbers, and their weights."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    grid = np.meshgrid(*[points] * countries, indexing="ij")
+    chances = np.meshgrid(*[weights / weights.sum()] * countries, indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, countries), np.prod(np.stack(chances, axis=-1), axis=-1).ravel()
+
+
+def fifth_rule(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The monomial rule of degree five with 2 n^2 + 1 nodes: Judd (1998), Numerical Methods in Economics, 7.5."""
+    one, two = np.sqrt(n + 2.0), np.sqrt((n + 2.0) / 2)
+    axes = [sign * one * np.eye(n)[i] for i in range(n) for sign in (-1, 1)]
+    pairs = [
+        two * (first * np.eye(n)[i] + second * np.eye(n)[j])
+        for i in range(n)
+        for j in range(i)
+        for first in (-1, 1)
+        for second in (-1, 1)
+    ]
+    weights = [2 / (n + 2), *[(4 - n) / (2 * (n + 2) ** 2)] * len(axes), *[1 / (n + 2) ** 2] * len(pairs)]
+    return np.stack([np.zeros(n), *axes, *pairs]), np.asarray(weights)
+
+
 def euler_errors(solution: Any, given: dict[str, Any], states: dict[str, Any], nodes: int = 7) -> np.ndarray:
     """What is left of the planner's Euler equations, without units, by numpy; shape (states, countries).
 
     Args:
         states: capital and productivity, shape (states, countries) each.
-        nodes: of the product rule, in each dimension.
+        nodes: of the product rule, in each dimension; of more than three countries it is the rule of degree five.
     """
     alpha, discount, depreciation, persistence, sigma = (float(given[name]) for name in params)
     capital, productivity = (np.asarray(states[name]) for name in ("capital", "productivity"))
     countries = capital.shape[1]
-    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    grid = np.stack(np.meshgrid(*[points] * countries, indexing="ij"), axis=-1).reshape(-1, countries)
-    chances = np.prod(
-        np.stack(np.meshgrid(*[weights / weights.sum()] * countries, indexing="ij"), axis=-1), axis=-1
-    ).ravel()
+    grid, chances = product_rule(countries, nodes) if countries <= 3 else fifth_rule(countries)
     spread = np.linalg.cholesky(sigma**2 * (np.eye(countries) + np.ones((countries, countries))))
 
     def produced(k: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -163,7 +182,7 @@ def of_countries(countries: int, own: Any) -> list[Check]:
     solution = bx.solve(economy(countries), params, own)
     panel = bx.simulate(solution, 200, {"capital": np.full(countries, STEADY)}, seed=1, periods=150)
     states = {name: np.asarray(panel.states[name])[:, 100::10].reshape(-1, countries) for name in panel.states}
-    size = np.abs(euler_errors(solution, params, states, 7 if countries < 4 else 3)).max(axis=1)
+    size = np.abs(euler_errors(solution, params, states)).max(axis=1)
     mean, most = 10 ** float(np.mean(np.log10(size))), float(size.max())
     stable = radius(solution, countries)
     return [

@@ -25,6 +25,7 @@ from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
+from bellax.solvers.neural.exchanged import asymmetry
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -32,6 +33,7 @@ from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconst
 from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.stated import Stated, check_outputs
 from bellax.solvers.neural.untrained import untrained
+from bellax.solvers.neural.wiring import Shared, wired
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
@@ -39,6 +41,8 @@ _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms 
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
 _TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 _STEPS = 100  # periods before a simulated state counts as visited
+_COMPARED = 32  # points at which members change places
+_ASYMMETRIC = 1e-4  # relative: rules of quadrature are not the same in all directions
 _EVALUATION = 60  # steps of the least squares for V
 
 
@@ -62,11 +66,13 @@ class EulerNet(NetSolver):
             means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
             near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
             so that bounds may bind. A solution with functions is not saved to a file.
+        symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
+            one net decides for each of them, by its own numbers and by means and second moments of all (wiring.py).
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
             where they have to.
     Raises:
-        ModelError: for discrete actions, `stop`, constraints, models without continuous actions, and `costates=False`
-            where conditions need V.
+        ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
+            exchangeable, and `costates=False` where conditions need V.
     Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
         `NeuralValueIteration`, which tries shares all over the way between bounds.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
@@ -79,6 +85,7 @@ class EulerNet(NetSolver):
     visited: float = 0.5
     wider: float = 1.25
     outputs: Mapping[str, Stated] = field(default_factory=dict)
+    symmetric: tuple[str, ...] = ()
     costates: bool | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +108,7 @@ class Begun(NamedTuple):
         states, periods: points in the box, one row each.
         level, unit: of V.
         frame: in which the policy is trained.
+        asymmetry: by how much members are not exchangeable, see exchanged.py.
     """
 
     states: dict[str, Array]
@@ -108,6 +116,7 @@ class Begun(NamedTuple):
     level: Array
     unit: Array
     frame: Frame
+    asymmetry: Array
 
 
 class Rows(NamedTuple):
@@ -137,8 +146,11 @@ class PreparedEuler(PreparedNets):
                 "with what is decided. Leave costates= out."
             )
         self.static = is_static(self.plan) and not options.costates
-        size = self.layout.size
-        self.shapes = (Shape(size, options.hidden, self.head.size), Shape(size, options.hidden))
+        wiring = wired(self.plan, self.layout.numbers, self.layout.size, options.symmetric)
+        size, outputs = self.layout.size, self.head.size
+        if isinstance(wiring, Shared):
+            size, outputs = wiring.size, outputs // wiring.members
+        self.wiring, self.shapes = wiring, (Shape(size, options.hidden, outputs), Shape(size, options.hidden))
         weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         self.count = options.points or max(256, 4 * weights // equations)
@@ -155,12 +167,12 @@ class PreparedEuler(PreparedNets):
     def outputs(self, seen: Inputs, weights: Array) -> Any:
         """Outputs of the policy net, as euler.py takes them."""
         layers = nets.layers(self.shapes[0], weights)
-        return lambda number, states: nets.forward(layers, seen.of(number, states))
+        return lambda number, states: self.wiring.outputs(layers, seen.of(number, states))
 
     def worth(self, seen: Inputs, weights: Array, begun: Begun) -> Any:
         """V, as euler.py takes it."""
         layers = nets.layers(self.shapes[1], weights)
-        return lambda number, states: begun.level + begun.unit * nets.forward(layers, seen.of(number, states))[0]
+        return lambda number, states: begun.level + begun.unit * self.wiring.worth(layers, seen.of(number, states))
 
     def split(self, begun: Begun, weights: Array) -> tuple[Array, Array]:
         """Weights of the policy, for inputs as they are, and of V where that is trained with it."""
@@ -177,14 +189,14 @@ class PreparedEuler(PreparedNets):
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
         states, periods = self._points(seen, self.options.seed, self.count)
-        frame = self._frame(arguments, seen, states) if self.framed and prior is None else plain(self.layout.size)
+        frame = self._frame(arguments, seen, states) if self.framed and prior is None else plain(self.shapes[0].inputs)
         actor = nets.flat(self.shapes[0], self.options.seed, 1.0 if self.framed else _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
         (level, unit), _ = measure(
             euler, self._rule(euler, seen, folded(self.shapes[0], actor, frame)), states, periods
         )
-        begun = Begun(states, periods, level, unit, frame)
+        begun = Begun(states, periods, level, unit, frame, self._asymmetry(euler, states, periods))
         weights = actor
         if not self.static:
             critic = nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)
@@ -202,7 +214,27 @@ class PreparedEuler(PreparedNets):
         rule = lambda number, states: euler.acted(number, states, nothing).actions  # noqa: E731
         key = jax.random.key(self.options.seed)
         found = visited(self.problem, arguments, seen, rule, states, key, _STEPS, 1.0).points
-        return around(jax.vmap(lambda states, number: seen.of(number, states))(*found))
+        rows = jax.vmap(lambda states, number: self.wiring.seen(seen.of(number, states)))(*found)
+        return around(rows.reshape(-1, rows.shape[-1]))
+
+    def _asymmetry(self, euler: Euler, states: dict[str, Array], periods: Array) -> Array:
+        """By how much members of a group are not exchangeable, at some points and outputs of any kind."""
+        if not isinstance(self.wiring, Shared):
+            return jnp.zeros(())
+        few = jax.tree.map(lambda leaf: leaf[:_COMPARED], (states, periods))
+        with jax.ensure_compile_time_eval():
+            outputs = 2 * jnp.asarray(sampling.points(few[1].shape[0], self.head.size, self.options.seed)) - 1
+        return asymmetry(euler, self.options.symmetric, self.wiring.members, few, outputs)
+
+    def begun(self, begun: Begun) -> None:
+        found = float(begun.asymmetry)
+        if not found <= _ASYMMETRIC:
+            raise ModelError(
+                f"symmetric: members of {', '.join(self.options.symmetric)} are not exchangeable: where they change "
+                f"places, what a period brings differs by {found:.2g} of its size. Likely causes: parameters that are "
+                "not the same for all, a law or a bound that names one of them, a vector state or parameter that is "
+                "left out of symmetric=, a box= that is not the same for all."
+            )
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
         return Training(self, arguments, begun)
@@ -218,7 +250,7 @@ class PreparedEuler(PreparedNets):
         if self.static:
             critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
-        behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes)
+        behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes, self.wiring)
         still = lax.stop_gradient((arguments, behaviour, state._replace(weights=weights)))
         return Found(behaviour, *self._judged(still[0], begun, *still[1:]))
 
@@ -234,7 +266,7 @@ class PreparedEuler(PreparedNets):
     def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
         """The residuals of V under the policy."""
         seen, euler = self.inputs(arguments), self.euler(arguments)
-        evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit))
+        evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit), self.wiring)
         rule = self._rule(euler, seen, actor)
         look = lambda states, number: evaluation.look(states, number, rule(number, states))  # noqa: E731
         return [(evaluation.residual, jax.vmap(look)(rows.states, rows.periods))]
@@ -273,7 +305,8 @@ class PreparedEuler(PreparedNets):
 
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
-        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, Scale(begun.level, begun.unit))
+        scale = Scale(begun.level, begun.unit)
+        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
 
         def rises(states: Any, number: Array) -> Array:
             x = found.outputs(number, states)

@@ -18,7 +18,7 @@ from bellax.learning import nets
 from bellax.learning.nets import Layers, Shape
 
 _SPREAD = 0.4  # standard deviation of an input: three of them are a little more than one
-_RIDGE = 1e-4  # of the mean variance: directions in which nothing moves are not blown up
+_RIDGE = 1e-4  # of the variance: directions in which nothing moves are not blown up
 
 
 class Frame(NamedTuple):
@@ -42,9 +42,10 @@ def around(seen: Float[Array, "n i"]) -> Frame:
     centre = jnp.mean(seen, axis=0)
     apart = seen - centre[None, :]
     covariance = apart.T @ apart / seen.shape[0]
-    size = jnp.trace(covariance) / seen.shape[1] + 1e-12
-    factor = jnp.linalg.cholesky(covariance + _RIDGE * size * jnp.eye(seen.shape[1]))
-    matrix = _SPREAD * jnp.linalg.inv(factor)
+    size = jnp.sqrt(jnp.diagonal(covariance))
+    size = size + _RIDGE * jnp.max(size) + 1e-12
+    factor = jnp.linalg.cholesky(covariance / jnp.outer(size, size) + _RIDGE * jnp.eye(seen.shape[1]))
+    matrix = _SPREAD * jnp.linalg.inv(factor) / size[None, :]
     sound = jnp.all(jnp.isfinite(matrix)) & jnp.all(jnp.isfinite(centre))
     return Frame(jnp.where(sound, matrix, jnp.eye(seen.shape[1])), jnp.where(sound, centre, 0.0))
 

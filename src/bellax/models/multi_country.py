@@ -104,7 +104,6 @@ def trained(**options: Any) -> bx.solvers.EulerNet:
 
 
 solver = trained(hidden=(32,), points=400, budget=20, finish=300)
-plain = trained(hidden=(20,), points=340, budget=15, finish=60)
 shared = trained(symmetric=("capital", "productivity", "capital_next"), hidden=(24,), points=200, budget=20, finish=200)
 wide = {"capital": (0.2 * STEADY, 4 * STEADY)}  # where shocks are larger, and capital is
 limited = trained(degree=None, hidden=(32,), points=600, budget=20, finish=150, box=wide, tolerance=0.01)
@@ -185,12 +184,8 @@ def checks() -> list[Check]:
 
 
 def long_checks() -> list[Check]:
-    """Ten countries, by a net that sees all of them and by one that all share; investment that cannot be undone."""
-    return [
-        *of_countries(10, plain, (-5.0, -3.5)),
-        *of_countries(10, shared, (-6.0, -4.5)),
-        *of_limits(),
-    ]
+    """Ten countries by a net that all share, and investment that cannot be undone."""
+    return [*of_countries(10, shared, (-6.0, -4.5)), *of_limits()]
 
 
 def of_countries(countries: int, own: Any, asked: tuple[float, float]) -> list[Check]:

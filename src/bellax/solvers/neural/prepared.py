@@ -158,6 +158,9 @@ class PreparedNets(GridlessSetting):
         targets = ((prior.values - level) / unit)[:, None]
         return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
 
+    def begun(self, begun: Any) -> None:
+        """Raises ModelError for what shows only now, with numbers, to be no model for this solver."""
+
     def blocks(self, method: Method, state: Any) -> Any:
         """Some steps of a training."""
         return training.block(method, state, self.block)
@@ -181,6 +184,7 @@ class PreparedNets(GridlessSetting):
             return self._solution(arguments, run(arguments))
         begin = self.program("begin", lambda: quickly(self._begin, True))
         begun, state = begin(arguments, self.prior(arguments))
+        self.begun(begun)
         blocks = self.program("blocks", lambda: Shared(self._blocks))
         watch = Watch(
             self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))

@@ -5,7 +5,7 @@ Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (e
 least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,20 +21,24 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.clustered import clustered
+from bellax.solvers.neural.doubts import TENTH, complaint, everywhere, rising, value_error
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
+from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
 
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
 _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
-_TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 _STEPS = 100  # periods before a simulated state counts as visited
+_FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
+_MARGIN = 0.1  # see unit_free
 _EVALUATION = 60  # steps of the least squares for V
 
 
@@ -53,7 +57,8 @@ class EulerNet(NetSolver):
         visited: the share of the points, after the first round, that lies where simulated paths lead.
         wider: by how much these are drawn apart.
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
-            where they have to.
+            where they have to. Else V is found afterwards, and is NaN where its own equation does not hold to
+            `tolerance`, in units of its spread.
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, and `costates=False`
             where conditions need V.
@@ -97,12 +102,13 @@ class Begun(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Points of a round, and what their conditions are divided by."""
+    """Points of a round, what their conditions are divided by, and weights before a step."""
 
     states: dict[str, Array]
     periods: Array
     size: Array
     key: Array
+    before: Array
 
 
 class PreparedEuler(PreparedNets):
@@ -150,7 +156,8 @@ class PreparedEuler(PreparedNets):
         """Weights of the policy, and of V where that is trained with it."""
         return weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
 
-    def _points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+    def points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+        """States and periods all over the box."""
         with jax.ensure_compile_time_eval():
             shares = jnp.asarray(sampling.points(count, self.layout.columns, seed))
         return jax.vmap(seen.state)(shares)
@@ -159,7 +166,7 @@ class PreparedEuler(PreparedNets):
 
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
-        states, periods = self._points(seen, self.options.seed, self.count)
+        states, periods = self.points(seen, self.options.seed, self.count)
         actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
@@ -172,7 +179,7 @@ class PreparedEuler(PreparedNets):
             weights = jnp.concatenate([actor, critic])
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
-        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
+        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key, weights)
         return begun, method.init(weights, method.sized(weights, rows))
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
@@ -184,13 +191,18 @@ class PreparedEuler(PreparedNets):
         weights, rows = state.weights, lax.stop_gradient(state.frozen)
         if moves:
             rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
-            weights = levenberg.moved(Training(self, arguments, begun).groups(rows, jnp.asarray(1)), weights)
+            method = Training(self, arguments, begun)
+            weights = levenberg.moved(method.groups(rows, jnp.asarray(len(method.budgets) - 1)), weights)
         actor, critic = self.split(weights)
         if self.static:
+            begun = self._rescaled(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor))
             critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
         behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes)
-        return Found(behaviour, *self._judged(lax.stop_gradient(arguments), begun, lax.stop_gradient(behaviour), state))
+        code, stats = self._judged(lax.stop_gradient(arguments), begun, lax.stop_gradient(behaviour), state)
+        # the policy does not hang on it: a V that is wrong is none
+        level = jnp.where(stats["value_error"] <= self.options.tolerance, begun.level, jnp.nan)
+        return Found(replace(behaviour, level=level) if self.static else behaviour, code, stats)
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
@@ -200,6 +212,12 @@ class PreparedEuler(PreparedNets):
         start = method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
         last = lax.stop_gradient(training.run(method, start))
         return levenberg.moved(self._equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
+
+    def _rescaled(self, arguments: Arguments, begun: Begun, actor: Array) -> Begun:
+        """With the level and the unit of what the policy is paid: what it began with may be paid no number."""
+        seen, euler = self.inputs(arguments), self.euler(arguments)
+        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), begun.states, begun.periods)
+        return begun._replace(level=level, unit=unit)
 
     def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
         """The residuals of V under the policy."""
@@ -218,7 +236,7 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
         weights = found.actor if self.static else jnp.concatenate([found.actor, found.critic])
-        where = self._points(seen, self.options.seed + 1000, self.count)
+        where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
         stats, roots = {"steps": state.total}, [jnp.zeros(())]
@@ -232,6 +250,9 @@ class PreparedEuler(PreparedNets):
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+        asked = everywhere(found, self.count, self.options.seed + 1000)
+        rows = Rows(*asked, *(jnp.zeros(0),) * 3)
+        stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
@@ -243,50 +264,25 @@ class PreparedEuler(PreparedNets):
 
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
+        if self.static:  # V is not in the conditions, and worse than they are
+            return rising(self.euler(arguments), found, points, self.options.tolerance)
         bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, Scale(begun.level, begun.unit))
 
         def rises(states: Any, number: Array) -> Array:
             x = found.outputs(number, states)
             bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
             inside = bellman.conditions.acted(number, states, x).beyond == 0
-            step = _TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
+            step = TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
             return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
 
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
         unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
         gained = jax.vmap(rises)(*points)
-        return jnp.mean((gained > _TENTH * self.options.tolerance * unit).astype(value.dtype))
+        return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
 
     def explain(self, solution: GridlessSolution) -> str:
-        result = Result(int(solution.code))
-        if result == Result.successful:
-            return ""
-        if result == Result.nonfinite:
-            return (
-                "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
-                "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
-                "model has a meaning."
-            )
-        if result == Result.escaped:
-            return (
-                f"{float(solution.stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
-                "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
-                "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
-            )
-        if result == Result.not_concave:
-            return (
-                f"the conditions hold where Q is least: at {float(solution.stats['convex']):.1%} of the states it "
-                "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
-                "begin on the hill (warm_start=)."
-            )
-        mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
-        along = "" if self.problem.finite else f", along paths by {float(solution.stats['path_mean']):.3g} on average"
-        return (
-            f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
-            f"{most:.3g} at most{along}, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
-            "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
-            "(hidden=) or too few steps (rounds=, finish=)."
-        )
+        told = {name: float(value) for name, value in solution.stats.items()}
+        return complaint(Result(int(solution.code)), told, self.options.tolerance)
 
 
 class Training(LevenbergMarquardt):
@@ -299,16 +295,31 @@ class Training(LevenbergMarquardt):
         self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
 
     def groups(self, frozen: Rows, number: Array) -> Any:
-        one = lambda weights, row: self.residuals(weights, *row)  # noqa: E731
+        one = lambda weights, row: self.residuals(weights, *row, before=frozen.before, turn=number)  # noqa: E731
         return [(one, (frozen.states, frozen.periods, frozen.size))]
 
-    def residuals(self, weights: Array, states: dict[str, Array], number: Array, size: Array) -> Array:
-        """What is left of the conditions at one point, shape (k,)."""
+    def step(self, fit: Fit) -> Fit:
+        return super().step(fit._replace(frozen=fit.frozen._replace(before=fit.weights)))
+
+    def residuals(
+        self, weights: Array, states: dict[str, Array], number: Array, size: Array, before: Array, turn: Array
+    ) -> Array:
+        """What is left of the conditions at one point, shape (k,).
+
+        Args:
+            before: weights before the step. In the first round they are what follows from tomorrow on, which leads to
+                the branch on which iterations in time converge.
+            turn: which round. In those before the last outputs know multipliers, too, whose slopes lead actions away
+                from bounds at which they should not be.
+        """
         prepared = self.prepared
         actor, critic = prepared.split(weights)
         outputs, count = prepared.outputs(self.seen, actor), prepared.head.size
         if prepared.static:
-            return unit_free(self.euler.first_order(number, states, outputs), None)
+            later = jnp.where(turn == 0, prepared.split(before)[0], actor)
+            terms = self.euler.first_order(number, states, outputs, prepared.outputs(self.seen, later))
+            last = turn >= len(self.budgets) - 1
+            return jnp.where(last, unit_free(terms, None, _MARGIN), unit_free(terms._replace(idle=None), None))
         worth = prepared.worth(self.seen, critic, self.begun)
         terms, left, right = self.euler.all(number, states, outputs, worth)
         return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
@@ -365,7 +376,16 @@ class Training(LevenbergMarquardt):
             rows = rows._replace(
                 states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
             )
-        return self.sized(weights, rows)
+        return self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
+
+    def _clustered(self, weights: Array, rows: Rows) -> Rows:
+        """With the last of the points where bounds begin to bind."""
+        prepared = self.prepared
+        outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
+        pool = Points(*prepared.points(self.seen, prepared.options.seed + 1, _POOL * prepared.count))
+        acted = lambda states, number: self.euler.acted(number, states, outputs(number, states))  # noqa: E731
+        points = clustered(acted, pool, prepared.count // _FEW, Points(rows.states, rows.periods))
+        return rows._replace(states=points.states, periods=points.periods)
 
     def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
         """Where paths lead from some points."""

@@ -55,6 +55,11 @@ class Head:
         """How many outputs it takes."""
         return len(self.plan.coordinates)
 
+    @property
+    def binds(self) -> bool:
+        """Whether an action may be at a bound."""
+        return any(shares.binding for _, shares in self.shares)
+
     def of(self, name: str) -> Shares:
         """How outputs become shares of one action."""
         return dict(self.shares).get(name, Logistic())

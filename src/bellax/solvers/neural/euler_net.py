@@ -6,7 +6,7 @@ least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, Begun, Rows, Training
@@ -31,6 +32,7 @@ from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
+from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.stated import Stated, check_outputs
 from bellax.solvers.neural.untrained import untrained
@@ -38,7 +40,6 @@ from bellax.solvers.neural.wiring import Shared, wired
 
 _GAIN = 2.5  # see nets.initial
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
-_TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 _COMPARED = 32  # points at which members change places
 _ASYMMETRIC = 1e-4  # relative: rules of quadrature are not the same in all directions
 _EVALUATION = 60  # steps of the least squares for V
@@ -67,7 +68,8 @@ class EulerNet(NetSolver):
         symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
             one net decides for each of them, by its own numbers and by means and second moments of all (wiring.py).
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
-            where they have to.
+            where they have to. Else V is found afterwards, and is NaN where its own equation does not hold to
+            `tolerance`, in units of its spread.
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
             exchangeable, and `costates=False` where conditions need V.
@@ -150,7 +152,8 @@ class PreparedEuler(PreparedNets):
         actor, critic = weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
         return folded(self.shapes[0], actor, begun.frame) if self.framed else actor, critic
 
-    def _points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+    def points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+        """States and periods all over the box."""
         with jax.ensure_compile_time_eval():
             shares = jnp.asarray(sampling.points(count, self.layout.columns, seed))
         return jax.vmap(seen.state)(shares)
@@ -159,7 +162,7 @@ class PreparedEuler(PreparedNets):
 
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
-        states, periods = self._points(seen, self.options.seed, self.count)
+        states, periods = self.points(seen, self.options.seed, self.count)
         frame = self._frame(arguments, seen, states) if self.framed and prior is None else plain(self.shapes[0].inputs)
         actor = nets.flat(self.shapes[0], self.options.seed, 1.0 if self.framed else _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
@@ -175,7 +178,7 @@ class PreparedEuler(PreparedNets):
             weights = jnp.concatenate([actor, critic])
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
-        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
+        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key, weights)
         rows = method.refresh(weights, rows) if self.framed else method.sized(weights, rows)
         return begun, method.init(weights, rows)
 
@@ -216,14 +219,19 @@ class PreparedEuler(PreparedNets):
         weights, rows = state.weights, lax.stop_gradient(state.frozen)
         if moves:
             rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
-            weights = levenberg.moved(Training(self, arguments, begun).groups(rows, jnp.asarray(1)), weights)
+            method = Training(self, arguments, begun)
+            weights = levenberg.moved(method.groups(rows, jnp.asarray(len(method.budgets) - 1)), weights)
         actor, critic = self.split(begun, weights)
         if self.static:
+            begun = self._rescaled(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor))
             critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
         behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes, self.wiring)
         still = lax.stop_gradient((arguments, behaviour, state._replace(weights=weights)))
-        return Found(behaviour, *self._judged(still[0], begun, *still[1:]))
+        code, stats = self._judged(still[0], begun, *still[1:])
+        # the policy does not hang on it: a V that is wrong is none
+        level = jnp.where(stats["value_error"] <= self.options.tolerance, begun.level, jnp.nan)
+        return Found(replace(behaviour, level=level) if self.static else behaviour, code, stats)
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
@@ -233,6 +241,12 @@ class PreparedEuler(PreparedNets):
         start = method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
         last = lax.stop_gradient(training.run(method, start))
         return levenberg.moved(self._equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
+
+    def _rescaled(self, arguments: Arguments, begun: Begun, actor: Array) -> Begun:
+        """With the level and the unit of what the policy is paid: what it began with may be paid no number."""
+        seen, euler = self.inputs(arguments), self.euler(arguments)
+        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), begun.states, begun.periods)
+        return begun._replace(level=level, unit=unit)
 
     def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
         """The residuals of V under the policy."""
@@ -251,7 +265,7 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
         weights = state.weights
-        where = self._points(seen, self.options.seed + 1000, self.count)
+        where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
         stats, roots = {"steps": state.total}, [jnp.zeros(())]
@@ -265,6 +279,9 @@ class PreparedEuler(PreparedNets):
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+        asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
+        rows = Rows(*asked, *(jnp.zeros(0),) * 3)
+        stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
@@ -276,6 +293,8 @@ class PreparedEuler(PreparedNets):
 
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
+        if self.static:  # V is not in the conditions, and worse than they are
+            return rising(self.euler(arguments), found, points, self.options.tolerance)
         scale = Scale(begun.level, begun.unit)
         bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
 
@@ -283,13 +302,13 @@ class PreparedEuler(PreparedNets):
             x = found.outputs(number, states)
             bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
             inside = bellman.conditions.acted(number, states, x).beyond == 0
-            step = _TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
+            step = TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
             return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
 
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
         unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
         gained = jax.vmap(rises)(*points)
-        return jnp.mean((gained > _TENTH * self.options.tolerance * unit).astype(value.dtype))
+        return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))

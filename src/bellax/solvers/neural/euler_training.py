@@ -6,13 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.learning.levenberg import LevenbergMarquardt
+from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
+from bellax.solvers.neural.clustered import clustered
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Terms, sizes, unit_free
 from bellax.solvers.neural.framed import Frame
+from bellax.solvers.neural.points import Points
 
 STEPS = 100  # periods before a simulated state counts as visited
+_FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
+_MARGIN = 0.1  # see unit_free
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
 
@@ -36,12 +40,13 @@ class Begun(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Points of a round, and what their conditions are divided by."""
+    """Points of a round, what their conditions are divided by, and weights before a step."""
 
     states: dict[str, Array]
     periods: Array
     size: Array
     key: Array
+    before: Array
 
 
 class Training(LevenbergMarquardt):
@@ -58,16 +63,36 @@ class Training(LevenbergMarquardt):
         self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
 
     def groups(self, frozen: Rows, number: Array) -> Any:
-        one = lambda weights, row: self.residuals(weights, *row)  # noqa: E731
+        def one(weights: Array, row: Any) -> Array:
+            states, period, size = row
+            return self.residuals(weights, states, period, size, frozen.before, number)
+
         return [(one, (frozen.states, frozen.periods, frozen.size))]
 
-    def residuals(self, weights: Array, states: dict[str, Array], number: Array, size: Array) -> Array:
-        """What is left of the conditions at one point, shape (k,)."""
+    def step(self, fit: Fit) -> Fit:
+        return super().step(fit._replace(frozen=fit.frozen._replace(before=fit.weights)))
+
+    def residuals(
+        self, weights: Array, states: dict[str, Array], number: Array, size: Array, before: Array, turn: Array
+    ) -> Array:
+        """What is left of the conditions at one point, shape (k,).
+
+        Args:
+            before: weights before the step. In the first round they are what follows from tomorrow on, which leads to
+                the branch on which iterations in time converge.
+            turn: which round. In those before the last outputs know multipliers, too, whose slopes lead actions away
+                from bounds at which they should not be.
+        """
         prepared = self.prepared
         actor, critic = prepared.split(self.begun, weights)
         outputs, count = prepared.outputs(self.seen, actor), prepared.head.size
         if prepared.static:
-            return unit_free(self.euler.first_order(number, states, outputs), None)
+            later = actor
+            if not prepared.framed:  # which begins with paths that come back
+                later = jnp.where(turn == 0, prepared.split(self.begun, before)[0], actor)
+            terms = self.euler.first_order(number, states, outputs, prepared.outputs(self.seen, later))
+            last = turn >= len(self.budgets) - 1
+            return jnp.where(last, unit_free(terms, None, _MARGIN), unit_free(terms._replace(idle=None), None))
         worth = prepared.worth(self.seen, critic, self.begun)
         terms, left, right = self.euler.all(number, states, outputs, worth)
         return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
@@ -124,7 +149,16 @@ class Training(LevenbergMarquardt):
             rows = rows._replace(
                 states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
             )
-        return self.sized(weights, rows)
+        return self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
+
+    def _clustered(self, weights: Array, rows: Rows) -> Rows:
+        """With the last of the points where bounds begin to bind."""
+        prepared = self.prepared
+        outputs = prepared.outputs(self.seen, prepared.split(self.begun, weights)[0])
+        pool = Points(*prepared.points(self.seen, prepared.options.seed + 1, _POOL * prepared.count))
+        acted = lambda states, number: self.euler.acted(number, states, outputs(number, states))  # noqa: E731
+        points = clustered(acted, pool, prepared.count // _FEW, Points(rows.states, rows.periods))
+        return rows._replace(states=points.states, periods=points.periods)
 
     def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
         """Where paths lead from some points."""

@@ -58,6 +58,17 @@ class Head:
         """How many outputs it takes."""
         return len(self.plan.coordinates)
 
+    @property
+    def binds(self) -> bool:
+        """Whether an action may be at a bound."""
+        return any(shares.binding for _, shares in self.shares)
+
+    @property
+    def stated(self) -> list[bool]:
+        """Of every number of the actions, whether what its output means is a function of the user's."""
+        own = dict(self.own)
+        return [name in own for name, space in self.plan.controls.items() for _ in range(space.size)]
+
     def of(self, name: str) -> Shares:
         """How outputs become shares of one action."""
         return dict(self.shares).get(name, Logistic())

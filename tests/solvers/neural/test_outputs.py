@@ -66,3 +66,14 @@ def test_unknown_names_two_heads_and_a_prior_are_refused():
     prior = {"capital_next": lambda capital: 0.5 * capital}
     with pytest.raises(bx.ModelError, match="warm_start"):
         bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(outputs={"capital_next": growing}, warm_start=prior))
+
+
+def test_a_checkpoint_knows_functions_by_what_they_do(tmp_path):
+    """Not by where they are in memory, which the next process does not know."""
+
+    def described(factor):
+        rule = {"capital_next": lambda capital, output: factor * capital * jnp.exp(0.01 * output)}
+        prepared = bx.solvers.EulerNet(outputs=rule, checkpoint=tmp_path).prepare(rbc.model)
+        return prepared._described(prepared.arguments(rbc.params))
+
+    assert described(1.0) == described(1.0) != described(0.9)

@@ -83,3 +83,9 @@ def test_what_differs_too_little_to_be_refused_shows_in_the_euler_errors(monkeyp
 def test_groups_that_are_none_are_refused(names, why):
     with pytest.raises(bx.ModelError, match=why):
         trained(symmetric=names).prepare(economy(2))
+
+
+def test_members_do_not_begin_with_what_is_known_of_all():
+    rule = {"capital_next": lambda capital: 0.95 * capital}
+    with pytest.raises(bx.ModelError, match="give one of the two"):
+        trained(symmetric=GROUP, warm_start=rule).prepare(economy(2))

@@ -72,7 +72,7 @@ class EulerNet(NetSolver):
             `tolerance`, in units of its spread.
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
-            exchangeable, and `costates=False` where conditions need V.
+            exchangeable, `symmetric=` beside a warm start, and `costates=False` where conditions need V.
     Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
         `NeuralValueIteration`, which tries shares all over the way between bounds.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
@@ -117,6 +117,11 @@ class PreparedEuler(PreparedNets):
                 "EulerNet: costates=False, and the conditions of this model need the slopes of V: tomorrow sees a "
                 "state that actions move by itself, an action is not paid for today, or chances or the discount move "
                 "with what is decided. Leave costates= out."
+            )
+        if options.symmetric and options.warm_start is not None:
+            raise ModelError(
+                "EulerNet: warm_start= is fitted by a net for all members together, and symmetric= has one for each of "
+                "them; give one of the two."
             )
         self.static = is_static(self.plan) and not options.costates
         wiring = wired(self.plan, self.layout.numbers, self.layout.size, options.symmetric)

@@ -15,13 +15,12 @@ import numpy as np
 from jax import Array, lax
 
 from bellax.bellman.checks import check_arguments, sound
-from bellax.bellman.options import key
 from bellax.errors import ModelError, check_names
 from bellax.learning import sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
-from bellax.model.fingerprint import fingerprint
+from bellax.model.fingerprint import fingerprint, hashed
 from bellax.model.model import Model
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import all_concrete, quickly
@@ -217,7 +216,7 @@ class PreparedNets(GridlessSetting):
     def _described(self, arguments: Arguments) -> str:
         """What a checkpoint is of."""
         numbers = {name: np.asarray(value).ravel().tolist() for name, value in sorted(flat(arguments).items())}
-        return f"{fingerprint(self.model)} {key(self.stored)!r} {numbers}"
+        return f"{fingerprint(self.model)} {hashed(self.stored)} {numbers}"
 
     @property
     def stored(self) -> Any:

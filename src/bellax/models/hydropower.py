@@ -122,7 +122,6 @@ start = beginning(RESERVOIRS)
 solver = bx.solvers.ILQG(start=start)
 trained = bx.solvers.PolicyGradient(
     start=start,
-    shares={"released": bx.shares.Clipped(), "spilled": bx.shares.Clipped()},
     hidden=(16,),
     critic=(16,),
     points=1000,
@@ -130,7 +129,8 @@ trained = bx.solvers.PolicyGradient(
     finish=150,
     box={"storage": (0.2, 4.5), "price": (-1.0, 5.0)},
 )
-"""A policy of nets, along simulated paths."""
+"""A policy of nets, along simulated paths. Shares are smooth: cut off ones show no gradient at bounds, of which every
+reservoir has several, and a training from random weights is caught there."""
 periods = None
 
 
@@ -166,7 +166,7 @@ def long_checks() -> list[Check]:
     return [
         Check("bracket of one reservoir, distance", (low + high) / 2, known, apart, 1e-9, SOURCE),
         narrow("5 reservoirs", bracket(RESERVOIRS, solver), 0.005),
-        narrow("5 reservoirs, nets", bracket(RESERVOIRS, trained), 0.02),
+        narrow("5 reservoirs, nets", bracket(RESERVOIRS, trained), 0.01),
     ]
 
 

@@ -9,16 +9,19 @@ DEV := $(VENV)/.installed-dev
 PEERS := $(VENV)/.installed-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench validate clean distclean
+.PHONY: help demo test test-long lint bench validate clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## solve and certify the Merton problem; results in demo/
 	$(BIN)/bellax run merton --out demo
 
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest
+
+test-long: $(DEV) ## run the tests that `make test` leaves out
+	$(BIN)/python -m pytest -m long
 
 lint: $(DEV) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

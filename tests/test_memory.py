@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.long
 def test_rebuilding_a_model_leaves_memory_bounded():
     """A model, its programs and its solutions die together: of 100 rebuilds little is left."""
     program = """

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import bellax as bx
 from bellax.models import buffer_stock, growth_boundary, precautionary_savings, references, tractable_buffer_stock
 
 
@@ -40,3 +41,13 @@ def test_the_chain_of_the_reference_has_the_moments_of_the_process():
     nodes, rows = references.rouwenhorst(0.9, 0.15, 5)
     np.testing.assert_allclose(rows @ nodes, 0.9 * nodes, atol=1e-14)
     np.testing.assert_allclose(rows @ nodes**2 - (rows @ nodes) ** 2, 0.15**2, atol=1e-14)
+
+
+def test_the_reference_with_a_bound_that_binds_is_what_an_endogenous_grid_finds():
+    """All is consumed up to a kink, to rounding, and beyond it the two agree."""
+    cash = np.linspace(0.5, 6.0, 300)
+    known = buffer_stock.exact(buffer_stock.employed).consumption(cash)
+    found = bx.solve(buffer_stock.model, buffer_stock.employed, buffer_stock.solver)
+    np.testing.assert_allclose(found.policy(cash=cash)["consumption"], known, rtol=1e-4)
+    np.testing.assert_allclose(known[cash < 0.97], cash[cash < 0.97], rtol=1e-12)
+    assert np.all(known[cash > 1.0] < cash[cash > 1.0])

@@ -7,6 +7,7 @@ to `bellax validate rbc`.
 import dataclasses
 
 import numpy as np
+import pytest
 
 import bellax as bx
 from bellax.models import rbc
@@ -51,6 +52,7 @@ def test_partial_depreciation():
     passed([rbc.of_partial_depreciation()], {"c, depreciation .95": 1e-6})
 
 
+@pytest.mark.long
 def test_implicit_derivatives_against_differences():
     quantities = [f"d{what} / d{name}" for name in ("alpha", "beta", "delta") for what in ("k'", "V")]
     passed(rbc.of_derivatives(), dict.fromkeys(quantities, 1e-6))

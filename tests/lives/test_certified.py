@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import bellax as bx
 from bellax.certify.across import euler_across
@@ -49,6 +50,7 @@ def test_errors_are_those_that_a_plain_computation_finds(life, case):
     np.testing.assert_allclose(found.euler.error[..., 0], known, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_it_is_reported_by_regime(life, case):
     certificate = bx.certify(life, points=60, agents=30, start=case.start)
     text = str(certificate)
@@ -64,6 +66,7 @@ def test_it_is_reported_by_regime(life, case):
     )
 
 
+@pytest.mark.long
 def test_where_the_policy_is_exact_they_are_rounding():
     """Log utility and sure incomes: consumption is a straight line between kinks, of which a limit in the other regime
     makes some."""

@@ -13,6 +13,7 @@ def table(life):
     return life.tabulate()
 
 
+@pytest.mark.long
 def test_a_table_of_every_regime(life, table):
     """At a node what is done is what the maximum is, in each regime on a grid of its own; between, a straight line."""
     nodes = np.linspace(0.5, 20.0, 9)
@@ -37,6 +38,7 @@ def test_a_table_of_an_endogenous_grid(life, table):
     np.testing.assert_allclose(theirs[1], theirs[0], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_agents_live_by_the_table(life, table, case):
     exact, found = (bx.simulate(asked, 40, case.start) for asked in (life, table))
     first = np.asarray(found.actions["working"]["consumption"])[0, 0]
@@ -93,6 +95,7 @@ def test_a_solution_is_a_mapping_by_regime(life):
     assert "shop: Solution by BackwardInduction" in str(life) and "dead: ends" in str(life)
 
 
+@pytest.mark.long
 def test_a_figure_has_a_row_for_each_regime_that_is_active_then(life, case):
     figure = bx.plot(life, periods=[1])
     seen = [place for place in figure.axes if place.get_visible()]

@@ -72,6 +72,7 @@ def tested():
     return saving(lambda savings, income: savings + income + 2.0 * (savings < 2.0), horizon=2)
 
 
+@pytest.mark.long
 def test_numbers_that_are_not_for_it_are_solved_otherwise(tested, caplog, jitted):
     assert bx.choose_solver(tested)[0].maximiser == bx.maximise.DCEGM()
     with caplog.at_level("INFO", logger="bellax"):
@@ -103,6 +104,7 @@ def test_a_terminal_solution_and_a_rule_need_a_table():
     assert "Follows a rule" in str(followed)
 
 
+@pytest.mark.long
 def test_regimes_have_them_where_they_can():
     """Who works can save by an endogenous grid, and who is retired, who gives as well, by Newton's method."""
     model = bx.Model(
@@ -135,6 +137,7 @@ def test_regimes_have_them_where_they_can():
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.long
 def test_a_table_of_two_discrete_choices():
     """Each combination keeps its place."""
     model = saving(
@@ -155,6 +158,7 @@ def test_a_table_of_two_discrete_choices():
     np.testing.assert_allclose(ours["consumption"], table["consumption"], rtol=1e-2)
 
 
+@pytest.mark.long
 def test_operators_and_files_take_what_serves_them(tmp_path):
     """Operators act on nodes and take tables; a file of regimes keeps that each has the method that fits it."""
     assert bx.operators(saving(), PARAMS).T is not None
@@ -175,6 +179,7 @@ def test_operators_and_files_take_what_serves_them(tmp_path):
     np.testing.assert_array_equal(found["young"].value(**asked), again["young"].value(**asked))
 
 
+@pytest.mark.long
 def test_one_failure_of_all_methods_says_nothing_of_endogenous_grids():
     model = saving(reward=lambda consumption, scale: jnp.log(scale * consumption))
     with pytest.raises(bx.SolveError):

@@ -86,7 +86,7 @@ def asked(name, what):
 @pytest.mark.parametrize(
     ("name", "what", "modes"),
     [
-        ("newton", ("value", "policy"), (jax.jacrev, jax.jacfwd)),
+        pytest.param("newton", ("value", "policy"), (jax.jacrev, jax.jacfwd), marks=pytest.mark.long),
         ("golden", ("policy",), (jax.jacfwd,)),
         ("policy iteration", ("value", "policy"), (jax.jacrev,)),
         ("value iteration", ("value",), (jax.jacfwd,)),  # the rule of a fixed point is one for both
@@ -228,6 +228,7 @@ def test_infinite_nodes_do_not_poison_derivatives():
     assert jax.grad(f, (0, 1))(3.0, 0.9) == (1.9, 3.0)
 
 
+@pytest.mark.long
 def test_through_a_terminal_solution(with_value):
     m = savings()
     p = params()
@@ -242,6 +243,7 @@ def test_through_a_terminal_solution(with_value):
     np.testing.assert_allclose(both(g)[0], (both(g + 1e-5)[1] - both(g - 1e-5)[1]) / 2e-5, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_choice_values_have_derivatives(with_value):
     """One period: working pays a wage and costs effort; what is left is worth itself, so that 1 / c = b."""
     m = bx.Model(
@@ -304,6 +306,7 @@ def test_second_derivatives_at_a_fixed_point(solver):
         np.testing.assert_allclose(second(0.5), 2 / 0.5**3, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_second_derivatives_in_every_mode(jitted):
     """Of the value and of the policy forward over reverse; of the value in the discount forward over forward."""
     m = bx.Model(

@@ -93,6 +93,7 @@ def test_searches_agree(model, solved):
     np.testing.assert_allclose(searched.value(0, **at), solved.value(0, **at), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_certificate_is_small_where_the_solution_is_right_and_sees_where_not(model, solved):
     fine, coarse = bx.certify(solved, points=200), bx.certify(bx.solve(model, P | FREE, egm(4, kinks=0)), points=200)
     assert fine.residuals["max"] < 1e-6 and fine.value_error < 1e-5
@@ -153,6 +154,7 @@ def test_savings_that_are_worth_minus_infinity():
 # -- what is drawn afresh ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_income_that_only_resources_see_is_no_axis():
     draws = bx.shocks.Categorical([0.5, 1.5], [0.4, 0.6])
     seen = saver(states={"wealth": bx.Continuous(0.0, 20.0), "income": bx.IID(draws)})

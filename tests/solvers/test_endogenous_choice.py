@@ -66,6 +66,7 @@ def test_taste_shocks_against_published_values(nodes):
 # -- derivatives -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_derivatives_through_the_solve(with_value):
     """Of consumption and of what choices are worth with taste shocks, with respect to every parameter but interest."""
     model, solver = shaken(3), by(bx.maximise.DCEGM(grid={"savings": 60}))

@@ -94,6 +94,7 @@ def test_many_save_just_what_a_step_asks_for():
     np.testing.assert_allclose(savings, 30.0, atol=1e-10)
 
 
+@pytest.mark.long
 def test_a_law_that_falls_is_refused_and_enumeration_serves():
     law = lambda savings: savings + 10.0 - 8.0 * (savings >= 30.0)  # noqa: E731
     for method in (bx.maximise.EGM(grid={"savings": 60}), bx.maximise.DCEGM(grid={"savings": 60})):

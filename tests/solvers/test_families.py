@@ -73,7 +73,9 @@ def categories():
     return bx.Model(regimes={"working": working, "dead": BEQUEST}, horizon=4, **COMMON)
 
 
-@pytest.mark.parametrize("name", list(SOLVERS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "Newton" else [pytest.mark.long]) for name in SOLVERS]
+)
 def test_regimes_of_one_kind_are_categories_of_one(kin, categories, name):
     together = bx.solve(kin, by_job(), solver(name))
     one = bx.solve(categories, {**PARAMS, "wages": WAGES, "moves": MOVES}, solver(name))["working"]
@@ -121,6 +123,7 @@ def test_derivatives_pass_through_a_family(with_value):
     assert float(both(0.8)[0]) == pytest.approx(float(central), rel=1e-6)
 
 
+@pytest.mark.long
 def test_numbers_of_another_shape_are_another_program():
     longer = {**by_job(), "full": {"wage": np.full(2, 1.5), "moves": MOVES[2]}}
     tables = {"pay": lambda wage, rest, z: jnp.max(jnp.atleast_1d(wage)) * (1 - rest) * jnp.exp(z)}

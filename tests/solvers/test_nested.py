@@ -187,7 +187,8 @@ def moved(bonus):
 
 
 @pytest.mark.parametrize(
-    "bonus", [pytest.param(0.0, id="a concave law"), pytest.param(1.5, id="just enough for a bonus")]
+    "bonus",
+    [pytest.param(0.0, id="a concave law", marks=pytest.mark.long), pytest.param(1.5, id="just enough for a bonus")],
 )
 def test_moves_are_the_best_of_all_plans(bonus):
     """Two periods, the second in closed form: everything is consumed, in the best house that there is."""
@@ -216,6 +217,7 @@ def test_moves_are_the_best_of_all_plans(bonus):
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_law_that_falls_is_refused():
     with pytest.raises(bx.SolveError, match=r"NEGM, inner DCEGM: 'assets' of tomorrow falls.*Newton"):
         moved(-1.5)
@@ -346,6 +348,7 @@ def test_savings_that_see_a_shock_by_name():
     told(model, method, "'savings' is to be known with the decision, and it sees 'risky'", {"discount": BETA})
 
 
+@pytest.mark.long
 def test_a_bound_that_only_keeps_a_stock_positive_hides_no_hump():
     """A house of one pays a step: nodes at equal ratios from 1e-4 to 20 alone do not come near it for who has 1.2."""
     model = bx.Model(

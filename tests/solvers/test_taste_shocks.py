@@ -245,6 +245,7 @@ SAVES = {"discount": 0.9, "wage": 1.0, "scale": 0.3}
 ASSETS = np.array([0.5, 7.0])
 
 
+@pytest.mark.long
 def test_policy_and_value_iteration_agree_where_slopes_are_interpolated():
     values = [
         bx.solve(SAVER, SAVES, solver(grid={"a": 16}, tolerance=1e-12)).value(a=ASSETS)
@@ -253,6 +254,7 @@ def test_policy_and_value_iteration_agree_where_slopes_are_interpolated():
     np.testing.assert_allclose(*values, rtol=1e-10)
 
 
+@pytest.mark.long
 def test_derivatives_with_a_continuous_action_against_differences(with_value):
     model = replace(SAVER, horizon=3)
     solver = bx.solvers.BackwardInduction(grid={"a": 8})

@@ -38,6 +38,7 @@ def test_value_and_derivative():
 
 
 @pytest.mark.parametrize("endogenous", [True, False])
+@pytest.mark.long
 def test_marginal_values_move_with_a_probability_of_zero(endogenous):
     """The derivative at zero is the limit of those beside it, over two decisions, where slopes of V move, too."""
     maximiser = bx.maximise.EGM(grid={"savings": 12}) if endogenous else bx.maximise.Newton()

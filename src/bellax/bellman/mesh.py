@@ -356,8 +356,10 @@ def _autoregression(
     return centre + spec.span * spread * units, transition
 
 
-def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...], given: dict[str, Array]) -> Process:
+def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...] | vector.Corners, given: dict[str, Array]) -> Process:
     mean = jnp.broadcast_to(given["mean"], space.shape)
+    if isinstance(specs, vector.Corners):
+        return Process(specs.of(given["rho"], given["covariance"], mean), jnp.eye(2), False)
     options = ([getattr(spec, what) for spec in specs] for what in ("count", "span", "moments"))
     found = vector.farmer_toda(given["rho"], given["covariance"], mean, *options)
     return Process(found.values, found.transition, False, Frame(mean, found.factor, found.lines))

@@ -19,6 +19,7 @@ from bellax.numerics import grids, rules
 from bellax.numerics.chains import CHAINS
 from bellax.numerics.interpolants import Hermite, Interpolant, Linear
 from bellax.numerics.linear import ByPieces
+from bellax.numerics.vector import Corners
 from bellax.problem.plan import Plan
 
 _MOST_SHOCK_NODES = 100_000  # of one rule: a number beyond is a slip, and would run for hours
@@ -152,8 +153,10 @@ def _chain(name: str, spec: Any) -> Any:
     return grids.Rouwenhorst(count) if grids.is_count(spec) else spec
 
 
-def _tensor(name: str, spec: Any, space: VAR) -> tuple[grids.FarmerToda, ...]:
+def _tensor(name: str, spec: Any, space: VAR) -> tuple[grids.FarmerToda, ...] | Corners:
     """The chain along each component of a VAR."""
+    if isinstance(spec, Corners):
+        return spec
     (size,) = space.shape
     spec = {1: 9, 2: 7, 3: 5}.get(size, 3) if spec is None else spec
     parts = tuple(spec) if isinstance(spec, tuple | list) else (spec,) * size

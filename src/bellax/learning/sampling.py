@@ -19,6 +19,23 @@ def points(count: int, dimensions: int, seed: int) -> np.ndarray:
     return np.clip(found, 1e-9, 1 - 1e-9)
 
 
+def edges(numbers: int, sample: np.ndarray, each: int = 8) -> np.ndarray:
+    """A sample, and after it some of its points moved to each end of each of the first dimensions.
+
+    Args:
+        numbers: of dimensions that have ends.
+        sample: shape (n, d).
+        each: points at an end.
+    """
+    found = [sample]
+    for place in range(numbers):
+        for end in (1e-9, 1 - 1e-9):
+            moved = sample[:each].copy()
+            moved[:, place] = end
+            found.append(moved)
+    return np.concatenate(found)
+
+
 def dependence(sample: np.ndarray) -> float:
     """The largest rank correlation of two dimensions of a sample, without its sign; zero of one dimension.
 

@@ -32,16 +32,16 @@ def fingerprint(model: Model | DiffusionModel) -> str:
 
 def parts(model: Model | DiffusionModel) -> dict[str, str]:
     """A hash of every slot, by its label: `horizon`, `reward`, `states['wealth']`, `regime 'retired': reward`."""
-    found = {"horizon": _hash(model.horizon)}
+    found = {"horizon": hashed(model.horizon)}
     for regime, graph in model.graphs.items():
         where = f"regime {regime!r}: " if regime else ""
         for name in _slots(model):
             value = getattr(graph.regime, name)
             if not isinstance(value, Mapping):
-                found[f"{where}{name}"] = _hash(value)
+                found[f"{where}{name}"] = hashed(value)
                 continue
             for key, entry in value.items():
-                found[f"{where}{name}[{key!r}]"] = _hash(entry)
+                found[f"{where}{name}[{key!r}]"] = hashed(entry)
     return found
 
 
@@ -56,7 +56,8 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
     return sorted(label for label in {*ours, *theirs} if ours.get(label) != theirs.get(label))
 
 
-def _hash(value: Any) -> str:
+def hashed(value: Any) -> str:
+    """16 hexadecimal digits of any value: numbers, arrays, functions, dataclasses and collections of these."""
     return hashlib.sha256(repr(_token(value, ())).encode()).hexdigest()[:16]
 
 

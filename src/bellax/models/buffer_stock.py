@@ -14,6 +14,7 @@ Economics Letters 91; the calibration is that of HARK's `IndShockConsumerType` i
 1.37731 and 1.39102 are those of 48 nodes.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def in_new_units(patience, growth, psi, risk_aversion):
 
 
 model = bx.Model(
-    states={"cash": bx.Continuous(1e-3, 20.0)},
+    states={"cash": bx.Continuous(1e-3, 20.0, scale=bx.scales.log)},
     actions={"consumption": bx.Continuous(0.0, "cash")},
     shocks={
         "psi": bx.shocks.Categorical("permanent", "permanent_probabilities"),
@@ -76,7 +77,14 @@ def calibrated(atoms: Any) -> dict[str, Any]:
 
 params = calibrated(equiprobable)
 log_normals = calibrated(gauss_hermite)
+wages = equiprobable(SIGMA, ATOMS)
+employed: dict[str, Any] = params | {"transitory": wages[0], "transitory_probabilities": wages[1]}
+"""Nobody is ever without income: the poor consume all they have, up to a kink."""
 solver = bx.solvers.ValueIteration(maximiser=bx.maximise.EGM(grid={"savings": 200}), tolerance=1e-10)
+trained = bx.solvers.EulerNet(box={"cash": (1e-3, 30.0)})
+"""A net on the Euler equation; the box is wider than where the policy is asked for, since paths lead out of that."""
+bound = replace(trained, shares={"consumption": bx.shares.Clipped()})
+"""The same where the bound of consumption binds."""
 start = {"cash": 1.0}
 periods = 100
 
@@ -104,6 +112,18 @@ def stays(solution: bx.Solution, given: dict[str, Any], by: np.ndarray) -> float
     grown = returns * saved + income * (given["permanent_probabilities"] @ by) - cash
     curve = np.polynomial.Polynomial.fit(cash, grown, 8)
     return float(brentq(curve, cash[0], cash[-1], xtol=1e-13))
+
+
+def long_checks() -> list[Check]:
+    """Consumption by nets, from the poorest to the richest, of three seeds; without income at times, and never."""
+    cash, found = np.unique(np.concatenate([np.geomspace(1e-3, 20.0, 3000), np.linspace(0.5, 2.0, 2000)])), []
+    for name, given, own in (("", params, trained), (", bound", employed, bound)):
+        known = exact(given).consumption(cash)
+        for seed in range(3):
+            solution = bx.solve(model, given, replace(own, seed=seed))
+            ours = solution.policy(cash=cash)["consumption"]
+            found.append(comparison.relative(f"consumption by a net{name}, seed {seed}", ours, known, 1e-3, SOURCE))
+    return found
 
 
 def checks() -> list[Check]:

@@ -6,6 +6,7 @@ zero and at one, and by how much it is cut says how much one would like to go on
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,13 @@ _EDGE = 1e-6  # how near a share comes to a bound where an output is sought for 
 
 
 class Shares(abc.ABC):
-    """How outputs become shares of the way between two bounds."""
+    """How outputs become shares of the way between two bounds.
+
+    Attributes:
+        binding: whether bounds are reached.
+    """
+
+    binding: ClassVar[bool] = False
 
     @abc.abstractmethod
     def share(self, x: Array) -> Array:
@@ -57,6 +64,8 @@ class Clipped(Shares):
 
     Source: Garcia & Zangwill (1981) for one number that is an action or its multiplier.
     """
+
+    binding: ClassVar[bool] = True
 
     def share(self, x: Array) -> Array:
         return jnp.clip(0.5 + x, 0.0, 1.0)

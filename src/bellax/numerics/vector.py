@@ -15,6 +15,7 @@ Source: Farmer and Toda (2017), Quantitative Economics 8, 651-683, section 3.
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -24,6 +25,22 @@ from jaxtyping import Array, Float
 
 from bellax.numerics.covariance import factor
 from bellax.numerics.entropy import matched
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Stands where a vector needs no nodes: two of them, which say how far it is expected to go, of any size.
+
+    Attributes:
+        span: in stationary deviations.
+    """
+
+    span: float = 3.0
+
+    def of(self, rho: Float[Array, "n n"], covariance: Float[Array, "n n"], mean: Float[Array, "n"]) -> Array:
+        """The lower and the upper corner, shape (2, n)."""
+        deviations = jnp.sqrt(jnp.diagonal(stationary_covariance(rho, covariance)))
+        return jnp.stack([mean - self.span * deviations, mean + self.span * deviations])
 
 
 class Tensor(NamedTuple):

@@ -27,10 +27,11 @@ from bellax.bellman.reach import first_outside, numbers, outside, reach, warn_on
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError
 from bellax.model.model import Model
-from bellax.model.spaces import Continuous
+from bellax.model.spaces import VAR, Continuous
 from bellax.numerics import archive
 from bellax.numerics.programs import all_concrete, concrete, quickly
 from bellax.numerics.scalar import put
+from bellax.numerics.vector import Corners
 from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments
@@ -124,7 +125,8 @@ class GridlessSetting(Setting):
             for name, space in model.graph.regime.states.items()
             if isinstance(space, Continuous)
         }
-        super().__init__(model, GridSolver(grid=continuous, maximiser=Nothing()))  # type: ignore[abstract]
+        vectors = {n: Corners() for n, space in model.graph.regime.states.items() if isinstance(space, VAR)}
+        super().__init__(model, GridSolver(grid={**continuous, **vectors}, maximiser=Nothing()))  # type: ignore[abstract]
         self.options = options
         self.numerics.memory = self.numerics.budget  # nothing is looked up between nodes
 

@@ -77,6 +77,7 @@ TWO_MACHINES = bx.Model(
 )
 
 
+@pytest.mark.long
 def test_machines_with_settings_of_their_own():
     """The second machine where it pays and runs: V_t(x) = max(x/2 [x < 1/2], 0) + beta E V_t+1, and E V_3 = 0."""
     solver = bx.solvers.ActorCritic(
@@ -156,6 +157,30 @@ def test_an_actor_begins_with_what_is_known():
     solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, warm_start={"action": lambda state: state}, **LITTLE)
     with pytest.raises(ModelError, match="ActorCritic takes no warm_start= of such a model"):
         bx.solve(puterman.model, puterman.params, solver)
+
+
+def test_critics_begin_with_the_value_that_is_known():
+    """Q = r + beta E V(s'), with V of Brock & Mirman: largest at the best share."""
+    exact = brock_mirman(ALPHA, BETA, rbc.LEVELS, rbc.TRANSITION, weight=1 - BETA)
+    slope, levels = ALPHA * (1 - BETA) / (1 - ALPHA * BETA), jnp.asarray(exact.value(np.ones(1))[0])
+    rule = {
+        "capital_next": lambda capital, productivity, alpha, discount: alpha * discount * productivity * capital**alpha,
+        "value": lambda capital, productivity: (
+            slope * jnp.log(capital) + levels[jnp.argmin(jnp.abs(jnp.asarray(rbc.LEVELS) - productivity))]
+        ),
+    }
+    prepared = noisy(steps=40, warm_start=rule).prepare(GROWTH)
+    arguments = prepared.arguments(rbc.params)
+    scale, state = jax.jit(prepared.begin)(arguments, prepared.prior(arguments))
+    roles, seen, shares = prepared.roles, prepared.inputs(arguments), np.linspace(0.2, 0.6, 9)
+    u = roles.see(seen, 0, {"capital": jnp.asarray(CAPITAL[5]), "productivity": jnp.asarray(1.0)})
+    said = jax.vmap(lambda share: roles.q(state.own.critics, u, roles.outputs_of(share)[None])[0, 0])(shares[:, None])
+    said = scale.level + scale.unit * said
+    output = CAPITAL[5] ** ALPHA
+    later = exact.value(shares * output) @ rbc.TRANSITION[2]
+    true = (1 - BETA) * np.log(output * (1 - shares)) + BETA * later
+    np.testing.assert_allclose(said, true, atol=0.25 * np.ptp(true))
+    assert abs(shares[np.argmax(said)] - ALPHA * BETA) < 0.1
 
 
 # -- how they judge themselves

@@ -136,6 +136,7 @@ def by_scipy(worth, first, bounds=None, constraints=()):
     return -found.fun, found.x
 
 
+@pytest.mark.long
 def test_a_nonlinear_path_is_that_of_a_search_over_all_of_it():
     """And V and the policy move with parameters as differences of solves do, where the path itself moves, too."""
 

@@ -7,6 +7,7 @@ import pytest
 
 import bellax as bx
 from bellax.models import rbc
+from bellax.solvers.neural.verdict import Sides, trapped
 
 TINY = {"hidden": (2,), "paths": 64, "budget": 60, "finish": 40, "points": 128}
 
@@ -119,7 +120,7 @@ def test_a_return_that_is_no_number():
 
 def test_a_trap():
     """One step of Adam's throws all outputs far beyond a bound, where a share that is cut off has no gradient."""
-    with pytest.raises(bx.SolveError, match="'a' lies at a bound at most states"):
+    with pytest.raises(bx.SolveError, match="'a' lies at a bound at states where"):
         solved(line(plain), shares={"a": bx.shares.Clipped()}, rate=30.0, budget=3, finish=5)
 
 
@@ -169,3 +170,15 @@ def test_derivatives_in_chances_are_refused():
     solver = bx.solvers.PolicyGradient(**{**TINY, "budget": 2, "finish": 2})
     with pytest.raises(bx.ModelError, match="probabilities that move with what is differentiated"):
         jax.grad(lambda p: bx.solve(model, {"discount": 0.9, "p": p}, solver).policy(0, x=0.1)["a"])(0.4)
+
+
+@pytest.mark.parametrize(("pays", "caught"), [(True, True), (False, False)])
+def test_a_trap_at_few_states_is_told_by_half_of_the_paths(pays, caught):
+    """At a bound at a third of the states, and worth leaving at half of these: on average it is not."""
+    draws = np.random.default_rng(0)
+    x, noise = draws.uniform(-1, 1, (3, 400, 1)), draws.standard_normal((3, 400, 1))
+    near = draws.uniform(size=(3, 400, 1)) < 1 / 3
+    slopes = (2 * x if pays else -np.abs(x)) - 0.2 + noise
+    sides = Sides(*(jnp.asarray(leaf) for leaf in (slopes, np.where(near, 0.0, 0.5), np.ones_like(x), x)))
+    (found,) = trapped(sides, jnp.ones((3, 400)))
+    assert (float(found) > 0) == caught

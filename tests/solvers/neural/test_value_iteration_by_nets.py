@@ -81,6 +81,7 @@ def test_paths_are_simulated(solution: Any) -> None:
     assert np.max(np.abs(share / 0.27 - 1)) < 1e-3
 
 
+@pytest.mark.long
 def test_what_is_known_before_is_begun_with() -> None:
     prior = {
         "saved": lambda productivity, capital, alpha, discount: alpha * discount * productivity * capital**alpha,

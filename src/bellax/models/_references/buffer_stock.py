@@ -3,7 +3,8 @@
     u'(c(m)) = R beta E (G psi)^(-rho) c(m')^(-rho),    m = a + c,    m' = R / (G psi) a + theta,    u'(c) = c^(-rho),
 
 in units of permanent income. Where theta may be zero nobody saves nothing, and c is smooth: slopes follow from the
-derivative of the same equation, and the error falls with the fourth power of the distance of nodes.
+derivative of the same equation, and the error falls with the fourth power of the distance of nodes. Where it may not,
+all is consumed up to the m of a = 0, where c has a kink.
 
 Source: Carroll (2006), "The method of endogenous gridpoints for solving dynamic stochastic optimization problems",
 Economics Letters 91.
@@ -67,7 +68,7 @@ def buffer_stock(
     """The solution.
 
     Args:
-        permanent, transitory: psi and theta; theta is zero with some probability.
+        permanent, transitory: psi and theta.
     """
     from scipy.interpolate import CubicHermiteSpline  # .2 s at import, which a solve of the model does not need
     from scipy.optimize import brentq
@@ -77,9 +78,13 @@ def buffer_stock(
     returns = np.repeat(gross_return / (growth * psi), len(theta))
     factor = np.repeat(gross_return * discount * (growth * psi) ** -rho, len(theta)) * weights
     income = np.tile(theta, len(psi))
-    saved = np.geomspace(1e-5, 60.0, nodes)
+    binds = theta.min() > 0
+    saved = np.append(0.0, np.geomspace(1e-5, 60.0, nodes - 1)) if binds else np.geomspace(1e-5, 60.0, nodes)
+    first = int(not binds)  # at m = 0 nothing is consumed
     cash = returns[:, None] * saved + income[:, None]
-    m, c, slope = np.append(0.0, saved), np.append(0.0, saved), np.ones(nodes + 1)
+    m, c, slope = np.append(0.0, saved)[1 - first :], np.append(0.0, saved)[1 - first :], np.ones(nodes + first)
+    if binds:
+        m, c = m + 0.5, c + 0.5
     for _ in range(10_000):
         later = _spline(CubicHermiteSpline, m, c, slope)
         ahead, steep = later(cash)
@@ -87,10 +92,10 @@ def buffer_stock(
         bend = factor @ (-rho * ahead ** (-rho - 1) * steep * returns[:, None])
         consumed = marginal ** (-1 / rho)
         rises = consumed * bend / (-rho * marginal)  # dc/da
-        change = np.max(np.abs(consumed / c[1:] - 1))
-        m, c = np.append(0.0, saved + consumed), np.append(0.0, consumed)
-        slope = np.append(0.0, rises / (1 + rises))
-        slope[0] = c[1] / m[1]
+        change = np.max(np.abs(consumed / c[first:] - 1))
+        m, c, slope = saved + consumed, consumed, rises / (1 + rises)
+        if not binds:
+            m, c, slope = np.append(0.0, m), np.append(0.0, c), np.append(c[0] / m[0], slope)
         if change < 1e-13:
             break
     policy = _spline(CubicHermiteSpline, m, c, slope)
@@ -111,12 +116,13 @@ def buffer_stock(
 def _spline(
     kind: type, m: np.ndarray, c: np.ndarray, slope: np.ndarray
 ) -> Callable[[Numbers], tuple[Numbers, Numbers]]:
-    """c and its slope; beyond the last node it goes on straight."""
+    """c and its slope; beyond the last node it goes on straight, and before the first all is consumed."""
     inner = kind(m, c, slope)
-    steep, end, top = inner.derivative(), m[-1], slope[-1]
+    steep, begin, end, top = inner.derivative(), m[0], m[-1], slope[-1]
 
     def at(x: Numbers) -> tuple[Numbers, Numbers]:
-        held = np.minimum(x, end)
-        return inner(held) + top * (x - held), np.where(x > end, top, steep(held))
+        held = np.clip(x, begin, end)
+        found = inner(held) + top * np.maximum(x - end, 0.0), np.where(x > end, top, steep(held))
+        return np.where(x < begin, x, found[0]), np.where(x < begin, 1.0, found[1])
 
     return at

@@ -30,7 +30,7 @@ from bellax.solvers.neural.exploring import Exploring, Row, Travellers
 from bellax.solvers.neural.inputs import Inputs
 from bellax.solvers.neural.roles import Roles, Scale, Weights
 
-_CLIP = 10.0  # largest norm of a gradient
+CLIP = 10.0  # largest norm of a gradient
 _FOLLOWED = 0.01  # how fast the loss that is told follows that of the steps
 
 
@@ -112,7 +112,7 @@ class Training(Method):
         self.problem, self.arguments, self.roles, self.seen = problem, arguments, roles, seen
         self.scale, self.recipe, self.averages = scale, recipe, averages
         self.exploring = Exploring(problem, arguments, roles, seen, recipe.restarts)
-        self.descents = [Adam(Decay(rate, recipe.decay, recipe.steps), _CLIP) for rate in recipe.rates]
+        self.descents = [Adam(Decay(rate, recipe.decay, recipe.steps), CLIP) for rate in recipe.rates]
 
     def begin(self, weights: Weights, environments: int, capacity: int, seed: int) -> Running:
         """The first state."""

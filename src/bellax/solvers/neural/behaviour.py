@@ -15,6 +15,7 @@ from bellax.solution.policy import Chosen
 from bellax.solution.query import masked
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Inputs
+from bellax.solvers.neural.wiring import Whole, Wiring
 
 
 class NetBehaviour(Behaviour):
@@ -26,6 +27,7 @@ class NetBehaviour(Behaviour):
         inputs: how nets see states.
         head: how outputs become actions.
         shapes: of the actor and of the critic.
+        wiring: of both.
     """
 
     actor: Float[Array, "w"]
@@ -35,6 +37,7 @@ class NetBehaviour(Behaviour):
     inputs: Inputs
     head: Head = eqx.field(static=True)
     shapes: tuple[Shape, Shape] = eqx.field(static=True)
+    wiring: Wiring = eqx.field(static=True, default=Whole())
 
     @property
     def smooth(self) -> bool:
@@ -42,12 +45,12 @@ class NetBehaviour(Behaviour):
 
     def outputs(self, number: Array | int, states: Mapping[str, Array]) -> Array:
         """What the policy net says."""
-        return nets.forward(nets.layers(self.shapes[0], self.actor), self.inputs.of(number, states))
+        return self.wiring.outputs(nets.layers(self.shapes[0], self.actor), self.inputs.of(number, states))
 
     def worth(self, number: Array | int, states: Mapping[str, Array]) -> Array:
         """V."""
-        found = nets.forward(nets.layers(self.shapes[1], self.critic), self.inputs.of(number, states))
-        return self.level + self.unit * found[0]
+        found = self.wiring.worth(nets.layers(self.shapes[1], self.critic), self.inputs.of(number, states))
+        return self.level + self.unit * found
 
     def chosen(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> Chosen:
         acted = self.head.act(period, states, self.outputs(number, states))

@@ -25,6 +25,7 @@ from bellax.solvers.neural.euler import Euler, States, Terms, Worth, width
 from bellax.solvers.neural.evaluation import Evaluation, Looked, Scale
 from bellax.solvers.neural.heads import Acted
 from bellax.solvers.neural.inputs import Inputs
+from bellax.solvers.neural.wiring import Wiring
 
 _INSIDE = 1e-6  # of a side of the box: what still lies in it
 
@@ -72,13 +73,16 @@ class Bellman:
 
     Args:
         shapes: of the actor, whose outputs are those of one combination after the other, and of the critic.
+        wiring: of the critic.
     """
 
-    def __init__(self, euler: Euler, seen: Inputs, shapes: tuple[Shape, Shape], scale: Scale) -> None:
+    def __init__(
+        self, euler: Euler, seen: Inputs, shapes: tuple[Shape, Shape], scale: Scale, wiring: Wiring | None = None
+    ) -> None:
         self.conditions, self.seen, self.shapes = euler, seen, shapes
         self.problem, self.arguments = euler.problem, euler.arguments
         self.plan, self.head = euler.plan, euler.head
-        self.evaluation = Evaluation(euler, seen, shapes[1], scale)
+        self.evaluation = Evaluation(euler, seen, shapes[1], scale, wiring)
 
     def outputs(self, actor: Array) -> Outputs:
         """The actor's, of its weights."""

@@ -5,8 +5,8 @@
 where Q(s, a) = E[r + b V(s')], and the multiplier m is zero inside the bounds. Two ways to know what tomorrow's states
 are worth at the margin:
 
-- *static*: where tomorrow sees today's continuous states through actions alone, V_s = r_s + m a_s needs no V. That is
-  the Euler equation of textbooks: E[b V_s(s')] / u'(c) = 1.
+- *static*: where tomorrow sees today's continuous states through actions alone, V_s = r_s + m a_s needs no V, nor where
+  it sees both through one function (envelope.py). That is the Euler equation of textbooks: E[b V_s(s')] / u'(c) = 1.
 - *costates*: V is a net, too, whose slopes stand in the first-order condition, and equation, slopes and condition hold
   together. It serves every differentiable model, laws whose probabilities or discount move with actions among them.
 
@@ -16,18 +16,23 @@ what it brings.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.problem.averages import Averages
 from bellax.problem.period import as_float, by_action, in_a_row
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
+from bellax.solvers.neural.envelope import along, met_through
 from bellax.solvers.neural.heads import Acted, Head
+
+_ROUNDING = 1e-9  # relative, of what is equal
+_FAR = 10.0  # an output at which an action is at a bound
 
 States = Mapping[str, Array]
 Outputs = Callable[[Array | int, States], Float[Array, "m"]]
@@ -44,12 +49,17 @@ class Terms(NamedTuple):
         later: what it brings later.
         beyond: see `Shares.beyond`.
         width: of the way between its bounds; one where there are none.
+        share: of the way between bounds.
+        idle: of the lower and the upper bound, whether nothing would depend on their multipliers, shape (m, 2).
+            Neither is known where nobody asked.
     """
 
     now: Array
     later: Array
     beyond: Array
     width: Array
+    share: Array | None = None
+    idle: Array | None = None
 
 
 class Euler:
@@ -84,13 +94,41 @@ class Euler:
             found = self.averages(number).branches(with_moving(self.plan, states, own), by_action(self.plan, actions))
             return jnp.sum(found.weights * found.outcome.reward)
 
-        def done(own: Array) -> Array:
-            return in_a_row(self.acted(number, with_moving(self.plan, states, own), outputs).actions)
-
         acted = self.acted(number, states, outputs)
-        by_state, by_act = jax.grad(paid, (0, 1))(own, in_a_row(acted.actions))
-        _, pull = jax.vjp(done, own)
-        return by_state + pull(acted.beyond * jnp.abs(by_act))[0]
+        actions = in_a_row(acted.actions)
+        by_state, by_act = jax.grad(paid, (0, 1))(own, actions)
+        _, pull = jax.vjp(self._done(number, states, outputs), own)
+        multiplier = acted.beyond * jnp.abs(by_act)
+        slopes = by_state + pull(multiplier)[0]
+        if through_actions(self.plan):
+            return slopes
+        return slopes + (by_act - multiplier) @ self._along(number, states, actions)
+
+    def _done(self, number: Array | int, states: States, outputs: Array) -> Callable[[Array], Array]:
+        """Actions as a function of the continuous states, outputs held."""
+        return lambda own: in_a_row(self.acted(number, with_moving(self.plan, states, own), outputs).actions)
+
+    def _along(self, number: Array | int, states: States, actions: Array) -> Float[Array, "m n"]:
+        """See `along`."""
+        meeting = met_through(self.plan, driven(self.plan))
+        assert meeting is not None
+        period, moved = self.problem.period(self.arguments, number), partial(with_moving, self.plan, states)
+        return along(period, meeting, moving(self.plan, states), actions, moved)
+
+    def idle(self, number: Array | int, states: States, outputs: Array) -> Bool[Array, "m 2"]:
+        """Of both bounds of every number of the actions, whether V_s is the same whatever the multiplier would be: at
+        such a bound an action moves as A does."""
+        own = moving(self.plan, states)
+
+        def at(k: Array, end: Array) -> Array:
+            done = self._done(number, states, outputs.at[k].set(end))
+            way = 0.0 if through_actions(self.plan) else self._along(number, states, done(own))
+            apart = (jax.jacfwd(done)(own) - way)[k]
+            return jnp.all(jnp.abs(apart) <= _ROUNDING * (1 + jnp.max(jnp.abs(way))))
+
+        each, ends = jnp.arange(outputs.shape[0]), jnp.asarray([-_FAR, _FAR])
+        found = lax.stop_gradient(jax.vmap(jax.vmap(at, (None, 0)), (0, None))(each, ends))
+        return found & ~jnp.asarray(self.head.stated)[:, None]  # of which nobody knows what leads to a bound
 
     def terminal(self, number: Array, states: States, slopes: Array) -> Array:
         """The slopes of V in a period, or, after the last decision, those of the terminal value."""
@@ -100,18 +138,35 @@ class Euler:
         last = jax.grad(lambda own: period.terminal(with_moving(self.plan, states, own)))(moving(self.plan, states))
         return jnp.where(number >= self.problem.clock.count, last, slopes)
 
-    def first_order(self, number: Array, states: States, outputs: Outputs) -> Terms:
-        """The conditions of the actions, with `static` for tomorrow."""
-        acted = self.acted(number, states, outputs(number, states))
+    def first_order(self, number: Array, states: States, outputs: Outputs, then: Outputs | None = None) -> Terms:
+        """The conditions of the actions, with `static` for tomorrow.
+
+        Args:
+            then: outputs from tomorrow on, where they are others.
+        """
+        x = outputs(number, states)
+        acted = self.acted(number, states, x)
+        now, later = self._first(number, states, in_a_row(acted.actions), outputs if then is None else then)
+        terms = Terms(now, later, acted.beyond, width(acted))
+        return terms._replace(share=acted.share, idle=self.idle(number, states, x)) if self.head.binds else terms
+
+    def bends(self, number: Array, states: States, outputs: Outputs) -> Float[Array, "m"]:
+        """d2Q/da2 of every number of the actions, with `static` for tomorrow."""
+        actions = in_a_row(self.acted(number, states, outputs(number, states)).actions)
+        both = lambda actions: jnp.sum(jnp.stack(self._first(number, states, actions, outputs)), axis=0)  # noqa: E731
+        along = lambda one: jnp.sum(one * jax.jvp(both, (actions,), (one,))[1])  # noqa: E731
+        return jax.vmap(along)(jnp.eye(actions.shape[0]))
+
+    def _first(self, number: Array, states: States, actions: Array, outputs: Outputs) -> tuple[Array, Array]:
+        """What a little more of given actions brings today, and later where outputs decide from then on."""
         averages, following = self.averages(number), self.following(number)
 
         def brings(actions: Array) -> tuple[Array, Array]:
             found = averages.branches(states, by_action(self.plan, actions))
             return found.outcome.reward, jax.vmap(lambda s: moving(self.plan, s))(found.following)
 
-        actions = in_a_row(acted.actions)
         _, pull = jax.vjp(brings, actions)
-        found = averages.branches(states, acted.actions)
+        found = averages.branches(states, by_action(self.plan, actions))
 
         def worth(states: States) -> Array:
             return self.terminal(following, states, self.static(following, states, outputs(following, states)))
@@ -120,7 +175,7 @@ class Euler:
         weights = found.weights
         now = pull((weights, jnp.zeros_like(slopes)))[0]
         later = pull((jnp.zeros_like(weights), (weights * found.outcome.discount)[:, None] * slopes))[0]
-        return Terms(now, later, acted.beyond, width(acted))
+        return now, later
 
     # -- with V
 
@@ -198,26 +253,41 @@ def driven(plan: Plan) -> set[str]:
         found |= more
 
 
+def through_actions(plan: Plan) -> bool:
+    """Whether tomorrow sees the states that actions move through actions alone."""
+    moved = driven(plan)
+    return all(not set(plan.graph.leaves(f"next_{name}", "state")) & moved for name in moved)
+
+
 def is_static(plan: Plan) -> bool:
-    """Whether V_s needs no V: tomorrow sees the states that actions move through actions alone, every action is paid
-    for today, and neither chances nor the discount move with what is differentiated."""
+    """Whether V_s needs no V: tomorrow sees the states that actions move through actions alone, or both through one
+    function, every action is paid for today, and neither chances nor the discount move with what is differentiated."""
     graph, controls, moved = plan.graph, set(plan.controls), driven(plan)
     chances = [f"probabilities:{name}" for name in plan.markov] + ["slot:discount"]
     chances += [node for name in plan.shocks for node in plan.shock_nodes(name)]
-    through = all(not set(graph.leaves(f"next_{name}", "state")) & moved for name in moved)
+    through = through_actions(plan) or met_through(plan, moved) is not None
     fixed = all(not set(graph.leaves(node, "state", "action")) & (moved | controls) for node in chances)
     paid = controls <= set(graph.leaves("slot:reward", "action"))
     return bool(moved) and through and fixed and paid
 
 
-def unit_free(terms: Terms, scale: Array | None) -> Float[Array, "*k m"]:
+def unit_free(terms: Terms, scale: Array | None, margin: float = 0.0) -> Float[Array, "*k m"]:
     """The conditions without units, zero where they hold.
 
     Args:
         scale: what to divide by; None for what an action costs or brings today.
+        margin: of what one would like to go on at a bound, by how much more outputs are to ask for.
     """
     size = jnp.abs(terms.now) if scale is None else scale
-    return (terms.now + terms.later) / size - terms.beyond
+    more = (terms.now + terms.later) / size
+    left = more - terms.beyond
+    if terms.idle is None or terms.share is None:
+        return left
+    # no net has to know the multiplier then: an action is right at its bound, or where one wants neither more nor less
+    low, high = terms.idle[..., 0] & (more < 0), terms.idle[..., 1] & (more > 0)
+    asked = terms.share + terms.beyond
+    left = jnp.where(high, jnp.minimum(more, jnp.maximum(1 + margin * more - asked, 0.0)), left)
+    return jnp.where(low, jnp.maximum(more, jnp.minimum(margin * more - asked, 0.0)), left)
 
 
 def sizes(terms: Terms) -> Float[Array, "*k m"]:

@@ -5,14 +5,15 @@ Steps are Levenberg and Marquardt's. Where V is not needed for the conditions (e
 least squares on V = E[r + b V(s')] with the policy held fixed.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
@@ -21,20 +22,26 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.ergodic import Visited, visited
-from bellax.solvers.neural.euler import Euler, Terms, is_static, sizes, unit_free
+from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
+from bellax.solvers.neural.ergodic import visited
+from bellax.solvers.neural.euler import Euler, is_static
+from bellax.solvers.neural.euler_training import STEPS, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
+from bellax.solvers.neural.exchanged import asymmetry
+from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
+from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.stated import Stated, check_outputs
+from bellax.solvers.neural.untrained import untrained
+from bellax.solvers.neural.wiring import Shared, wired
 
-_SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _GAIN = 2.5  # see nets.initial
-_FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
-_TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
-_STEPS = 100  # periods before a simulated state counts as visited
+_COMPARED = 32  # points at which members change places
+_ASYMMETRIC = 1e-4  # relative: rules of quadrature are not the same in all directions
 _EVALUATION = 60  # steps of the least squares for V
 
 
@@ -51,12 +58,21 @@ class EulerNet(NetSolver):
         budget: see `rounds`.
         finish: steps at most of the last round.
         visited: the share of the points, after the first round, that lies where simulated paths lead.
+            Where all of them do (1.0), from the first round on, and nets see states in coordinates in which these are
+            of one size (framed.py): far better there, and nothing that is known elsewhere.
         wider: by how much these are drawn apart.
+        outputs: by action, a function of states, parameters and `output` that says which action an output of the net
+            means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
+            near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
+            so that bounds may bind. A solution with functions is not saved to a file.
+        symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
+            one net decides for each of them, by its own numbers and by means and second moments of all (wiring.py).
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
-            where they have to.
+            where they have to. Else V is found afterwards, and is NaN where its own equation does not hold to
+            `tolerance`, in units of its spread.
     Raises:
-        ModelError: for discrete actions, `stop`, constraints, models without continuous actions, and `costates=False`
-            where conditions need V.
+        ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
+            exchangeable, `symmetric=` beside a warm start, and `costates=False` where conditions need V.
     Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
         `NeuralValueIteration`, which tries shares all over the way between bounds.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
@@ -68,6 +84,8 @@ class EulerNet(NetSolver):
     finish: int = 150
     visited: float = 0.5
     wider: float = 1.25
+    outputs: Mapping[str, Stated] = field(default_factory=dict)
+    symmetric: tuple[str, ...] = ()
     costates: bool | None = None
 
     def __post_init__(self) -> None:
@@ -77,32 +95,10 @@ class EulerNet(NetSolver):
         if not 0 <= self.visited <= 1:
             raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
         check_positive(self.wider, "EulerNet: wider", "1.25")
+        check_mapping(self.outputs, "EulerNet: outputs", "{'action': lambda state, output: state + output}")
 
     def prepare(self, model: Any) -> "PreparedEuler":
         return self.kept(model, PreparedEuler)
-
-
-class Begun(NamedTuple):
-    """What stays during a training.
-
-    Attributes:
-        states, periods: points in the box, one row each.
-        level, unit: of V.
-    """
-
-    states: dict[str, Array]
-    periods: Array
-    level: Array
-    unit: Array
-
-
-class Rows(NamedTuple):
-    """Points of a round, and what their conditions are divided by."""
-
-    states: dict[str, Array]
-    periods: Array
-    size: Array
-    key: Array
 
 
 class PreparedEuler(PreparedNets):
@@ -114,19 +110,29 @@ class PreparedEuler(PreparedNets):
         super().__init__(model, options)
         check_smooth(self.plan, "EulerNet", "use bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic()")
         check_unconstrained(self.plan, "EulerNet")
-        self.head = Head(self.plan, check_shares(self.plan, options.shares))
+        own = check_outputs(self.plan, options.outputs, options.shares)
+        self.head = Head(self.plan, check_shares(self.plan, options.shares), own)
         if options.costates is False and not is_static(self.plan):
             raise ModelError(
                 "EulerNet: costates=False, and the conditions of this model need the slopes of V: tomorrow sees a "
                 "state that actions move by itself, an action is not paid for today, or chances or the discount move "
                 "with what is decided. Leave costates= out."
             )
+        if options.symmetric and options.warm_start is not None:
+            raise ModelError(
+                "EulerNet: warm_start= is fitted by a net for all members together, and symmetric= has one for each of "
+                "them; give one of the two."
+            )
         self.static = is_static(self.plan) and not options.costates
-        size = self.layout.size
-        self.shapes = (Shape(size, options.hidden, self.head.size), Shape(size, options.hidden))
+        wiring = wired(self.plan, self.layout.numbers, self.layout.size, options.symmetric)
+        size, outputs = self.layout.size, self.head.size
+        if isinstance(wiring, Shared):
+            size, outputs = wiring.size, outputs // wiring.members
+        self.wiring, self.shapes = wiring, (Shape(size, options.hidden, outputs), Shape(size, options.hidden))
         weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         self.count = options.points or max(256, 4 * weights // equations)
+        self.framed = options.visited == 1 and not self.problem.finite
 
     # -- parts
 
@@ -139,18 +145,20 @@ class PreparedEuler(PreparedNets):
     def outputs(self, seen: Inputs, weights: Array) -> Any:
         """Outputs of the policy net, as euler.py takes them."""
         layers = nets.layers(self.shapes[0], weights)
-        return lambda number, states: nets.forward(layers, seen.of(number, states))
+        return lambda number, states: self.wiring.outputs(layers, seen.of(number, states))
 
     def worth(self, seen: Inputs, weights: Array, begun: Begun) -> Any:
         """V, as euler.py takes it."""
         layers = nets.layers(self.shapes[1], weights)
-        return lambda number, states: begun.level + begun.unit * nets.forward(layers, seen.of(number, states))[0]
+        return lambda number, states: begun.level + begun.unit * self.wiring.worth(layers, seen.of(number, states))
 
-    def split(self, weights: Array) -> tuple[Array, Array]:
-        """Weights of the policy, and of V where that is trained with it."""
-        return weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
+    def split(self, begun: Begun, weights: Array) -> tuple[Array, Array]:
+        """Weights of the policy, for inputs as they are, and of V where that is trained with it."""
+        actor, critic = weights[: self.shapes[0].weights], weights[self.shapes[0].weights :]
+        return folded(self.shapes[0], actor, begun.frame) if self.framed else actor, critic
 
-    def _points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+    def points(self, seen: Inputs, seed: int, count: int) -> tuple[dict[str, Array], Array]:
+        """States and periods all over the box."""
         with jax.ensure_compile_time_eval():
             shares = jnp.asarray(sampling.points(count, self.layout.columns, seed))
         return jax.vmap(seen.state)(shares)
@@ -159,12 +167,15 @@ class PreparedEuler(PreparedNets):
 
     def begin(self, arguments: Arguments, prior: Any) -> tuple[Begun, Fit]:
         seen = self.inputs(arguments)
-        states, periods = self._points(seen, self.options.seed, self.count)
-        actor = nets.flat(self.shapes[0], self.options.seed, _GAIN)
+        states, periods = self.points(seen, self.options.seed, self.count)
+        frame = self._frame(arguments, seen, states) if self.framed and prior is None else plain(self.shapes[0].inputs)
+        actor = nets.flat(self.shapes[0], self.options.seed, 1.0 if self.framed else _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
-        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), states, periods)
-        begun = Begun(states, periods, level, unit)
+        (level, unit), _ = measure(
+            euler, self._rule(euler, seen, folded(self.shapes[0], actor, frame)), states, periods
+        )
+        begun = Begun(states, periods, level, unit, frame, self._asymmetry(euler, states, periods))
         weights = actor
         if not self.static:
             critic = nets.flat(self.shapes[1], self.options.seed + 1, _GAIN)
@@ -172,8 +183,37 @@ class PreparedEuler(PreparedNets):
             weights = jnp.concatenate([actor, critic])
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
-        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key)
-        return begun, method.init(weights, method.sized(weights, rows))
+        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key, weights)
+        rows = method.refresh(weights, rows) if self.framed else method.sized(weights, rows)
+        return begun, method.init(weights, rows)
+
+    def _frame(self, arguments: Arguments, seen: Inputs, states: dict[str, Array]) -> Frame:
+        """Of where paths lead before anything is learnt."""
+        euler, nothing = self.euler(arguments), jnp.zeros(self.head.size)
+        rule = lambda number, states: euler.acted(number, states, nothing).actions  # noqa: E731
+        key = jax.random.key(self.options.seed)
+        found = visited(self.problem, arguments, seen, rule, states, key, STEPS, 1.0).points
+        rows = jax.vmap(lambda states, number: self.wiring.seen(seen.of(number, states)))(*found)
+        return around(rows.reshape(-1, rows.shape[-1]))
+
+    def _asymmetry(self, euler: Euler, states: dict[str, Array], periods: Array) -> Array:
+        """By how much members of a group are not exchangeable, at some points and outputs of any kind."""
+        if not isinstance(self.wiring, Shared):
+            return jnp.zeros(())
+        few = jax.tree.map(lambda leaf: leaf[:_COMPARED], (states, periods))
+        with jax.ensure_compile_time_eval():
+            outputs = 2 * jnp.asarray(sampling.points(few[1].shape[0], self.head.size, self.options.seed)) - 1
+        return asymmetry(euler, self.options.symmetric, self.wiring.members, few, outputs)
+
+    def begun(self, begun: Begun) -> None:
+        found = float(begun.asymmetry)
+        if not found <= _ASYMMETRIC:
+            raise ModelError(
+                f"symmetric: members of {', '.join(self.options.symmetric)} are not exchangeable: where they change "
+                f"places, what a period brings differs by {found:.2g} of its size. Likely causes: parameters that are "
+                "not the same for all, a law or a bound that names one of them, a vector state or parameter that is "
+                "left out of symmetric=, a box= that is not the same for all."
+            )
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
         return Training(self, arguments, begun)
@@ -184,13 +224,19 @@ class PreparedEuler(PreparedNets):
         weights, rows = state.weights, lax.stop_gradient(state.frozen)
         if moves:
             rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
-            weights = levenberg.moved(Training(self, arguments, begun).groups(rows, jnp.asarray(1)), weights)
-        actor, critic = self.split(weights)
+            method = Training(self, arguments, begun)
+            weights = levenberg.moved(method.groups(rows, jnp.asarray(len(method.budgets) - 1)), weights)
+        actor, critic = self.split(begun, weights)
         if self.static:
+            begun = self._rescaled(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor))
             critic = self._evaluated(arguments, begun, actor, rows, moves)
         seen = self.inputs(arguments)
-        behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes)
-        return Found(behaviour, *self._judged(lax.stop_gradient(arguments), begun, lax.stop_gradient(behaviour), state))
+        behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes, self.wiring)
+        still = lax.stop_gradient((arguments, behaviour, state._replace(weights=weights)))
+        code, stats = self._judged(still[0], begun, *still[1:])
+        # the policy does not hang on it: a V that is wrong is none
+        level = jnp.where(stats["value_error"] <= self.options.tolerance, begun.level, jnp.nan)
+        return Found(replace(behaviour, level=level) if self.static else behaviour, code, stats)
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
@@ -201,10 +247,16 @@ class PreparedEuler(PreparedNets):
         last = lax.stop_gradient(training.run(method, start))
         return levenberg.moved(self._equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
 
+    def _rescaled(self, arguments: Arguments, begun: Begun, actor: Array) -> Begun:
+        """With the level and the unit of what the policy is paid: what it began with may be paid no number."""
+        seen, euler = self.inputs(arguments), self.euler(arguments)
+        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), begun.states, begun.periods)
+        return begun._replace(level=level, unit=unit)
+
     def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
         """The residuals of V under the policy."""
         seen, euler = self.inputs(arguments), self.euler(arguments)
-        evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit))
+        evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit), self.wiring)
         rule = self._rule(euler, seen, actor)
         look = lambda states, number: evaluation.look(states, number, rule(number, states))  # noqa: E731
         return [(evaluation.residual, jax.vmap(look)(rows.states, rows.periods))]
@@ -217,8 +269,8 @@ class PreparedEuler(PreparedNets):
         """How the training ended, by conditions at other points."""
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
-        weights = found.actor if self.static else jnp.concatenate([found.actor, found.critic])
-        where = self._points(seen, self.options.seed + 1000, self.count)
+        weights = state.weights
+        where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
         stats, roots = {"steps": state.total}, [jnp.zeros(())]
@@ -232,6 +284,9 @@ class PreparedEuler(PreparedNets):
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+        asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
+        rows = Rows(*asked, *(jnp.zeros(0),) * 3)
+        stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
@@ -243,133 +298,23 @@ class PreparedEuler(PreparedNets):
 
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
-        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, Scale(begun.level, begun.unit))
+        if self.static:  # V is not in the conditions, and worse than they are
+            return rising(self.euler(arguments), found, points, self.options.tolerance)
+        scale = Scale(begun.level, begun.unit)
+        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
 
         def rises(states: Any, number: Array) -> Array:
             x = found.outputs(number, states)
             bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
             inside = bellman.conditions.acted(number, states, x).beyond == 0
-            step = _TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
+            step = TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
             return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
 
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
         unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
         gained = jax.vmap(rises)(*points)
-        return jnp.mean((gained > _TENTH * self.options.tolerance * unit).astype(value.dtype))
+        return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))
-        if result == Result.successful:
-            return ""
-        if result == Result.nonfinite:
-            return (
-                "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
-                "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
-                "model has a meaning."
-            )
-        if result == Result.escaped:
-            return (
-                f"{float(solution.stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
-                "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
-                "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
-            )
-        if result == Result.not_concave:
-            return (
-                f"the conditions hold where Q is least: at {float(solution.stats['convex']):.1%} of the states it "
-                "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
-                "begin on the hill (warm_start=)."
-            )
-        mean, most = (float(solution.stats[f"condition_{what}"]) for what in ("mean", "max"))
-        along = "" if self.problem.finite else f", along paths by {float(solution.stats['path_mean']):.3g} on average"
-        return (
-            f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
-            f"{most:.3g} at most{along}, and tolerance={self.options.tolerance:g}. Likely causes: a bound that binds "
-            "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
-            "(hidden=) or too few steps (rounds=, finish=)."
-        )
-
-
-class Training(LevenbergMarquardt):
-    """The least squares of the conditions; made inside a compiled program."""
-
-    def __init__(self, prepared: PreparedEuler, arguments: Arguments, begun: Begun) -> None:
-        options = prepared.options
-        super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,), True)
-        self.prepared, self.arguments, self.begun = prepared, arguments, begun
-        self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
-
-    def groups(self, frozen: Rows, number: Array) -> Any:
-        one = lambda weights, row: self.residuals(weights, *row)  # noqa: E731
-        return [(one, (frozen.states, frozen.periods, frozen.size))]
-
-    def residuals(self, weights: Array, states: dict[str, Array], number: Array, size: Array) -> Array:
-        """What is left of the conditions at one point, shape (k,)."""
-        prepared = self.prepared
-        actor, critic = prepared.split(weights)
-        outputs, count = prepared.outputs(self.seen, actor), prepared.head.size
-        if prepared.static:
-            return unit_free(self.euler.first_order(number, states, outputs), None)
-        worth = prepared.worth(self.seen, critic, self.begun)
-        terms, left, right = self.euler.all(number, states, outputs, worth)
-        return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
-
-    def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
-        """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
-        found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
-        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
-
-    def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
-        """The conditions of the actions at one point, without units.
-
-        Args:
-            least: see `least`.
-        """
-        terms = self._terms(weights, states, number)
-        return unit_free(terms, None if self.prepared.static else 0.5 * sizes(terms) + least)
-
-    def _terms(self, weights: Array, states: dict[str, Array], number: Array) -> Terms:
-        prepared = self.prepared
-        actor, critic = prepared.split(weights)
-        outputs = prepared.outputs(self.seen, actor)
-        if prepared.static:
-            return self.euler.first_order(number, states, outputs)
-        return self.euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
-
-    def sized(self, weights: Array, rows: Rows) -> Rows:
-        """Points with what their conditions are divided by, at these weights."""
-        prepared = self.prepared
-        if prepared.static:
-            return rows
-        actor, critic = prepared.split(weights)
-        outputs, worth = prepared.outputs(self.seen, actor), prepared.worth(self.seen, critic, self.begun)
-
-        def one(states: dict[str, Array], number: Array) -> Array:
-            terms, left, right = self.euler.all(number, states, outputs, worth)
-            slopes = jnp.abs(left[1:]) + jnp.abs(right[1:])
-            return jnp.concatenate([0.5 * sizes(terms), self.begun.unit[None], slopes])
-
-        found = jax.vmap(one)(rows.states, rows.periods)
-        found = jnp.where(jnp.isfinite(found), found, 1.0)
-        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
-
-    def refresh(self, weights: Array, frozen: Rows) -> Rows:
-        """Points of the next round: some of them where paths lead."""
-        prepared, options = self.prepared, self.prepared.options
-        key = jax.random.fold_in(jax.random.wrap_key_data(frozen.key), 1)
-        rows = frozen._replace(key=jax.random.key_data(key))
-        share = int(options.visited * prepared.count)
-        if share and not prepared.problem.finite:
-            start = jax.tree.map(lambda leaf: leaf[:share], (self.begun.states, self.begun.periods))
-            states, periods = self.visited(weights, start, key, options.wider).points
-            joined = lambda new, old: jnp.concatenate([new, old[share:]])  # noqa: E731
-            rows = rows._replace(
-                states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
-            )
-        return self.sized(weights, rows)
-
-    def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
-        """Where paths lead from some points."""
-        prepared = self.prepared
-        outputs = prepared.outputs(self.seen, prepared.split(weights)[0])
-        rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
-        return visited(prepared.problem, self.arguments, self.seen, rule, start[0], key, _STEPS, wider)
+        return untrained(result, solution.stats, self.options.tolerance, self.problem.finite)

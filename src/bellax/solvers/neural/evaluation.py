@@ -16,6 +16,7 @@ from bellax.learning import nets
 from bellax.learning.nets import Shape
 from bellax.solvers.neural.euler import Euler, States, Worth
 from bellax.solvers.neural.inputs import Inputs
+from bellax.solvers.neural.wiring import Whole, Wiring
 
 Rule = Callable[[Array, States], dict[str, Array]]
 """Actions in a period and a state."""
@@ -49,11 +50,12 @@ class Evaluation:
     """The residuals of V under given actions; made inside a compiled program.
 
     Args:
-        shape: of the net.
+        shape, wiring: of the net.
     """
 
-    def __init__(self, euler: Euler, seen: Inputs, shape: Shape, scale: Scale) -> None:
+    def __init__(self, euler: Euler, seen: Inputs, shape: Shape, scale: Scale, wiring: Wiring | None = None) -> None:
         self.euler, self.seen, self.shape, self.scale = euler, seen, shape, scale
+        self.wiring = Whole() if wiring is None else wiring
 
     def look(self, states: States, number: Array, actions: Mapping[str, Array]) -> Looked:
         """What is paid, and where one is tomorrow, at one state."""
@@ -69,7 +71,7 @@ class Evaluation:
 
     def value(self, weights: Array, u: Array) -> Float[Array, ""]:
         """V at inputs."""
-        return self.scale.level + self.scale.unit * nets.forward(nets.layers(self.shape, weights), u)[0]
+        return self.scale.level + self.scale.unit * self.wiring.worth(nets.layers(self.shape, weights), u)
 
     def worth(self, weights: Array) -> Worth:
         """V in a period and a state."""

@@ -17,6 +17,7 @@ from bellax.errors import ModelError
 from bellax.numerics.shares import Logistic, Shares
 from bellax.problem.period import Period, by_action, in_a_row
 from bellax.problem.plan import Plan
+from bellax.solvers.neural.stated import Stated, kept, stated
 
 _EDGE = 1e-6  # how near a share comes to a bound where an output is sought for it
 
@@ -45,15 +46,28 @@ class Head:
     Attributes:
         plan: of the model.
         shares: of the actions with two bounds, by name; `Logistic` where none is given.
+        own: functions that say what an output means, by action, see stated.py.
     """
 
     plan: Plan
     shares: tuple[tuple[str, Shares], ...] = ()
+    own: tuple[tuple[str, Stated], ...] = ()
 
     @property
     def size(self) -> int:
         """How many outputs it takes."""
         return len(self.plan.coordinates)
+
+    @property
+    def binds(self) -> bool:
+        """Whether an action may be at a bound."""
+        return any(shares.binding for _, shares in self.shares)
+
+    @property
+    def stated(self) -> list[bool]:
+        """Of every number of the actions, whether what its output means is a function of the user's."""
+        own = dict(self.own)
+        return [name in own for name, space in self.plan.controls.items() for _ in range(space.size)]
 
     def of(self, name: str) -> Shares:
         """How outputs become shares of one action."""
@@ -65,10 +79,14 @@ class Head:
         Args:
             combination: of the discrete actions, as `Period.resolved` takes it.
         """
-        own = by_action(self.plan, outputs)
+        own, functions = by_action(self.plan, outputs), dict(self.own)
 
         def one(name: str, lower: Array, upper: Array) -> tuple[Array, tuple[Array, ...]]:
             shares, x = self.of(name), own[name]
+            if name in functions:
+                raw = stated(name, functions[name], x, period.environment, states)
+                action, beyond = kept(raw, lower, upper)
+                return action, (lower, upper, jnp.full(x.shape, 0.5), beyond)
             below, above = jnp.isfinite(lower), jnp.isfinite(upper)
             low, high = jnp.where(below, lower, 0.0), jnp.where(above, upper, 0.0)
             share = shares.share(x)
@@ -83,7 +101,16 @@ class Head:
         return Acted(actions, *rows)
 
     def outputs(self, period: Period, states: Mapping[str, Array], actions: Mapping[str, Array], combination: Any = ()):
-        """Outputs for given actions, shape (m,): the inverse of `act`, up to what is nearest to a bound."""
+        """Outputs for given actions, shape (m,): the inverse of `act`, up to what is nearest to a bound.
+
+        Raises:
+            ModelError: if what an output means is a function of the user's.
+        """
+        if self.own:
+            raise ModelError(
+                f"warm_start= gives actions, and what an output means for {self.own[0][0]!r} is a function, whose "
+                "inverse nobody knows. Begin with what the function says of an output of zero, or leave outputs= out."
+            )
 
         def one(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
             action, shares = actions[name], self.of(name)

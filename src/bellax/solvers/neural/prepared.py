@@ -15,13 +15,12 @@ import numpy as np
 from jax import Array, lax
 
 from bellax.bellman.checks import check_arguments, sound
-from bellax.bellman.options import key
 from bellax.errors import ModelError, check_names
 from bellax.learning import sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
-from bellax.model.fingerprint import fingerprint
+from bellax.model.fingerprint import fingerprint, hashed
 from bellax.model.model import Model
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import all_concrete, quickly
@@ -158,6 +157,9 @@ class PreparedNets(GridlessSetting):
         targets = ((prior.values - level) / unit)[:, None]
         return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
 
+    def begun(self, begun: Any) -> None:
+        """Raises ModelError for what shows only now, with numbers, to be no model for this solver."""
+
     def blocks(self, method: Method, state: Any) -> Any:
         """Some steps of a training."""
         return training.block(method, state, self.block)
@@ -181,6 +183,7 @@ class PreparedNets(GridlessSetting):
             return self._solution(arguments, run(arguments))
         begin = self.program("begin", lambda: quickly(self._begin, True))
         begun, state = begin(arguments, self.prior(arguments))
+        self.begun(begun)
         blocks = self.program("blocks", lambda: Shared(self._blocks))
         watch = Watch(
             self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))
@@ -213,7 +216,7 @@ class PreparedNets(GridlessSetting):
     def _described(self, arguments: Arguments) -> str:
         """What a checkpoint is of."""
         numbers = {name: np.asarray(value).ravel().tolist() for name, value in sorted(flat(arguments).items())}
-        return f"{fingerprint(self.model)} {key(self.stored)!r} {numbers}"
+        return f"{fingerprint(self.model)} {hashed(self.stored)} {numbers}"
 
     @property
     def stored(self) -> Any:

@@ -341,18 +341,17 @@ class PreparedGradient(PreparedNets):
     def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> Sides:
         """Where actions are between their bounds along paths."""
 
-        def acted(number: Array, states: Any) -> tuple[Array, Array]:
-            outputs = nets.forward(self.policy.at(found.actor, number), found.inputs.of(number, states))
+        def acted(number: Array, states: Any) -> tuple[Array, Array, Array]:
+            seen = found.inputs.of(number, states)
+            outputs = nets.forward(self.policy.at(found.actor, number), seen)
             at = self.head.act(self.problem.period(arguments, number), states, outputs)
             both = jnp.isfinite(at.lower) & jnp.isfinite(at.upper)
-            return at.share, jnp.where(both, at.upper - at.lower, 0.0)
+            return at.share, jnp.where(both, at.upper - at.lower, 0.0), seen
 
         steps = jnp.arange(self.length, dtype=jnp.int32)
         numbers = steps if self.problem.finite else jnp.zeros_like(steps)
-        share, width = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(
-            numbers, walk.states
-        )
-        return Sides(slopes, share, width)
+        at = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(numbers, walk.states)
+        return Sides(slopes, *at)
 
     def _bias(self, walk: Walk, slopes: Array, totals: Any) -> tuple[Array, Array]:
         """By how much a return differs from what its gradient says where actions are moved everywhere by their standard

@@ -23,7 +23,9 @@ from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.judging import code_of, complaint, judged
 from bellax.solvers.neural.options import NetSolver
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.priming import Priming
 from bellax.solvers.neural.roles import Roles, Scale, Weights, check_constraints
+from bellax.solvers.neural.warm import Prior
 
 _FIT = 240  # steps of the least squares for V
 _BEND = 2.0  # see `nets.initial`
@@ -138,13 +140,22 @@ class PreparedAgent(PreparedNets):
         weights = self.roles.begin(self.options.seed)
         if self.warms:
             actor = self.from_prior(arguments, prior, self.roles.head, self.roles.actor, weights.actor)
-            weights = weights._replace(actor=actor)
+            weights = self._primed(arguments, prior, scale, weights._replace(actor=actor))
         method = self.method(arguments, scale)
         return scale, method.begin(weights, self.options.environments, self.options.replay, self.options.seed)
 
-    def method(self, arguments: Arguments, begun: Scale) -> Training:
+    def _primed(self, arguments: Arguments, prior: Prior | None, scale: Scale, weights: Weights) -> Weights:
+        """With critics that begin with the V that is known, where it is."""
+        if prior is None or prior.values is None:
+            return weights
+        start = nets.flat(self.shape, self.options.seed + 100, _BEND)
+        value = self.worth_of_prior(arguments, prior, scale.level, scale.unit, self.shape, start)
+        critics = self.method(arguments, scale, Priming).knowing(self.shape, value)
+        return weights._replace(critics=critics.critics(weights, self.options.seed + 200))
+
+    def method(self, arguments: Arguments, begun: Scale, kind: type[Training] = Training) -> Any:
         seen, recipe = self.inputs(arguments), self.options.recipe
-        return Training(self.problem, arguments, self.roles, seen, begun, recipe, self.averages(arguments))
+        return kind(self.problem, arguments, self.roles, seen, begun, recipe, self.averages(arguments))
 
     def averages(self, arguments: Arguments) -> Callable[[Array], Averages]:
         """Of a period, ready to be averaged over."""

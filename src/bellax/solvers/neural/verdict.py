@@ -2,8 +2,9 @@
 
 - *divergence*: a return, or its gradient, was no number in some step; the period and the quantity are those of the same
   paths, walked once more.
-- *a trap*: an action lies at a bound at most states, where it would pay to move away from it, and where a share that is
-  cut off, or next to flat, shows no gradient.
+- *a trap*: an action lies at a bound at states where it would pay to move away from it, and where a share that is cut
+  off, or next to flat, shows no gradient. At which states it would is told by half of the paths, as a linear function
+  of what nets see, and what that brings by the other half: of an optimum it brings nothing on average.
 - *bias*: actions moved a little everywhere change returns by something else than their gradients say, as they do where
   a reward or a law jumps.
 - *V*: what is left of its equation, and by how much it is off where paths begin.
@@ -12,14 +13,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.solution.solution import Result
 
 _NEAR = 1e-3  # a share that is nearer to a bound counts as at it
-_MOST = 0.5  # of the states at which an action is at a bound: fewer are no trap
+_SEEN = 12  # numbers of a state at most, by which states of a trap are told from others
+_RIDGE = 1e-3
 _AWAY = 0.1  # of the way between bounds, by which a trapped action would be moved
 MOVE = 0.1  # of the standard deviation of an action, by which it is moved to see whether returns follow the gradient
 _SURE = 4.0  # standard errors
@@ -34,26 +38,51 @@ class Sides(NamedTuple):
         slopes: of a path's return in its actions.
         share: of the way between bounds.
         width: of that way; zero where there are not two bounds.
+        seen: what nets see of a state.
     """
 
     slopes: Float[Array, "t n m"]
     share: Float[Array, "t n m"]
     width: Float[Array, "t n m"]
+    seen: Float[Array, "t n i"]
 
 
 def trapped(sides: Sides, alive: Float[Array, "t n"]) -> Float[Array, "m"]:
-    """What moving each action away from a bound at which it lies at most states would bring, to first order."""
-    weight = (alive / jnp.maximum(jnp.sum(alive), 1.0))[:, :, None]
+    """What moving each action away from a bound, where that pays, would bring, to first order."""
     paths = alive.shape[1]
+    half = (jnp.arange(paths) // 2) % 2 == 0  # both of a pair of mirrored paths are in one
+    features = jnp.concatenate([jnp.ones((*alive.shape, 1)), _few(sides.seen)], axis=-1)
     found = []
     for near, sign in ((sides.share < _NEAR, 1.0), (sides.share > 1 - _NEAR, -1.0)):
-        here = near & (sides.width > 0)
+        here = near & (sides.width > 0) & (alive[:, :, None] > 0)
         brings = jnp.where(here, sign * sides.slopes * sides.width, 0.0)
-        each = _AWAY * jnp.sum(alive[:, :, None] * brings, axis=0)
+        pays = jnp.where(half[None, :, None], _told(features, here, brings, ~half), _told(features, here, brings, half))
+        each = _AWAY * jnp.sum(jnp.where(pays > 0, alive[:, :, None] * brings, 0.0), axis=0)
         mean, error = jnp.mean(each, axis=0), jnp.std(each, axis=0) / jnp.sqrt(jnp.asarray(float(paths)))
-        mass = jnp.sum(jnp.where(here, weight, 0.0), axis=(0, 1))
-        found.append(jnp.where((mass > _MOST) & (mean > _SURE * error), mean, 0.0))
+        found.append(jnp.where(mean > _SURE * error, mean, 0.0))
     return jnp.maximum(*found)
+
+
+def _few(seen: Float[Array, "t n i"]) -> Float[Array, "t n j"]:
+    """Not more than some numbers of each state: of many, random directions."""
+    count = seen.shape[-1]
+    if count <= _SEEN:
+        return seen
+    with jax.ensure_compile_time_eval():
+        ways = np.random.default_rng(0).standard_normal((count, _SEEN)) / np.sqrt(count)
+    return seen @ jnp.asarray(ways)
+
+
+def _told(
+    features: Float[Array, "t n f"], here: Array, brings: Float[Array, "t n m"], half: Bool[Array, "n"]
+) -> Float[Array, "t n m"]:
+    """What a linear function, fitted in every period to half of the paths, says of all of them."""
+    weight = (here & half[None, :, None]).astype(brings.dtype)
+    gram = jnp.einsum("tnf,tnm,tng->tmfg", features, weight, features)
+    gram = gram + _RIDGE * (1 + jnp.sum(weight, axis=1))[:, :, None, None] * jnp.eye(features.shape[-1])[None, None]
+    right = jnp.einsum("tnf,tnm->tmf", features, weight * brings)
+    slopes = jnp.linalg.solve(gram, right[..., None])[..., 0]
+    return jnp.einsum("tnf,tmf->tnm", features, slopes)
 
 
 def code(stats: Mapping[str, Array], tolerance: float) -> Array:
@@ -90,9 +119,9 @@ def complaint(result: Result, told: Mapping[str, float], tolerance: float, names
     if result == Result.trapped:
         action = names[1][int(told["trapped_action"])]
         return (
-            f"PolicyGradient: the action {action!r} lies at a bound at most states, where moving it away by a tenth of "
-            f"the way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a "
-            "trap that shows no gradient. Likely causes: steps that were too large (rate=), weights to begin with that "
+            f"PolicyGradient: the action {action!r} lies at a bound at states where moving it away by a tenth of the "
+            f"way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a trap "
+            "that shows no gradient. Likely causes: steps that were too large (rate=), weights to begin with that "
             "are too far from where they should go (another seed=), or a share that is cut off where one that is not "
             "would do (shares=)."
         )

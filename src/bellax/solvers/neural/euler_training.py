@@ -1,0 +1,168 @@
+"""The training of `EulerNet`: least squares of its conditions, and the points at which they are asked to hold."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from bellax.learning.levenberg import Fit, LevenbergMarquardt
+from bellax.problem.problem import Arguments
+from bellax.solvers.neural.clustered import clustered
+from bellax.solvers.neural.ergodic import Visited, visited
+from bellax.solvers.neural.euler import Terms, sizes, unit_free
+from bellax.solvers.neural.framed import Frame
+from bellax.solvers.neural.points import Points
+
+STEPS = 100  # periods before a simulated state counts as visited
+_FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
+_MARGIN = 0.1  # see unit_free
+_SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
+_FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
+
+
+class Begun(NamedTuple):
+    """What stays during a training.
+
+    Attributes:
+        states, periods: points in the box, one row each.
+        level, unit: of V.
+        frame: in which the policy is trained.
+        asymmetry: by how much members are not exchangeable, see exchanged.py.
+    """
+
+    states: dict[str, Array]
+    periods: Array
+    level: Array
+    unit: Array
+    frame: Frame
+    asymmetry: Array
+
+
+class Rows(NamedTuple):
+    """Points of a round, what their conditions are divided by, and weights before a step."""
+
+    states: dict[str, Array]
+    periods: Array
+    size: Array
+    key: Array
+    before: Array
+
+
+class Training(LevenbergMarquardt):
+    """The least squares of the conditions; made inside a compiled program.
+
+    Args:
+        prepared: a `PreparedEuler`.
+    """
+
+    def __init__(self, prepared: Any, arguments: Arguments, begun: Begun) -> None:
+        options = prepared.options
+        super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,), True)
+        self.prepared, self.arguments, self.begun = prepared, arguments, begun
+        self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
+
+    def groups(self, frozen: Rows, number: Array) -> Any:
+        def one(weights: Array, row: Any) -> Array:
+            states, period, size = row
+            return self.residuals(weights, states, period, size, frozen.before, number)
+
+        return [(one, (frozen.states, frozen.periods, frozen.size))]
+
+    def step(self, fit: Fit) -> Fit:
+        return super().step(fit._replace(frozen=fit.frozen._replace(before=fit.weights)))
+
+    def residuals(
+        self, weights: Array, states: dict[str, Array], number: Array, size: Array, before: Array, turn: Array
+    ) -> Array:
+        """What is left of the conditions at one point, shape (k,).
+
+        Args:
+            before: weights before the step. In the first round they are what follows from tomorrow on, which leads to
+                the branch on which iterations in time converge.
+            turn: which round. In those before the last outputs know multipliers, too, whose slopes lead actions away
+                from bounds at which they should not be.
+        """
+        prepared = self.prepared
+        actor, critic = prepared.split(self.begun, weights)
+        outputs, count = prepared.outputs(self.seen, actor), prepared.head.size
+        if prepared.static:
+            later = actor
+            if not prepared.framed:  # which begins with paths that come back
+                later = jnp.where(turn == 0, prepared.split(self.begun, before)[0], actor)
+            terms = self.euler.first_order(number, states, outputs, prepared.outputs(self.seen, later))
+            last = turn >= len(self.budgets) - 1
+            return jnp.where(last, unit_free(terms, None, _MARGIN), unit_free(terms._replace(idle=None), None))
+        worth = prepared.worth(self.seen, critic, self.begun)
+        terms, left, right = self.euler.all(number, states, outputs, worth)
+        return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
+
+    def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
+        """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
+        found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
+        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
+
+    def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
+        """The conditions of the actions at one point, without units.
+
+        Args:
+            least: see `least`.
+        """
+        terms = self._terms(weights, states, number)
+        return unit_free(terms, None if self.prepared.static else 0.5 * sizes(terms) + least)
+
+    def _terms(self, weights: Array, states: dict[str, Array], number: Array) -> Terms:
+        prepared = self.prepared
+        actor, critic = prepared.split(self.begun, weights)
+        outputs = prepared.outputs(self.seen, actor)
+        if prepared.static:
+            return self.euler.first_order(number, states, outputs)
+        return self.euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
+
+    def sized(self, weights: Array, rows: Rows) -> Rows:
+        """Points with what their conditions are divided by, at these weights."""
+        prepared = self.prepared
+        if prepared.static:
+            return rows
+        actor, critic = prepared.split(self.begun, weights)
+        outputs, worth = prepared.outputs(self.seen, actor), prepared.worth(self.seen, critic, self.begun)
+
+        def one(states: dict[str, Array], number: Array) -> Array:
+            terms, left, right = self.euler.all(number, states, outputs, worth)
+            slopes = jnp.abs(left[1:]) + jnp.abs(right[1:])
+            return jnp.concatenate([0.5 * sizes(terms), self.begun.unit[None], slopes])
+
+        found = jax.vmap(one)(rows.states, rows.periods)
+        found = jnp.where(jnp.isfinite(found), found, 1.0)
+        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
+
+    def refresh(self, weights: Array, frozen: Rows) -> Rows:
+        """Points of the next round: some of them where paths lead."""
+        prepared, options = self.prepared, self.prepared.options
+        key = jax.random.fold_in(jax.random.wrap_key_data(frozen.key), 1)
+        rows = frozen._replace(key=jax.random.key_data(key))
+        share = int(options.visited * prepared.count)
+        if share and not prepared.problem.finite:
+            start = jax.tree.map(lambda leaf: leaf[:share], (self.begun.states, self.begun.periods))
+            states, periods = self.visited(weights, start, key, options.wider).points
+            joined = lambda new, old: jnp.concatenate([new, old[share:]])  # noqa: E731
+            rows = rows._replace(
+                states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
+            )
+        return self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
+
+    def _clustered(self, weights: Array, rows: Rows) -> Rows:
+        """With the last of the points where bounds begin to bind."""
+        prepared = self.prepared
+        outputs = prepared.outputs(self.seen, prepared.split(self.begun, weights)[0])
+        pool = Points(*prepared.points(self.seen, prepared.options.seed + 1, _POOL * prepared.count))
+        acted = lambda states, number: self.euler.acted(number, states, outputs(number, states))  # noqa: E731
+        points = clustered(acted, pool, prepared.count // _FEW, Points(rows.states, rows.periods))
+        return rows._replace(states=points.states, periods=points.periods)
+
+    def visited(self, weights: Array, start: tuple[dict[str, Array], Array], key: Array, wider: float) -> Visited:
+        """Where paths lead from some points."""
+        prepared = self.prepared
+        outputs = prepared.outputs(self.seen, prepared.split(self.begun, weights)[0])
+        rule = lambda number, states: self.euler.acted(number, states, outputs(number, states)).actions  # noqa: E731
+        return visited(prepared.problem, self.arguments, self.seen, rule, start[0], key, STEPS, wider)

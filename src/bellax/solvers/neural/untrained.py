@@ -1,0 +1,39 @@
+"""Why a training of `EulerNet` failed."""
+
+from collections.abc import Mapping
+
+from jax import Array
+
+from bellax.solution.solution import Result
+
+
+def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, finite: bool) -> str:
+    """What is said of it; empty where nothing is wrong."""
+    if result == Result.successful:
+        return ""
+    if result == Result.nonfinite:
+        return (
+            "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
+            "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
+            "model has a meaning."
+        )
+    if result == Result.escaped:
+        return (
+            f"{float(stats['path_leaving']):.1%} of the simulated states leave the box. Conditions that "
+            "hold in the box are then no optimum: what lies beyond is a guess, and a path that grows for ever may "
+            "meet them, too. Widen the box=, or begin with what is stable (warm_start=)."
+        )
+    if result == Result.not_concave:
+        return (
+            f"the conditions hold where Q is least: at {float(stats['convex']):.1%} of the states it "
+            "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
+            "begin on the hill (warm_start=)."
+        )
+    mean, most = (float(stats[f"condition_{what}"]) for what in ("mean", "max"))
+    along = "" if finite else f", along paths by {float(stats['path_mean']):.3g} on average"
+    return (
+        f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
+        f"{most:.3g} at most{along}, and tolerance={tolerance:g}. Likely causes: a bound that binds "
+        "(shares={'action': bx.shares.Clipped()}), a box= from which paths leave, nets that are too small "
+        "(hidden=) or too few steps (rounds=, finish=)."
+    )

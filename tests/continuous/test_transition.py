@@ -70,7 +70,9 @@ def test_partial_equilibrium(end):
     with pytest.raises(bx.SolveError, match="at time 10: "):
         path(end.solution, **given, paths=paths | {"interest": np.array([rate, np.nan, rate, rate, rate])})
     with pytest.raises(bx.SolveError, match="the population is not where the end has it: .* and settled=1e-05"):
-        path(end.solution, **given, paths=paths | {"interest": np.full(5, rate - 0.002)}, settled=1e-5)
+        path(end.solution, **given, paths=paths | {"interest": rate - 0.002 * np.array([1, 1, 1, 1, 0])}, settled=1e-5)
+    with pytest.raises(bx.ParameterError, match="'interest' is off by 0.002 at last from where the end has it"):
+        path(end.solution, **given, paths=paths | {"interest": np.full(5, rate - 0.002)})
 
 
 @pytest.mark.parametrize(

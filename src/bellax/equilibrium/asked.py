@@ -86,6 +86,8 @@ def read(
     for kind, quantities in (("condition", zeros), ("update of", aims)):
         for name, each in quantities.items():
             _check_known(f"the {kind} {name!r}", each, [*params, *unknowns, *aggregates])
+    for name, each in zeros.items():
+        _check_telling(name, each, [*unknowns, *aggregates])
     parameters = list(model.template()["name"])
     seen = [name for each in (*zeros.values(), *aims.values()) for name in each.names]
     for name in unknowns:
@@ -125,6 +127,14 @@ def _check_known(what: str, asked: Quantity, known: list[str]) -> None:
             )
 
 
+def _check_telling(name: str, asked: Quantity, moving: list[str]) -> None:
+    if asked.literal is not None or not set(asked.names) & set(moving):
+        raise ModelError(
+            f"the condition {name!r} names no unknown and no aggregate, so that nothing moves it. It may name "
+            f"{listed(moving)}: lambda K, supply: K - supply."
+        )
+
+
 def split(asked: Asked, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
     """Parameters of the model, and those that conditions alone name."""
     others = {name: as_float(value) for name, value in params.items() if name in asked.others}
@@ -133,4 +143,11 @@ def split(asked: Asked, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 
 def _value(asked: Quantity, known: Mapping[str, Any]) -> Array:
     seen = {**asked.defaults, **known}
-    return jnp.asarray(as_float(asked.node()(**{name: seen[name] for name in asked.names})))
+    found = jnp.asarray(asked.node()(**{name: seen[name] for name in asked.names}))
+    if found.dtype == bool or found.shape != ():
+        what = "true or false" if found.dtype == bool else f"an array of shape {found.shape}"
+        raise ModelError(
+            f"a condition of {', '.join(asked.names)} is {what}; give one number that is zero in equilibrium, such as "
+            "supply - demand."
+        )
+    return as_float(found)

@@ -24,6 +24,8 @@ from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solve import prepare
 
+_BESIDE = 1e-3  # of the way to an end of the bracket: where it is looked whether a condition is zero beside its root
+
 
 class Equilibrium(eqx.Module):
     """Prices, and what agents do at them.
@@ -109,6 +111,7 @@ def equilibrium(
     reached = (search.evaluate if known else search.reached)(arguments, others, root, course.values)
     if known:
         _check(search, course, arguments, reached)
+        _check_isolated(search, arguments, others, root, (lower, upper), reached)
     where = (stationary if known else unchecked)(reached.density.solution)
     good = where.apart < APART
     return Equilibrium(
@@ -145,3 +148,20 @@ def _check(search: Search, course: Course, arguments: Any, reached: Any) -> None
     failed = search.prepared.explain(reached.density.solution)
     if wrong or failed:
         raise SolveError(wrong or f"at {seen.at(np.asarray(search.method.ended(course.state)[0]))}: {failed}")
+
+
+def _check_isolated(search: Search, arguments: Any, others: Any, root: Array, bracket: Any, reached: Any) -> None:
+    """Raises SolveError where one condition is zero around a price, too: it does not tell which one is right."""
+    asked, (lower, upper) = search.asked, bracket
+    if len(asked.unknowns) != 1 or float(reached.residuals[0]) != 0:
+        return
+    for end in (lower, upper):
+        beside = root + _BESIDE * (end - root)
+        if float(end[0]) == float(root[0]):
+            continue
+        if float(search.evaluate(arguments, others, beside, reached.density.solution.values).residuals[0]) == 0:
+            raise SolveError(
+                f"the condition {next(iter(asked.conditions))!r} is zero at {asked.unknowns[0]} = {float(root[0]):.8g} "
+                f"and at {float(beside[0]):.8g}: it does not tell the price. Likely causes: demand or supply that is "
+                "cut off (a maximum with zero), a condition that does not depend on the unknown."
+            )

@@ -162,7 +162,8 @@ class Bracketing(Method):
     def ended(self, state: _Bracket) -> tuple[Array, Array]:
         root = jnp.where(jnp.abs(state.fa) < jnp.abs(state.fb), state.a, state.b)
         left, most = jnp.minimum(jnp.abs(state.fa), jnp.abs(state.fb)), jnp.max(jnp.abs(state.ends))
-        changes = (state.ends[0] * state.ends[1] <= 0) & jnp.isfinite(state.fa)
+        # a condition that is zero at both ends tells no price
+        changes = (state.ends[0] * state.ends[1] <= 0) & jnp.any(state.ends != 0) & jnp.isfinite(state.fa)
         return root[None], changes & (left <= _left(state) * most)
 
     def explain(self, state: _Bracket, seen: Seen) -> str:

@@ -161,6 +161,7 @@ def transition_path(
     population = unchecked(ending) if isinstance(end, FlowSolution) else end.density
     mass = (population if start is None else start).mass
     known = _known(setting, asked, params, paths, clock, ending, at_end, mass)
+    _check_rest(params, paths, ending.params, settled)
     stated = ("transition", asked.stated, tolerance, max_steps)
     search = setting.program(stated, lambda: _Search(setting, asked, tolerance, max_steps))
     sure = all_concrete((known, params))
@@ -248,6 +249,23 @@ def _known(
     assert isinstance(values, Table)
     unknowns = as_float([last[name] for name in asked.unknowns])
     return _Known(arguments, others, jnp.asarray(np.diff(clock)), mass, values, unknowns)
+
+
+def _check_rest(params: Any, paths: Any, at_end: Mapping[str, Any], settled: float) -> None:
+    """Raises ParameterError where parameters do not come to rest where the end has them: V there is that of the end."""
+    for name, last in at_end.items():
+        given = paths.get(name, params.get(name))
+        if given is None or not all_concrete((given, last)):
+            continue
+        there, last = np.asarray(given, float), np.asarray(last, float)
+        still = np.broadcast_shapes(there.shape, last.shape) == last.shape and name in params
+        left = np.max(np.abs((there if still else there[-1]) - last), initial=0.0)
+        most = 0.0 if still else settled * np.nanmax(np.abs(there - last), initial=0.0)
+        if not left <= most + 1e-9 * (1 + np.max(np.abs(last), initial=0.0)):
+            raise ParameterError(
+                f"{name!r} is off by {left:.3g} at last from where the end has it, and V there is that of the end. "
+                "Give an end that was solved at where it comes to rest, or a longer path."
+            )
 
 
 class _State(NamedTuple):

@@ -26,6 +26,7 @@ from bellax.solution.table import Representation
 APART = 1e-6  # how far apart masses may be that began elsewhere
 ATOM = 1e-12  # of all mass, what is not worth the name
 _LEAVES = 1e-6  # of all mass, what may gather at an edge that is never reached
+_CROWDED = 1e-3  # of all mass, what may be at the node of such an edge where the state diffuses
 
 
 class Density(eqx.Module):
@@ -147,6 +148,10 @@ def stationary(solution: FlowSolution) -> Density:
     found = unchecked(solution)
     if all_concrete(found.mass):
         _check_inside(found)
+        _check_uncrowded(found)
+    else:
+        fine = solution.code == int(Result.successful)
+        found = eqx.tree_at(lambda own: own.mass, found, jnp.where(fine, found.mass, jnp.nan))
     apart = found.apart
     if all_concrete(apart) and not float(apart) < APART:
         raise SolveError(
@@ -171,6 +176,34 @@ def _check_inside(density: Density) -> None:
                     f"the {side} edge of {name!r}, which is said to be never reached (bx.Natural()). Move the bound, "
                     "or give it another condition."
                 )
+
+
+def _check_uncrowded(density: Density) -> None:
+    """Raises SolveError where a box ends among the population: a state that diffuses at an edge goes on beyond it."""
+    setting, mass = density.solution.setting, np.asarray(density.mass)
+    for place, name in enumerate(setting.flow.spaces):
+        if name not in setting.flow.spreads or name in setting.flow.risky:
+            continue
+        for which, side in zip((0, -1), ("lower", "upper"), strict=True):
+            there = float(np.take(mass, which, axis=place).sum())
+            if not isinstance(setting.sides(name)[which], Natural) or there <= _CROWDED:
+                continue
+            if _diffuses(density.solution, name, which):
+                raise SolveError(
+                    f"the model has no stationary density in this box: {there:.3g} of the mass is at the {side} edge "
+                    f"of {name!r}, where the state diffuses, and the edge is said to be never reached (bx.Natural()). "
+                    "Move the bound out to where nobody is, or say what holds there: bx.Reflecting()."
+                )
+
+
+def _diffuses(solution: FlowSolution, name: str, which: int) -> bool:
+    """Whether a state diffuses anywhere at an edge."""
+    flow, nodes = solution.setting.flow, {key: jnp.asarray(own) for key, own in solution.nodes().items()}
+    nodes[name] = nodes[name][which][None]
+    laid = jnp.meshgrid(*nodes.values(), indexing="ij")
+    states = {key: own.reshape(-1) for key, own in zip(nodes, laid, strict=True)}
+    variance = jax.vmap(lambda at: flow.variance(solution.arguments, at, name))(states)
+    return bool(jnp.max(variance) > 0)
 
 
 def unchecked(solution: FlowSolution) -> Density:

@@ -6,12 +6,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from bellax.errors import ParameterError
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting
+
+_NUDGE = 1e-3  # relative: by which a row may be off under a transformation, where single entries are moved
+
+
+def sound_parameters(setting: FlowSetting, arguments: Arguments) -> Array:
+    """What `check_parameters` says, inside a program: whether bounds and intensities make a model."""
+    found = [jnp.ones((), bool)]
+    for name in setting.flow.continuous:
+        lower, upper = setting.flow.bounds(arguments, name)
+        found.append(jnp.isfinite(lower) & jnp.isfinite(upper) & (lower < upper))
+    for name in setting.flow.chains:
+        rates = setting.flow.chain(arguments, name)[1]
+        off = jnp.where(jnp.eye(rates.shape[0], dtype=bool), 0.0, rates)
+        sums = jnp.max(jnp.abs(jnp.sum(rates, axis=1)))
+        found.append(jnp.all(off >= 0) & (sums <= _NUDGE * (rounding() + jnp.max(jnp.abs(rates)))))
+    return jnp.all(jnp.stack(found))
 
 
 def check_parameters(setting: FlowSetting, arguments: Arguments) -> None:

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.errors import ModelError, ParameterError
+from bellax.numerics.programs import all_concrete
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
 from bellax.problem.period import as_float
-from bellax.solution.flow_checks import check_parameters
+from bellax.solution.flow_checks import check_parameters, sound_parameters
 from bellax.solution.flowing import FlowSetting
+from bellax.solution.solution import Result
 
 
 class CheckedFlow(FlowSetting):
@@ -46,8 +48,20 @@ class CheckedFlow(FlowSetting):
             if float(apart) > 0:
                 raise ParameterError(f"{place} leads to none of its categories, by {float(apart):g}.")
 
+    def checked(self, arguments: Arguments, code: Array) -> Array:
+        """The code of a solve: where numbers are traced those that make no model, which nobody refused, have failed."""
+        if all_concrete(arguments):
+            return code
+        given = lax.stop_gradient(arguments)
+        found = self._all_signs(given)
+        fine = [sound_parameters(self, given), self.flow.timed or found["discount"] > 0]
+        fine += [least >= 0 for what in ("spreads", "rates") for least in found[what].values()]
+        fine += [most <= 0 for what in ("beyond", "apart") for most in found[what].values()]
+        sound = jnp.all(jnp.stack([jnp.asarray(one) for one in fine]))
+        return jnp.where(sound, code, int(Result.nonfinite)).astype(code.dtype)
+
     def check_box(self, arguments: Arguments) -> None:
-        """Raises ParameterError where a solver's own bounds are not inside those of the model."""
+        """Raises ParameterError where a solver's own nodes or bounds are not those of the model."""
 
     def _all_signs(self, arguments: Arguments) -> dict[str, Any]:
         """At all moments at which something flows."""

@@ -178,7 +178,7 @@ class CollocatedFlow(CheckedFlow):
         return Chebyshev(jnp.full(tuple(len(line) for line in self.nodes(arguments).values()), jnp.nan))
 
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
-        return FlowSolution(arguments, Chebyshev(found.value), found.code, found.stats, self)
+        return FlowSolution(arguments, Chebyshev(found.value), self.checked(arguments, found.code), found.stats, self)
 
     # -- inside a compiled program
 

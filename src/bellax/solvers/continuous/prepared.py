@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from bellax.errors import ModelError
+from bellax.errors import ModelError, ParameterError
 from bellax.model.spaces import Continuous
 from bellax.numerics import grids, loops, sparse
 from bellax.numerics.once import once
@@ -31,6 +31,7 @@ from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
 from bellax.solvers.continuous.tangent import Tangent
 
 _WHAT = "V of a model in continuous time"  # for messages
+_SPANNED = 1e-6  # of the way between bounds: how near given nodes begin and end to them
 _WILD = 0.1  # relative change of V beyond which a step is careful
 
 
@@ -98,6 +99,18 @@ class PreparedFlow(CheckedFlow):
         key = ("wider", *sorted(edges), *bounds)
         return self.restated(states, replace(self.options, grid=grid), key, arguments)
 
+    def check_box(self, arguments: Arguments) -> None:
+        for name in self.flow.continuous:
+            spec, bounds = self.specs[name], self.flow.bounds(arguments, name)
+            if not isinstance(spec, grids.Given):
+                continue
+            for node, bound, side in zip((spec.nodes[0], spec.nodes[-1]), bounds, ("lower", "upper"), strict=True):
+                if not abs(node - float(bound)) <= _SPANNED * (float(bounds[1]) - float(bounds[0])):
+                    raise ParameterError(
+                        f"grid[{name!r}] ends at {node:g}, and the {side} bound of that state is {float(bound):g}: "
+                        "what holds at an edge holds at the bound. Give nodes up to there, or move the bound."
+                    )
+
     def structure(self, arguments: Arguments) -> Table:
         def none(arguments: Arguments) -> Table:
             shape = tuple(line.shape[0] for line in self.nodes(arguments).values())
@@ -144,7 +157,7 @@ class PreparedFlow(CheckedFlow):
 
     def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
         table = Table(found.value, found.marginals, found.curvatures, found.ahead)
-        return FlowSolution(arguments, table, found.code, found.stats, self)
+        return FlowSolution(arguments, table, self.checked(arguments, found.code), found.stats, self)
 
     def explain(self, solution: FlowSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""

@@ -131,3 +131,49 @@ def test_parameters_come_to_rest_where_the_end_has_them(params, path):
     end = bx.solve(MARKET, {"A": 1.0, "aim": 1.5}, COARSE)
     with pytest.raises(ParameterError, match="is off by .* at last from where the end has it"):
         bx.transition_path(MARKET, params, {"A": np.full(11, path)}, end, duration=40.0, step=4.0)
+
+
+def test_a_path_begins_on_the_nodes_of_its_end():
+    end = bx.solve(MARKET, {"A": 1.0, "aim": 1.5}, COARSE)
+    other = bx.solve(MARKET, {"A": 1.0, "aim": 1.2}, bx.solvers.FiniteDifference(grid={"k": 31}))
+    with pytest.raises(ModelError, match="start is on 31 nodes of 'k' .*, and the end on 30"):
+        bx.transition_path(
+            MARKET, {"aim": 1.5}, {"A": np.ones(4)}, end, duration=4.0, step=1.0, start=bx.stationary(other)
+        )
+
+
+# -- solves that fail, or end early
+
+SAVER = bx.DiffusionModel(
+    states={"a": bx.Continuous(0.0, 2.0)},
+    actions={"c": bx.Continuous(0.0)},
+    policy={"c": lambda marginal_a: 1 / marginal_a},
+    reward=lambda c, a, worth: jnp.log(c) + worth * jnp.log(a - 0.5),
+    drift={"a": lambda a, c: 0.03 * a + 1 - c},
+    discount=0.05,
+    boundary={"a": bx.StateConstraint()},
+)
+
+
+def test_where_a_reward_is_no_number_is_said():
+    with pytest.raises(SolveError, match=r"The reward is nan at a = 0 to begin with"):
+        bx.solve(SAVER, {"worth": 1.0}, bx.solvers.FiniteDifference(grid={"a": 41}))
+
+
+def test_what_to_do_about_steps_that_do_not_suffice_is_said():
+    quiet = replace(SAVER, reward=lambda c: jnp.log(c))
+    with pytest.raises(SolveError, match="V still moves as a whole: give actions bounds"):
+        bx.solve(quiet, {}, bx.solvers.FiniteDifference(grid={"a": 41}, max_steps=2))
+    with pytest.raises(SolveError, match="or a tolerance= above it"):
+        bx.solve(quiet, {}, bx.solvers.FiniteDifference(grid={"a": 41}, tolerance=1e-30))
+
+
+def test_the_estimate_counts_a_solve_that_ended_early():
+    quiet, nodes = replace(SAVER, reward=lambda c: jnp.log(c)), {"a": 41}
+    early = bx.solve(quiet, {}, bx.solvers.FiniteDifference(grid=nodes, tolerance=0.5))
+    exact = bx.solve(quiet, {}, bx.solvers.FiniteDifference(grid={"a": 1281}))
+    at = np.linspace(0.0, 2.0, 33)
+    error = np.max(np.abs(early.value(a=at) - exact.value(a=at)))
+    certificate = bx.certify(early, points=200)
+    assert float(early.stats["residual"]) > 1e-3
+    assert certificate.refinement.error["max"] > error and "lower tolerance=" in str(certificate)

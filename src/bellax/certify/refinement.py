@@ -75,6 +75,11 @@ def refinement(
     differences = [quantiles(np.abs(a - b)) for a, b in pairwise(values)]
     exact = _EXACT * (1 + float(np.nanmax(np.abs(value))))
     error, order, words = _estimated(differences, steps_of(solutions), solutions[0].setting.order, exact)
+    left = solutions[0].setting.unfinished(solutions[0])
+    if left > _EXACT:  # which grids do not see where all of them stop as early
+        size = 1 + float(np.nanmax(np.abs(value)))
+        error = {name: own + left * size for name, own in error.items()}
+        words = f"{words}, and the last step of the solve, which moved V by {left:.2g}: lower tolerance="
     return Refinement(error, order, nodes, f"{words}; {missing}" if missing else words)
 
 

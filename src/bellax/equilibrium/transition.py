@@ -159,7 +159,7 @@ def transition_path(
     check_count(max_steps, "transition_path: max_steps")
     clock = _times(times, duration, step)
     population = unchecked(ending) if isinstance(end, FlowSolution) else end.density
-    mass = (population if start is None else start).mass
+    mass = population.mass if start is None else _at_first(start, ending).mass
     known = _known(setting, asked, params, paths, clock, ending, at_end, mass)
     _check_rest(params, paths, ending.params, settled)
     stated = ("transition", asked.stated, tolerance, max_steps)
@@ -249,6 +249,25 @@ def _known(
     assert isinstance(values, Table)
     unknowns = as_float([last[name] for name in asked.unknowns])
     return _Known(arguments, others, jnp.asarray(np.diff(clock)), mass, values, unknowns)
+
+
+def _at_first(start: Any, ending: FlowSolution) -> Density:
+    """The population of the first moment, checked: on the nodes of the end, whose program moves it."""
+    if not isinstance(start, Density):
+        raise ModelError(f"transition_path: start is {start!r}; give a density, bx.stationary(solution).")
+    own, others = start.solution.nodes(), ending.nodes()
+    if list(own) != list(others):
+        raise ModelError(f"start is over the states {listed(own)}, and the end over {listed(others)}.")
+    for name, line in others.items():
+        if own[name].shape != line.shape or (
+            all_concrete((own[name], line)) and not np.allclose(own[name], line, rtol=1e-9, atol=1e-12)
+        ):
+            raise ModelError(
+                f"start is on {len(own[name])} nodes of {name!r} from {float(own[name][0]):.6g} to "
+                f"{float(own[name][-1]):.6g}, and the end on {len(line)} from {float(line[0]):.6g} to "
+                f"{float(line[-1]):.6g}, or on others between. Solve both on one grid=."
+            )
+    return start
 
 
 def _check_rest(params: Any, paths: Any, at_end: Mapping[str, Any], settled: float) -> None:

@@ -168,6 +168,10 @@ class FlowSetting:
             found[name] = 0.5 * (jnp.concatenate([step, none]) + jnp.concatenate([none, step]))
         return found
 
+    def unfinished(self, solution: "FlowSolution") -> float:
+        """How far V still moved when the solve ended, over 1 + abs(V); zero where that says nothing."""
+        return 0.0
+
     def unsettled(self, solution: "FlowSolution") -> str:
         """Why there is no density of a solution; empty where there is one."""
         return ""

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import numpy as np
 from jax import Array
 
 from bellax.errors import listed
 from bellax.model.diffusion import Natural, StateConstraint
+from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
 from bellax.solution.solution import Result
 
 CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
+_CYCLES = 1e-4  # of 1 + abs(V): changes below which V as a whole is found
 
 
 def explain(setting: FlowSetting, solution: FlowSolution) -> str:
@@ -19,19 +23,51 @@ def explain(setting: FlowSetting, solution: FlowSolution) -> str:
     result, stats, options = Result(int(solution.code)), solution.stats, setting.options
     if result == Result.nonfinite:
         return (
-            "V is no number somewhere. Likely causes: a reward, a drift or a closed form that is no number at some "
-            "state, or at the marginal value there; a policy that earns without bound."
+            f"V is no number somewhere.{_broken(setting, solution)} Likely causes: a reward, a drift or a closed form "
+            "that is no number at some state, or at the marginal value there; a policy that earns without bound."
         )
     wrong = _wrong(setting, stats)
     if result == Result.max_steps_reached:
         return (
             f"V is not found after {int(stats['steps'])} steps (max_steps={options.max_steps}): the last change "
-            f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}."
+            f"was {float(stats['residual']):.3g}, and tolerance={options.tolerance:g}. {_unfinished(stats)}"
             f"{f' In the last step {wrong}' if wrong else ''}"
         )
     if wrong:
         return wrong
     return _gap(setting, solution) or _missed(setting, solution) or _rates(stats)
+
+
+def _broken(setting: Any, solution: FlowSolution) -> str:
+    """What is no number at the marginal values that a solve begins with, and where first; empty where all are."""
+
+    def flowing(arguments: Arguments) -> dict[str, Array]:
+        moment = setting.moments()[0] if setting.flow.timed else None
+        scheme = setting.scheme(arguments, moment)
+        found = scheme.begun[1]
+        drifts = {f"drift of {name!r}": own for name, own in found.drift.items()}
+        spreads = {f"diffusion of {name!r}": own for name, own in {**scheme.variance, **found.variance}.items()}
+        return {"discount": scheme.discount, "reward": found.reward, **drifts, **spreads}
+
+    for what, own in setting.program("broken", lambda: jax.jit(flowing))(solution.arguments).items():
+        wrong = ~np.isfinite(np.asarray(own))
+        if np.any(wrong):
+            place = _at(solution, int(np.argmax(wrong)))
+            return f" The {what} is {float(np.ravel(own)[np.argmax(wrong)]):g} at {place} to begin with."
+    return ""
+
+
+def _unfinished(stats: Mapping[str, Array]) -> str:
+    """What to do about a last change of V that is too large."""
+    if float(stats["residual"]) < _CYCLES:
+        return (
+            "So small a change that does not go away is rounding, or two policies between which a node goes back and "
+            "forth: choose other numbers of nodes, or a tolerance= above it."
+        )
+    return (
+        "V still moves as a whole: give actions bounds, states bounds within which V is finite, other nodes, "
+        "or more max_steps=."
+    )
 
 
 def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
@@ -70,9 +106,14 @@ def _missed(setting: FlowSetting, solution: FlowSolution) -> str:
 
 def _place(solution: FlowSolution, what: str) -> str:
     """The node at which something is largest, in words."""
+    return _at(solution, int(solution.stats[what]))
+
+
+def _at(solution: FlowSolution, place: int) -> str:
+    """A node, in words."""
     nodes = solution.nodes()
     shape = tuple(len(line) for line in nodes.values())
-    at = np.unravel_index(int(solution.stats[what]), shape)
+    at = np.unravel_index(place, shape)
     return ", ".join(f"{n} = {float(line[k]):.6g}" for (n, line), k in zip(nodes.items(), at, strict=True))
 
 

@@ -159,6 +159,9 @@ class PreparedFlow(CheckedFlow):
         table = Table(found.value, found.marginals, found.curvatures, found.ahead)
         return FlowSolution(arguments, table, self.checked(arguments, found.code), found.stats, self)
 
+    def unfinished(self, solution: FlowSolution) -> float:
+        return float(solution.stats["residual"])
+
     def explain(self, solution: FlowSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""
         return complaints.explain(self, solution)

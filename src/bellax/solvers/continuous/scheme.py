@@ -288,6 +288,13 @@ class Scheme(Nodes):
 
     def start(self) -> tuple[Array, dict[str, Array]]:
         """V of staying where one is for ever, and marginal values at which one does."""
+        still, flowing = self.begun
+        reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
+        return reward / self.discount, {name: still[name] for name in self.flow.driven}
+
+    @cached_property
+    def begun(self) -> tuple[dict[str, Array], Flowing]:
+        """Marginal values at which one stays where one is, and what flows then."""
         still = {name: jnp.ones(self.shape) for name in self.flow.continuous}
         bent = {name: jnp.zeros(self.shape) for name in self.flow.risky}
         none, tiny = jnp.full(self.shape, jnp.nan), jnp.full(self.shape, 1e-12)
@@ -297,9 +304,7 @@ class Scheme(Nodes):
             chosen = self.stopped._chosen(name, still, bent, known, True, {}, True)
             stays = chosen.found & (chosen.kind == Kind.stays)
             still[name] = jnp.where(stays, chosen.marginal, 1.0)
-        flowing = self.flowing(still, self._usual(bent, still, True))
-        reward = jnp.where(jnp.isfinite(flowing.reward), flowing.reward, 0.0)
-        return reward / self.discount, {name: still[name] for name in self.flow.driven}
+        return still, self.flowing(still, self._usual(bent, still, True))
 
     def flags(self, tangent: Tangent, value: Array, among: Array) -> dict[str, Array]:
         """How many nodes there are at which something is wrong, among those that take part.

@@ -1,0 +1,5 @@
+"""`python -m bellax` is `bellax`."""
+
+from bellax.cli import app
+
+app()

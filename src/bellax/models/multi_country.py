@@ -104,7 +104,8 @@ def trained(**options: Any) -> bx.solvers.EulerNet:
 
 
 solver = trained(hidden=(32,), points=400, budget=20, finish=300)
-shared = trained(symmetric=("capital", "productivity", "capital_next"), hidden=(24,), points=200, budget=20, finish=200)
+group = ("capital", "productivity", "capital_next")
+shared = trained(symmetric=group, degree=(3, 5), hidden=(32,), points=300, budget=15, finish=200)
 wide = {"capital": (0.2 * STEADY, 4 * STEADY)}  # where shocks are larger, and capital is
 limited = trained(degree=None, hidden=(32,), points=600, budget=20, finish=150, box=wide, tolerance=0.01)
 start = {"capital": np.full(COUNTRIES, STEADY)}

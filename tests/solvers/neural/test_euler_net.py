@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.learning.levenberg import residuals
 from bellax.models import rbc
 from bellax.models.references import partial_depreciation
 from bellax.solvers.neural.euler import is_static
@@ -148,6 +149,11 @@ def test_what_it_does_not_solve():
         bx.solve(choice, {"discount": 0.9}, bx.solvers.EulerNet())
     with pytest.raises(bx.ModelError, match="degree is 4"):
         bx.solvers.EulerNet(degree=4)
+    for pair in ((5, 5), (3, 4), (3, 5, 5)):
+        with pytest.raises(bx.ModelError, match="or two that differ"):
+            bx.solvers.EulerNet(degree=pair)
+    with pytest.raises(bx.ModelError, match="give 3 or 5"):
+        bx.solvers.NeuralValueIteration(degree=(3, 5))
     with pytest.raises(bx.ModelError, match="lower end must be below"):
         bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(box={"capital": (2.0, 1.0)}))
     with pytest.raises(bx.ModelError, match="no continuous action"):
@@ -238,3 +244,47 @@ def test_options_that_cannot_be_honoured():
         bx.solvers.EulerNet(quadrature={"produktivity": 3}).prepare(rbc.model)
     with pytest.raises(bx.ModelError, match="'value' is 1.0; give a function"):
         bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**SMALL, warm_start={"value": 1.0}))
+
+
+RISKY = bx.Model(
+    states={"wealth": bx.Continuous(0.5, 6.0)},
+    actions={"saved": bx.Continuous(0.0, lambda wealth: 0.95 * wealth)},
+    shocks={"shock": bx.shocks.Normal(0.0, 0.5, shape=(2,))},
+    transitions={"wealth": lambda saved, shock: saved + jnp.sum(jnp.exp(shock))},
+    reward=lambda wealth, saved: -1 / (wealth - saved),
+)
+
+
+@pytest.mark.parametrize("costates", [None, True])
+def test_a_rule_is_corrected_by_a_better_one(costates):
+    """What is left of the conditions, at weights at which a round begins, is what the better rule alone leaves."""
+
+    def left(degree, corrected=False):
+        solver = bx.solvers.EulerNet(hidden=(6,), points=40, rounds=1, degree=degree, costates=costates)
+        setting = solver.prepare(RISKY)
+        arguments = setting.arguments({"discount": 0.9})
+        begun, fit = setting.begin(arguments, None)
+        method = setting.method(arguments, begun)
+        rows = fit.frozen._replace(size=jnp.ones_like(fit.frozen.size))
+        rows = method.corrected(fit.weights, rows) if corrected else rows
+        return np.asarray(residuals(method.groups(rows, jnp.asarray(1)), fit.weights))
+
+    np.testing.assert_allclose(left((3, 5), True), left(5), rtol=1e-9, atol=1e-11)
+    assert np.max(np.abs(left(3) - left(5))) > 1e-3
+
+
+def test_what_was_corrected_is_judged_by_the_better_rule():
+    found = {
+        degree: bx.solve(
+            RISKY,
+            {"discount": 0.9},
+            bx.solvers.EulerNet(**SMALL, box={"wealth": (1.0, 5.0)}, degree=degree),
+            throw=False,
+        )
+        for degree in (3, 5, (3, 5))
+    }
+    wealth = np.linspace(1.5, 4.5, 7)
+    saved = {degree: np.asarray(one.policy(wealth=wealth)["saved"]) for degree, one in found.items()}
+    apart = np.max(np.abs(saved[3] - saved[5]))
+    assert np.max(np.abs(saved[3, 5] - saved[5])) < 0.05 * apart
+    assert float(found[3, 5].stats["condition_mean"]) < 2 * float(found[5].stats["condition_mean"])

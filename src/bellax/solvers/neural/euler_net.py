@@ -61,6 +61,9 @@ class EulerNet(NetSolver):
             Where all of them do (1.0), from the first round on, and nets see states in coordinates in which these are
             of one size (framed.py): far better there, and nothing that is known elsewhere.
         wider: by how much these are drawn apart.
+        degree: of the monomial rule, as of all solvers by nets; or two of them, such as `(3, 5)`: the training
+            averages over the first, and is corrected between its rounds by what the second expects besides. Conditions
+            hold by the second then, and are judged by it.
         outputs: by action, a function of states, parameters and `output` that says which action an output of the net
             means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
             near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
@@ -84,6 +87,7 @@ class EulerNet(NetSolver):
     finish: int = 150
     visited: float = 0.5
     wider: float = 1.25
+    degree: int | tuple[int, int] | None = None
     outputs: Mapping[str, Stated] = field(default_factory=dict)
     symmetric: tuple[str, ...] = ()
     costates: bool | None = None
@@ -96,6 +100,16 @@ class EulerNet(NetSolver):
             raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
         check_positive(self.wider, "EulerNet: wider", "1.25")
         check_mapping(self.outputs, "EulerNet: outputs", "{'action': lambda state, output: state + output}")
+
+    def check_degree(self) -> None:
+        if not isinstance(self.degree, tuple):
+            return super().check_degree()
+        if len(self.degree) != 2 or not set(self.degree) <= {0, 3, 5} or self.degree[0] == self.degree[1]:
+            raise ModelError(
+                f"EulerNet: degree is {self.degree!r}; give one degree, or two that differ: that of the training, and "
+                "that by which it is corrected, (3, 5)."
+            )
+        return None
 
     def prepare(self, model: Any) -> "PreparedEuler":
         return self.kept(model, PreparedEuler)
@@ -133,14 +147,21 @@ class PreparedEuler(PreparedNets):
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         self.count = options.points or max(256, 4 * weights // equations)
         self.framed = options.visited == 1 and not self.problem.finite
+        self.corrected = isinstance(options.degree, tuple)
 
     # -- parts
 
     def inputs(self, arguments: Arguments) -> Inputs:
         return inputs(self.layout, arguments, self.options.box)
 
-    def euler(self, arguments: Arguments) -> Euler:
-        return Euler(self.problem, arguments, self.head, self.options.quadrature, self.options.degree)
+    def euler(self, arguments: Arguments, better: bool = False) -> Euler:
+        """The conditions.
+
+        Args:
+            better: averaged over the second of two rules.
+        """
+        degree = self.options.degrees[1 if better else 0]
+        return Euler(self.problem, arguments, self.head, self.options.quadrature, degree)
 
     def outputs(self, seen: Inputs, weights: Array) -> Any:
         """Outputs of the policy net, as euler.py takes them."""
@@ -183,7 +204,9 @@ class PreparedEuler(PreparedNets):
             weights = jnp.concatenate([actor, critic])
         method = self.method(arguments, begun)
         key = jax.random.key_data(jax.random.key(self.options.seed))
-        rows = Rows(states, periods, jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1)), key, weights)
+        size = jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1))
+        more = jnp.zeros((self.count, self.head.size)) if self.static else jnp.zeros_like(size)
+        rows = Rows(states, periods, size, key, weights, more)
         rows = method.refresh(weights, rows) if self.framed else method.sized(weights, rows)
         return begun, method.init(weights, rows)
 
@@ -285,7 +308,7 @@ class PreparedEuler(PreparedNets):
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
-        rows = Rows(*asked, *(jnp.zeros(0),) * 3)
+        rows = Rows(*asked, *(jnp.zeros(0),) * 4)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))

@@ -10,12 +10,13 @@ from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural.clustered import clustered
 from bellax.solvers.neural.ergodic import Visited, visited
-from bellax.solvers.neural.euler import Terms, sizes, unit_free
+from bellax.solvers.neural.euler import Euler, Terms, sizes, unit_free
 from bellax.solvers.neural.framed import Frame
 from bellax.solvers.neural.points import Points
 
 STEPS = 100  # periods before a simulated state counts as visited
 _FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
+_TOGETHER = 16  # points at which the better of two rules is asked at once: it may have thousands of nodes
 _MARGIN = 0.1  # see unit_free
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
@@ -40,13 +41,15 @@ class Begun(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Points of a round, what their conditions are divided by, and weights before a step."""
+    """Points of a round, what their conditions are divided by, weights before a step, and by how much a better rule
+    than that of the training expects more of tomorrow (see `Training.corrected`)."""
 
     states: dict[str, Array]
     periods: Array
     size: Array
     key: Array
     before: Array
+    more: Array
 
 
 class Training(LevenbergMarquardt):
@@ -61,23 +64,32 @@ class Training(LevenbergMarquardt):
         super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,), True)
         self.prepared, self.arguments, self.begun = prepared, arguments, begun
         self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
+        self.better = prepared.euler(arguments, True) if prepared.corrected else self.euler
 
     def groups(self, frozen: Rows, number: Array) -> Any:
         def one(weights: Array, row: Any) -> Array:
-            states, period, size = row
-            return self.residuals(weights, states, period, size, frozen.before, number)
+            states, period, size, more = row
+            return self.residuals(weights, states, period, size, more, frozen.before, number)
 
-        return [(one, (frozen.states, frozen.periods, frozen.size))]
+        return [(one, (frozen.states, frozen.periods, frozen.size, frozen.more))]
 
     def step(self, fit: Fit) -> Fit:
         return super().step(fit._replace(frozen=fit.frozen._replace(before=fit.weights)))
 
     def residuals(
-        self, weights: Array, states: dict[str, Array], number: Array, size: Array, before: Array, turn: Array
+        self,
+        weights: Array,
+        states: dict[str, Array],
+        number: Array,
+        size: Array,
+        more: Array,
+        before: Array,
+        turn: Array,
     ) -> Array:
         """What is left of the conditions at one point, shape (k,).
 
         Args:
+            more: what a better rule expects besides, see `corrected`.
             before: weights before the step. In the first round they are what follows from tomorrow on, which leads to
                 the branch on which iterations in time converge.
             turn: which round. In those before the last outputs know multipliers, too, whose slopes lead actions away
@@ -91,10 +103,12 @@ class Training(LevenbergMarquardt):
             if not prepared.framed:  # which begins with paths that come back
                 later = jnp.where(turn == 0, prepared.split(self.begun, before)[0], actor)
             terms = self.euler.first_order(number, states, outputs, prepared.outputs(self.seen, later))
+            terms = terms._replace(later=terms.later + more)
             last = turn >= len(self.budgets) - 1
             return jnp.where(last, unit_free(terms, None, _MARGIN), unit_free(terms._replace(idle=None), None))
         worth = prepared.worth(self.seen, critic, self.begun)
         terms, left, right = self.euler.all(number, states, outputs, worth)
+        terms, right = terms._replace(later=terms.later + more[:count]), right + more[count:]
         return jnp.concatenate([unit_free(terms, size[:count]), (left - right) / size[count:]])
 
     def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
@@ -116,8 +130,8 @@ class Training(LevenbergMarquardt):
         actor, critic = prepared.split(self.begun, weights)
         outputs = prepared.outputs(self.seen, actor)
         if prepared.static:
-            return self.euler.first_order(number, states, outputs)
-        return self.euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
+            return self.better.first_order(number, states, outputs)
+        return self.better.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
 
     def sized(self, weights: Array, rows: Rows) -> Rows:
         """Points with what their conditions are divided by, at these weights."""
@@ -149,7 +163,32 @@ class Training(LevenbergMarquardt):
             rows = rows._replace(
                 states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)
             )
-        return self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
+        return self.corrected(
+            weights, self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
+        )
+
+    def corrected(self, weights: Array, rows: Rows) -> Rows:
+        """Points with what a better rule expects of tomorrow at these weights beside that of the training: hardly
+        moved by a training that is nearly over, so that it ends where conditions hold by the better rule, at the cost
+        of the other one."""
+        prepared = self.prepared
+        if not prepared.corrected:
+            return rows
+        actor, critic = prepared.split(self.begun, weights)
+        outputs = prepared.outputs(self.seen, actor)
+
+        def expected(euler: Euler, states: dict[str, Array], number: Array) -> Array:
+            if prepared.static:
+                return euler.first_order(number, states, outputs).later
+            terms, _, right = euler.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))
+            return jnp.concatenate([terms.later, right])
+
+        one = lambda row: expected(self.better, *row) - expected(self.euler, *row)  # noqa: E731
+        # in whole batches: a last one that is shorter would be compiled once more
+        laid = jnp.arange(-(-prepared.count // _TOGETHER) * _TOGETHER).reshape(-1, _TOGETHER) % prepared.count
+        batch = lambda at: jax.vmap(one)(jax.tree.map(lambda leaf: leaf[at], (rows.states, rows.periods)))  # noqa: E731
+        found = lax.map(batch, laid).reshape(-1, rows.more.shape[1])[: prepared.count]
+        return rows._replace(more=lax.stop_gradient(jnp.where(jnp.isfinite(found), found, 0.0)))
 
     def _clustered(self, weights: Array, rows: Rows) -> Rows:
         """With the last of the points where bounds begin to bind."""

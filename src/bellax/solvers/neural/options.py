@@ -14,6 +14,8 @@ from bellax.problem.plan import Plan
 from bellax.solvers.common import check_solvable
 from bellax.solvers.solver import Solver
 
+DEGREES = (None, 0, 3, 5)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetSolver(Solver):
@@ -40,7 +42,7 @@ class NetSolver(Solver):
     box: Mapping[str, Any] = field(default_factory=dict)
     shares: Mapping[str, Shares] = field(default_factory=dict)
     quadrature: Mapping[str, Any] = field(default_factory=dict)
-    degree: int | None = None
+    degree: Any = None
     points: int | None = None
     seed: int = 0
     tolerance: float = 1e-3
@@ -58,7 +60,17 @@ class NetSolver(Solver):
         check_count(self.seed, f"{what}: seed", 0)
         if self.points is not None:
             check_count(self.points, f"{what}: points")
-        if self.degree not in (None, 0, 3, 5):
+        self.check_degree()
+
+    @property
+    def degrees(self) -> tuple[int | None, int | None]:
+        """Of the rule of the training, and of that by which what it found is judged."""
+        return self.degree if isinstance(self.degree, tuple) else (self.degree, self.degree)
+
+    def check_degree(self) -> None:
+        """Raises ModelError for what is no degree of a rule."""
+        if self.degree not in DEGREES:
+            what = type(self).__name__
             raise ModelError(f"{what}: degree is {self.degree!r}; give 3 or 5, or 0 for the product of the rules.")
 
     def kept(self, model: Any, make: Any) -> Any:

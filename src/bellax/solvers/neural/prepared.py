@@ -137,7 +137,7 @@ class PreparedNets(GridlessSetting):
         if not isinstance(behaviour, NetBehaviour) or self.plan.choices or self.plan.evaluate_stop is not None:
             return None
         own = behaviour
-        euler = Euler(self.problem, arguments, own.head, self.options.quadrature, self.options.degree)
+        euler = Euler(self.problem, arguments, own.head, self.options.quadrature, self.options.degrees[1])
         if is_static(self.plan):
             return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
 

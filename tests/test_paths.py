@@ -263,6 +263,7 @@ def test_the_last_value_and_the_reward_are_true_ones(solution):
     np.testing.assert_array_equal(lived.reward, 2 * lived.actions["consumption"])
 
 
+@pytest.mark.long
 def test_derivatives_pass_through_the_truth(solution, with_value):
     true = saving()
 

@@ -135,6 +135,7 @@ def test_agents_who_have_stopped_leave_the_picture(put, household):
     assert np.array_equal(np.isfinite(path.get_ydata()), active)
 
 
+@pytest.mark.long
 def test_two_continuous_states_are_lines_at_three_values_of_the_second():
     model = bx.Model(
         states={"capital": bx.Continuous(0.5, 5.0), "skill": bx.Continuous(1.0, 2.0)},

@@ -135,6 +135,7 @@ class TestReproducibility:
 
 
 class TestDerivatives:
+    @pytest.mark.long
     def test_a_mean_of_a_simulated_state_is_differentiated(self, with_value):
         model = merton()
         solver = bx.solvers.BackwardInduction(grid={"wealth": 40})

@@ -63,6 +63,7 @@ def test_an_optimum_follows_a_kink_that_alone_moves(mode, jitted):
 
 
 @pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
+@pytest.mark.long
 def test_with_two_actions_it_is_unknown(mode, jitted):
     slopes = jitted(jax.vmap(mode(moves(kinked(d=bx.Continuous(0.0, 1.0)))), in_axes=(None, 0)))
     found = slopes(jnp.array([P, W]), jnp.array([CASES["roof"], CASES["high"]]))

@@ -245,6 +245,7 @@ def test_what_is_not_linear_quadratic_is_named(changes, why):
     assert why in missing
 
 
+@pytest.mark.long
 def test_a_missing_upper_bound_is_named(one_asset):
     solution, begin, _ = one_asset
     model = replace(solution.model, terminal=lambda inventory, penalty: -penalty * jnp.sum(jnp.cosh(inventory)))

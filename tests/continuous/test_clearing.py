@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.equilibrium.methods import Seen, Told
+from bellax.equilibrium.method import Seen, Told
 
 TOLERANCE = jnp.asarray(1e-11)
 

@@ -240,6 +240,7 @@ def test_two_prices(none):
     assert float(found.path["interest"][0]) == 0.5 * 0.0499 and len(found.path["transfer"]) == int(found.steps)
 
 
+@pytest.mark.long
 def test_derivatives_of_two_prices():
     """In the supply of bonds, beside central differences; where there is no equilibrium they are no numbers."""
     price = lambda supply, **given: jnp.stack(list(fiscal(supply, **given).unknowns.values()))  # noqa: E731
@@ -267,6 +268,7 @@ def test_what_several_unknowns_ask(untyped):
         fiscal(0.1, method="newton")
 
 
+@pytest.mark.long
 def test_a_failure_inside_a_program_is_no_number():
     wide = {"unknowns": {"interest": (-0.2, -0.1)}, "aggregates": {"bonds": "assets"}, "conditions": {"bonds": "bonds"}}
     compiled = jax.jit(lambda tax: bx.equilibrium(TAXED, {"transfer": tax}, **wide, solver=by(assets=12)).unknowns)

@@ -358,6 +358,7 @@ WANDERERS = bx.DiffusionModel(
 )
 
 
+@pytest.mark.long
 def test_shocks_that_two_states_share():
     """V = x y / 1.05 + rho .09 / (.05 1.05), and the covariance is rho .09, of which nine nodes make no error."""
 

@@ -177,3 +177,133 @@ def test_the_estimate_counts_a_solve_that_ended_early():
     certificate = bx.certify(early, points=200)
     assert float(early.stats["residual"]) > 1e-3
     assert certificate.refinement.error["max"] > error and "lower tolerance=" in str(certificate)
+
+
+# -- what a plain call refuses is NaN under a transformation, and what a search did not find is nowhere found
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 2}, {"max_steps": 4}])
+def test_a_search_that_is_cut_off_has_not_found(options):
+    method = bx.clearing.Bracketing(**options)
+    with pytest.raises(SolveError, match=r"no equilibrium is found after \d solves \(max_steps=\d\)"):
+        bx.equilibrium(
+            MARKET, {"A": 1.0}, {"aim": (0.5, 3.0)}, {"K": "k"}, {"c": lambda K: K**3 - 2}, solver=COARSE, method=method
+        )
+    with pytest.raises(ModelError, match="at least 2"):
+        bx.clearing.Bracketing(max_steps=1)
+
+
+def asked(model=MARKET, params=None, aggregates=None, **options):
+    return bx.equilibrium(
+        model,
+        params or {"A": 1.0},
+        {"aim": (0.5, 3.0)},
+        aggregates or {"K": "k"},
+        {"c": lambda K: K - 1.5},
+        **{"solver": COARSE, **options},
+    )
+
+
+def test_what_a_solve_refuses_an_equilibrium_refuses():
+    with pytest.raises(ParameterError, match="the lower bound of that state"):
+        asked(solver=bx.solvers.FiniteDifference(grid={"k": bx.grids.Given(np.linspace(1.0, 5.0, 20))}))
+    for changes, match in (
+        ({"diffusion": {"k": lambda A: -A}}, "standard deviation"),
+        ({"discount": lambda A: -A}, "the discount is -1"),
+        ({"horizon": 5.0}, ModelError),
+        ({"boundary": {"k": bx.Absorbing(0.0)}}, ModelError),
+    ):
+        kind, words = (match, "no stationary density") if match is ModelError else (ParameterError, match)
+        with pytest.raises(kind, match=words):
+            asked(replace(MARKET, **changes))
+    with pytest.raises(ParameterError, match="'A' is an aggregate, and a parameter, too"):
+        asked(aggregates={"K": "k", "A": "k"})
+    with pytest.raises(ModelError, match="unknowns"):
+        bx.equilibrium(MARKET, {"A": 1.0}, None, {"K": "k"}, {"c": lambda K: K}, solver=COARSE)
+
+
+def test_a_compiled_solve_is_nan_where_a_solve_refuses():
+    run = bx.compile(MODEL, COARSE)
+    for name in ("rho", "noise"):
+        found = run({**PARAMS, name: WRONG[name]})
+        assert found.result == bx.Result.nonfinite and np.isnan(found.value(k=1.0, z=1.0))
+    assert run(PARAMS).result == bx.Result.successful
+
+
+def test_nodes_that_do_not_span_a_traced_bound_are_nan():
+    model = replace(reverting(0.5, 3.0), states={"x": bx.Continuous("low", 3.0)})
+    nodes = bx.solvers.FiniteDifference(grid={"x": bx.grids.Given(np.linspace(-3.0, 3.0, 31))})
+    value = jax.jit(lambda low: bx.solve(model, {"low": low}, nodes).value(x=1.0))
+    assert np.isnan(value(-4.0)) and np.isfinite(value(-3.0))
+
+
+def two_hills(reach):
+    """Two places that attract, between which nobody goes: the noise is nothing in the middle."""
+    return replace(
+        reverting(0.5, reach), drift={"x": lambda x: x - x**3}, diffusion={"x": lambda x: 0.3 * jnp.abs(x) ** 1.5}
+    )
+
+
+@pytest.mark.parametrize(("model", "words"), [(two_hills(2.0), "depends on"), (reverting(0.5, 0.4), "diffuses")])
+def test_a_density_that_is_refused_is_nan_under_a_transformation(model, words):
+    grid = bx.solvers.FiniteDifference(grid={"x": 61})
+    model = replace(model, discount="rho")
+    with pytest.raises(SolveError, match=words):
+        bx.stationary(bx.solve(model, {"rho": 0.05}, grid))
+    assert np.isnan(jax.jit(lambda rho: bx.stationary(bx.solve(model, {"rho": rho}, grid)).mean("x"))(0.05))
+    with pytest.raises(SolveError, match=words):
+        end = bx.solve(model, {"rho": 0.05}, grid)
+        bx.transition_path(model, {}, {"rho": np.full(3, 0.05)}, end, duration=2.0, step=1.0)
+
+
+def test_a_path_that_rests_where_conditions_do_not_hold_is_nan():
+    method = bx.clearing.DampedLogs(update={"aim": lambda A: 2.0 * A})
+    with pytest.raises(SolveError, match="rests where conditions do not hold"):
+        asked(method=method)
+    assert np.isnan(jax.jit(lambda A: asked(params={"A": A}, method=method).unknowns["aim"])(1.0))
+
+
+def test_a_path_that_a_plain_call_refuses_is_nan():
+    end = bx.solve(MARKET, {"A": 1.0, "aim": 1.5}, COARSE)
+
+    def mean(aims, settled=0.01):
+        given = {"duration": 40.0, "step": 4.0, "aggregates": {"K": "k"}, "settled": settled}
+        return bx.transition_path(MARKET, {"A": 1.0}, {"aim": aims}, end, **given).aggregates["K"]
+
+    aims = 1.5 - 0.3 * np.exp(-np.linspace(0.0, 40.0, 11))
+    traced = jax.jit(mean, static_argnums=1)
+    np.testing.assert_allclose(traced(aims), mean(aims), rtol=1e-10)
+    for wrong, settled in ((aims + 0.2, 0.01), (aims, 1e-9)):
+        with pytest.raises((ParameterError, SolveError)):
+            mean(wrong, settled)
+        assert np.all(np.isnan(traced(wrong, settled)))
+
+
+def test_a_horizon_with_steps_that_grow_without_bound_is_refused():
+    model = replace(reverting(0.5, 3.0), horizon=10.0, discount=-0.5)
+    with pytest.raises(ParameterError, match=r"above -0.4 with steps of 2.5: give more steps="):
+        bx.solve(model, {}, bx.solvers.FiniteDifference(grid={"x": 31}, steps=4))
+
+
+def test_an_edge_that_absorbs_at_the_end_of_a_horizon_pays_what_it_says():
+    model = replace(
+        reverting(0.5, 1.0), reward=0.0, horizon=1.0, boundary={"x": bx.Absorbing(0.0)}, stop=lambda x: 1.0 + 0 * x
+    )
+    found = bx.solve(model, {}, bx.solvers.FiniteDifference(grid={"x": 31}, steps=10))
+    np.testing.assert_array_equal(found.value(x=1.0, time=np.linspace(0.0, 1.0, 5)), 0.0)
+
+
+def test_atoms_along_a_path_are_those_of_the_end():
+    sticky = replace(
+        MARKET,
+        drift={"k": lambda k, aim: 0.1 * (aim - k) - 0.2 * (k > 0.2)},
+        diffusion={},
+        resets={"up": bx.Reset(0.1, {"k": 3.0})},
+        boundary={"k": bx.StateConstraint()},
+    )
+    end = bx.solve(sticky, {"A": 1.0, "aim": 0.2}, COARSE)
+    still = bx.stationary(end)
+    path = bx.transition_path(sticky, {"aim": 0.2}, {"A": np.ones(3)}, end, duration=2.0, step=1.0)
+    assert still.atoms()
+    for (place, mass), (other, held) in zip(path.at(1).atoms(), still.atoms(), strict=True):
+        assert place == other and mass == pytest.approx(held, rel=1e-9)

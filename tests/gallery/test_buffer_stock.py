@@ -8,6 +8,7 @@ from bellax.models import buffer_stock, growth_boundary, precautionary_savings, 
 
 
 @pytest.mark.parametrize("module", [buffer_stock, growth_boundary, precautionary_savings, tractable_buffer_stock])
+@pytest.mark.long
 def test_checks(module):
     for check in module.checks():
         assert check.passed, check

@@ -26,6 +26,7 @@ def kinks(reference):
     return [cash[reference(t, cash) >= cash * (1 - 1e-12)].max() for t in range(len(AGES) - 1)]
 
 
+@pytest.mark.long
 def test_checks(solution, reference, monkeypatch):
     monkeypatch.setattr(bx, "solve", lambda *_: solution)  # which is that of the gallery, and takes a while
     monkeypatch.setattr(carroll_deaton, "endogenous_grid", lambda: reference)

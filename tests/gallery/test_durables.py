@@ -16,6 +16,7 @@ TOLERANCES = {
 }
 
 
+@pytest.mark.long
 def test_checks():
     checks = {check.quantity: check for check in durables.checks()}
     assert checks.keys() == TOLERANCES.keys()

@@ -7,6 +7,7 @@ from bellax.models import _mahler_yum as tables
 from bellax.models import mahler_yum
 
 
+@pytest.mark.long
 def test_checks():
     for check in mahler_yum.checks():
         assert check.passed, check

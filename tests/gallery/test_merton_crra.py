@@ -25,6 +25,7 @@ def test_every_check_has_a_test(checks):
     assert checks.keys() == TOLERANCES.keys()
 
 
+@pytest.mark.long
 def test_reverse_mode(jitted):
     def value(given):
         return bx.solve(merton_crra.model, given, merton_crra.solver).value(0, wealth=10.0)

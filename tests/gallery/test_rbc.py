@@ -48,6 +48,7 @@ def test_published_search_on_fewer_nodes():
     assert int(found.stats["steps"]) == iterations == 257
 
 
+@pytest.mark.long
 def test_partial_depreciation():
     passed([rbc.of_partial_depreciation()], {"c, depreciation .95": 1e-6})
 

@@ -1,6 +1,7 @@
 """Work and retirement by an endogenous grid, to rounding of the enumeration of all plans; and from the command line."""
 
 import numpy as np
+import pytest
 
 from bellax.models import retirement_choice
 from bellax.models.references import retirement as enumerated
@@ -15,6 +16,7 @@ TOLERANCES = {
 }
 
 
+@pytest.mark.long
 def test_checks():
     checks = {check.quantity: check for check in retirement_choice.checks()}
     assert checks.keys() == TOLERANCES.keys()

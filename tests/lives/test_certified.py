@@ -32,6 +32,7 @@ def _worth_of_saving(solution, params, age, wealth, health):
     return survival * (0.7 * risk @ np.array(later) + 0.3 * sold) + bequest
 
 
+@pytest.mark.long
 def test_errors_are_those_that_a_plain_computation_finds(life, case):
     """Of a policy that is the best of eleven candidates, and so off by a tenth."""
     setting = life.settings.regimes["working"]

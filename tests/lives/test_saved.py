@@ -17,6 +17,7 @@ def path(life, tmp_path_factory):
     return file
 
 
+@pytest.mark.long
 def test_what_is_asked_of_a_file_is_answered_as_before(life, path, case):
     loaded = bx.load(path, case.model)
     assert jax.tree.structure(loaded) == jax.tree.structure(life)

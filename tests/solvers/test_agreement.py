@@ -279,6 +279,7 @@ def test_a_table_over_one_state_and_a_reward_that_is_random():
             np.testing.assert_allclose(bx.solve(statement, {}, solver).value(s=[0, 1]), exact, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_chunks_of_several_lines_and_combinations_do_not_matter():
     m = bx.Model(
         states={"x": bx.Continuous(0.5, 2.0, shape=(2,)), "h": bx.Discrete(3)},
@@ -342,6 +343,7 @@ def test_a_shortest_path_has_improper_policies_on_the_way(steps):
 
 
 @pytest.mark.parametrize("solver", [bx.solvers.PolicyIteration(), bx.solvers.ValueIteration()])
+@pytest.mark.long
 def test_the_unit_of_value_does_not_matter(solver):
     """CRRA 5 of dollars: V is of the order of 1e-17 at the rich end, and the policy is the share of the closed form."""
     gamma, growth, discount = 5.0, 1.02, 0.95

@@ -87,6 +87,7 @@ def test_numbers_that_are_not_for_it_are_solved_otherwise(tested, caplog, jitted
     assert float(jitted(jax.grad(value))(1.0)) == pytest.approx(0.95 / 3.0, rel=1e-5)  # all of 1.5 is consumed
 
 
+@pytest.mark.long
 def test_what_nothing_solves_says_what_the_last_says():
     hopeless = saving(reward=lambda consumption: jnp.log(consumption - 30.0))
     with pytest.raises(bx.SolveError, match="NaN|no number|not a number"):

@@ -191,6 +191,7 @@ def test_a_fixed_point_too_large_for_a_dense_factor():
     np.testing.assert_allclose(slope, (exact(0.3 + 1e-5) - exact(0.3 - 1e-5)) / 2e-5, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_equal_bounds_have_a_derivative(with_value):
     """Two actions, the second without room: nothing of it may poison the first."""
     m = bx.Model(
@@ -268,6 +269,7 @@ def test_choice_values_have_derivatives(with_value):
     np.testing.assert_allclose(found["wage"], [0.0, 0.9], atol=1e-12)
 
 
+@pytest.mark.long
 def test_stopping_has_the_derivatives_of_what_it_pays(jitted):
     """Sell now for w, or next period, one last time, for twice the price: wait where 2 b > 1."""
     m = bx.Model(
@@ -297,6 +299,7 @@ def test_stopping_has_the_derivatives_of_what_it_pays(jitted):
 
 
 @pytest.mark.parametrize("solver", [bx.solvers.PolicyIteration(), bx.solvers.ValueIteration(tolerance=1e-13)])
+@pytest.mark.long
 def test_second_derivatives_at_a_fixed_point(solver):
     m = bx.Model(
         states={"s": bx.Discrete(2)}, transitions={"s": lambda s: 1 - s}, reward=lambda s, r: r + 0.0 * s, discount="b"

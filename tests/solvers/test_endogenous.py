@@ -83,6 +83,7 @@ def test_the_chain_agrees_with_numpy(solved):
             np.testing.assert_allclose(consumed(solved, t, wealth=WEALTH, income=y), known(t, i, WEALTH), rtol=2e-6)
 
 
+@pytest.mark.long
 def test_searches_agree(model, solved):
     at = {"wealth": np.array([0.3, 1.0, 4.0]), "income": 1.3}
     few = bx.maximise.Enumerate(grid={"consumption": 300})
@@ -110,6 +111,7 @@ def test_the_borrowing_limit_may_be_negative_or_positive(model, beyond):
         np.testing.assert_allclose(ours, known(0, i, WEALTH + 1.03 * beyond), rtol=2e-6)
 
 
+@pytest.mark.long
 def test_the_limit_may_depend_on_a_discrete_state():
     m = saver(
         states={
@@ -127,6 +129,7 @@ def test_the_limit_may_depend_on_a_discrete_state():
         np.testing.assert_allclose(ours, known(0, 0, WEALTH + 1.03 * 0.35 * kind), rtol=2e-6)
 
 
+@pytest.mark.long
 def test_the_limit_may_move_with_the_period():
     """One period before the last: the limit of that one alone binds."""
     limits = bx.by_period(np.array([0.1, 0.3]))
@@ -181,6 +184,7 @@ def test_constant_relative_risk_aversion():
         np.testing.assert_allclose(consumed(found, cash=cash), share * cash, rtol=1e-10)
 
 
+@pytest.mark.long
 def test_constant_absolute_risk_aversion():
     """Consumption may be negative; one decision, exp(-2 c) = beta R exp(-2 R (m - c)) E exp(-2 y)."""
     y, p = np.array([0.5, 1.5]), np.array([0.5, 0.5])
@@ -194,6 +198,7 @@ def test_constant_absolute_risk_aversion():
     np.testing.assert_allclose(consumed(found, cash=cash), known, atol=1e-6)
 
 
+@pytest.mark.long
 def test_quadratic_utility_up_to_the_point_of_bliss():
     square = lambda consumption: -0.5 * (consumption - 10.0) ** 2  # noqa: E731
     m = one_state(square, lambda cash: -0.5 * (cash - 10.0) ** 2)
@@ -204,6 +209,7 @@ def test_quadratic_utility_up_to_the_point_of_bliss():
     np.testing.assert_allclose(consumed(found, cash=cash), known, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_a_bequest_that_is_worth_what_it_is():
     """Terminal value linear in wealth: the rich consume the same."""
     found = bx.solve(one_state(power, lambda cash: 0.25 * cash), P, egm(40))
@@ -223,6 +229,7 @@ def log_value(discount, cash, R=1.04):
     return (level + jnp.log(cash)) / (1 - discount)
 
 
+@pytest.mark.long
 def test_log_utility_and_its_derivatives(jitted):
     """c = (1 - beta) m, without end; both differentiated in beta."""
     cash = np.array([0.2, 1.0, 7.0])
@@ -254,6 +261,7 @@ def test_risk_without_end_agrees_with_numpy(risky):
     np.testing.assert_allclose(found.policy(cash=cash)["consumption"], known.consumption(cash), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_derivatives_at_the_fixed_point_are_limits_of_differences(risky, with_value):
     def answer(rho):
         found = bx.solve(risky, P | {"rho": rho, "discount": 0.8}, STATIONARY)
@@ -263,6 +271,7 @@ def test_derivatives_at_the_fixed_point_are_limits_of_differences(risky, with_va
     np.testing.assert_allclose(both(2.0)[0], (both(2.0 + 1e-4)[1] - both(2.0 - 1e-4)[1]) / 2e-4, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives_through_a_life_and_its_simulation(risky, with_value):
     """Mean cash after five periods, with common draws."""
     m = dataclasses.replace(risky, horizon=6)

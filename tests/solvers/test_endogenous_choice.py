@@ -33,6 +33,7 @@ def plans():
 
 
 @pytest.mark.parametrize("period", [0, 3, 7, 12, 15, 17, 19])
+@pytest.mark.long
 def test_a_hundred_nodes_are_exact(plans, period):
     exact = enumerated(HORIZON, **PARAMS)
     for name, working in (("working", True), ("retired", False)):
@@ -57,6 +58,7 @@ def shaken(horizon):
 
 
 @pytest.mark.parametrize("nodes", [150, 300])
+@pytest.mark.long
 def test_taste_shocks_against_published_values(nodes):
     found = bx.solve(shaken(5), {**PARAMS, "scale": 0.2}, by(bx.maximise.DCEGM(grid={"savings": nodes})))
     values = found["working"].choice_values(0, wealth=10.0)
@@ -188,6 +190,7 @@ def test_kinks_and_steps(name):
     np.testing.assert_allclose(found.policy(0, wealth=wealth)["consumption"], best, atol=0.01)
 
 
+@pytest.mark.long
 def test_derivatives_where_a_kink_moves(jitted):
     """Savings of 20 and 35 are beside the kink, and of 30 at it: consumption falls one for one as it moves up."""
     model = saving(lambda savings, edge: savings + 5.0 - 0.5 * jnp.maximum(savings - edge, 0.0))
@@ -206,6 +209,7 @@ def test_derivatives_where_a_kink_moves(jitted):
 
 
 @pytest.mark.parametrize("maximiser", [bx.maximise.EGM(), bx.maximise.DCEGM()])
+@pytest.mark.long
 def test_a_means_test_is_refused(maximiser):
     with pytest.raises(bx.SolveError, match=r"'wealth' of tomorrow falls .* bx\.maximise\.Newton\(\) or Enumerate"):
         bx.solve(saving(lambda savings: savings + 5.0 - 3.0 * (savings >= 10.0)), {"discount": 0.95}, by(maximiser))
@@ -290,6 +294,7 @@ def risky():
     return model, bx.solve(model, {"discount": 0.95}, by(bx.maximise.EGM(grid={"savings": 100})))
 
 
+@pytest.mark.long
 def test_simulated_policies_are_as_good_as_solved_ones(risky):
     """Euler errors along the paths of 2,000 agents, by hand, beside those of a certificate."""
     _, solution = risky

@@ -87,6 +87,7 @@ def test_kinks_and_steps_of_a_law_are_where_they_are(name):
     np.testing.assert_allclose(found.value(period=0, wealth=wealth), recursion(plain, steps, wealth), atol=2e-9)
 
 
+@pytest.mark.long
 def test_many_save_just_what_a_step_asks_for():
     found = solved(lambda savings: LAWS["a step upwards"][0](savings), bx.maximise.DCEGM(grid={"savings": 60}), 2)
     wealth = np.array([45.0, 47.0, 50.0])

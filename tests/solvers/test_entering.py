@@ -137,6 +137,7 @@ def test_simulated_agents_enter_by_the_distribution_itself(solved):
             np.testing.assert_allclose(shares, GIVEN["odds"] if name == "odd" else _settled(), atol=error)
 
 
+@pytest.mark.long
 def test_the_certificate_names_what_it_takes_from_the_solver(solved):
     found = bx.certify(solved, points=60, agents=4000, start={"regime": "school", "talent": 0})
     assert found.value_error < 1e-12
@@ -144,6 +145,7 @@ def test_the_certificate_names_what_it_takes_from_the_solver(solved):
     assert abs(found.simulated["z"]) < 4
 
 
+@pytest.mark.long
 def test_derivatives_pass_through_a_distribution(solved, with_value):
     def value(spread):
         found = bx.solve(solved.model, GIVEN | {"spread": spread}, SOLVER)

@@ -111,6 +111,7 @@ def test_what_leaves_the_grid_is_counted_by_regime_as_ever(kin):
     assert min(rich["above:wealth"], rich["above:part.wealth"]) > 0
 
 
+@pytest.mark.long
 def test_derivatives_pass_through_a_family(with_value):
     model = regimes(2)
 
@@ -205,6 +206,7 @@ def test_a_rule_is_followed_in_regimes_that_are_alike():
     assert float(found) == pytest.approx(worth, abs=1e-3)
 
 
+@pytest.mark.long
 def test_an_entry_of_one_member_is_not_forgotten():
     """Who comes to A from elsewhere keeps a fifth: three periods, since the first is asked of each regime by itself."""
     model = _three({"wealth": {name: lambda next_wealth: 0.2 * next_wealth for name in "BC"}})

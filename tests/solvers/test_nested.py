@@ -125,6 +125,7 @@ def invested():
     return bx.solve(shares(), SHARES, backward(SHARE, wealth=25))
 
 
+@pytest.mark.long
 def test_a_share_is_that_of_newton(invested):
     """Also where nobody saves, and where all is risky."""
     newton = bx.solve(shares(), SHARES, backward(bx.maximise.Newton(), wealth=25))
@@ -137,6 +138,7 @@ def test_a_share_is_that_of_newton(invested):
     assert ours["share"][1] == 1.0
 
 
+@pytest.mark.long
 def test_certified_and_simulated(invested):
     certificate = bx.certify(invested, points=60)
     assert certificate.missed < 1e-8
@@ -144,6 +146,7 @@ def test_certified_and_simulated(invested):
     np.testing.assert_allclose(panel.actions["share"][:, 0], float(invested.policy(0, wealth=2.0)["share"]), rtol=1e-9)
 
 
+@pytest.mark.long
 def test_derivatives(with_value):
     model = shares()
 
@@ -156,6 +159,7 @@ def test_derivatives(with_value):
     np.testing.assert_allclose(both(3.0)[0], differences, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_without_end():
     model = shares(horizon=math.inf)
     ours = bx.solve(model, SHARES, bx.solvers.ValueIteration(grid={"wealth": 25}, maximiser=SHARE))

@@ -131,6 +131,7 @@ def test_wealth_that_outgrows_every_grid(maximiser, caplog):
         bx.solve(model, {}, bx.solvers.ValueIteration(maximiser=maximiser, grid={"a": 60}, max_steps=300))
 
 
+@pytest.mark.long
 def test_evaluation_knows_how_v_bends_off_the_grid():
     """Newton's method on V = T V: the error squares. With the bend held fixed it took 46 steps."""
     model = bx.Model(
@@ -168,6 +169,7 @@ def sell():
     return bx.compile(store())
 
 
+@pytest.mark.long
 def test_a_value_of_zero_converges(sell):
     prices = jnp.linspace(0.5, 1.5, 3)
     value = jax.vmap(lambda p: sell({"p": p}).value(v=jnp.asarray([0.0, 5.0])))(prices)
@@ -175,6 +177,7 @@ def test_a_value_of_zero_converges(sell):
     np.testing.assert_allclose(value[:, 1], SOLD * prices, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_many_magnitudes_converge_everywhere():
     """U = -c^-5 out of w' = 1.02 (w - c): V = -A w^-5 spans twenty orders of magnitude."""
     model = bx.Model(
@@ -194,6 +197,7 @@ def test_many_magnitudes_converge_everywhere():
 # -- kinks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_derivatives_at_a_kink(sell, jitted):
     finite = bx.compile(store(3))
     by_cap = 1 + 0.95 - 2 * 0.95**2
@@ -212,6 +216,7 @@ def test_derivatives_at_a_kink(sell, jitted):
     np.testing.assert_allclose(followed[jnp.array([0, 2])], [0.0, 1.0], atol=3e-6)
 
 
+@pytest.mark.long
 def test_a_kink_of_one_action_of_two_is_no_noise():
     """Off the kink derivatives are right; at it they are right or NaN, and never large."""
     model = bx.Model(

@@ -92,6 +92,7 @@ FINITE = model(horizon=PERIODS)
     ids=["quadratic-finite", "quadratic", "cubic"],
 )
 @pytest.mark.filterwarnings("ignore::bellax.OutsideWarning")
+@pytest.mark.long
 def test_an_own_interpolant_that_is_exact_gives_the_exact_answer(own, lq, solver, steps, tmp_path):
     first = {"period": 0} if lq is FINITE else {}
     solution = bx.solve(lq, {}, solver(interpolant=own))

@@ -252,6 +252,7 @@ def test_what_is_a_matter_of_all_regimes_takes_the_whole_solution(health):
         solution["dead"].policy(age=62, wealth=1.0)
 
 
+@pytest.mark.long
 def test_the_certificate_sees_a_coarse_grid_and_a_simulation_agrees(health):
     model, params, coarse = health
     fine = bx.solve(model, params, bx.solvers.BackwardInduction(grid={"wealth": 60}))

@@ -180,6 +180,7 @@ RETIREMENT = bx.Model(
 )
 
 
+@pytest.mark.long
 def test_retirement_of_five_periods():
     """Iskhakov, Jorgensen, Rust & Schjerning (2017) with shocks of scale .2: V of working and of retiring at wealth 10,
     computed by an endogenous grid and by enumeration elsewhere; stable under a doubling of the grid."""

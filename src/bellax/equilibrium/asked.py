@@ -89,6 +89,10 @@ def read(
     for name, each in zeros.items():
         _check_telling(name, each, [*unknowns, *aggregates])
     parameters = list(model.template()["name"])
+    for name in aggregates:
+        if name in params or name in unknowns:
+            what = "an unknown" if name in unknowns else "a parameter"
+            raise ParameterError(f"{name!r} is an aggregate, and {what}, too: conditions see one of them. Rename one.")
     seen = [name for each in (*zeros.values(), *aims.values()) for name in each.names]
     for name in unknowns:
         if name in params:

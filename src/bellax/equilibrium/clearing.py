@@ -14,12 +14,13 @@ import numpy as np
 from jax import Array, lax
 
 from bellax.equilibrium.asked import read, split
-from bellax.equilibrium.methods import Bracketing, Method, Newton, Seen
-from bellax.equilibrium.search import Course, Search, moving_root
-from bellax.errors import ModelError, ParameterError, SolveError, check_positive, named_arguments
+from bellax.equilibrium.method import Method, Seen
+from bellax.equilibrium.methods import Bracketing, Newton
+from bellax.equilibrium.search import Course, Search, moving_root, only_if
+from bellax.errors import ModelError, ParameterError, SolveError, check_mapping, check_positive, named_arguments
 from bellax.model.diffusion import DiffusionModel
 from bellax.numerics.programs import all_concrete
-from bellax.population.density import APART, Density, stationary, unchecked
+from bellax.population.density import Density, stationary
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solve import prepare
@@ -36,7 +37,7 @@ class Equilibrium(eqx.Module):
         aggregates: by name.
         solution: at these prices.
         density: the stationary one.
-        steps: solves that it took.
+        steps: solves of the search; another one is at what it found.
         path: where the unknowns were looked for, by name, shape (steps,); under a transformation as many as there may
             be, not numbers from `steps` on.
     """
@@ -79,12 +80,14 @@ def equilibrium(
         method: one of `bx.clearing`; by default `Bracketing` of one unknown, and `Newton` of several.
         tolerance: by how much unknowns may still move, relative to 1 + abs(unknown).
     Returns:
-        An `Equilibrium`. Under a transformation a failure is NaN.
+        An `Equilibrium`. Under a transformation a failure is NaN everywhere; that a condition is zero around its root,
+        too, is seen by plain calls alone.
     Raises:
         ModelError: if there are not as many conditions as unknowns, or they name what there is not.
         SolveError: if the brackets hold no equilibrium, with the conditions at their ends, or none is where the sign of
             a condition changes; if the method does not find one; or a solve fails.
     """
+    check_mapping(unknowns, "equilibrium: unknowns", "{'r': (-0.05, 0.04)}")
     if method is None:
         method = Newton() if len(unknowns) > 1 else Bracketing()
     if not isinstance(method, Method):
@@ -94,8 +97,10 @@ def equilibrium(
     lower, upper = _brackets(unknowns)
     method.check(unknowns)
     prepared = prepare(model, solver)
+    prepared.check_dense()
     own, others = split(asked, params)
     arguments = prepared.arguments({**own, **asked.given({}, 0.5 * (lower + upper))})
+    _check_numbers(prepared, asked, arguments, lower, upper)
     name = ("equilibrium", method.name, asked.stated, tolerance)
     search = prepared.program(name, lambda: Search(prepared, asked, method, tolerance))
     known = all_concrete((arguments, others))
@@ -112,10 +117,13 @@ def equilibrium(
     if known:
         _check(search, course, arguments, reached)
         _check_isolated(search, arguments, others, root, (lower, upper), reached)
-    where = (stationary if known else unchecked)(reached.density.solution)
-    good = where.apart < APART
+    where = stationary(reached.density.solution)
+    if not known:
+        found = found & jnp.all(jnp.isfinite(where.mass))
+        root, reached = only_if(found, (root, reached))
+        where = reached.density
     return Equilibrium(
-        dict(zip(asked.unknowns, jnp.where(good, root, jnp.nan), strict=True)),
+        dict(zip(asked.unknowns, root, strict=True)),
         dict(zip(asked.conditions, reached.residuals, strict=True)),
         reached.aggregates,
         where.solution,
@@ -123,6 +131,20 @@ def equilibrium(
         course.state.steps,
         {n: x[: int(course.state.steps)] if known else x for n, x in zip(asked.unknowns, course.path.T, strict=True)},
     )
+
+
+def _check_numbers(prepared: Any, asked: Any, arguments: Any, lower: Array, upper: Array) -> None:
+    """Raises ParameterError for numbers that make no model, wherever in the brackets unknowns are."""
+    wrong: list[ParameterError] = []
+    for x in (0.5 * (lower + upper), lower, upper):
+        given = asked.given(arguments, x)
+        if not all_concrete(given):
+            return
+        try:
+            return prepared.check(given)
+        except ParameterError as error:
+            wrong.append(error)
+    raise wrong[0]
 
 
 def _brackets(unknowns: Mapping[str, Any]) -> tuple[Array, Array]:
@@ -143,7 +165,12 @@ def _check(search: Search, course: Course, arguments: Any, reached: Any) -> None
     if wrong and bad.size:
         # what is no number was that of a solve that failed
         at = path[bad[0]]
-        failed = search.prepared.explain(search.prepared.solve(asked.given(arguments, as_float(at))))
+        given = asked.given(arguments, as_float(at))
+        try:
+            search.prepared.check(given)
+        except ParameterError as error:
+            raise ParameterError(f"at {seen.at(at)}: {error}") from error
+        failed = search.prepared.explain(search.prepared.solve(given))
         raise SolveError(f"at {seen.at(at)}: {failed or 'the conditions are no numbers.'}")
     failed = search.prepared.explain(reached.density.solution)
     if wrong or failed:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.equilibrium.asked import Asked
-from bellax.equilibrium.methods import Method, Told
+from bellax.equilibrium.method import Method, Told
 from bellax.numerics import loops
 from bellax.numerics.shared import Shared
 from bellax.population.density import Density, density
@@ -124,6 +124,15 @@ class Search:
         )
 
 
+def only_if(good: Array, tree: Any) -> Any:
+    """Numbers where something is good, and else none of them: what a transformation gets, where nothing can raise."""
+
+    def of(leaf: Any) -> Any:
+        return jnp.where(good, leaf, jnp.nan) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else leaf
+
+    return jax.tree.map(of, tree)
+
+
 def _ahead(course: Course, x: Array) -> Representation:
     """V at prices x, by a straight line where that is known."""
     move = x - course.x
@@ -146,7 +155,7 @@ def _secant(course: Course, x: Array, values: Representation) -> Representation:
 def moving_root(
     residual: Callable[[Any, Array], Array], slopes: Callable[[Any, Array], Array], given: Any, root: Array
 ) -> Array:
-    """A root x of residual(given, x), with the first derivative that the implicit function theorem gives it.
+    """A root x of residual(given, x), with the derivative that the implicit function theorem gives it.
 
     Args:
         residual: of what is given and of x, an array of the shape of x; it closes over nothing differentiated.
@@ -161,5 +170,4 @@ def _moving_root_jvp(residual: Any, slopes: Any, primals: tuple, tangents: tuple
     root = moving_root(residual, slopes, given, root)
     _, right = jax.jvp(lambda given: residual(given, root), (given,), (moved,))
     matrix = slopes(given, root).reshape(root.size, root.size)
-    # what it is made of refuses second derivatives
     return root, -jnp.linalg.solve(matrix, right.ravel()).reshape(root.shape)

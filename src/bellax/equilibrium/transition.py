@@ -11,7 +11,7 @@ Source: Achdou, Han, Lasry, Lions & Moll (2022), section 4; Broyden (1965).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,20 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from bellax.equilibrium.along import Along, Known, PathSearch, Walk, far
 from bellax.equilibrium.asked import Asked, read, split
 from bellax.equilibrium.clearing import Equilibrium
-from bellax.equilibrium.search import moving_root
+from bellax.equilibrium.search import moving_root, only_if
 from bellax.errors import ModelError, ParameterError, SolveError, check_count, check_positive, listed, named_arguments
 from bellax.model.diffusion import DiffusionModel
-from bellax.numerics import loops, sparse
 from bellax.numerics.programs import all_concrete
-from bellax.numerics.shared import Shared
-from bellax.population.density import Density, unchecked
+from bellax.population.density import Density, stationary
 from bellax.problem.period import as_float
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
 from bellax.solution.table import Table
-from bellax.solvers.continuous.prepared import Later, PreparedFlow
+from bellax.solvers.continuous.prepared import PreparedFlow
 
 
 class TransitionPath(eqx.Module):
@@ -45,6 +44,7 @@ class TransitionPath(eqx.Module):
         aggregates: by name, shape (t,).
         solutions: at every time, arrays with a first axis of times; see `at`.
         mass: at every node, an axis for each state, shape (t, ...); sums to one.
+        held: whether a node holds mass at an edge, as an atom, shape (t, ...).
         apart: how far mass is at last from that of the end, half of the sum of differences.
         steps: how often the path was computed.
     """
@@ -55,14 +55,14 @@ class TransitionPath(eqx.Module):
     aggregates: dict[str, Array]
     solutions: FlowSolution
     mass: Array
+    held: Array
     apart: Array
     steps: Array
 
     def at(self, number: int) -> Density:
         """The population at one of the times, with its solution."""
         solution: FlowSolution = jax.tree.map(lambda leaf: leaf[number], self.solutions)
-        mass = self.mass[number]
-        return Density(solution, mass, jnp.zeros(mass.shape, bool), jnp.zeros(()))
+        return Density(solution, self.mass[number], self.held[number], jnp.zeros(()))
 
     def __str__(self) -> str:
         most = {name: float(jnp.max(jnp.abs(left[:-1]))) for name, left in self.residuals.items()}
@@ -72,31 +72,6 @@ class TransitionPath(eqx.Module):
             f"{f'; what is left: {left}' if left else ''}; at last {float(self.apart):.2g} of the mass is elsewhere "
             f"than at the end; {int(self.steps)} computed."
         )
-
-
-class Along(NamedTuple):
-    """What happens along a path of unknowns: the fields of `TransitionPath`, residuals of shape (t, n)."""
-
-    residuals: Array
-    aggregates: dict[str, Array]
-    solutions: FlowSolution
-    mass: Array
-
-
-class _Known(NamedTuple):
-    """What is given: arguments of the model and of conditions at every time, with a first axis of times; and at both
-    ends the mass, V and the unknowns.
-
-    Attributes:
-        steps: between times, shape (t-1,).
-    """
-
-    arguments: dict[str, Array]
-    others: dict[str, Array]
-    steps: Array
-    mass: Array
-    values: Table
-    unknowns: Array
 
 
 @named_arguments
@@ -141,12 +116,7 @@ def transition_path(
         SolveError: if a solve fails, and when; if no path of unknowns is found; if the population is not at
             the end.
     """
-    if isinstance(end, Equilibrium):
-        ending, prices = end.solution, end.unknowns
-    elif isinstance(end, FlowSolution):
-        ending, prices = end, {}
-    else:
-        raise ModelError(f"transition_path: end is {end!r}; give what bx.equilibrium or bx.solve returns.")
+    ending, prices = _ending(end)
     setting: Any = _setting(model, ending)
     at_end = {**ending.params, **prices}
     asked = read(
@@ -156,31 +126,29 @@ def transition_path(
         if name not in at_end:
             raise ModelError(f"the end says nothing of the unknown {name!r}; it knows {listed(at_end)}.")
     check_positive(tolerance, "transition_path: tolerance", "1e-9")
+    check_positive(settled, "transition_path: settled", "0.01")
     check_count(max_steps, "transition_path: max_steps")
     clock = _times(times, duration, step)
-    population = unchecked(ending) if isinstance(end, FlowSolution) else end.density
+    population = end.density if isinstance(end, Equilibrium) else stationary(ending)
     mass = population.mass if start is None else _at_first(start, ending).mass
     known = _known(setting, asked, params, paths, clock, ending, at_end, mass)
-    _check_rest(params, paths, ending.params, settled)
+    rests = _rests(params, paths, ending.params, settled)
     stated = ("transition", asked.stated, tolerance, max_steps)
-    search = setting.program(stated, lambda: _Search(setting, asked, tolerance, max_steps))
-    sure = all_concrete((known, params))
+    search = setting.program(stated, lambda: PathSearch(setting, asked, tolerance, max_steps))
     still = lax.stop_gradient(known)
     last = search.run(still, all_concrete(still))
     path = last.x
+    sure = all_concrete((known, params, paths))
     if not sure and asked.unknowns:
         path = moving_root(lambda given, x: search.evaluate(given, x).residuals[:-1], search.slopes, known, path)
-        path = jnp.where(_far(last) <= tolerance, path, jnp.nan)
     found = search.evaluate(known, path)
     apart = 0.5 * jnp.sum(jnp.abs(found.mass[-1] - population.mass))
     if sure:
         _check(setting, asked, clock, found, last, tolerance, max_steps)
-        if not float(apart) <= settled:
-            raise SolveError(
-                f"after {float(clock[-1]):g} the population is not where the end has it: {float(apart):.3g} of the "
-                f"mass is elsewhere, and settled={settled:g}. Give a longer duration, paths that come to rest at the "
-                "parameters of the end, or an end to which they lead."
-            )
+        _check_settled(float(apart), settled, float(clock[-1]))
+    else:
+        good = rests & (apart <= settled) & jnp.all(found.solutions.code == int(Result.successful))
+        path, found = only_if(good & (far(last) <= tolerance), (path, found))
     whole = jnp.concatenate([path, known.unknowns[None]])
     return TransitionPath(
         jnp.asarray(clock),
@@ -189,9 +157,29 @@ def transition_path(
         found.aggregates,
         found.solutions,
         found.mass,
+        found.held,
         apart,
         last.steps,
     )
+
+
+def _ending(end: Any) -> tuple[FlowSolution, dict[str, Array]]:
+    """The solution at the end, and prices there."""
+    if isinstance(end, Equilibrium):
+        return end.solution, end.unknowns
+    if isinstance(end, FlowSolution):
+        return end, {}
+    raise ModelError(f"transition_path: end is {end!r}; give what bx.equilibrium or bx.solve returns.")
+
+
+def _check_settled(apart: float, settled: float, end: float) -> None:
+    """Raises SolveError where the population is elsewhere at last than at the end."""
+    if not apart <= settled:
+        raise SolveError(
+            f"after {end:g} the population is not where the end has it: {apart:.3g} of the mass is elsewhere, and "
+            f"settled={settled:g}. Give a longer duration, paths that come to rest at the parameters of the end, or an "
+            "end to which they lead."
+        )
 
 
 def _setting(model: Any, ending: FlowSolution) -> PreparedFlow:
@@ -228,7 +216,7 @@ def _times(times: Any, duration: float | None, step: float | None) -> np.ndarray
 
 def _known(
     setting: Any, asked: Asked, params: Any, paths: Any, clock: np.ndarray, ending: FlowSolution, at_end: Any, mass: Any
-) -> _Known:
+) -> Known:
     count = clock.size
     for name, path in paths.items():
         if name in params:
@@ -248,7 +236,7 @@ def _known(
     values = ending.values
     assert isinstance(values, Table)
     unknowns = as_float([last[name] for name in asked.unknowns])
-    return _Known(arguments, others, jnp.asarray(np.diff(clock)), mass, values, unknowns)
+    return Known(arguments, others, jnp.asarray(np.diff(clock)), mass, values, unknowns)
 
 
 def _at_first(start: Any, ending: FlowSolution) -> Density:
@@ -270,131 +258,33 @@ def _at_first(start: Any, ending: FlowSolution) -> Density:
     return start
 
 
-def _check_rest(params: Any, paths: Any, at_end: Mapping[str, Any], settled: float) -> None:
-    """Raises ParameterError where parameters do not come to rest where the end has them: V there is that of the end."""
+def _rests(params: Any, paths: Any, at_end: Mapping[str, Any], settled: float) -> Array:
+    """Whether parameters come to rest where the end has them, since V there is that of the end.
+
+    Raises:
+        ParameterError: where they do not, and are known.
+    """
+    good = jnp.ones((), bool)
     for name, last in at_end.items():
         given = paths.get(name, params.get(name))
-        if given is None or not all_concrete((given, last)):
+        if given is None:
             continue
-        there, last = np.asarray(given, float), np.asarray(last, float)
-        still = np.broadcast_shapes(there.shape, last.shape) == last.shape and name in params
-        left = np.max(np.abs((there if still else there[-1]) - last), initial=0.0)
-        most = 0.0 if still else settled * np.nanmax(np.abs(there - last), initial=0.0)
-        if not left <= most + 1e-9 * (1 + np.max(np.abs(last), initial=0.0)):
+        there, last = as_float(given), as_float(last)
+        still = name in params
+        left = jnp.max(jnp.abs((there if still else there[-1]) - last), initial=0.0)
+        most = 0.0 if still else settled * jnp.nanmax(jnp.abs(there - last), initial=0.0)
+        fits = left <= most + 1e-9 * (1 + jnp.max(jnp.abs(last), initial=0.0))
+        good = good & fits
+        if all_concrete(fits) and not bool(fits):
             raise ParameterError(
-                f"{name!r} is off by {left:.3g} at last from where the end has it, and V there is that of the end. "
-                "Give an end that was solved at where it comes to rest, or a longer path."
+                f"{name!r} is off by {float(left):.3g} at last from where the end has it, and V there is that of the "
+                "end. Give an end that was solved at where it comes to rest, or a longer path."
             )
-
-
-class _State(NamedTuple):
-    """The best path so far, with its residuals; about the inverse of their Jacobian; and the share of a step that comes
-    next."""
-
-    steps: Array
-    x: Array
-    left: Array
-    inverse: Array
-    share: Array
-
-    @property
-    def move(self) -> Array:
-        return -(self.inverse @ self.left.ravel()).reshape(self.x.shape)
-
-
-def _far(state: _State) -> Array:
-    """How much unknowns would still move, relative to 1 + abs(unknown)."""
-    return jnp.max(jnp.abs(state.move) / (1 + jnp.abs(state.x)), initial=0.0)
-
-
-class _Search:
-    """The path of unknowns; compiled programs."""
-
-    def __init__(self, setting: PreparedFlow, asked: Asked, tolerance: float, max_steps: int) -> None:
-        self.setting, self.asked, self.tolerance, self.max_steps = setting, asked, tolerance, max_steps
-        self.evaluate = Shared(self._along)
-        self.slopes = Shared(lambda known, x: jax.jacfwd(lambda x: self._along(known, x).residuals[:-1])(x))
-        self._told = Shared(self._after)
-        self._done = Shared(self._over)
-
-    def run(self, known: _Known, sure: bool) -> _State:
-        """The path of unknowns but the last, shape (t-1, n).
-
-        Args:
-            sure: whether nothing is traced.
-        """
-        count = known.steps.shape[0]
-        x = jnp.broadcast_to(known.unknowns, (count, known.unknowns.size))
-        zero = jnp.zeros((), jnp.int32)
-        if not self.asked.unknowns:
-            return _State(zero + 1, x, x, jnp.zeros((0, 0)), jnp.ones(()))
-        jacobian = self.slopes(known, x).reshape(x.size, x.size)
-        left = self.evaluate(known, x).residuals[:-1]
-        begin = _State(zero + 1, x, left, jnp.linalg.inv(jacobian), jnp.ones(()))
-
-        def step(state: _State) -> _State:
-            there = state.x + state.share * state.move
-            return self._told(state, self.evaluate(known, there).residuals[:-1])
-
-        return loops.until_known(self._done, step, begin, sure)
-
-    def _after(self, state: _State, left: Array) -> _State:
-        move = state.share * state.move
-        change = (left - state.left).ravel()
-        better = jnp.linalg.norm(left) < jnp.linalg.norm(state.left)
-        # Broyden's good update of the inverse
-        along = state.inverse @ change
-        weight = move.ravel() @ state.inverse
-        updated = state.inverse + jnp.outer(move.ravel() - along, weight) / jnp.dot(move.ravel(), along)
-        fine = jnp.all(jnp.isfinite(updated))
-        pick = lambda new, old: jnp.where(better, new, old)  # noqa: E731
-        return _State(
-            state.steps + 1,
-            pick(state.x + move, state.x),
-            pick(left, state.left),
-            jnp.where(fine, updated, state.inverse),
-            pick(1.0, 0.5 * state.share),
-        )
-
-    def _over(self, state: _State) -> Array:
-        return ~(_far(state) > self.tolerance) | (state.share < 1e-4) | (state.steps >= self.max_steps)
-
-    def _along(self, known: _Known, x: Array) -> Along:
-        """What happens where unknowns go along x, shape (t-1, n); with derivatives."""
-        setting, whole = self.setting, jnp.concatenate([x, known.unknowns[None]])
-        given = jax.vmap(self.asked.given)(known.arguments, whole)
-        before = jax.tree.map(lambda leaf: leaf[:-1], given)
-        values = known.values
-
-        def back(later: Table, at: tuple) -> tuple[Any, FlowSolution]:
-            arguments, step = at
-            found = setting.found(setting.scheme(arguments), later, Later(later.values, step))
-            solution = setting.solution(arguments, found)
-            return solution.values, solution
-
-        _, solutions = lax.scan(back, values, (before, known.steps), reverse=True)
-        final = jax.tree.map(lambda leaf: leaf[-1], given)
-        one = jax.tree.map(lambda leaf: leaf[-1], solutions)
-        last = FlowSolution(final, values, jnp.zeros_like(one.code), jax.tree.map(jnp.zeros_like, one.stats), setting)
-        solutions = jax.tree.map(lambda path, end: jnp.concatenate([path, end[None]]), solutions, last)
-
-        def forth(mass: Array, at: tuple) -> tuple[Array, tuple]:
-            solution, others, unknowns, step = at
-            where = Density(solution, mass, jnp.zeros(mass.shape, bool), jnp.zeros(()))
-            means = self.asked.means(where)
-            zeros = self.asked.valued(self.asked.conditions, {**solution.arguments, **others}, unknowns, means)
-            carried = setting.scheme(solution.arguments).carried(solution.values.marginals, solution.values.curvatures)
-            after = sparse.solve(carried, 1 / step, mass / step, transposed=True)
-            return after, (mass, means, jnp.stack(zeros) if zeros else jnp.zeros(0))
-
-        steps = jnp.concatenate([known.steps, known.steps[-1:]])
-        _, (mass, means, residuals) = lax.scan(forth, known.mass, (solutions, known.others, whole, steps))
-        good = (solutions.code == int(Result.successful))[:, None]
-        return Along(jnp.where(good, residuals, jnp.nan), means, solutions, mass)
+    return good
 
 
 def _check(
-    setting: Any, asked: Asked, clock: np.ndarray, found: Along, last: _State, tolerance: float, max_steps: int
+    setting: Any, asked: Asked, clock: np.ndarray, found: Along, last: Walk, tolerance: float, max_steps: int
 ) -> None:
     """Raises SolveError for what is no path."""
     codes = np.asarray(found.solutions.code)
@@ -405,12 +295,12 @@ def _check(
     if not asked.unknowns:
         return
     left = np.abs(np.asarray(found.residuals))[:-1]
-    far = float(_far(last))
-    if not far <= tolerance:
+    moves = float(far(last))
+    if not moves <= tolerance:
         when, which = np.unravel_index(np.argmax(left), left.shape)
         raise SolveError(
             f"no path of {listed(asked.unknowns)} is found after {int(last.steps)} paths (max_steps={max_steps}): the "
             f"condition {tuple(asked.conditions)[which]!r} is {left[when, which]:.3g} at time {clock[when]:g}, and "
-            f"unknowns would still move by {far:.3g}. Likely causes: a shock so large that the path begins far from "
+            f"unknowns would still move by {moves:.3g}. Likely causes: a shock so large that the path begins far from "
             "the end; steps of time so long that conditions do not tell the unknowns apart."
         )

@@ -5,8 +5,8 @@ never negative. Mass that a constraint holds at an edge, where the state does no
 one.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -128,6 +128,8 @@ def stationary(solution: FlowSolution) -> Density:
 
     Args:
         solution: of a `DiffusionModel`.
+    Returns:
+        The density. Under a transformation it is NaN where this raises a SolveError.
     Raises:
         ModelError: for anything else, and for a model that has none: the horizon is finite, agents stop, or are
             absorbed at an edge.
@@ -146,14 +148,10 @@ def stationary(solution: FlowSolution) -> Density:
     if wrong:
         raise SolveError(f"there is no density: {wrong}")
     found = unchecked(solution)
-    if all_concrete(found.mass):
-        _check_inside(found)
-        _check_uncrowded(found)
-    else:
-        fine = solution.code == int(Result.successful)
-        found = eqx.tree_at(lambda own: own.mass, found, jnp.where(fine, found.mass, jnp.nan))
-    apart = found.apart
-    if all_concrete(apart) and not float(apart) < APART:
+    if not all_concrete(found.mass):
+        return _told(found)
+    _check_inside(found)
+    if not float(found.apart) < APART:
         raise SolveError(
             "where the population ends depends on where it begins: there are parts of the state space that nobody "
             "leaves, or mass moves too slowly to tell. Restrict the bounds of the states to one of these parts."
@@ -161,49 +159,73 @@ def stationary(solution: FlowSolution) -> Density:
     return found
 
 
+def _told(density: Density) -> Density:
+    """Under a transformation: not a number where `stationary` would raise."""
+    fine = (density.solution.code == int(Result.successful)) & (density.apart < APART)
+    for edge in _edges(density):
+        fine = fine & (edge.gathered <= _LEAVES) & ((edge.mass <= _CROWDED) | ~edge.diffuses)
+    return eqx.tree_at(lambda own: own.mass, density, jnp.where(fine, density.mass, jnp.nan))
+
+
 def _check_inside(density: Density) -> None:
-    """Raises SolveError where mass gathers at an edge that is said to be never reached."""
-    setting, held = density.solution.setting, np.asarray(density.held)
-    mass = np.where(held, np.asarray(density.mass), 0.0)
+    """Raises SolveError where the box ends among the population, at an edge that is said to be never reached."""
+    for edge in _edges(density):
+        if float(edge.gathered) > _LEAVES:
+            raise SolveError(
+                f"the model has no stationary density in this box: {float(edge.gathered):.3g} of the mass leaves it "
+                f"through the {edge.side} edge of {edge.name!r}, which is said to be never reached (bx.Natural()). "
+                "Move the bound, or give it another condition."
+            )
+        if float(edge.mass) > _CROWDED and bool(edge.diffuses):
+            raise SolveError(
+                f"the model has no stationary density in this box: {float(edge.mass):.3g} of the mass is at the "
+                f"{edge.side} edge of {edge.name!r}, where the state diffuses, and the edge is said to be never "
+                "reached (bx.Natural()). Move the bound out to where nobody is, or give bx.Reflecting()."
+            )
+
+
+class _Edge(NamedTuple):
+    """An edge that is said to be never reached.
+
+    Attributes:
+        gathered: the mass of atoms there, where there may be none.
+        mass: all mass at its nodes.
+        diffuses: whether the state diffuses at any of them, so that it goes on beyond.
+    """
+
+    name: str
+    side: str
+    gathered: Array
+    mass: Array
+    diffuses: Array
+
+
+def _edges(density: Density) -> Iterator[_Edge]:
+    setting: Any = density.solution.setting
+    atoms = jnp.where(density.held, density.mass, 0.0)
     for place, name in enumerate(setting.flow.spaces):
         if name not in setting.flow.continuous:
             continue
         for which, side in zip((0, -1), ("lower", "upper"), strict=True):
-            gathered = float(np.take(mass, which, axis=place).sum())
-            if type(setting.sides(name)[which]) is Natural and gathered > _LEAVES:
-                raise SolveError(
-                    f"the model has no stationary density in this box: {gathered:.3g} of the mass leaves it through "
-                    f"the {side} edge of {name!r}, which is said to be never reached (bx.Natural()). Move the bound, "
-                    "or give it another condition."
-                )
+            kind = setting.sides(name)[which]
+            if isinstance(kind, Natural):
+                gathered, mass = (jnp.take(own, which, axis=place).sum() for own in (atoms, density.mass))
+                gathered = gathered if type(kind) is Natural else jnp.zeros(())  # elsewhere atoms may be
+                yield _Edge(name, side, gathered, mass, _diffuses(density.solution, name, which))
 
 
-def _check_uncrowded(density: Density) -> None:
-    """Raises SolveError where a box ends among the population: a state that diffuses at an edge goes on beyond it."""
-    setting, mass = density.solution.setting, np.asarray(density.mass)
-    for place, name in enumerate(setting.flow.spaces):
-        if name not in setting.flow.spreads or name in setting.flow.risky:
-            continue
-        for which, side in zip((0, -1), ("lower", "upper"), strict=True):
-            there = float(np.take(mass, which, axis=place).sum())
-            if not isinstance(setting.sides(name)[which], Natural) or there <= _CROWDED:
-                continue
-            if _diffuses(density.solution, name, which):
-                raise SolveError(
-                    f"the model has no stationary density in this box: {there:.3g} of the mass is at the {side} edge "
-                    f"of {name!r}, where the state diffuses, and the edge is said to be never reached (bx.Natural()). "
-                    "Move the bound out to where nobody is, or say what holds there: bx.Reflecting()."
-                )
-
-
-def _diffuses(solution: FlowSolution, name: str, which: int) -> bool:
-    """Whether a state diffuses anywhere at an edge."""
-    flow, nodes = solution.setting.flow, {key: jnp.asarray(own) for key, own in solution.nodes().items()}
+def _diffuses(solution: FlowSolution, name: str, which: int) -> Array:
+    """Whether a state diffuses anywhere at an edge; of one whose diffusion actions move it is not asked."""
+    setting: Any = solution.setting
+    flow = setting.flow
+    if name not in flow.spreads or name in flow.risky:
+        return jnp.zeros((), bool)
+    nodes = {key: jnp.asarray(own) for key, own in solution.nodes().items()}
     nodes[name] = nodes[name][which][None]
     laid = jnp.meshgrid(*nodes.values(), indexing="ij")
     states = {key: own.reshape(-1) for key, own in zip(nodes, laid, strict=True)}
     variance = jax.vmap(lambda at: flow.variance(solution.arguments, at, name))(states)
-    return bool(jnp.max(variance) > 0)
+    return jnp.max(variance) > 0
 
 
 def unchecked(solution: FlowSolution) -> Density:

@@ -53,6 +53,7 @@ def test_actor_critic_finds_putermans_policy():
     np.testing.assert_allclose(solution.value(state=states), [-8.5714286, -20.0], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_actor_critic_stops_at_the_reservation_wage():
     """Perla, Sargent & Stachurski: 47.3165."""
     solver = bx.solvers.ActorCritic(hidden=(8,), steps=300, expected=False, depth=2, **LITTLE | FAST)

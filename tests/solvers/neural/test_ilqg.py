@@ -157,6 +157,7 @@ def test_a_nonlinear_path_is_that_of_a_search_over_all_of_it():
         np.testing.assert_allclose(exact[name], (above - below) / 2e-5, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 def test_growth_without_end_is_its_linearisation():
     """The policy's slope from the eigenvalues of the linearised Euler equation, the steady state in closed form."""
     model = bx.Model(
@@ -219,6 +220,7 @@ def test_bounds_that_bind_and_move_with_the_state():
     assert sold[0][0] == 0.0
 
 
+@pytest.mark.long
 def test_a_bound_that_names_another_action():
     """A curved budget: what is spent on y is at most the root of what the first action leaves."""
     model = bx.Model(

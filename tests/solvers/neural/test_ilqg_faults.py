@@ -111,6 +111,7 @@ def test_arguments_that_are_refused():
         bx.solve(own, HALF, ILQG(), terminal=bx.solve(merton.model, merton.params, merton.solver))
 
 
+@pytest.mark.long
 def test_second_derivatives_in_parameters_are_refused():
     with pytest.raises(ModelError, match="what ILQG finds has first derivatives"):
         jax.hessian(lambda discount: bx.solve(along(plain), {"discount": discount}, ILQG()).value(0, x=1.0))(0.5)

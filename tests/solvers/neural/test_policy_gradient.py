@@ -122,6 +122,7 @@ def test_log_utility_from_anywhere_in_the_box():
         np.testing.assert_allclose(found.value(t, wealth=wealth), slope * np.log(wealth) + level, atol=2e-3)
 
 
+@pytest.mark.long
 def test_without_an_end_and_derivatives():
     """The closed form of growth with full depreciation, and its derivatives in alpha and in the discount."""
     solver = bx.solvers.PolicyGradient(hidden=(4,), length=12, paths=64, budget=200, finish=150)
@@ -154,6 +155,7 @@ def test_without_an_end_and_derivatives():
         )
 
 
+@pytest.mark.long
 def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path):
     class Enough(Exception):
         pass

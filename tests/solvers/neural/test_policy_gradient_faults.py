@@ -151,6 +151,7 @@ def test_a_start_that_others_than_numbers_give():
     np.testing.assert_allclose(found.policy(0, x=rows, y=rows)["a"], rows, atol=1e-3)
 
 
+@pytest.mark.long
 def test_warm_start():
     """Few steps from what is known; V is found by itself."""
     solver = {"hidden": (2,), "length": 4, "paths": 32, "budget": 2, "finish": 10, "points": 128}

@@ -96,6 +96,7 @@ def test_what_is_known_before_is_begun_with() -> None:
         bx.solve(puterman.model, puterman.params, NeuralValueIteration(hidden=(3,), points=32, warm_start=prior))
 
 
+@pytest.mark.long
 def test_derivatives_are_those_of_the_closed_form() -> None:
     solver = NeuralValueIteration(**SMALL, trainer=bx.solvers.LeastSquares(alternations=8))
 
@@ -196,6 +197,7 @@ class Machine(enum.IntEnum):
     new = 1
 
 
+@pytest.mark.long
 def test_combinations_have_actions_of_their_own() -> None:
     """Output of the old machine is concave in effort, the new one has a price: which is better is a matter of z."""
     model = bx.Model(

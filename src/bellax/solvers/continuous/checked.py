@@ -28,10 +28,15 @@ class CheckedFlow(FlowSetting):
         check_parameters(self, arguments)
         self.check_box(arguments)
         found = self.program("signs", lambda: jax.jit(self._all_signs))(arguments)
-        if not self.flow.timed and not float(found["discount"]) > 0:
+        if not float(found["discount"]) > self.least_discount:
+            more = (
+                f"above {self.least_discount:g} with steps of {-1 / self.least_discount:g}: give more steps="
+                if self.flow.timed
+                else "with an infinite horizon above zero everywhere"
+            )
             raise ParameterError(
                 f"the discount is {float(found['discount']):g} at some state; in continuous time it is a rate, and "
-                "with an infinite horizon above zero everywhere."
+                f"{more}."
             )
         for name, least in found["spreads"].items():
             if not float(least) >= 0:
@@ -48,20 +53,36 @@ class CheckedFlow(FlowSetting):
             if float(apart) > 0:
                 raise ParameterError(f"{place} leads to none of its categories, by {float(apart):g}.")
 
-    def checked(self, arguments: Arguments, code: Array) -> Array:
-        """The code of a solve: where numbers are traced those that make no model, which nobody refused, have failed."""
-        if all_concrete(arguments):
+    @property
+    def least_discount(self) -> float:
+        """What discounts are above: with an end, what an implicit step of time turns into growth without bound."""
+        return -self.options.steps / float(self.model.horizon) if self.flow.timed else 0.0
+
+    def checked(self, arguments: Arguments, code: Array, unchecked: bool = False) -> Array:
+        """The code of a solve: numbers that make no model, which nobody refused, have failed.
+
+        Args:
+            unchecked: whether numbers were not refused where they are known; where they are traced they never were.
+        """
+        if all_concrete(arguments) and not unchecked:
             return code
-        given = lax.stop_gradient(arguments)
-        found = self._all_signs(given)
-        fine = [sound_parameters(self, given), self.flow.timed or found["discount"] > 0]
+        sound = self.program("sound", lambda: jax.jit(self._sound))(lax.stop_gradient(arguments))
+        return jnp.where(sound, code, int(Result.nonfinite)).astype(code.dtype)
+
+    def _sound(self, arguments: Arguments) -> Array:
+        """What `check` says, inside a program."""
+        found = self._all_signs(arguments)
+        fine = [sound_parameters(self, arguments), found["discount"] > self.least_discount, self.in_box(arguments)]
         fine += [least >= 0 for what in ("spreads", "rates") for least in found[what].values()]
         fine += [most <= 0 for what in ("beyond", "apart") for most in found[what].values()]
-        sound = jnp.all(jnp.stack([jnp.asarray(one) for one in fine]))
-        return jnp.where(sound, code, int(Result.nonfinite)).astype(code.dtype)
+        return jnp.all(jnp.stack([jnp.asarray(one) for one in fine]))
 
     def check_box(self, arguments: Arguments) -> None:
         """Raises ParameterError where a solver's own nodes or bounds are not those of the model."""
+
+    def in_box(self, arguments: Arguments) -> Array:
+        """What `check_box` says, inside a program."""
+        return jnp.ones((), bool)
 
     def _all_signs(self, arguments: Arguments) -> dict[str, Any]:
         """At all moments at which something flows."""

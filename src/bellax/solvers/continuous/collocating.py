@@ -162,11 +162,23 @@ class CollocatedFlow(CheckedFlow):
             if not float(lower) < float(upper):
                 raise ParameterError(f"bounds[{name!r}] are {float(lower):g} and {float(upper):g}; they cross.")
 
+    def in_box(self, arguments: Arguments) -> Array:
+        fits = [jnp.ones((), bool)]
+        for name, (lower, upper) in self.box(arguments).items():
+            given, own = self.options.bounds.get(name, (None, None)), self.flow.bounds(arguments, name)
+            fits += [
+                (own[0] < end) & (end < own[1])
+                for end, asked in zip((lower, upper), given, strict=True)
+                if asked is not None
+            ]
+            fits.append(lower < upper)
+        return jnp.all(jnp.stack([jnp.asarray(fit) for fit in fits]))
+
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
         """Solves; `final` and `ticket` are of discrete time."""
         self.check_ticket(ticket)
         run = self.program("solve", lambda: Shared(lambda given: self.found(self.scheme(given))))
-        return self.solution(arguments, run(arguments))
+        return self.solution(arguments, run(arguments), well)
 
     def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
         """Solves inside a compiled program, beginning with a V that may be near; that of finite differences where it
@@ -177,8 +189,9 @@ class CollocatedFlow(CheckedFlow):
         """A V of which nothing is known: numbers that are none."""
         return Chebyshev(jnp.full(tuple(len(line) for line in self.nodes(arguments).values()), jnp.nan))
 
-    def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
-        return FlowSolution(arguments, Chebyshev(found.value), self.checked(arguments, found.code), found.stats, self)
+    def solution(self, arguments: Arguments, found: Found, unchecked: bool = False) -> FlowSolution:
+        code = self.checked(arguments, found.code, unchecked)
+        return FlowSolution(arguments, Chebyshev(found.value), code, found.stats, self)
 
     # -- inside a compiled program
 

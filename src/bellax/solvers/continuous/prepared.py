@@ -5,7 +5,7 @@ worth more than V of going on from there, the payoff of its neighbours' V: Howar
 With an end, V of every moment is that of an implicit step from the next one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -100,16 +100,24 @@ class PreparedFlow(CheckedFlow):
         return self.restated(states, replace(self.options, grid=grid), key, arguments)
 
     def check_box(self, arguments: Arguments) -> None:
+        for name, side, node, bound, fits in self._spanned(arguments):
+            if not bool(fits):
+                raise ParameterError(
+                    f"grid[{name!r}] ends at {node:g}, and the {side} bound of that state is {float(bound):g}: "
+                    "what holds at an edge holds at the bound. Give nodes up to there, or move the bound."
+                )
+
+    def in_box(self, arguments: Arguments) -> Array:
+        return jnp.all(jnp.stack([jnp.ones((), bool), *(fits for *_, fits in self._spanned(arguments))]))
+
+    def _spanned(self, arguments: Arguments) -> Iterable[tuple[str, str, float, Array, Array]]:
+        """Of nodes that were given, by state and side: the last one, the bound, and whether they are one."""
         for name in self.flow.continuous:
             spec, bounds = self.specs[name], self.flow.bounds(arguments, name)
             if not isinstance(spec, grids.Given):
                 continue
             for node, bound, side in zip((spec.nodes[0], spec.nodes[-1]), bounds, ("lower", "upper"), strict=True):
-                if not abs(node - float(bound)) <= _SPANNED * (float(bounds[1]) - float(bounds[0])):
-                    raise ParameterError(
-                        f"grid[{name!r}] ends at {node:g}, and the {side} bound of that state is {float(bound):g}: "
-                        "what holds at an edge holds at the bound. Give nodes up to there, or move the bound."
-                    )
+                yield name, side, node, bound, jnp.abs(node - bound) <= _SPANNED * (bounds[1] - bounds[0])
 
     def structure(self, arguments: Arguments) -> Table:
         def none(arguments: Arguments) -> Table:
@@ -147,7 +155,7 @@ class PreparedFlow(CheckedFlow):
         """Solves; `final` and `ticket` are of discrete time."""
         self.check_ticket(ticket)
         run = self.program("solve", lambda: quickly_at_first(self._solved, True))
-        return self.solution(arguments, run(arguments))
+        return self.solution(arguments, run(arguments), well)
 
     def solve_from(self, arguments: Arguments, start: Any) -> FlowSolution:
         """Solves, beginning with a `Table` that may be near; inside a compiled program."""
@@ -155,9 +163,9 @@ class PreparedFlow(CheckedFlow):
             return self.solution(arguments, self._backward(arguments))
         return self.solution(arguments, self.found(self.scheme(arguments), start))
 
-    def solution(self, arguments: Arguments, found: Found) -> FlowSolution:
+    def solution(self, arguments: Arguments, found: Found, unchecked: bool = False) -> FlowSolution:
         table = Table(found.value, found.marginals, found.curvatures, found.ahead)
-        return FlowSolution(arguments, table, self.checked(arguments, found.code), found.stats, self)
+        return FlowSolution(arguments, table, self.checked(arguments, found.code, unchecked), found.stats, self)
 
     def unfinished(self, solution: FlowSolution) -> float:
         return float(solution.stats["residual"])
@@ -176,10 +184,10 @@ class PreparedFlow(CheckedFlow):
         value = jnp.zeros(last.shape)
         if self.model.terminal is not None:
             value = last.at_nodes(lambda states: self.flow.terminal(last.arguments, states))
-        mask, worth = last.absorbed
-        value = jnp.where(mask, worth, value)
         if self.flow.stops:
             value = jnp.maximum(value, last.payoff)
+        mask, worth = last.absorbed
+        value = jnp.where(mask, worth, value)
 
         def step(next_value: Array, place: Array) -> tuple[Array, Found]:
             made = self.scheme(arguments, moments[place])

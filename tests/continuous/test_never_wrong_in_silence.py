@@ -218,8 +218,6 @@ def test_what_a_solve_refuses_an_equilibrium_refuses():
             asked(replace(MARKET, **changes))
     with pytest.raises(ParameterError, match="'A' is an aggregate, and a parameter, too"):
         asked(aggregates={"K": "k", "A": "k"})
-    with pytest.raises(ModelError, match="unknowns"):
-        bx.equilibrium(MARKET, {"A": 1.0}, None, {"K": "k"}, {"c": lambda K: K}, solver=COARSE)
 
 
 def test_a_compiled_solve_is_nan_where_a_solve_refuses():

@@ -168,7 +168,7 @@ class PreparedFlow(CheckedFlow):
         return FlowSolution(arguments, table, self.checked(arguments, found.code, unchecked), found.stats, self)
 
     def unfinished(self, solution: FlowSolution) -> float:
-        return float(solution.stats["residual"])
+        return float(solution.stats.get("residual", 0.0))
 
     def explain(self, solution: FlowSolution) -> str:
         """Why a solve failed; empty where nothing is wrong."""

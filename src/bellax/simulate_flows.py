@@ -14,12 +14,13 @@ from jax import Array, lax
 from jaxtyping import Bool, Float
 
 from bellax.errors import ModelError, ParameterError, SolveError, check_count
+from bellax.model.demands import broken, one_stationary
 from bellax.moving import SIDES, Moving, ends
 from bellax.numerics.machine import physical_memory
 from bellax.numerics.programs import LITTLE, all_concrete, quickly
 from bellax.numerics.scalar import rounding
 from bellax.panel import columns_of
-from bellax.population import Density
+from bellax.population.density import ATOM, Density
 from bellax.problem.flow import Arguments
 from bellax.problem.starts import Entrance, Spaces, starting_states
 from bellax.solution.flowing import FlowSetting, FlowSolution
@@ -121,6 +122,7 @@ def simulate_flows(
     setting = solution.setting
     times = _times(setting, duration, step, every)
     given, count = _started(setting, start, agents, key)
+    _check_drawn(solution, given)
     _check_inside(solution, given)
     _check_memory(setting, count, times)
     little = count * times.steps <= LITTLE
@@ -173,18 +175,38 @@ def _started(setting: FlowSetting, start: Any, agents: int | None, key: Array) -
     return found.states, found.agents
 
 
+def _check_drawn(solution: FlowSolution, given: States) -> None:
+    """Raises ParameterError for a chain that is to be drawn by its stationary distribution, and has several."""
+    for name in solution.setting.flow.chains:
+        rates = solution.setting.flow.chain(solution.arguments, name)[1]
+        if name in given or "" in given or not all_concrete(rates):
+            continue
+        chances = np.eye(len(rates)) + np.asarray(rates) / (1 + np.max(-np.diagonal(rates)))
+        if broken(one_stationary("transition"), {"transition": chances}) is not None:
+            raise ParameterError(
+                f"start lacks {name!r}: its chain has several stationary distributions, and which of them depends on "
+                "where it starts. Give each agent a category, or shares, {'" + name + "': {1.0: 0.5, 2.0: 0.5}}."
+            )
+
+
 def _check_inside(solution: FlowSolution, given: States) -> None:
     """Raises ParameterError for a start where V is not known; nothing is known of tracers."""
+    names = list(solution.setting.flow.spaces)
     for name, line in solution.setting.lines(solution.arguments).items():
-        if "" in given or not all_concrete((given[name], line)):
+        if not all_concrete((given, line)):
             continue
         nodes, starts = np.asarray(line.nodes), np.asarray(given[name])
+        if "" in given:  # of a density, where anybody is
+            shape = [len(given[each]) for each in names]
+            others = tuple(axis for axis, each in enumerate(names) if each != name)
+            starts = starts[np.asarray(given[""]).reshape(shape).sum(axis=others) > ATOM]
         low, high = float(nodes[0]), float(nodes[-1])
         slack = rounding() * (high - low)
         bad = np.flatnonzero(~((starts >= low - slack) & (starts <= high + slack)))
         if len(bad):
+            who = "in the density" if "" in given else f"of agent {bad[0]}"
             raise ParameterError(
-                f"start: {name!r} of agent {bad[0]} is {starts[bad[0]]:g}, outside of {low:g} to {high:g}, where V is "
+                f"start: {name!r} {who} is {starts[bad[0]]:g}, outside of {low:g} to {high:g}, where V is "
                 "known. Start agents inside; or move the bounds of the state, and solve again."
             )
 

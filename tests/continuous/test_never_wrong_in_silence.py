@@ -305,3 +305,84 @@ def test_atoms_along_a_path_are_those_of_the_end():
     assert still.atoms()
     for (place, mass), (other, held) in zip(path.at(1).atoms(), still.atoms(), strict=True):
         assert place == other and mass == pytest.approx(held, rel=1e-9)
+
+
+# -- prices that are none, and paths and starts of other places
+
+
+def test_a_path_along_which_a_bound_moves_is_refused():
+    model = replace(MARKET, states={"k": bx.Continuous("low", 5.0)})
+    end = bx.solve(model, {"A": 1.0, "aim": 1.5, "low": 0.2}, COARSE)
+    with pytest.raises(ModelError, match="'low' moves along the path, and so does a bound"):
+        bx.transition_path(model, {"A": 1.0, "aim": 1.5}, {"low": np.full(3, 0.2)}, end, duration=2.0, step=1.0)
+
+
+def test_a_jump_is_no_root_however_large_the_condition_is_elsewhere():
+    with pytest.raises(SolveError, match="jumps across zero"):
+        cleared(lambda aim: jnp.where(aim < 1.5, -1.0, 1.0) + jnp.exp(20 * (aim - 1.9)))
+
+
+@pytest.mark.parametrize("root", [1.7, 1.5])
+def test_what_is_steep_elsewhere_or_flat_at_its_root_is_found(root):
+    found = cleared(lambda aim: (aim - root) ** 3 + 1e-3 * (aim - root) + (jnp.exp(20 * (aim - root)) - 1))
+    np.testing.assert_allclose(found.unknowns["aim"], root, rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_the_end_of_a_bracket_is_no_equilibrium_in_any_unit(unit):
+    given = {"update": {"aim": lambda aim, K: aim * 2 / K}}
+    with pytest.raises(SolveError, match="rests where conditions do not hold"):
+        bx.equilibrium(
+            MARKET,
+            {"A": 1.0},
+            {"aim": (0.5, 1.2)},
+            {"K": "k"},
+            {"c": lambda K: unit * (K - 2)},
+            solver=COARSE,
+            method=bx.clearing.DampedLogs(**given),
+        )
+
+
+def test_derivatives_in_a_bound_that_given_nodes_span():
+    """They are those of nodes that are uniform, which move with the bound."""
+    model = replace(reverting(0.5, 3.0), states={"x": bx.Continuous(-3.0, "top")}, boundary={"x": bx.Reflecting()})
+    even = np.linspace(-3.0, 1.0, 41)
+
+    def value(grid):
+        solver = bx.solvers.FiniteDifference(grid={"x": grid})
+        return lambda top: bx.solve(model, {"top": top}, solver).value(x=0.5)
+
+    found, exact = (jax.value_and_grad(value(grid))(1.0) for grid in (bx.grids.Given(even), 41))
+    np.testing.assert_allclose(found, exact, rtol=1e-9)
+
+
+TYPES = replace(
+    MODEL, states={"k": bx.Continuous(0.2, 5.0), "z": bx.MarkovChain([1.0, 2.0], intensity=np.zeros((2, 2)))}
+)
+OWN = {name: value for name, value in PARAMS.items() if name != "Q"}
+
+
+def test_types_that_never_change_are_not_drawn_by_themselves():
+    solution = bx.solve(TYPES, OWN, COARSE)
+    with pytest.raises(ParameterError, match="several stationary distributions"):
+        bx.simulate(solution, 5, {"k": 1.0}, duration=1.0, step=0.5)
+    panel = bx.simulate(solution, 400, {"k": 1.0, "z": {1.0: 0.25, 2.0: 0.75}}, duration=1.0, step=0.5)
+    assert np.mean(np.asarray(panel.states["z"]) == 1.0) == pytest.approx(0.25, abs=0.08)
+
+
+def test_a_density_of_a_wider_box_is_no_start():
+    wide, narrow = (
+        bx.solve(replace(MARKET, states={"k": bx.Continuous(low, high)}), {"A": 1.0, "aim": 1.5}, COARSE)
+        for low, high in ((0.2, 5.0), (1.4, 1.6))
+    )
+    with pytest.raises(ParameterError, match="'k' in the density is .*, outside of 1.4 to 1.6"):
+        bx.simulate(narrow, 10, bx.stationary(wide), duration=1.0, step=0.5)
+
+
+def test_classes_that_do_not_meet_are_seen_where_the_model_is_symmetric():
+    chain = bx.MarkovChain([0.0, 1.0, 2.0], intensity=np.array([[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, -1.0]]))
+    model = replace(
+        reverting(0.5, 2.0), states={"x": bx.Continuous(-2.0, 2.0), "z": chain}, reward=lambda x, z: z - x**2
+    )
+    with pytest.raises(SolveError, match="depends on where it begins"):
+        bx.stationary(bx.solve(model, {}, bx.solvers.FiniteDifference(grid={"x": 41})))

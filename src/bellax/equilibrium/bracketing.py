@@ -11,10 +11,14 @@ from jax import Array
 from bellax.equilibrium.method import LEFT, Method, Seen, Told
 from bellax.errors import ModelError, check_count, listed, named_options
 
+_SHORT, _TINY = 1e-3, 1e-5  # of the first bracket
+_SHRINKS = 0.1  # by how much a condition without a jump is smaller in a tiny bracket than in a short one, at the least
+
 
 class _Bracket(NamedTuple):
     """The last point, the other end, and the one before, with the condition there; it at both ends of the first
-    bracket; and whether the bracket is as narrow as asked, or the condition zero."""
+    bracket; what it was at both ends of the last bracket that was not short; and whether the bracket is as narrow as
+    asked, or the condition zero."""
 
     steps: Array
     lower: Array
@@ -25,6 +29,7 @@ class _Bracket(NamedTuple):
     fb: Array
     share: Array
     ends: Array
+    before: Array
     narrow: Array
 
 
@@ -51,7 +56,9 @@ class Bracketing(Method):
     def init(self, lower: Array, upper: Array) -> _Bracket:
         none = jnp.ones(())
         a, b = lower[0], upper[0]
-        return _Bracket(jnp.zeros((), jnp.int32), a, b, a, none, b, none, 0.5 * none, jnp.zeros(2), jnp.zeros((), bool))
+        return _Bracket(
+            jnp.zeros((), jnp.int32), a, b, a, none, b, none, 0.5 * none, jnp.zeros(2), none, jnp.zeros((), bool)
+        )
 
     def ask(self, state: _Bracket) -> Array:
         # the ends come first
@@ -71,7 +78,7 @@ class Bracketing(Method):
         left, most = jnp.minimum(jnp.abs(state.fa), jnp.abs(state.fb)), jnp.max(jnp.abs(state.ends))
         # a condition that is zero at both ends tells no price
         changes = (state.ends[0] * state.ends[1] <= 0) & jnp.any(state.ends != 0) & jnp.isfinite(state.fa)
-        return root[None], changes & state.narrow & (left <= _left(state) * most)
+        return root[None], changes & state.narrow & (left <= _left(state) * most) & ~_jumps(state)
 
     def explain(self, state: _Bracket, seen: Seen) -> str:
         (unknown,), (condition,) = seen.unknowns, seen.conditions
@@ -90,13 +97,21 @@ class Bracketing(Method):
                 f"{condition!r} changes its sign between {unknown} = {low:.8g} and {high:.8g}. Give more max_steps=, "
                 "or a larger tolerance=."
             )
-        if not abs(seen.left[0]) <= float(_left(state)) * np.max(np.abs(ends)):
+        if bool(_jumps(state)) or not abs(seen.left[0]) <= float(_left(state)) * np.max(np.abs(ends)):
             return (
                 f"the condition {condition!r} jumps across zero at {unknown} = {root:.10g}, where it is "
                 f"{seen.left[0]:.3g}: there is no equilibrium to be found. Likely causes: a condition with steps; a "
                 "policy or a density that jumps with the unknown."
             )
         return ""
+
+
+def _jumps(state: _Bracket) -> Array:
+    """Whether the condition is as large at the ends of a tiny bracket as at those of a short one, whatever it is
+    elsewhere."""
+    tiny = jnp.abs(state.b - state.a) <= _TINY * (state.upper - state.lower)
+    exact = (state.fa == 0) | (state.fb == 0)
+    return tiny & ~exact & (jnp.abs(state.fa - state.fb) > _SHRINKS * state.before)
 
 
 def _left(state: _Bracket) -> Array:
@@ -122,15 +137,7 @@ def _narrowed(state: _Bracket, x: Array, fx: Array, tolerance: Array) -> _Bracke
     width = jnp.minimum(tolerance * (1 + jnp.abs(x)) / jnp.abs(b - x), 0.5)
     best = jnp.where(jnp.abs(fx) < jnp.abs(fb), x, b)
     narrow = (jnp.abs(b - x) <= 2 * tolerance * (1 + jnp.abs(best))) | (fx == 0) | (fb == 0)
-    return _Bracket(
-        number + 1,
-        state.lower,
-        state.upper,
-        x,
-        fx,
-        b,
-        fb,
-        jnp.clip(share, width, 1 - width),
-        ends,
-        (number > 0) & narrow,
-    )
+    wide = (number < 2) | (jnp.abs(b - x) > _SHORT * (state.upper - state.lower))
+    before = jnp.where(wide, jnp.abs(fx - fb), state.before)
+    share, narrow = jnp.clip(share, width, 1 - width), (number > 0) & narrow
+    return _Bracket(number + 1, state.lower, state.upper, x, fx, b, fb, share, ends, before, narrow)

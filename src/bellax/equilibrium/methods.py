@@ -118,9 +118,13 @@ def _inside(state: _Iterate, share: Array) -> Array:
     return jnp.clip(state.best + share * state.step, state.lower, state.upper)
 
 
+_NO_WAY = 1e-3  # in logs: a path so short began at its end
+
+
 class _Damped(NamedTuple):
-    """The prices to look at, those looked at last, and how far apart they are in logs; the conditions there, and the
-    largest that each of them was."""
+    """The prices to look at, those looked at last, and how far apart they are in logs; how far it went in all; the
+    conditions at the last ones, and the largest that each of them was; and whether an end of a bracket stops the path.
+    """
 
     steps: Array
     lower: Array
@@ -128,13 +132,17 @@ class _Damped(NamedTuple):
     x: Array
     last: Array
     moved: Array
+    way: Array
     left: Array
     most: Array
+    stopped: Array
 
     @property
     def holds(self) -> Array:
-        """Of each condition, whether next to nothing is left of it."""
-        return jnp.abs(self.left) <= jnp.maximum(LEFT * self.most, NEARLY)
+        """Of each condition, whether next to nothing is left of it: of what it was, or, of a path that began where it
+        ends, of one."""
+        fine = jnp.where(self.way < _NO_WAY, jnp.maximum(LEFT * self.most, NEARLY), LEFT * self.most)
+        return (jnp.abs(self.left) <= fine) & ~self.stopped
 
 
 @named_options
@@ -175,17 +183,30 @@ class DampedLogs(Method):
     def init(self, lower: Array, upper: Array) -> _Damped:
         x = jnp.sqrt(lower * upper)
         zero = jnp.zeros_like(x)
-        return _Damped(jnp.zeros((), jnp.int32), lower, upper, x, x, jnp.asarray(jnp.inf), zero, zero)
+        return _Damped(
+            jnp.zeros((), jnp.int32), lower, upper, x, x, jnp.asarray(jnp.inf), 0 * zero[0], zero, zero, zero > 0
+        )
 
     def ask(self, state: _Damped) -> Array:
         return state.x
 
     def tell(self, state: _Damped, x: Array, told: Told, tolerance: Array) -> _Damped:
         new = jnp.exp((1 - self.share) * jnp.log(x) + self.share * jnp.log(told.updates))
-        new = jnp.where(jnp.isfinite(told.residuals), jnp.clip(new, state.lower, state.upper), jnp.nan)
+        kept = jnp.clip(new, state.lower, state.upper)
+        stopped = jnp.abs(jnp.log(kept) - jnp.log(new)) > NEARLY
+        new = jnp.where(jnp.isfinite(told.residuals), kept, jnp.nan)
         moved = jnp.max(jnp.abs(jnp.log(new) - jnp.log(x)))
         left, most = told.residuals, jnp.maximum(state.most, jnp.abs(told.residuals))
-        return state._replace(steps=state.steps + 1, x=new, last=x, moved=moved, left=left, most=most)
+        return state._replace(
+            steps=state.steps + 1,
+            x=new,
+            last=x,
+            moved=moved,
+            way=state.way + moved,
+            left=left,
+            most=most,
+            stopped=stopped,
+        )
 
     def done(self, state: _Damped, tolerance: Array) -> Array:
         return ~(state.moved > tolerance * self.share) | (state.steps >= self.max_steps)

@@ -110,8 +110,8 @@ def transition_path(
         max_steps: paths that are computed at most.
         settled: share of the mass that may at last be elsewhere than at the end.
     Raises:
-        ModelError: as `equilibrium`; if the end is that of another model, or was solved by another solver than
-            `FiniteDifference`.
+        ModelError: as `equilibrium`; if a bound of a state moves along the path; if the end is that of another model,
+            or was solved by another solver than `FiniteDifference`.
         ParameterError: if a path has not one number a time.
         SolveError: if a solve fails, and when; if no path of unknowns is found; if the population is not at
             the end.
@@ -125,6 +125,7 @@ def transition_path(
     for name in asked.unknowns:
         if name not in at_end:
             raise ModelError(f"the end says nothing of the unknown {name!r}; it knows {listed(at_end)}.")
+    _check_placed(setting, [*paths, *asked.unknowns])
     check_positive(tolerance, "transition_path: tolerance", "1e-9")
     check_positive(settled, "transition_path: settled", "0.01")
     check_count(max_steps, "transition_path: max_steps")
@@ -170,6 +171,17 @@ def _ending(end: Any) -> tuple[FlowSolution, dict[str, Array]]:
     if isinstance(end, FlowSolution):
         return end, {}
     raise ModelError(f"transition_path: end is {end!r}; give what bx.equilibrium or bx.solve returns.")
+
+
+def _check_placed(setting: Any, moving: list[str]) -> None:
+    """Raises ModelError for what moves nodes along a path: mass and V go from one time to the next by the node."""
+    for name in moving:
+        if name in setting.flow.placing:
+            raise ModelError(
+                f"{name!r} moves along the path, and so does a bound of a state that names it: V and mass would be "
+                "those of other places from one time to the next. Let the bound stand, and what it stands for be in "
+                "drifts or rewards; or solve for both limits, and compare."
+            )
 
 
 def _check_settled(apart: float, settled: float, end: float) -> None:

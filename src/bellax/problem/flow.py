@@ -11,6 +11,7 @@ where actions maximise; something else where reward or functions name `marginal_
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -109,6 +110,12 @@ class Flow:
                         f"the {side} bound of the action {name!r} names {sorted(others)[0]!r}, and both are sought. "
                         "Give one of them a closed form (policy=); or let it be a share of what the other leaves."
                     )
+
+    @cached_property
+    def placing(self) -> frozenset[str]:
+        """Names of parameters with which nodes move: those that the bounds of states see."""
+        sides = [f"{side}:{name}" for name in self.continuous for side in ("lower", "upper")]
+        return frozenset().union(*(self.graph.reach(node) for node in sides))
 
     def _check_still(self) -> None:
         """Raises ModelError for nodes or intensities that move with time: they are the same at all moments."""

@@ -140,12 +140,13 @@ class PreparedFlow(CheckedFlow):
         scheme, table = self.scheme(solution.arguments), solution.values
         assert isinstance(table, Table)
         generator = scheme.carried(table.marginals, table.curvatures)
-        ramp = jnp.linspace(0.0, 1.0, scheme.pattern.count).reshape(scheme.shape)
+        # of no symmetry that a model might have, too
+        begun = np.random.default_rng(0).uniform(size=(2, *scheme.shape))
         mass = sparse.stationary(generator, jnp.ones(scheme.shape))
         apart = jnp.zeros(())
         if check:
             # together, so that one matrix is solved for both
-            others = jax.vmap(lambda start: sparse.settled(generator, start))(jnp.stack([ramp, 1 - ramp]))
+            others = jax.vmap(lambda start: sparse.settled(generator, start))(jnp.asarray(begun, mass.dtype))
             apart = jnp.sum(jnp.abs(others[0] - others[1]))
         return Mass(
             once(mass, "a stationary density"), scheme.held(generator), jnp.where(jnp.isnan(apart), jnp.inf, apart)

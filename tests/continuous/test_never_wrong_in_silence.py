@@ -386,3 +386,26 @@ def test_classes_that_do_not_meet_are_seen_where_the_model_is_symmetric():
     )
     with pytest.raises(SolveError, match="depends on where it begins"):
         bx.stationary(bx.solve(model, {}, bx.solvers.FiniteDifference(grid={"x": 41})))
+
+
+@pytest.mark.parametrize(("unit", "constant"), [(1e-11, 0.0), (1e9, 0.0), (1.0, 1e9)])
+def test_neither_units_nor_constants_matter(unit, constant):
+    """V = -P x^2 / 2 of a regulator, a = -P x."""
+    model = bx.DiffusionModel(
+        states={"x": bx.Continuous(-1.0, 1.0)},
+        actions={"a": bx.Continuous()},
+        policy={"a": lambda marginal_x, unit: marginal_x / unit},
+        reward=lambda x, a, unit, constant: constant - 0.5 * unit * (x**2 + a**2),
+        drift={"x": lambda a: a},
+        discount=0.05,
+        boundary={"x": bx.StateConstraint()},
+    )
+    solution = bx.solve(model, {"unit": unit, "constant": constant}, bx.solvers.FiniteDifference(grid={"x": 101}))
+    exact = -(np.sqrt(0.05**2 + 4) - 0.05) / 2 * 0.9
+    np.testing.assert_allclose(solution.policy(x=0.9)["a"], exact, rtol=5e-3)
+
+
+def test_a_value_that_is_zero_is_found():
+    nothing = replace(reverting(0.5, 2.0), reward=lambda x: jnp.log(jnp.exp(x)) - x)
+    solution = bx.solve(nothing, {}, bx.solvers.FiniteDifference(grid={"x": 41}))
+    assert np.max(np.abs(solution.value(x=np.linspace(-2.0, 2.0, 9)))) < 1e-13

@@ -18,7 +18,7 @@ from bellax.solution.flowing import FlowSolution
 from bellax.solution.solution import Result
 
 _LEAST, _MOST = 0.5, 16.0  # orders that are looked for
-_EXACT = 1e-9  # of 1 + abs(V): differences of the tolerance of a solve
+_EXACT = 1e-9  # of how far V is apart, and a thousandth of it: differences of the tolerance of a solve
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def refinement(
     if not nodes:
         return Refinement(dict.fromkeys(QUANTILES, math.nan), math.nan, (), missing)
     differences = [quantiles(np.abs(a - b)) for a, b in pairwise(values)]
-    exact = _EXACT * (1 + float(np.nanmax(np.abs(value))))
+    size = 2 * float(np.nanmax(np.abs(value - np.nanmean(value)))) + float(np.nanmax(np.abs(value))) / 1e3
+    exact = _EXACT * size
     error, order, words = _estimated(differences, steps_of(solutions), solutions[0].setting.order, exact)
     left = solutions[0].setting.unfinished(solutions[0])
     if left > _EXACT:  # which grids do not see where all of them stop as early
-        size = 1 + float(np.nanmax(np.abs(value)))
         error = {name: own + left * size for name, own in error.items()}
         words = f"{words}, and the last step of the solve, which moved V by {left:.2g}: lower tolerance="
     return Refinement(error, order, nodes, f"{words}; {missing}" if missing else words)

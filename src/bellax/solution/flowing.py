@@ -169,7 +169,7 @@ class FlowSetting:
         return found
 
     def unfinished(self, solution: "FlowSolution") -> float:
-        """How far V still moved when the solve ended, over 1 + abs(V); zero where that says nothing."""
+        """How far V still moved when the solve ended, relative to how far it is apart; zero where that says nothing."""
         return 0.0
 
     def unsettled(self, solution: "FlowSolution") -> str:

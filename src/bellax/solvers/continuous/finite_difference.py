@@ -38,7 +38,8 @@ class FiniteDifference(Solver):
         maximiser: `bx.maximise.Golden` compares candidates of actions without a closed form, which need bounds then,
             where the Hamiltonian may not be concave; by default none.
         steps: of a finite horizon, implicit steps of equal length. V is first order in them.
-        tolerance: largest change of V, divided by 1 + abs(V), in the last step.
+        tolerance: largest change of V in the last step, relative to how far V is apart: from its mean there, and on
+            average. Units of rewards and constants in them do not matter.
         max_steps: steps of Newton's method at most; of a finite horizon, at every moment.
     Raises:
         ModelError: for a model that it does not solve, which says what.

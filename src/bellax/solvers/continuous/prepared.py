@@ -33,6 +33,8 @@ from bellax.solvers.continuous.tangent import Tangent
 _WHAT = "V of a model in continuous time"  # for messages
 _SPANNED = 1e-6  # of the way between bounds: how near given nodes begin and end to them
 _WILD = 0.1  # relative change of V beyond which a step is careful
+_SAME = 1e-3  # of V itself, where it is nearly the same everywhere
+_STALLED = 3  # steps that bring no better one: rounding
 
 
 class Found(NamedTuple):
@@ -51,11 +53,22 @@ class Found(NamedTuple):
 
 
 class _Search(NamedTuple):
+    """Where a solve is.
+
+    Attributes:
+        change: of the last step, relative to how far V is apart, see `_apart`.
+        best, stalled: the smallest change, and for how many steps none was half of it.
+        over: whether there is no more to be had.
+    """
+
     steps: Array
     value: Array
     selected: dict[str, Selected]
     stopping: Array
     change: Array
+    best: Array
+    stalled: Array
+    over: Array
 
 
 class Later(NamedTuple):
@@ -226,22 +239,30 @@ class PreparedFlow(CheckedFlow):
             ended = self._ended(fixed, tangent, state.value, state.stopping, next_one)
             stopping, narrowed = self._stopping(fixed, ended, state.value, next_one, state.steps)
             value = self._linear(fixed, ended, stopping, next_one)
-            change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
+            moved = jnp.abs(value - state.value)
+            change, small = jnp.max(moved / _apart(value)), jnp.max(moved / (1 + jnp.abs(value))) <= options.tolerance
             # where more nodes would rather stop than this step lets, it is not the last one
             change = jnp.where(narrowed, jnp.maximum(change, 2 * options.tolerance), change)
             change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
             change = jnp.where(jnp.isnan(change), jnp.inf, change)
-            return _Search(state.steps + 1, value, selected, stopping, change)
+            stalled = jnp.where(change < 0.5 * state.best, 0, state.stalled + 1)
+            # what is left of a V that is nearly the same everywhere may be rounding
+            over = (change <= options.tolerance) | (small & ~narrowed & ~early & (stalled >= _STALLED))
+            best = jnp.minimum(change, state.best)
+            return _Search(state.steps + 1, value, selected, stopping, change, best, stalled, over)
 
-        done = lambda state: (state.change <= options.tolerance) | (state.steps >= options.max_steps)  # noqa: E731
+        done = lambda state: state.over | (state.steps >= options.max_steps)  # noqa: E731
         none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
         change = jnp.asarray(jnp.inf if later is None else _WILD)
-        begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, change)
+        zero, far = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf)
+        begin = _Search(zero, jnp.where(mask, worth, first), none, mask, change, far, zero, zero > 0)
         if start is not None:
             known = lax.stop_gradient(start)
             good = jnp.all(jnp.isfinite(known.values))
             put = {n: one._replace(marginal=known.marginals[n]) for n, one in none.items()}
-            near_one = _Search(begin.steps, jnp.where(mask, worth, known.values), put, mask, jnp.asarray(0.5 * _WILD))
+            near_one = begin._replace(
+                value=jnp.where(mask, worth, known.values), selected=put, change=jnp.asarray(0.5 * _WILD)
+            )
             begin = jax.tree.map(lambda there, here: jnp.where(good, there, here), near_one, begin)
         return self._finished(scheme, loops.until(done, step, begin), later)
 
@@ -278,7 +299,6 @@ class PreparedFlow(CheckedFlow):
 
     def _finished(self, scheme: Scheme, last: _Search, later: Later | None) -> Found:
         """With derivatives: V of the last tangent, whose rates do not move, and marginal values of that V."""
-        options: Any = self.options
         arms = self._ended(scheme, scheme.tangent(last.value, last.selected), last.value, last.stopping, later)
         still = arms.tangent._replace(generator=lax.stop_gradient(arms.tangent.generator))
         value = self._linear(scheme, arms._replace(tangent=still), last.stopping, later)
@@ -290,7 +310,7 @@ class PreparedFlow(CheckedFlow):
         among = ~last.stopping
         flags = scheme.flags(carried, lax.stop_gradient(value), among)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
-        converged = last.change <= options.tolerance
+        converged = last.over
         best = scheme.optimality(*lax.stop_gradient((carried.marginals, carried.curvatures)))
         gaps, missed = (jnp.where(among, own, 0.0) for own in (best.gap, best.share()))
         least = jnp.maximum(-carried.least, 0.0)
@@ -309,6 +329,13 @@ class PreparedFlow(CheckedFlow):
         tables = once((value, carried.marginals, carried.curvatures, going_on), _WHAT)
         value, marginals, curvatures, going_on = tables
         return Found(value, marginals, curvatures, going_on, code.astype(jnp.int32), stats)
+
+
+def _apart(value: Array) -> Array:
+    """What a change of V is measured by at every node: how far V there is from its mean, and others are on average, and
+    a thousandth of V. Neither units of rewards nor constants in them matter then."""
+    away = jnp.abs(value - jnp.mean(value))
+    return away + jnp.mean(away) + _SAME * jnp.abs(value) + jnp.finfo(value.dtype).tiny
 
 
 def _implicit(scheme: Scheme, later: Later | None) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import pytest
 import bellax as bx
 from bellax.solvers.continuous import core as core_
 from bellax.solvers.continuous import flagged
+from bellax.solvers.continuous.notebook import Notebook
 
 SMALL = {"hidden": (5,), "points": 48, "rounds": 2, "budget": 15, "finish": 20}
 
@@ -161,6 +162,93 @@ def test_a_policy_s_derivatives_are_those_of_polynomials():
     )
     for ours, other in zip(nets, polynomials, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-3)
+
+
+# -- what is asked of a solution, and of a solve that goes on ----------------------------------------------------------
+
+
+def test_a_solution_is_certified_on_its_core(solved):
+    """V is linear: nets are off by 2e-3 of at most 1.6, and the core ends before the domain does, on both sides."""
+    certificate = bx.certify(solved[0], points=200)
+    assert certificate.residuals["max"] < 0.05 and certificate.undefined == 0
+    assert [own["condition"] for own in certificate.edges["x"].values()] == ["Drawn", "Drawn"]
+    assert certificate.edges["x"]["upper"]["outward"] == 0
+    assert certificate.bound == np.inf and "solve with a larger reach=" in certificate.wider_missing
+    assert "no coarser grid" in str(certificate) and certificate.crowd.mass == pytest.approx(0.0, abs=1e-12)
+
+
+def test_agents_stay_where_v_is_known(solved):
+    """Who is led beyond the core is put back, and counted."""
+    solution, _ = solved
+    panel = bx.simulate(solution, agents=40, start={"x": 0.8}, duration=4.0, step=0.1)
+    assert np.all(np.isfinite(panel.value)) and np.all(np.abs(panel.states["x"]) < 0.91)
+    # exp(-kappa t) of where they began, and a standard deviation of .2 / 40^.5 at most
+    assert float(np.mean(panel.states["x"][:, -1])) == pytest.approx(0.8 * np.exp(-2.0), abs=0.13)
+    with pytest.raises(bx.ParameterError, match="outside of -0.9 to 0.9, where V is known"):
+        bx.simulate(solution, agents=1, start={"x": 1.0}, duration=1.0, step=0.1)
+    # to .854 with a standard deviation of .063: a quarter of them would be beyond .9
+    near = bx.simulate(solution, agents=200, start={"x": 0.899}, duration=0.1, step=0.1)
+    assert np.all(np.isfinite(near.value)) and np.max(near.states["x"]) <= 0.9 + 1e-9
+    assert 30 < int(near.clipped["x"]["upper"]) < 65 and int(near.clipped["x"]["lower"]) == 0
+
+
+def test_other_questions_have_answers(solved, tmp_path):
+    solution, _ = solved
+    density = bx.stationary(solution)
+    assert len(bx.plot(solution, density).axes) == 2
+    solution.save(tmp_path / "nets.nc")
+    loaded = bx.load(tmp_path / "nets.nc", reverting)
+    np.testing.assert_array_equal(loaded.value(x=0.3), solution.value(x=0.3))
+    assert solution.policy(x=0.3) == {}
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    """Of the same names and numbers, and another drift; the same model stated anew goes on."""
+    other = dataclasses.replace(reverting, drift={"x": lambda x, kappa: -kappa * x**3})
+    again = dataclasses.replace(reverting, drift={"x": lambda x, kappa: -kappa * x})
+    solver, state = bx.solvers.PINN(**SMALL, checkpoint=tmp_path / "kept"), {"weights": jnp.arange(3.0)}
+
+    def kept(model, solver=solver):
+        setting = solver.prepare(model)
+        return setting.kept(setting.arguments(PARAMS))
+
+    kept(reverting).save(10, state)
+    np.testing.assert_array_equal(kept(again).load(state)["weights"], state["weights"])
+    for wrong in (lambda: kept(other), lambda: kept(reverting, dataclasses.replace(solver, seed=1))):
+        with pytest.raises(bx.ModelError, match="of another model, of other parameters or of another solver"):
+            wrong().load(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recipe": Notebook(), "rounds": 3}, "'rounds' of the training described here, and recipe= is another one"),
+        ({"recipe": Notebook(), "density": False, "reach": 5.0}, "'density', 'reach'"),
+        ({"recipe": Notebook(), "budget": 3, "finish": 2}, "'budget', 'finish'"),
+        ({"hidden": (12, 0)}, r"hidden\[1\]"),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing(options, words):
+    with pytest.raises(bx.ModelError, match=words):
+        bx.solvers.PINN(**options)
+    assert bx.solvers.PINN.notebook(steps=3).recipe.steps == 3
+
+
+def test_numbers_that_make_no_model_are_no_success():
+    """Refused, and NaN where they are traced; loadings may have any sign."""
+    solver = bx.solvers.PINN(hidden=(2,), points=8, rounds=1, budget=1, finish=1, density=False, tolerance=1e9)
+    asked = jax.jit(lambda params: bx.solve(reverting, params, solver).code)
+    for name, words in (("sigma", "the diffusion of 'x' is -0.2"), ("discount", "the discount is -0.05")):
+        wrong = {**PARAMS, name: -PARAMS[name]}
+        with pytest.raises(bx.ParameterError, match=words):
+            bx.solve(reverting, wrong, solver)
+        assert int(asked(wrong)) == int(bx.Result.nonfinite)
+    assert int(asked(PARAMS)) == int(bx.Result.successful)
+    loaded = dataclasses.replace(reverting, diffusion={"x": lambda sigma: jnp.stack([-sigma, 0.0])})
+    solver.prepare(loaded).check(solver.prepare(loaded).arguments(PARAMS))
+
+
+# -- derivatives -------------------------------------------------------------------------------------------------------
 
 
 def test_derivatives_are_those_of_the_implicit_function():

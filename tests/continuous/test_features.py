@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 
@@ -42,6 +43,41 @@ def test_derivatives_in_what_moves_a_state_that_nobody_controls(with_value):
 
 
 # -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def working(rule):
+    """Work moves a state up, at a cost, where its marginal value is more than one; a share of the variance goes to
+    zero at both edges."""
+    return bx.DiffusionModel(
+        states={"x": bx.Continuous(0.0, 4.0)},
+        actions={"w": bx.Discrete(2)},
+        policy={} if rule is None else {"w": rule},
+        reward=lambda x, w: jnp.log(1 + x) - 0.1 * w,
+        drift={"x": lambda x, w: 0.1 * (1 + w - x)},
+        diffusion={"x": lambda x: 0.05 * x * (4 - x)},
+        discount=0.05,
+        boundary={"x": bx.StateConstraint()},
+    )
+
+
+COLLOCATION = bx.solvers.Collocation(grid={"x": 20})
+
+
+@pytest.mark.parametrize("solver", [by(x=60), COLLOCATION], ids=["nodes", "polynomials"])
+def test_a_closed_form_of_a_discrete_action(solver):
+    """As by comparison; one that is not the best is missed, and one beyond the values refused."""
+    x = np.array([0.5, 2.0, 3.5])
+    best = bx.solve(working(None), {}, by(x=60))
+    found = bx.solve(working(lambda marginal_x: jnp.where(marginal_x > 1.0, 1, 0)), {}, solver)
+    np.testing.assert_allclose(found.value(x=x), best.value(x=x), rtol=2e-4)
+    np.testing.assert_array_equal(found.policy(x=x)["w"], best.policy(x=x)["w"])
+    assert float(bx.certify(found, points=50, grids=0).missed["max"]) < 1e-12
+    for rule, words in ((0, r"others? (of )?.*'w'.* better"), (0.5, "none of its values|others? .*'w'.* better")):
+        failed = bx.solve(working(rule), {}, solver, throw=False)
+        assert failed.result == bx.Result.infeasible and float(failed.stats["missed"]) > 0.1
+        assert (rule == 0.5) == np.isinf(failed.stats["first_order_gap"])
+        assert re.search(words, failed.setting.explain(failed))
+
 
 SAVER = {
     "states": {

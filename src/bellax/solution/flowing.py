@@ -366,7 +366,7 @@ def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
             answer = found.actions if what == "policy" else {"reward": found.reward, **found.drift}
             if what == "policy" and flow.stops:
                 answer = {**answer, "stop": table.stops(setting, arguments, point).astype(local.value.dtype)}
-            return {name: jnp.where(jnp.isnan(local.value), jnp.nan, value) for name, value in answer.items()}
+            return {name: jnp.where(jnp.isnan(local.value), jnp.nan, as_float(own)) for name, own in answer.items()}
 
         return jax.vmap(at)(states)
 

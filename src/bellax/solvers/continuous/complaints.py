@@ -79,8 +79,9 @@ def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
     what = f"the closed forms of {names}" if names else f"the best {', '.join(flow.free)}"
     if gap == math.inf:
         return (
-            f"{what} lead beyond the bounds of an action at {where}, or to the worst action and not the best. Write "
-            "bounds into policy=, and check its signs; or leave it out, and give maximiser=bx.maximise.Golden()."
+            f"{what} lead beyond the bounds of an action at {where}, to none of its values where it is discrete, or to "
+            "the worst action and not the best. Write bounds into policy=, and check its signs; or leave it out, and "
+            "give maximiser=bx.maximise.Golden()."
         )
     return (
         f"{what} leave the first-order condition by {gap:.3g} of its terms at {where}, marginal values held fixed. "

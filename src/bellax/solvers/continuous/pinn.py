@@ -375,7 +375,7 @@ class PreparedNets(FlowSetting):
             raise ModelError("this PINN was told density=False, and trained none; leave it out.")
         table: Any = solution.values
         mass = flagged.quadrature(table, _NODES[len(self.flow.continuous)])
-        poor = flagged.poor(self.flow, solution.stats)
+        poor = flagged.poor(solution.stats)
         return Mass(mass, jnp.zeros(mass.shape, bool), jnp.where(poor, jnp.inf, 0.0))
 
     def mean(self, solution: FlowSolution, mass: Array, what: Quantity) -> Array:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -16,14 +15,6 @@ from bellax.certify.flows import sample
 from bellax.solution.flowing import FlowSetting, FlowSolution
 from bellax.solution.table import Local, Representation, Table
 from bellax.solvers.continuous.finite_difference import FiniteDifference
-
-
-@pytest.fixture
-def untyped():
-    """Users run without the type checker of the tests; the library's own messages are what they see."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def by(**grid):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.numerics import sparse
 from bellax.numerics.generator import Generator, Pattern, rates
 
 
@@ -33,6 +34,18 @@ def test_mass_moves_along_the_transpose():
     value = rng.normal(size=(4, 3))
     np.testing.assert_allclose(generator.apply(jnp.asarray(value)).ravel(), dense @ value.ravel(), atol=1e-13)
     np.testing.assert_allclose(generator.push(jnp.asarray(value)).ravel(), dense.T @ value.ravel(), atol=1e-13)
+
+
+def test_a_factor_serves_its_own_matrix_alone(monkeypatch):
+    """Also where two matrices have one hash."""
+    monkeypatch.setattr(sparse, "hash", lambda _: 0, raising=False)
+    pattern, right = Pattern((3,), (0,), ()), jnp.asarray([1.0, 2.0, 4.0])
+    for speed in (1.0, 2.0):
+        up, down = jnp.asarray([speed, speed, 0.0]), jnp.asarray([0.0, 1.0, 1.0])
+        generator = Generator(pattern, (up,), (down,), ())
+        dense = np.diag(up[:-1], 1) + np.diag(down[1:], -1) - np.diag(up + down)
+        found = sparse.solve(generator, jnp.asarray(0.1), right)
+        np.testing.assert_allclose(found, np.linalg.solve(0.1 * np.eye(3) - dense, right), rtol=1e-12)
 
 
 def test_rates_are_monotone_and_have_the_mean():

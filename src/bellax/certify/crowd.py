@@ -1,4 +1,4 @@
-"""What the stationary density says of a solution: whether it moves, where it is, and how its means move on coarser grids."""
+"""What the stationary density says of a solution: that it stays, where it is, how its means move on coarser grids."""
 
 from typing import Any
 

@@ -151,8 +151,8 @@ def _refined(matrix: Any, factor: Any, right: np.ndarray, side: str) -> np.ndarr
 def stationary(generator: Generator, start: Array) -> Array:
     """Mass that does not move, which sums to one; differentiable in the rates.
 
-    By inverse iteration, each step of which keeps the mass: what of `start` belongs to classes that do not meet stays in
-    them.
+    By inverse iteration, each step of which keeps the mass: what of `start` belongs to classes that do not meet stays
+    in them.
 
     Args:
         start: mass to begin with, shape of the nodes.

@@ -146,6 +146,37 @@ def test_prices_are_of_continuous_time(savers):
     assert "finds prices in a bx.DiffusionModel only" in invoke("run", savers).stderr
 
 
+NETS = '''"""A state that reverts to zero, by nets."""
+
+import bellax as bx
+
+model = bx.DiffusionModel(
+    states={"x": bx.Continuous(-2.0, 2.0)},
+    reward=lambda x: x,
+    drift={"x": lambda x: -0.5 * x},
+    diffusion={"x": 0.2},
+    discount=0.05,
+    boundary={"x": bx.Reflecting()},
+)
+params = {}
+solver = bx.solvers.PINN(hidden=(5,), points=48, rounds=2, budget=15, finish=20)
+start = {"x": 0.5}
+'''
+
+
+def test_a_run_by_nets(tmp_path, monkeypatch):
+    """V = x / (discount + kappa); with a certificate on the core, a figure, and a density."""
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NETS)
+    found = invoke("run", "nets.py", "--json")
+    assert found.exit_code == 0, found.stderr
+    report = json.loads(found.stdout)
+    assert report["value"] == pytest.approx(0.5 / 0.55, abs=2e-3)
+    assert report["density"]["sd"]["x"] == pytest.approx(0.2, rel=0.01)
+    assert report["certificate"]["edges"]["x"]["lower"]["condition"] == "Drawn"
+    assert (Path("nets") / "figure.png").exists()
+
+
 def test_some_prices_and_not_others(savers):
     two = '"unknowns": {"interest": (0.0, 0.0499), "wage": (0.5, 2.0)}'
     text = SAVERS.replace('"unknowns": {"interest": (0.0, 0.0499)}', two)

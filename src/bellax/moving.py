@@ -2,11 +2,11 @@
 
 Euler and Maruyama's scheme: within a step drift and volatility are those of where it begins, at the time of its middle.
 Beyond a wall an agent is mirrored, which leaves an error of the order of the step (Bossy, Gobet & Talay 2004); at an
-edge that the drift may not leave it stays; beyond an edge that is never reached it is put back and counted. Where the
-problem ends at an edge an agent may have been there within the step though it is inside at both ends, with the
-probability that a Brownian bridge has (Gobet 2000): without that the error is of the order of the root of the step. A
-chain moves by the exponential of its intensities, and a reset happens with probability 1 - exp(-rate step), at the end
-of the step. Whether to stop is asked between steps.
+edge that the drift may not leave it stays; beyond an edge that is never reached, or beyond which V is not known, it is
+put back and counted. Where the problem ends at an edge an agent may have been there within the step though it is inside
+at both ends, with the probability that a Brownian bridge has (Gobet 2000): without that the error is of the order of
+the root of the step. A chain moves by the exponential of its intensities, and a reset happens with probability 1 -
+exp(-rate step), at the end of the step. Whether to stop is asked between steps.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from jax import Array
 
 from bellax.model.diffusion import Absorbing, Reflecting, StateConstraint
 from bellax.numerics import markov
+from bellax.numerics.scalar import rounding
 from bellax.problem.draws import draw_place, own_key
 from bellax.problem.flow import Arguments, Flowing
 from bellax.problem.period import as_float
@@ -58,6 +59,7 @@ class Moving:
         self.setting, self.arguments, self.values, self.step = setting, arguments, values, step
         flow = setting.flow
         self.bounds = {name: flow.bounds(arguments, name) for name in flow.continuous}
+        self.box = setting.box(arguments)
         self.chains = {name: flow.chain(arguments, name) for name in flow.chains}
         self.transitions = {name: jax.scipy.linalg.expm(step * own[1]) for name, own in self.chains.items()}
 
@@ -163,7 +165,14 @@ class Moving:
                 between = jnp.exp(-2 * (before - bound) * (x - bound) / jnp.where(variance > 0, variance, 1.0))
                 draw = jax.random.uniform(own_key(key, f"{name}:{SIDES[place]}"))
                 inside = jnp.where(out | ((variance > 0) & (draw < between)), bound, inside)
-        return jnp.clip(inside, *bounds), tuple(put_back)
+        inside = jnp.clip(inside, *bounds)
+        # where V is known on a part of the domain alone, nothing says what is done beyond
+        slack = rounding() * (1 + jnp.abs(inside))
+        left = (inside < self.box[name][0] - slack, inside > self.box[name][1] + slack)
+        kept = jnp.clip(inside, *self.box[name])
+        return jnp.where(left[0] | left[1], kept, inside), tuple(
+            one | other for one, other in zip(put_back, left, strict=True)
+        )
 
     def _absorbing(self, states: States) -> list[tuple[str, int, Array]]:
         """Edges at which the problem ends: the state, the side, and whether one is there."""

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.certify.crowd import balance
 
 
 def by(steps=200, maximiser=None, **grid):
@@ -42,6 +44,41 @@ def test_derivatives_in_what_moves_a_state_that_nobody_controls(with_value):
 
 
 # -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def working(rule):
+    """Work moves a state up, at a cost, where its marginal value is more than one; a share of the variance goes to
+    zero at both edges."""
+    return bx.DiffusionModel(
+        states={"x": bx.Continuous(0.0, 4.0)},
+        actions={"w": bx.Discrete(2)},
+        policy={} if rule is None else {"w": rule},
+        reward=lambda x, w: jnp.log(1 + x) - 0.1 * w,
+        drift={"x": lambda x, w: 0.1 * (1 + w - x)},
+        diffusion={"x": lambda x: 0.05 * x * (4 - x)},
+        discount=0.05,
+        boundary={"x": bx.StateConstraint()},
+    )
+
+
+COLLOCATION = bx.solvers.Collocation(grid={"x": 20})
+
+
+@pytest.mark.parametrize("solver", [by(x=60), COLLOCATION], ids=["nodes", "polynomials"])
+def test_a_closed_form_of_a_discrete_action(solver):
+    """As by comparison; one that is not the best is missed, and one beyond the values refused."""
+    x = np.array([0.5, 2.0, 3.5])
+    best = bx.solve(working(None), {}, by(x=60))
+    found = bx.solve(working(lambda marginal_x: jnp.where(marginal_x > 1.0, 1, 0)), {}, solver)
+    np.testing.assert_allclose(found.value(x=x), best.value(x=x), rtol=2e-4)
+    np.testing.assert_array_equal(found.policy(x=x)["w"], best.policy(x=x)["w"])
+    assert float(bx.certify(found, points=50, grids=0).missed["max"]) < 1e-12
+    for rule, words in ((0, r"others? (of )?.*'w'.* better"), (0.5, "none of its values|others? .*'w'.* better")):
+        failed = bx.solve(working(rule), {}, solver, throw=False)
+        assert failed.result == bx.Result.infeasible and float(failed.stats["missed"]) > 0.1
+        assert (rule == 0.5) == np.isinf(failed.stats["first_order_gap"])
+        assert re.search(words, failed.setting.explain(failed))
+
 
 SAVER = {
     "states": {
@@ -341,7 +378,7 @@ def test_death_and_rebirth(grid):
     density = bx.stationary(solution)
     x = np.asarray(solution.nodes()["x"])
     np.testing.assert_allclose(density.pdf(), np.exp(-np.abs(x)) / 2, atol=5e-4)
-    assert float(jnp.sum(density.mass)) == pytest.approx(1.0, abs=1e-12) and float(jnp.min(density.mass)) >= 0
+    assert balance(density) < 1e-13
     np.testing.assert_allclose(solution.value(x=1.0), 1 / 0.07, atol=1e-6)  # reborn at 0, where V is none
 
 
@@ -370,7 +407,7 @@ def test_shocks_that_two_states_share():
     np.testing.assert_allclose(jax.grad(value)(0.6), 0.09 / 0.0525, atol=1e-5)
     density = bx.stationary(bx.solve(WANDERERS, {"rho": 0.6}, by(x=21, y=21)))
     np.testing.assert_allclose(density.mean(lambda x, y: x * y), 0.054, atol=1e-5)
-    assert float(jnp.min(density.mass)) >= 0
+    assert balance(density) < 1e-13
     with pytest.raises(bx.SolveError, match="the correlation of shocks is too strong for these nodes"):
         bx.solve(WANDERERS, {"rho": 0.6}, by(x=21, y=6))
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,14 +13,6 @@ import bellax as bx
 from bellax.numerics import archive
 from bellax.numerics.archive import Variable
 from bellax.solution.flow_record import record_flow
-
-
-@pytest.fixture
-def untyped():
-    """Users run without the type checker of the tests; the library's own messages are what they see."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def by(**grid):

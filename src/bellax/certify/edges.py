@@ -7,7 +7,7 @@ problem ends V is what it ends with.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -83,16 +83,17 @@ def at_edge(
     values: Representation,
     point: Mapping[str, Array],
     place: tuple[str, str],
+    condition: Boundary,
     least: Array,
 ) -> Edge:
     """What is wrong at a point of the edge of a state.
 
     Args:
         place: the state, and the side.
+        condition: what holds there.
         least: the least discount at all points.
     """
     flow, graph, (name, side) = setting.flow, setting.graph, place
-    condition: Any = setting.edges(name)[SIDES.index(side)]
     local = values.at(setting, arguments, point)
     flowing = flow.flowing(arguments, point, local.marginals, local.curvatures)
     drift, slot = flowing.drift[name], f"boundary:{side}.{name}"

@@ -1,5 +1,6 @@
 """The certificate of a solution in continuous time: what was measured, as a table, as plain data, and as text."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +16,10 @@ class Crowd:
     """What a stationary density says of the box.
 
     Attributes:
-        mass: the sum of it, less one.
-        least: the least mass at a node; below zero no density.
+        mass: the sum of it, less one: rounding by construction, since a density is made to sum to one.
+        least: the least mass at a node; below zero no density. That of finite differences is made not to be negative.
+        balance: what the forward equation leaves: the largest change of the mass at a node per unit of time, over the
+            largest flow out of one; rounding, if it does not move. NaN where no rates between nodes are known.
         atoms: mass at points.
         edges: by state, by side, the share of mass that is in the cell at the edge, atoms left out: where it is not
             small, and the edge is not one of the model's own, the box is too narrow.
@@ -26,6 +29,7 @@ class Crowd:
 
     mass: float
     least: float
+    balance: float
     atoms: float
     edges: Mapping[str, Mapping[str, float]]
     means: Mapping[str, Mapping[str, float]]
@@ -39,8 +43,8 @@ class FlowCertificate:
         residuals: quantiles of |discount V - H| / (discount (1 + |V|)) over points between nodes, in time, too, of a
             finite horizon T, where |discount V - V_t - H| stands before (1 - exp(-discount T)) / discount; derivatives
             are those of V there and not the solver's. Where agents may stop, of the least of that and V - payoff. The
-            largest, here and in all that follows, is also that of others, in
-            the cells at the edges and around those points at which most is wrong.
+            largest, here and in all that follows, is also that of others, in the cells at the edges and around those
+            points at which most is wrong.
         worst: where the largest of them is: every state, and `residual`.
         missed: quantiles of how much better the best action of a scan is than the reported policy, in the same units.
         stopping: quantiles of what is lost where the policy stops though going on is worth more, or the reverse, in the
@@ -104,6 +108,7 @@ class FlowCertificate:
         rows += [("value at the end", "", name, value) for name, value in self.end.items()]
         if self.crowd is not None:
             rows += [("mass less one", "", "", self.crowd.mass), ("least mass", "", "", self.crowd.least)]
+            rows += [("left of the forward equation", "", "", self.crowd.balance)]
             rows += [("mass in atoms", "", "", self.crowd.atoms)]
             rows += [("mass at the edge", n, s, own) for n, at in self.crowd.edges.items() for s, own in at.items()]
             rows += [("mean of the state", n, s, own) for n, at in self.crowd.means.items() for s, own in at.items()]
@@ -159,6 +164,8 @@ class FlowCertificate:
             return
         own = self.crowd
         yield f"Stationary density: mass off by {own.mass:.1e}, least {own.least:.1e}, in atoms {own.atoms:.3g}"
+        if not math.isnan(own.balance):
+            yield f"  the forward equation leaves {own.balance:.1e} of the largest flow out of a node"
         for name, sides in own.edges.items():
             mean = own.means[name]
             yield f"  {name}: mean {mean['mean']:.6g}, off by {mean['error']:.1e} as estimated from coarser grids"

@@ -7,6 +7,7 @@ A condition at an edge that does not hold is nowhere else to be seen. A box that
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from bellax.certify.equation import look
 from bellax.certify.flow_certificate import FlowCertificate
 from bellax.certify.refinement import coarser, refinement
 from bellax.errors import BellaxError, ModelError
-from bellax.model.diffusion import Natural, StateConstraint
+from bellax.model.diffusion import Boundary, Natural, StateConstraint
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
@@ -147,16 +148,16 @@ def _within(line: Any, coordinates: np.ndarray) -> np.ndarray:
 def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, Any], np.ndarray]:
     """What was found at the points, at the edges, and at the end."""
     setting, arguments, values = solution.setting, solution.arguments, solution.values
-    nodes = setting.nodes(arguments)
+    nodes, conditions = setting.nodes(arguments), setting.edges_of(solution)
 
     def run(arguments: Arguments, values: Any, states: Any, edges: Any) -> Any:
         least = jnp.min(jax.vmap(lambda point: setting.flow.discount(arguments, point))(states))
         looked = jax.vmap(lambda point: look(setting, arguments, values, point, least))(states)
         found = {}
         for name in setting.flow.continuous:
-            for side in SIDES:
-                at = {**states, name: edges[f"{name} {side}"]}
-                of = lambda point, at=(name, side): at_edge(setting, arguments, values, point, at, least)  # noqa: E731
+            for side, holds in zip(SIDES, conditions[name], strict=True):
+                at, place = {**states, name: edges[f"{name} {side}"]}, (name, side)
+                of = partial(at_edge, setting, arguments, values, place=place, condition=holds, least=least)
                 found[f"{name} {side}"] = jax.vmap(of)(at)
         ended = lambda point: at_end(setting, arguments, values, point)  # noqa: E731
         return looked, found, jax.vmap(ended)(states) if setting.flow.timed else jnp.zeros(0)
@@ -167,20 +168,21 @@ def _examined(solution: FlowSolution, states: States) -> tuple[Any, dict[str, An
         for name in setting.flow.continuous
         for side, which in zip(SIDES, (0, -1), strict=True)
     }
-    program = setting.program(("examine", count), lambda: quickly(run, True))
+    kinds = tuple(type(side) for sides in conditions.values() for side in sides)
+    program = setting.program(("examine", count, kinds), lambda: quickly(run, True))
     looked, found, end = jax.tree.map(np.asarray, program(arguments, values, states, edges))
     at_edges = {
         name: {
-            side: {"condition": _condition(setting, name, which), **_largest(found[f"{name} {side}"])}
-            for which, side in enumerate(SIDES)
+            side: {"condition": _named(holds), **_largest(found[f"{name} {side}"])}
+            for side, holds in zip(SIDES, conditions[name], strict=True)
         }
         for name in setting.flow.continuous
     }
     return looked, at_edges, np.nan_to_num(end, nan=np.inf)
 
 
-def _condition(setting: FlowSetting, name: str, which: int) -> str:
-    kind = type(setting.edges(name)[which])
+def _named(condition: Boundary) -> str:
+    kind = type(condition)
     return "no condition" if kind is Unstated else kind.__name__
 
 
@@ -208,7 +210,7 @@ def _beyond(
 
     What a solver takes for V there is its own choice, which V satisfies: no residual shows it.
     """
-    setting = solution.setting
+    setting, conditions = solution.setting, solution.setting.edges_of(solution)
     across = [
         (name, side, which)
         for name, sides in edges.items()
@@ -216,19 +218,19 @@ def _beyond(
         if sides[side]["spread"] > 0
     ]
     for name, side, which in across:
-        if isinstance(setting.edges(name)[which], StateConstraint):
+        if isinstance(conditions[name][which], StateConstraint):
             return {}, f"{name!r} diffuses at its {side} edge, where a constraint keeps a drift and no diffusion"
-    there = [(name, which) for name, _, which in across if isinstance(setting.edges(name)[which], Natural)]
+    there = [(name, which) for name, _, which in across if isinstance(conditions[name][which], Natural)]
     if not there:
         return {}, ""
     if share == 0:
         return {}, "a wider box was not asked for"
     try:
         other, arguments = setting.wider(solution.arguments, there, share)
-        other.check(arguments)  # type: ignore[attr-defined]
+        other.check(arguments)
     except BellaxError as error:
         return {}, str(error)
-    found: FlowSolution = other.solve(arguments)  # type: ignore[attr-defined]
+    found = other.solve(arguments)
     if int(found.code) != int(Result.successful):
-        return {}, f"the solve in a wider box fails: {other.explain(found)}"  # type: ignore[attr-defined]
+        return {}, f"the solve in a wider box fails: {other.explain(found)}"
     return quantiles(np.abs(np.asarray(found.value(**states)) - value)), ""

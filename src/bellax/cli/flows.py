@@ -13,7 +13,7 @@ from bellax.cli.report import plain
 from bellax.cli.sources import Source
 from bellax.cli.staging import Staging
 from bellax.cli.work import Stage
-from bellax.errors import listed
+from bellax.errors import BellaxError, listed
 from bellax.flow_figures import at_nodes
 from bellax.model import frozen
 from bellax.model.quantity import quantity
@@ -78,10 +78,10 @@ def computed(
 
 
 def _certified(solution: Any, seed: int, staging: Staging) -> tuple[dict[str, Any], str]:
-    """The certificate as numbers and as text; or why there is none."""
+    """The certificate as numbers and as text; or why there is none: what was found is not lost for that."""
     try:
         found = bx.certify(solution, seed=seed)
-    except bx.ModelError as error:
+    except BellaxError as error:
         return {}, str(error)
     staging.path("certificate.json").write_text(json.dumps(found.as_dict(), indent=2) + "\n")
     return found.as_dict(), str(found)

@@ -1,9 +1,9 @@
 """Levenberg and Marquardt's method: nonlinear least squares of small nets, far better there than gradients alone.
 
-    (J'J + damping I) step = -J'r,    damping / 4 after a step that lowers the sum of squares, x 5 after one that does
-    not,
+    (J'J + damping I) step = -J'r,
 
-by Cholesky; with fewer residuals than weights J'(J J' + damping I)^-1 r, which is the same step. A fit goes in rounds:
+by Cholesky; with fewer residuals than weights J'(J J' + damping I)^-1 r, which is the same step. Damping is divided by
+four after a step that lowers the sum of squares, and five times as large after one that does not. A fit goes in rounds:
 what is frozen in the residuals is made anew between them (Howard's policy, weights of points).
 
 Source: Marquardt (1963).

@@ -4,7 +4,7 @@ The condition of first order holds on every hill of the Hamiltonian, and on a lo
 the bounds of each action are compared with it, and some around it, which are never better than the best.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.model.spaces import Continuous
+from bellax.model.spaces import Continuous, Discrete
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments, Flow
+from bellax.problem.period import as_float
 
 _BESIDE = 1e-6  # how far to each side of an action, relative to 1 + abs(action), the Hamiltonian is asked for its slope
 _BETWEEN = (np.arange(17) + 0.437) / 17  # of its bounds; no place that a model is likely to name
@@ -29,7 +30,7 @@ class Optimality(NamedTuple):
         gap: by how much they leave the first-order condition, as a share of its terms: at a kink, where the slope of
             the Hamiltonian changes its sign, nothing; at a bound, where the condition has one sign, by how much that is
             the other one. Infinite where an action is beyond a bound, or where it is the worst and not the best. Zero
-            where the condition has no number.
+            where the condition has no number; and of a discrete action, unless it is none of its values.
         missed: what another of one action would add to the Hamiltonian; zero where none is better.
         size: of the terms of the Hamiltonian, under these actions or the better one, the larger.
     """
@@ -64,15 +65,21 @@ def optimality(
         def slopes(own: Array, name: str = name) -> Array:
             return jax.jvp(lambda x: flow.terms(known, {**actions, name: x}), (own,), (jnp.ones_like(own),))[1]
 
-        bounds = flow.limits(known, actions, name)
-        worst = jnp.maximum(worst, _gap(slopes, action, *bounds))
-        better, large = _missed(flow, known, actions, name, bounds)
+        space = flow.actions[name]
+        if isinstance(space, Discrete):
+            candidates = as_float(jnp.asarray(space.values))
+            gap = jnp.where(jnp.any(candidates == action), 0.0, jnp.inf)
+        else:
+            bounds = flow.limits(known, actions, name)
+            candidates, gap = _candidates(action, *bounds), _gap(slopes, action, *bounds)
+        worst = jnp.maximum(worst, gap)
+        better, large = _missed(flow, known, actions, name, candidates)
         missed, size = jnp.maximum(missed, better), jnp.maximum(size, large)
     return Optimality(worst, missed, size)
 
 
 def _missed(
-    flow: Flow, known: Arguments, actions: Mapping[str, Array], name: str, bounds: tuple[Array, Array]
+    flow: Flow, known: Arguments, actions: Mapping[str, Array], name: str, candidates: Array
 ) -> tuple[Array, Array]:
     """What the best candidate of one action is better, the others held fixed; and the size of terms."""
     own = actions[name]
@@ -87,7 +94,7 @@ def _missed(
             fits = fits & (actions[other] >= lower - slack) & (actions[other] <= upper + slack)
         return jnp.where(fits, jnp.sum(terms), -jnp.inf), jnp.sum(jnp.abs(terms))
 
-    totals, sizes = jax.vmap(worth)(jnp.concatenate([own[None], _candidates(own, *bounds)]))
+    totals, sizes = jax.vmap(worth)(jnp.concatenate([own[None], candidates]))
     totals = jnp.where(jnp.isfinite(totals), totals, -jnp.inf)
     place = jnp.argmax(totals)
     better, size = totals[place] - totals[0], jnp.maximum(sizes[0], sizes[place])
@@ -107,7 +114,7 @@ def _candidates(own: Array, lower: Array, upper: Array) -> Array:
     return jnp.clip(jnp.concatenate([around, between]), lower, upper)
 
 
-def _gap(slopes, action: Array, lower: Array, upper: Array) -> Array:
+def _gap(slopes: Callable[[Array], Array], action: Array, lower: Array, upper: Array) -> Array:
     first, second = jax.jvp(slopes, (action,), (jnp.ones_like(action),))
     slack = rounding() * (1 + jnp.abs(action))
     size = jnp.sum(jnp.abs(first))

@@ -1,6 +1,7 @@
 """V as a polynomial in the coordinates of the states' scales, by its values at Chebyshev's nodes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from bellax.numerics.grids import Line
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting
-from bellax.solution.table import Local, Representation
+from bellax.solution.table import Local, Representation, left
 
 
 class Chebyshev(Representation):
@@ -50,6 +51,12 @@ class Chebyshev(Representation):
         marginals = {name: slopes[name] * own for name, own in first_ones.items()}
         curvatures = {n: slopes[n] ** 2 * asked(n, 2) + bends[n] * own for n, own in first_ones.items()}
         return Local(jnp.where(inside, asked(), jnp.nan), marginals, curvatures)
+
+    def balance(self, setting: Any, arguments: Arguments, mass: Array) -> Array:
+        scheme = setting.scheme(arguments)
+        _, marginals, curvatures = scheme.derivatives(self.values)
+        generator, flat = scheme.generator(marginals, curvatures), mass.reshape(-1)
+        return left(flat @ generator, jnp.diagonal(generator) * flat)
 
     def _shares(
         self, setting: FlowSetting, arguments: Arguments, point: Mapping[str, Array], beyond: bool = False

@@ -135,6 +135,17 @@ class FlowSetting:
         like = self.structure(arguments)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
 
+    def check(self, arguments: Arguments) -> None:
+        """Raises ParameterError for numbers that make no model."""
+
+    def final(self, arguments: Arguments, terminal: Any) -> None:
+        """Raises ModelError: nothing is after the last decision."""
+        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+
+    def explain(self, solution: "FlowSolution") -> str:
+        """Why a solve failed; empty where nothing is wrong."""
+        return ""
+
     def solve(self, arguments: Arguments, final: Any = None, ticket: Any = None, well: bool = False) -> "FlowSolution":
         """Solves; `final` and `ticket` are of discrete time."""
         raise ModelError(f"{type(self.options).__name__} does not solve: what it is of was found elsewhere.")
@@ -205,6 +216,14 @@ class FlowSetting:
     def edges(self, name: str) -> tuple[Boundary, Boundary]:
         """What holds at the edges of where V is known: those of the state, unless the solver draws others."""
         return self.sides(name)
+
+    def edges_of(self, solution: "FlowSolution") -> dict[str, tuple[Boundary, Boundary]]:
+        """As `edges`, of every continuous state, where numbers say which of them the solver has drawn."""
+        return {name: self.edges(name) for name in self.flow.continuous}
+
+    def box(self, arguments: Arguments) -> dict[str, tuple[Array, Array]]:
+        """Where V is known, by continuous state: between its bounds, unless the solver draws others."""
+        return {name: self.flow.bounds(arguments, name) for name in self.flow.continuous}
 
     def read(self, states: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
         """Queried states, and the time of a finite horizon, as arrays of one batch axis; and the shape that they
@@ -358,7 +377,7 @@ def _pointwise(setting: FlowSetting, what: str) -> Callable[..., Any]:
             answer = found.actions if what == "policy" else {"reward": found.reward, **found.drift}
             if what == "policy" and flow.stops:
                 answer = {**answer, "stop": table.stops(setting, arguments, point).astype(local.value.dtype)}
-            return {name: jnp.where(jnp.isnan(local.value), jnp.nan, value) for name, value in answer.items()}
+            return {name: jnp.where(jnp.isnan(local.value), jnp.nan, as_float(own)) for name, own in answer.items()}
 
         return jax.vmap(at)(states)
 

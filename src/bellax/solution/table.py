@@ -51,6 +51,12 @@ class Representation(eqx.Module):
         together of straight lines."""
         return self.at(setting, arguments, point).value
 
+    def balance(self, setting: Any, arguments: Arguments, mass: Array) -> Array:
+        """What the forward equation leaves of a mass at the nodes that should not move: the largest change of it per
+        unit of time, over the largest flow out of a node. Not a number where there are no nodes between which it moves.
+        """
+        return jnp.full((), jnp.nan)
+
     def laid(self, numbers: Array) -> "Representation":
         """Other numbers at the same nodes, which are between them as V is.
 
@@ -98,6 +104,10 @@ class Table(Representation):
     def stops(self, setting: Any, arguments: Arguments, point: Mapping[str, Array]) -> Array:
         return self._look(setting, arguments, point)[0](self.ahead) < 0
 
+    def balance(self, setting: Any, arguments: Arguments, mass: Array) -> Array:
+        generator = setting.scheme(arguments).carried(self.marginals, self.curvatures)
+        return left(generator.push(mass), generator.leaving * mass)
+
     def laid(self, numbers: Array) -> "Table":
         return Table(numbers, {})
 
@@ -138,3 +148,9 @@ class Table(Representation):
                 axes.append((lines[name], point[name]))
         alike = (self.ahead < 0) == self.stops(setting, arguments, point) if flow.stops else None
         return lagrange.through(self.values, axes, alike)
+
+
+def left(change: Array, out: Array) -> Array:
+    """The largest change of mass over the largest flow out of a node; zero where nothing moves."""
+    most = jnp.max(jnp.abs(out))
+    return jnp.max(jnp.abs(change)) / jnp.where(most > 0, most, 1.0)

@@ -3,7 +3,8 @@
 What may be wrong of a V that solves the equation at the nodes is counted, and no success: a constraint that binds, or
 paths that leave `bounds`; an equation that alone does not say what V is (`growth`: the largest row of the inverse of
 its tangent times the discount, one in truth, by the maximum principle); a V that is not resolved (`error`: what is left
-between the nodes, held for ever, times `growth`); another root than that of finite differences (`moved`).
+between the nodes, held for ever, times `growth`); another root than that of finite differences (`moved`: not a number
+where there was nothing to compare with, since they failed, or a search began with a V that was near).
 """
 
 import math
@@ -262,7 +263,7 @@ class CollocatedFlow(CheckedFlow):
         matrix, _ = scheme.system(scheme.tangent(marginals, curvatures), marginals, curvatures)
         most, best = jnp.max(jnp.abs(still)), scheme.optimality(marginals, curvatures)
         growth = jnp.max(jnp.sum(jnp.abs(jnp.linalg.inv(matrix)) * scheme.discount[None, :], axis=1))
-        away = jnp.where(begin.known, jnp.max(jnp.abs(still - begin.value)), 0.0)
+        away = jnp.where(begin.known, jnp.max(jnp.abs(still - begin.value)), jnp.nan)
         stats = {
             "steps": last.steps,
             "residual": last.change,
@@ -279,7 +280,8 @@ class CollocatedFlow(CheckedFlow):
         flags += [~(share <= options.accuracy) for name, share in stats.items() if name.startswith("leak")]
         wrong = jnp.any(jnp.stack(flags)) | (stats["first_order_gap"] > doubts.CLOSE) | ~(growth <= doubts.GROWTH)
         wrong = wrong | (stats["missed"] > doubts.CLOSE)
-        wrong = wrong | ~(stats["error"] <= options.accuracy) | (stats["moved"] > doubts.FAR)
+        wrong = wrong | ~(stats["error"] <= options.accuracy)
+        wrong = wrong | (stats["moved"] > doubts.FAR)  # which a number that is none is not
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(last.change <= options.tolerance, code, int(Result.max_steps_reached))
         code = jnp.where(jnp.all(jnp.isfinite(still)), code, int(Result.nonfinite))

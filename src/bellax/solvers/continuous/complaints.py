@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from bellax.errors import listed
-from bellax.model.diffusion import Natural, StateConstraint
+from bellax.model.diffusion import StateConstraint
 from bellax.problem.flow import Arguments
 from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
 from bellax.solution.solution import Result
@@ -79,8 +79,9 @@ def _gap(setting: FlowSetting, solution: FlowSolution) -> str:
     what = f"the closed forms of {names}" if names else f"the best {', '.join(flow.free)}"
     if gap == math.inf:
         return (
-            f"{what} lead beyond the bounds of an action at {where}, or to the worst action and not the best. Write "
-            "bounds into policy=, and check its signs; or leave it out, and give maximiser=bx.maximise.Golden()."
+            f"{what} lead beyond the bounds of an action at {where}, to none of its values where it is discrete, or to "
+            "the worst action and not the best. Write bounds into policy=, and check its signs; or leave it out, and "
+            "give maximiser=bx.maximise.Golden()."
         )
     return (
         f"{what} leave the first-order condition by {gap:.3g} of its terms at {where}, marginal values held fixed. "
@@ -159,19 +160,19 @@ def _spread(setting: FlowSetting, name: str, side: str) -> str:
 
 
 def _outward(setting: FlowSetting, name: str, side: str) -> str:
-    which = 0 if side == "lower" else 1
-    if isinstance(setting.sides(name)[which], StateConstraint):
+    condition = setting.sides(name)[0 if side == "lower" else 1]
+    if isinstance(condition, Unstated):
+        return (
+            f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
+            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(); or move the bound."
+        )
+    if isinstance(condition, StateConstraint):
         return (
             f"the state {name!r} cannot be kept at its {side} edge: whatever is done, the drift leads outward "
             "there. Move the bound, or give boundary=bx.Reflecting()."
         )
-    if isinstance(setting.sides(name)[which], Natural):
-        return (
-            f"the drift of {name!r} leads outward at its {side} edge, which is said to be never reached "
-            "(bx.Natural()). Move the bound further out; or say what holds there: "
-            f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(), Absorbing(value)."
-        )
     return (
-        f"the drift of {name!r} leads outward at its {side} edge, and no condition holds there. Give "
-        f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(); or move the bound."
+        f"the drift of {name!r} leads outward at its {side} edge, which is said to be never reached "
+        "(bx.Natural()). Move the bound further out; or say what holds there: "
+        f"boundary={{{name!r}: bx.StateConstraint()}}, Reflecting(), Absorbing(value)."
     )

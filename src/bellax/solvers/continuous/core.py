@@ -10,8 +10,8 @@ population there with the covariance S of B S + S B' + D = 0 (Lyapunov). Howard'
 density from this normal.
 
 The *core* is where it lives: so many standard deviations, and of a state without noise of its own as far as others lead
-it. Nets are trained on a box around the core: what V does
-at an edge that the domain goes on beyond is not known, and is felt within a standard deviation of it.
+it. Nets are trained on a box around the core: what V does at an edge that the domain goes on beyond is not known, and
+is felt within a standard deviation of it.
 
 Source: Roberts (1980) for the sign; Magill (1977) for the approximation.
 """

@@ -86,7 +86,9 @@ def _wrong(setting: Any, stats: Mapping[str, float]) -> str:
             f"coefficients are {tails} of the largest. Likely causes: too few nodes; a kink, or a layer at an "
             "edge, where no number of nodes helps, and bounds= or FiniteDifference does."
         )
-    if stats["moved"] > FAR:
+    if (
+        stats["moved"] > FAR
+    ):  # no number where finite differences were not asked, or failed: then nothing is known of it
         return (
             f"V is {stats['moved']:.3g} of its largest value away from that of finite differences on a coarse "
             "grid: it may be another root of the equation. Solve by FiniteDifference, and compare."

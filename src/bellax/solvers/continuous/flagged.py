@@ -7,6 +7,7 @@ an atom shows as a steady state beyond the edge, or as a density that piles up t
 were not trained on.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -139,7 +140,7 @@ def _density(values: ValueEquation, densities: DensityEquation, table: NetTable)
     return found
 
 
-def worst(flow: Flow, stats: Mapping[str, Array], what: str) -> tuple[str, Array]:
+def worst(stats: Mapping[str, Array], what: str) -> tuple[str, Array]:
     """The largest of a kind of numbers, and its name."""
     own = {name: value for name, value in stats.items() if name.startswith(f"{what}:")}
     if not own:
@@ -153,7 +154,7 @@ def _largest(stats: Mapping[str, Array], what: str) -> Array:
     return jnp.max(jnp.stack(own)) if own else jnp.zeros(())
 
 
-def poor(flow: Flow, stats: Mapping[str, Array]) -> Array:
+def poor(stats: Mapping[str, Array]) -> Array:
     """Whether the density is none."""
     if "forward" not in stats:
         return jnp.asarray(True)
@@ -168,7 +169,7 @@ def code(flow: Flow, stats: Mapping[str, Array], options: Any) -> Array:
     if flow.driven:
         wrong = wrong | ~(stats["settled"] > 0)
     if options.density:
-        wrong = wrong | (_largest(stats, "held") > 0) | poor(flow, stats)
+        wrong = wrong | (_largest(stats, "held") > 0) | poor(stats)
     found = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
     found = jnp.where(
         stats["residual"] <= options.tolerance, found, jnp.where(wrong, found, int(Result.max_steps_reached))
@@ -181,7 +182,7 @@ def explain(setting: Any, solution: Any) -> str:
     result, stats, flow = Result(int(solution.code)), solution.stats, setting.flow
     if result == Result.successful:
         return ""
-    told = lambda what: worst(flow, stats, what)  # noqa: E731
+    told = lambda what: worst(stats, what)  # noqa: E731
     residual = float(stats["residual"])
     if result == Result.nonfinite:
         return (
@@ -224,6 +225,12 @@ def _wrong(setting: Any, stats: Mapping[str, Array], told: Any) -> str:
         return (
             f"the points of the training have dimensions of rank correlation {float(stats['dependence']):.3g}: they "
             "were drawn with one key, and the equation was asked on a line alone. Draw every dimension by itself."
+        )
+    if float(stats["first_order_gap"]) == math.inf:
+        return (
+            f"the closed forms of {sorted(setting.flow.policy)} lead beyond the bounds of an action at some state, to "
+            "none of its values where it is discrete, or to the worst action and not the best. Write bounds into "
+            "policy=, and check its signs."
         )
     if not float(stats["first_order_gap"]) <= CLOSE:
         return (

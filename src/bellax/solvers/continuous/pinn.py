@@ -5,7 +5,7 @@ looked at afterwards in flagged.py.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,22 +13,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, ParameterError, check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_positive, listed, named_options
 from bellax.learning import levenberg, nets, polynomials, sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.levenberg import Fit
 from bellax.learning.nets import Shape
 from bellax.learning.training import Method, Watch
-from bellax.model.diffusion import DiffusionModel
+from bellax.model.diffusion import Boundary, DiffusionModel
+from bellax.model.fingerprint import fingerprint, hashed
 from bellax.model.quantity import Quantity
+from bellax.numerics import grids
+from bellax.numerics.grids import Line
 from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
 from bellax.problem.flow import Arguments
-from bellax.solution.flow_checks import check_parameters
-from bellax.solution.flowing import FlowSetting, FlowSolution, quantity_at
+from bellax.solution.flowing import Drawn, FlowSetting, FlowSolution, quantity_at
 from bellax.solution.table import Mass
 from bellax.solvers.continuous import flagged, poisson
+from bellax.solvers.continuous.checked import CheckedFlow
 from bellax.solvers.continuous.core import Core, core
 from bellax.solvers.continuous.notebook import Notebook
 from bellax.solvers.continuous.pointwise import Pointwise, moving
@@ -44,6 +47,8 @@ _BLOCK = 10  # steps between reports and checkpoints
 _DEGREES = {1: (20, 12), 2: (20, 12), 3: (10, 6)}
 """Of the polynomials beside nets, along a state that does not diffuse, and along one that does."""
 _WHERE = {1: (256, 1), 2: (1024, 32), 3: (3000, 128)}  # points inside, and at each edge
+_ASKED = {1: 257, 2: 33, 3: 13}  # nodes of the domain along each state at which numbers are checked
+_OWN = ("density", "reach", "rounds", "budget", "finish")  # options of the training that a recipe stands in for
 
 
 @named_options
@@ -95,12 +100,26 @@ class PINN(Solver):
             check_count(getattr(self, name), f"PINN: {name}")
         for name in ("reach", "tolerance"):
             check_positive(getattr(self, name), f"PINN: {name}")
+        for place, width in enumerate(self.hidden):
+            check_count(width, f"PINN: hidden[{place}]")
         if self.points is not None:
             check_count(self.points, "PINN: points")
         if self.reach < _NEAREST:
             raise ModelError(
                 f"PINN: reach is {self.reach:g} standard deviations, and at least {_NEAREST:g}: what V does at an edge "
                 "of the core that the domain goes on beyond is not known, and is felt where states are if it is nearer."
+            )
+        if self.recipe is not None:
+            self._check_alone()
+
+    def _check_alone(self) -> None:
+        """Raises ModelError for options that mean nothing beside a recipe."""
+        default = {each.name: each.default for each in fields(self)}
+        given = [name for name in _OWN if getattr(self, name) != default[name]]
+        if given:
+            raise ModelError(
+                f"PINN: {listed(given)} of the training described here, and recipe= is another one, which trains both "
+                "nets on the whole domain. Leave one of them out."
             )
 
     @classmethod
@@ -196,36 +215,15 @@ class PreparedNets(FlowSetting):
             degrees = _degrees([name in self.flow.spreads for name in self.flow.continuous], self.counts[0])
         self.shape, self.thin = Shape(count, options.hidden, degrees=degrees), Shape(count, (12, 12), degrees=degrees)
         self.form: Form = AroundNormal() if options.recipe is None else options.recipe.form
+        # numbers are asked for at nodes of the whole domain, since where the core is follows from them
+        nodes = {name: grids.Scaled(_ASKED[count]) for name in self.flow.continuous}
+        self.domain = CheckedFlow(model, options, nodes)
 
     # -- before a solve
 
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
-        check_parameters(self, arguments)
-        run = self.program("signs", lambda: Shared(self._signs))
-        rate, spreads = run(arguments)
-        if not float(rate) > 0:
-            raise ParameterError(
-                f"the discount is {float(rate):g} at some state; in continuous time it is a rate, and with an infinite "
-                "horizon above zero everywhere."
-            )
-        for name, least in spreads.items():
-            if not float(least) >= 0:
-                raise ParameterError(
-                    f"the diffusion of {name!r} is {float(least):g} at some state; it is a standard deviation."
-                )
-
-    def _signs(self, arguments: Arguments) -> tuple[Array, dict[str, Array]]:
-        point = Pointwise(self.flow, arguments)
-        domain = nets.Box(*point.domain())
-        draws = jnp.asarray(flagged.fresh(256, len(self.flow.continuous), 0))
-        states = lambda share: point.states(domain.at(share))  # noqa: E731
-        spread = lambda name: jax.vmap(lambda share: self.flow.spread(arguments, states(share), name))(draws)  # noqa: E731
-        rate = jax.vmap(lambda share: point.discount(states(share)))(draws)
-        return jnp.min(rate), {name: jnp.min(spread(name)) for name in self.flow.spreads}
-
-    def final(self, arguments: Arguments, terminal: Any) -> None:
-        raise ModelError("terminal= is the value after the last decision; in continuous time there is none.")
+        self.domain.check(arguments)
 
     # -- a solve
 
@@ -246,9 +244,8 @@ class PreparedNets(FlowSetting):
 
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> FlowSolution:
         """Solves; `final` and `ticket` are of discrete time."""
-        kept = self.options.checkpoint
         if not all_concrete(arguments):
-            if kept is not None:
+            if self.options.checkpoint is not None:
                 raise ModelError("PINN: checkpoint= keeps a solve with numbers; under a transformation leave it out.")
             run = self.program("solve", lambda: Shared(self._whole))
             return self._solution(arguments, run(arguments))
@@ -257,12 +254,11 @@ class PreparedNets(FlowSetting):
             if ticket is None
             else lambda steps, loss: report(jnp.asarray(ticket))(jnp.asarray(steps), jnp.asarray(loss))
         )
-        checkpoint = None if kept is None else Checkpoint(kept, self._described(arguments))
         begin = self.program("begin", lambda: Shared(self._begin))
         where, state = begin(arguments)
         if not self._hopeless(where):
             blocks = self.program("block", lambda: Shared(self._block))
-            watch = Watch(_BLOCK, tell, checkpoint)
+            watch = Watch(_BLOCK, tell, self.kept(arguments))
             state = training.watched(lambda state: blocks(arguments, where, state), state, watch)
         finish = self.program("finish", lambda: Shared(self._finish))
         return self._solution(arguments, finish(arguments, where, state))
@@ -326,30 +322,52 @@ class PreparedNets(FlowSetting):
 
     def _solution(self, arguments: Arguments, found: tuple[NetTable, Array, dict[str, Array]]) -> FlowSolution:
         table, code, stats = found
-        return FlowSolution(arguments, table, code, stats, self)
+        return FlowSolution(arguments, table, self.domain.checked(arguments, code), stats, self)
 
-    def _described(self, arguments: Arguments) -> str:
-        """What a checkpoint is of."""
+    def kept(self, arguments: Arguments) -> Checkpoint | None:
+        """What was kept of the training of this model under these numbers and options; None if nothing is to be."""
+        folder = self.options.checkpoint
+        if folder is None:
+            return None
         numbers = {name: [float(x) for x in jnp.ravel(value)] for name, value in sorted(arguments.items())}
-        return f"{replace(self.options, checkpoint=None)!r} {self.flow.continuous} {numbers}"
+        what = f"{fingerprint(self.model)} {hashed(replace(self.options, checkpoint=None))} {numbers}"
+        return Checkpoint(folder, what)
 
     # -- what is asked of a solution
 
-    def nodes(self, arguments: Arguments) -> dict[str, Array]:
+    def lines(self, arguments: Arguments) -> dict[str, Line]:
+        """Nodes of the core, where V is told."""
         run = self.program("core", lambda: Shared(self.core))
-        return self._nodes(arguments, run(arguments))
+        return self._lines(run(arguments))
 
     def nodes_of(self, solution: FlowSolution) -> dict[str, Array]:
         table: Any = solution.values
-        return self._nodes(solution.arguments, table.core)
+        return {name: line.nodes for name, line in self._lines(table.core).items()}
 
-    def _nodes(self, arguments: Arguments, where: Core) -> dict[str, Array]:
+    def _lines(self, where: Core) -> dict[str, Line]:
         """Equally spaced in the coordinates: for a density that vanishes at the edges no quadrature is better."""
-        count, box = _NODES[len(self.flow.continuous)], where.inner
-        point = Pointwise(self.flow, arguments)
-        shares = jnp.linspace(0.0, 1.0, count)
-        along = jax.vmap(lambda share: point.states(box.at(jnp.full_like(box.lower, share))))(shares)
-        return along
+        count, lower = _NODES[len(self.flow.continuous)], where.inner.lower
+        step, found = (where.inner.upper - lower) / (count - 1), {}
+        for axis, name in enumerate(self.flow.continuous):
+            space: Any = self.flow.spaces[name]
+            found[name] = Line(space.scale, count, lower[axis], step[axis])
+        return found
+
+    def box(self, arguments: Arguments) -> dict[str, tuple[Array, Array]]:
+        return {name: (line.nodes[0], line.nodes[-1]) for name, line in self.lines(arguments).items()}
+
+    def edges_of(self, solution: FlowSolution) -> dict[str, tuple[Boundary, Boundary]]:
+        """Where the core ends before the domain does, nets draw the edge."""
+        table: Any = solution.values
+        inner, domain, found = table.core.inner, table.core.domain, {}
+        for axis, name in enumerate(self.flow.continuous):
+            own = (inner.lower[axis] <= domain.lower[axis], inner.upper[axis] >= domain.upper[axis])
+            lower, upper = (side if bool(real) else Drawn() for side, real in zip(self.sides(name), own, strict=True))
+            found[name] = (lower, upper)
+        return found
+
+    def wider(self, arguments: Arguments, edges: Any, share: float) -> Any:
+        raise ModelError("PINN does not solve in a wider box: solve with a larger reach=, and compare.")
 
     def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
         """The mass at nodes: the net's, which sums to one."""
@@ -357,7 +375,7 @@ class PreparedNets(FlowSetting):
             raise ModelError("this PINN was told density=False, and trained none; leave it out.")
         table: Any = solution.values
         mass = flagged.quadrature(table, _NODES[len(self.flow.continuous)])
-        poor = flagged.poor(self.flow, solution.stats)
+        poor = flagged.poor(solution.stats)
         return Mass(mass, jnp.zeros(mass.shape, bool), jnp.where(poor, jnp.inf, 0.0))
 
     def mean(self, solution: FlowSolution, mass: Array, what: Quantity) -> Array:

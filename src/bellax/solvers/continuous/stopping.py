@@ -10,6 +10,7 @@ A border that is drawn too tight moves by one node a step, one that is too wide 
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -127,8 +128,6 @@ def ahead(going_on: Array, scheme: Scheme, arms: Arms, stopping: Array) -> Array
 
 
 def _with(generator: Any, up: list[Array], down: list[Array]) -> Any:
-    import equinox as eqx
-
     return eqx.tree_at(lambda g: (g.up, g.down), generator, (tuple(up), tuple(down)))
 
 

@@ -409,3 +409,43 @@ def test_a_value_that_is_zero_is_found():
     nothing = replace(reverting(0.5, 2.0), reward=lambda x: jnp.log(jnp.exp(x)) - x)
     solution = bx.solve(nothing, {}, bx.solvers.FiniteDifference(grid={"x": 41}))
     assert np.max(np.abs(solution.value(x=np.linspace(-2.0, 2.0, 9)))) < 1e-13
+
+
+# -- several actions, each of them the best while the others stand
+
+PAIR = bx.DiffusionModel(
+    states={"x": bx.Continuous(0.0, 1.0)},
+    actions={"a": bx.Continuous(-1.0, 1.0), "b": bx.Continuous(-1.0, 1.0)},
+    reward=lambda a, b: a + b,
+    drift={"x": lambda x: 0.3 * (0.5 - x)},
+    diffusion={"x": 0.1},
+    discount=0.05,
+    boundary={"x": bx.Reflecting()},
+)
+HILLS = {
+    "a concave kink": (lambda a, b: 0.2 * (a + b) - 2 * jnp.abs(a - b) - 0.05 * (a**2 + b**2), None),
+    "a saddle": (lambda a, b: 2 * a * b - 0.5 * a**2 - 0.5 * b**2, None),
+    "a ridge": (lambda a, b: 0.2 * (a + b) - 20 * jnp.abs(a - 0.617 * b - 0.0137) - 0.05 * (a**2 + b**2), 25),
+    "inputs that go together": (lambda a, b, x: jnp.minimum(a, 0.7 * b) * (0.1 + x) - 0.1 * (a**2 + b**2), None),
+}
+
+
+@pytest.mark.parametrize("which", HILLS)
+def test_actions_that_have_to_move_together_are_refused_where_they_do_not(which):
+    reward, candidates = HILLS[which]
+    golden = bx.maximise.Golden(grid={"a": candidates, "b": candidates}) if candidates else None
+    with pytest.raises(SolveError, match="or a ridge along which several actions have to move together"):
+        bx.solve(replace(PAIR, reward=reward), {}, bx.solvers.FiniteDifference(grid={"x": 11}, maximiser=golden))
+
+
+@pytest.mark.parametrize(
+    ("reward", "best"),
+    [
+        (lambda a, b, x: -((a - 0.3 * x) ** 2) - (b + a) ** 2, 0.0),
+        (lambda a, b: 0.3 * (a + b) - a**2 - b**2 + a * b / 2, 0.06),
+        (lambda a, b: a + 0.5 * b - jnp.abs(a - b) ** 1.5, 1.5),
+    ],
+)
+def test_actions_that_are_the_best_together_are_found(reward, best):
+    solution = bx.solve(replace(PAIR, reward=reward), {}, bx.solvers.FiniteDifference(grid={"x": 11}))
+    np.testing.assert_allclose(solution.flows(x=0.5)["reward"], best, atol=1e-7)

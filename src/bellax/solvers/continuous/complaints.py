@@ -15,6 +15,10 @@ from bellax.solution.flowing import FlowSetting, FlowSolution, Unstated
 from bellax.solution.solution import Result
 
 CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
+_RIDGE = (
+    ", or a ridge along which several actions have to move together (state one of them as a share of another, or by "
+    "how much it is off the kink)"
+)
 _CYCLES = 1e-4  # of 1 + abs(V): changes below which V as a whole is found
 
 
@@ -97,7 +101,8 @@ def _missed(setting: FlowSetting, solution: FlowSolution) -> str:
     actions = listed([*flow.free, *sorted(flow.policy)])
     what = (
         f"others of {actions} are better at {_place(solution, 'missed_at')}, by {missed:.3g} of what flows there, "
-        "marginal values held fixed: the Hamiltonian has several hills in an action, and this is not the highest. "
+        "marginal values held fixed: the Hamiltonian has several hills in an action, and this is not the highest"
+        f"{_RIDGE if len(flow.actions) > 1 else ''}. "
     )
     if flow.scan is not None:
         return f"{what}Give more candidates, bx.maximise.Golden(grid={{action: count}})."

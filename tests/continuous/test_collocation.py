@@ -61,6 +61,8 @@ def test_a_quadratic_is_solved_to_rounding_and_derivatives_are_those_of_the_clos
     slope, value = with_value(of)(0.5)
     np.testing.assert_allclose(value, exact(0.5), rtol=1e-10)
     np.testing.assert_allclose(slope, jax.jacfwd(exact)(0.5), rtol=1e-9)
+    bend = jax.jit(jax.grad(jax.grad(lambda kappa: of(kappa)[0])))(0.5)
+    np.testing.assert_allclose(bend, jax.jacfwd(jax.jacfwd(exact))(0.5)[0], rtol=1e-9)
     several = jax.vmap(bx.compile(SQUARE, by(x=12)))({"kappa": jnp.asarray([0.4, 0.5])})
     np.testing.assert_allclose(several.values.values[1], bx.solve(SQUARE, KAPPA, by(x=12)).values.values, rtol=1e-9)
     assert np.isnan(bx.solve(SQUARE, KAPPA, by(x=12)).value(x=2.1))

@@ -107,7 +107,7 @@ def test_mass_that_an_edge_holds_is_refused():
     ("stats", "words"),
     [
         ({"dependence": 1.0}, "rank correlation 1: they were drawn with one key"),
-        ({"mass": 0.1}, "the quadrature of its mass moves by 0.1"),
+        ({"quadrature": 0.1}, "the quadrature of its mass moves by 0.1"),
         ({"residual": 1.0}, "its residual at other points than those of the training is 1"),
     ],
 )

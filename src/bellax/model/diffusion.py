@@ -47,9 +47,10 @@ class Reflecting(Boundary):
 class Natural(Boundary):
     """The edge is never reached.
 
-    Drifts must lead inward there, or a solve fails. A state that diffuses there is taken at that word: its variance
-    counts for nothing at the edge, as of a state without bounds of which a part is shown, and a certificate tells what
-    a wider domain changes (`bx.certify(solution, wider=...)`).
+    Drifts must lead inward there, or a solve fails. A state that diffuses there is taken at that word, as one without
+    bounds of which a part is shown: for `FiniteDifference` its variance counts for nothing at the edge, for
+    `Collocation` the equation holds there as within, and for `PINN` V bends as that of the linear approximation. What a
+    wider domain changes a certificate tells (`bx.certify(solution, wider=...)`), but for `PINN`.
     """
 
 

@@ -4,15 +4,15 @@ At a node with neighbours at distances h- and h+, the rates up and down that giv
 
     up h+ - down h- = b,    up h+^2 + down h-^2 = s^2,
 
-are those of central differences. They are at least zero where s^2 >= |b| h, h the distance in the direction of the
-drift's opposite; elsewhere there is a drift and a larger variance, |b| h, which is upwinding. So mean and variance are
-exact wherever a monotone scheme with three nodes allows it, and the two meet without a jump.
+are those of central differences. They are at least zero where s^2 >= |b| h, h the distance to the neighbour towards
+which the drift leads; elsewhere there is the drift and a larger variance, |b| h, which is upwinding. So mean and
+variance are exact wherever a monotone scheme with three nodes allows it, and the two meet without a jump.
 
 Where two states share shocks, mass moves along diagonals, too: at the rate covariance / (2 h_i h_j) towards both
 corners of its sign, which is taken from the rates along the axes (Kushner & Dupuis). A reset is a jump to a place
 between nodes, shared by the corners of its cell.
 
-Mass moves along the transpose of what values obey: nothing is lost, and a density is never negative.
+Mass moves along the transpose of what values obey: nothing is lost, and the mass that does not move is never negative.
 """
 
 from collections.abc import Iterator, Mapping
@@ -135,7 +135,7 @@ class Landing(NamedTuple):
 
 
 class Generator(eqx.Module):
-    """A V, and how mass moves.
+    """Rates at which a state moves between nodes: A, of which values obey, and mass the transpose.
 
     Attributes:
         up, down: rates along each line, shape of the nodes; zero where there is no neighbour.

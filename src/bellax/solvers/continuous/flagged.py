@@ -64,7 +64,12 @@ def raw_mass(table: NetTable, count: int) -> Array:
 
 
 def stats(values: ValueEquation, densities: DensityEquation, table: NetTable, options: Any) -> dict[str, Array]:
-    """Numbers about a trained solution, inside a compiled program."""
+    """Numbers about a trained solution, inside a compiled program.
+
+    Those of the density: `forward`, what the forward equation leaves; `quadrature`, by how much its mass is not one, if
+    it is not made to be, and its centre moves between two sets of nodes, in halves of the box; `mean_drift`, as a share
+    of the root mean square; `piled`, what there is at an edge along which nothing diffuses, of the largest.
+    """
     point, core = values.point, values.core
     draws = jax.vmap(core.inner.at)(jnp.asarray(fresh(_FRESH, core.centre.shape[0], options.seed)))
     left = values.residuals(table.value, draws)
@@ -129,7 +134,8 @@ def _density(values: ValueEquation, densities: DensityEquation, table: NetTable)
     off = jnp.abs(raw_mass(table, count) - 1) if not table.form.whole else jnp.zeros(())
     found = {
         "forward": jnp.sqrt(jnp.mean(left**2)),
-        "mass": off + jnp.max(jnp.stack([jnp.abs(of(grid, axis) - of(fine, axis)) for axis in range(len(names))])),
+        "quadrature": off
+        + jnp.max(jnp.stack([jnp.abs(of(grid, axis) - of(fine, axis)) for axis in range(len(names))])),
     }
     for axis, name in enumerate(names):
         found[f"mean_drift:{name}"] = jnp.abs(mean[axis]) / jnp.where(size[axis] > 0, size[axis], 1.0)
@@ -158,7 +164,7 @@ def poor(stats: Mapping[str, Array]) -> Array:
     """Whether the density is none."""
     if "forward" not in stats:
         return jnp.asarray(True)
-    wrong = ~(stats["forward"] <= FORWARD) | ~(_largest(stats, "mean_drift") <= DRIFT) | ~(stats["mass"] <= LOST)
+    wrong = ~(stats["forward"] <= FORWARD) | ~(_largest(stats, "mean_drift") <= DRIFT) | ~(stats["quadrature"] <= LOST)
     return wrong | ~(_largest(stats, "piled") <= PILED)
 
 
@@ -262,6 +268,6 @@ def _wrong(setting: Any, stats: Mapping[str, Array], told: Any) -> str:
         )
     return (
         f"the density is not found: the forward equation leaves {float(stats['forward']):.3g}, and the quadrature of "
-        f"its mass moves by {float(stats['mass']):.3g} between two sets of nodes. Likely causes: no noise, or states "
-        "that it does not reach; density=False solves for V alone."
+        f"its mass moves by {float(stats['quadrature']):.3g} between two sets of nodes. Likely causes: no noise, or "
+        "states that it does not reach; density=False solves for V alone."
     )

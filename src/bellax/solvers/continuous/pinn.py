@@ -72,7 +72,8 @@ class PINN(Solver):
         budget: see `rounds`.
         finish: steps at most on the equation itself.
         tolerance: root mean square of the residual of V at other points than those of the training, relative to the
-            discount times the range of V over the core, beyond which the solve has failed.
+            discount times how far V moves over the box in the linear approximation (a tenth of V where that is more),
+            beyond which the solve has failed.
         seed: of weights and points.
         checkpoint: a folder; a solve that was killed goes on there, and ends as if it had not been.
         recipe: another training than the one described here.

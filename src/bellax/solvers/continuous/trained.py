@@ -181,7 +181,10 @@ class ValueEquation:
     """Least squares of V; made inside a compiled program.
 
     Args:
-        sides: by continuous state, what holds at its edges.
+        setting: the model.
+        core: the box of the net.
+        where: the points of the training.
+        shape: of the net.
     """
 
     def __init__(self, setting: FlowSetting, arguments: Arguments, core: Core, where: Points, shape: Shape) -> None:

@@ -238,7 +238,7 @@ def test_another_root_is_looked_for_where_there_is_something_to_compare_with():
     failed = replace(
         solution, code=jnp.int32(int(bx.Result.infeasible)), stats={**solution.stats, "moved": jnp.asarray(0.5)}
     )
-    assert "0.5 of its largest value away from that of finite differences" in setting.explain(failed)
+    assert "0.5 of its range away from that of finite differences" in setting.explain(failed)
 
 
 def test_an_atom_is_no_polynomial():
@@ -260,3 +260,11 @@ def test_models_and_options_that_are_refused():
         bx.solve(SQUARE, KAPPA, by(x=5001))
     with pytest.raises(bx.ModelError, match="bounds: continuous state 'y' is unknown"):
         bx.solve(SQUARE, KAPPA, by({"y": (0.0, 1.0)}))
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e7])
+def test_a_constant_hides_no_kink(constant):
+    """What is off is a share of the range of V, and not of what all states earn alike."""
+    kinked = replace(SQUARE, reward=lambda x, constant: constant - jnp.abs(x - 0.123))
+    with pytest.raises(bx.SolveError, match="not resolved|has a kink"):
+        bx.solve(kinked, {**KAPPA, "constant": constant}, by(x=16))

@@ -31,6 +31,7 @@ from bellax.solvers.continuous import doubts
 from bellax.solvers.continuous.checked import CheckedFlow
 from bellax.solvers.continuous.collocated import SIDES, Collocated, Named
 from bellax.solvers.continuous.finite_difference import FiniteDifference
+from bellax.solvers.continuous.settled import Settled, settled, span, unsettled
 
 _COARSE = {1: 200, 2: 30, 3: 12}  # nodes of the finite differences that it begins with
 _SMOOTH = 8  # highest degree in which they are taken to it, whose straight lines have no derivatives
@@ -69,7 +70,7 @@ class _Search(NamedTuple):
     value: Array
     marginals: Named
     curvatures: Named
-    change: Array
+    moves: Settled
 
 
 class CollocatedFlow(CheckedFlow):
@@ -210,19 +211,17 @@ class CollocatedFlow(CheckedFlow):
             tangent = fixed.tangent(state.marginals, state.curvatures)
             matrix, right = fixed.system(tangent, state.marginals, state.curvatures)
             value = jnp.linalg.solve(matrix, right).reshape(fixed.shape)
-            change = jnp.max(jnp.abs(value - state.value) / (1 + jnp.abs(value)))
             _, marginals, curvatures = fixed.derivatives(value)
-            change = jnp.where(jnp.isnan(change), jnp.inf, change)
-            return _Search(state.steps + 1, value, marginals, curvatures, change)
+            moves = settled(state.moves, state.value, value, options.tolerance)
+            return _Search(state.steps + 1, value, marginals, curvatures, moves)
 
         def done(state: _Search) -> Array:
-            lost = (state.steps > 0) & ~jnp.isfinite(state.change)
-            return (state.change <= options.tolerance) | (state.steps >= options.max_steps) | lost
+            lost = (state.steps > 0) & ~jnp.isfinite(state.moves.change)
+            return state.moves.over | (state.steps >= options.max_steps) | lost
 
         none = jnp.zeros((), jnp.int32)
-        last = loops.until(
-            done, step, _Search(none, begin.value, begin.marginals, begin.curvatures, jnp.asarray(jnp.inf))
-        )
+        moves = unsettled(jnp.asarray(jnp.inf))
+        last = loops.until(done, step, _Search(none, begin.value, begin.marginals, begin.curvatures, moves))
         return self._finished(fixed, last, _settled(scheme, last.value), begin)
 
     def _begun(self, scheme: Collocated, value: Array) -> _Begin:
@@ -261,12 +260,12 @@ class CollocatedFlow(CheckedFlow):
         still = lax.stop_gradient(value)
         _, marginals, curvatures = scheme.derivatives(still)
         matrix, _ = scheme.system(scheme.tangent(marginals, curvatures), marginals, curvatures)
-        most, best = jnp.max(jnp.abs(still)), scheme.optimality(marginals, curvatures)
+        most, best = span(still), scheme.optimality(marginals, curvatures)
         growth = jnp.max(jnp.sum(jnp.abs(jnp.linalg.inv(matrix)) * scheme.discount[None, :], axis=1))
         away = jnp.where(begin.known, jnp.max(jnp.abs(still - begin.value)), jnp.nan)
         stats = {
             "steps": last.steps,
-            "residual": last.change,
+            "residual": last.moves.change,
             "first_order_gap": jnp.max(best.gap),
             "missed": jnp.max(best.share()),
             "growth": growth,
@@ -283,7 +282,7 @@ class CollocatedFlow(CheckedFlow):
         wrong = wrong | ~(stats["error"] <= options.accuracy)
         wrong = wrong | (stats["moved"] > doubts.FAR)  # which a number that is none is not
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
-        code = jnp.where(last.change <= options.tolerance, code, int(Result.max_steps_reached))
+        code = jnp.where(last.moves.over, code, int(Result.max_steps_reached))
         code = jnp.where(jnp.all(jnp.isfinite(still)), code, int(Result.nonfinite))
         return Found(value, code.astype(jnp.int32), stats)
 

@@ -29,9 +29,10 @@ class Collocation(Solver):
         grid: nodes by continuous state; by default 40 of one state, 20 each of two, 10 each of three.
         bounds: by continuous state, (lower, upper) inside its own bounds, None for its own: V is found there alone.
             Beyond, V goes on as it is within.
-        tolerance: largest change of V, divided by 1 + abs(V), in the last step.
+        tolerance: largest change of V in the last step, relative to how far V is apart: from its mean there, and on
+            average.
         max_steps: steps at most.
-        accuracy: largest error of V, as a share of its largest value, by what is left of the equation between nodes.
+        accuracy: largest error of V, as a share of its range, by what is left of the equation between nodes.
     Raises:
         ModelError: for a model that it does not solve, which says what.
     Assumes: V is smooth, which is checked: constraints that bind and kinks are refused; use `FiniteDifference`.

@@ -10,7 +10,7 @@ from bellax.solution.solution import Result
 from bellax.solvers.continuous.collocated import SIDES
 
 CLOSE = 1e-6  # relative gap of the first-order condition that an action may leave
-FAR = 0.1  # share of V by which finite differences may be off on the coarse grid
+FAR = 0.1  # share of the range of V by which finite differences may be off on the coarse grid
 GROWTH = 1e4  # how much more than it is worth the equation may make of a reward
 
 
@@ -82,7 +82,7 @@ def _wrong(setting: Any, stats: Mapping[str, float]) -> str:
         tails = ", ".join(f"{stats[f'tail:{name}']:.2g} in {name!r}" for name in setting.flow.continuous)
         return (
             f"V is not resolved: by what is left of the equation between nodes it may be off by "
-            f"{stats['error']:.3g} of its largest value, and accuracy={accuracy:g}; its last "
+            f"{stats['error']:.3g} of its range, and accuracy={accuracy:g}; its last "
             f"coefficients are {tails} of the largest. Likely causes: too few nodes; a kink, or a layer at an "
             "edge, where no number of nodes helps, and bounds= or FiniteDifference does."
         )
@@ -90,7 +90,7 @@ def _wrong(setting: Any, stats: Mapping[str, float]) -> str:
         stats["moved"] > FAR
     ):  # no number where finite differences were not asked, or failed: then nothing is known of it
         return (
-            f"V is {stats['moved']:.3g} of its largest value away from that of finite differences on a coarse "
+            f"V is {stats['moved']:.3g} of its range away from that of finite differences on a coarse "
             "grid: it may be another root of the equation. Solve by FiniteDifference, and compare."
         )
     return (

@@ -27,14 +27,13 @@ from bellax.solvers.continuous import complaints
 from bellax.solvers.continuous.checked import CheckedFlow
 from bellax.solvers.continuous.scheme import Scheme
 from bellax.solvers.continuous.selection import Selected
+from bellax.solvers.continuous.settled import Settled, settled, unsettled
 from bellax.solvers.continuous.stopping import Arms, ahead, armed, widened
 from bellax.solvers.continuous.tangent import Tangent
 
 _WHAT = "V of a model in continuous time"  # for messages
 _SPANNED = 1e-6  # of the way between bounds: how near given nodes begin and end to them
 _WILD = 0.1  # relative change of V beyond which a step is careful
-_SAME = 1e-3  # of V itself, where it is nearly the same everywhere
-_STALLED = 3  # steps that bring no better one: rounding
 
 
 class Found(NamedTuple):
@@ -53,22 +52,11 @@ class Found(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """Where a solve is.
-
-    Attributes:
-        change: of the last step, relative to how far V is apart, see `_apart`.
-        best, stalled: the smallest change, and for how many steps none was half of it.
-        over: whether there is no more to be had.
-    """
-
     steps: Array
     value: Array
     selected: dict[str, Selected]
     stopping: Array
-    change: Array
-    best: Array
-    stalled: Array
-    over: Array
+    moves: Settled
 
 
 class Later(NamedTuple):
@@ -232,37 +220,28 @@ class PreparedFlow(CheckedFlow):
         mask, worth = fixed.absorbed
 
         def step(state: _Search) -> _Search:
-            early = state.change > _WILD
+            early = state.moves.change > _WILD
             last = {name: one.marginal for name, one in state.selected.items()}
             selected = fixed.select(state.value, last, early, near, early)
             tangent = fixed.tangent(state.value, selected, early, early)
             ended = self._ended(fixed, tangent, state.value, state.stopping, next_one)
             stopping, narrowed = self._stopping(fixed, ended, state.value, next_one, state.steps)
             value = self._linear(fixed, ended, stopping, next_one)
-            moved = jnp.abs(value - state.value)
-            change, small = jnp.max(moved / _apart(value)), jnp.max(moved / (1 + jnp.abs(value))) <= options.tolerance
-            # where more nodes would rather stop than this step lets, it is not the last one
-            change = jnp.where(narrowed, jnp.maximum(change, 2 * options.tolerance), change)
-            change = jnp.where(early, jnp.maximum(change, _WILD), change)  # a careful step is not the last one
-            change = jnp.where(jnp.isnan(change), jnp.inf, change)
-            stalled = jnp.where(change < 0.5 * state.best, 0, state.stalled + 1)
-            # what is left of a V that is nearly the same everywhere may be rounding
-            over = (change <= options.tolerance) | (small & ~narrowed & ~early & (stalled >= _STALLED))
-            best = jnp.minimum(change, state.best)
-            return _Search(state.steps + 1, value, selected, stopping, change, best, stalled, over)
+            # where more nodes would rather stop than this step lets, it is not the last one, and no careful one is
+            least = jnp.maximum(jnp.where(narrowed, 2 * options.tolerance, 0.0), jnp.where(early, _WILD, 0.0))
+            moves = settled(state.moves, state.value, value, options.tolerance, least)
+            return _Search(state.steps + 1, value, selected, stopping, moves)
 
-        done = lambda state: state.over | (state.steps >= options.max_steps)  # noqa: E731
+        done = lambda state: state.moves.over | (state.steps >= options.max_steps)  # noqa: E731
         none = {name: Selected(p, jnp.zeros(p.shape, jnp.int32), jnp.ones(p.shape, bool)) for name, p in near.items()}
         change = jnp.asarray(jnp.inf if later is None else _WILD)
-        zero, far = jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf)
-        begin = _Search(zero, jnp.where(mask, worth, first), none, mask, change, far, zero, zero > 0)
+        begin = _Search(jnp.zeros((), jnp.int32), jnp.where(mask, worth, first), none, mask, unsettled(change))
         if start is not None:
             known = lax.stop_gradient(start)
             good = jnp.all(jnp.isfinite(known.values))
             put = {n: one._replace(marginal=known.marginals[n]) for n, one in none.items()}
-            near_one = begin._replace(
-                value=jnp.where(mask, worth, known.values), selected=put, change=jnp.asarray(0.5 * _WILD)
-            )
+            moves = unsettled(jnp.asarray(0.5 * _WILD))
+            near_one = begin._replace(value=jnp.where(mask, worth, known.values), selected=put, moves=moves)
             begin = jax.tree.map(lambda there, here: jnp.where(good, there, here), near_one, begin)
         return self._finished(scheme, loops.until(done, step, begin), later)
 
@@ -310,7 +289,7 @@ class PreparedFlow(CheckedFlow):
         among = ~last.stopping
         flags = scheme.flags(carried, lax.stop_gradient(value), among)
         sane = jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(jnp.where(among, carried.reward, 0.0)))
-        converged = last.over
+        converged = last.moves.over
         best = scheme.optimality(*lax.stop_gradient((carried.marginals, carried.curvatures)))
         gaps, missed = (jnp.where(among, own, 0.0) for own in (best.gap, best.share()))
         least = jnp.maximum(-carried.least, 0.0)
@@ -319,7 +298,7 @@ class PreparedFlow(CheckedFlow):
         code = jnp.where(wrong, int(Result.infeasible), int(Result.successful))
         code = jnp.where(converged, code, int(Result.max_steps_reached))
         code = jnp.where(sane, code, int(Result.nonfinite))
-        stats = {"steps": last.steps, "residual": last.change, "excess_correlation": least, **flags}
+        stats = {"steps": last.steps, "residual": last.moves.change, "excess_correlation": least, **flags}
         stats |= {"first_order_gap": jnp.max(gaps), "first_order_gap_at": jnp.argmax(gaps)}
         stats |= {"missed": jnp.max(missed), "missed_at": jnp.argmax(missed)}
         going_on = jnp.zeros(0)
@@ -329,13 +308,6 @@ class PreparedFlow(CheckedFlow):
         tables = once((value, carried.marginals, carried.curvatures, going_on), _WHAT)
         value, marginals, curvatures, going_on = tables
         return Found(value, marginals, curvatures, going_on, code.astype(jnp.int32), stats)
-
-
-def _apart(value: Array) -> Array:
-    """What a change of V is measured by at every node: how far V there is from its mean, and others are on average, and
-    a thousandth of V. Neither units of rewards nor constants in them matter then."""
-    away = jnp.abs(value - jnp.mean(value))
-    return away + jnp.mean(away) + _SAME * jnp.abs(value) + jnp.finfo(value.dtype).tiny
 
 
 def _implicit(scheme: Scheme, later: Later | None) -> tuple[Array, Array]:

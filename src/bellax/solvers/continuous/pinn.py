@@ -368,7 +368,7 @@ class PreparedNets(FlowSetting):
         return found
 
     def wider(self, arguments: Arguments, edges: Any, share: float) -> Any:
-        raise ModelError("PINN does not solve in a wider box: solve with a larger reach=, and compare.")
+        raise ModelError("PINN has no wider box by itself; solve with a larger reach=, and compare.")
 
     def mass(self, solution: FlowSolution, check: bool = True) -> Mass:
         """The mass at nodes: the net's, which sums to one."""

@@ -1,7 +1,7 @@
 """The density of a population, and the one that does not move: the Kolmogorov forward equation.
 
-On nodes it is the exact adjoint of what values obey, the transpose of one matrix: mass is conserved to rounding, which a
-certificate shows (`balance`), and what rounding makes negative is cut off. Mass that a constraint holds at an edge,
+On nodes it is the exact adjoint of what values obey, the transpose of one matrix: mass is conserved to rounding, which
+a certificate shows (`balance`), and what rounding makes negative is cut off. Mass that a constraint holds at an edge,
 where the state does not diffuse, is an atom, and reported as one.
 """
 

@@ -288,3 +288,20 @@ def test_what_was_corrected_is_judged_by_the_better_rule():
     apart = np.max(np.abs(saved[3] - saved[5]))
     assert np.max(np.abs(saved[3, 5] - saved[5])) < 0.05 * apart
     assert float(found[3, 5].stats["condition_mean"]) < 2 * float(found[5].stats["condition_mean"])
+
+
+@pytest.mark.long
+def test_many_parameters_at_once_are_what_each_of_them_gives():
+    """A training under vmap: of discounts, with codes, and with derivatives of each."""
+    solver = bx.solvers.EulerNet(**SMALL)
+
+    def saved(discount):
+        found = bx.solve(rbc.model, rbc.params | {"discount": discount}, solver)
+        return found.policy(capital=0.18, productivity=rbc.LEVELS[0])["capital_next"]
+
+    discounts = jnp.asarray([0.94, 0.95])
+    together, slopes = jax.vmap(jax.value_and_grad(saved))(discounts)
+    exact = (1 / 3) * discounts * rbc.LEVELS[0] * 0.18 ** (1 / 3)
+    np.testing.assert_allclose(together, exact, rtol=1e-4)
+    np.testing.assert_allclose(slopes, exact / discounts, rtol=1e-2)
+    np.testing.assert_allclose(together[1], saved(0.95), rtol=1e-6)

@@ -178,7 +178,7 @@ for marginal in (0.8, 1.0, 1.2):
 # %%
 recipe = bx.solvers.PINN.notebook(steps=50 if SMALL else 1000, batch=64 if SMALL else 256)
 if SMALL:
-    recipe = replace(recipe, hidden=(6,), points=64, density=False)
+    recipe = replace(recipe, hidden=(6,), points=64)
 published = bx.solve(firm.model, own, recipe, throw=False)
 print(published.result, {name: round(float(value), 4) for name, value in published.stats.items() if float(value) != 0})
 print(published.setting.explain(published))

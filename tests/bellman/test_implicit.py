@@ -52,6 +52,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
+@pytest.mark.long
 def test_an_optimum_follows_a_kink_that_alone_moves(mode, jitted):
     """c = p w: dc/dp = w and dc/dw = p. A level of the reward is no part of it until rounding hides the kink."""
     slopes = jitted(jax.vmap(mode(moves(kinked())), in_axes=(None, 0)))

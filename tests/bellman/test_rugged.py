@@ -70,6 +70,7 @@ def test_what_may_make_several_peaks(slots, rugged):
     assert Plan(spender(**slots).graph).rugged == rugged
 
 
+@pytest.mark.long
 def test_a_smooth_convex_value_is_found_out():
     """No operation tells that there are two peaks; with few candidates one is missed, and the certificate says so."""
 

@@ -23,6 +23,7 @@ def saver(growth):
 
 
 @pytest.mark.parametrize("options", [{}, {"interpolant": LINEAR}, {"maximiser": ENUMERATE}])
+@pytest.mark.long
 def test_wealth_that_outgrows_every_grid(options):
     """The truth is c = .02 a. V of a policy that stops at the end of the grid has residuals of nearly zero."""
     solution = bx.solve(saver(1.05), {}, bx.solvers.PolicyIteration(grid={"a": 60}, **options))

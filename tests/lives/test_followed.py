@@ -75,6 +75,7 @@ def test_shares_of_wealth(followed):
     assert "Follows a rule" in str(followed)
 
 
+@pytest.mark.long
 def test_the_nearer_rule_wins_and_moves_with_its_parameters(jitted):
     """What is given for one regime goes before what is given for all; derivatives are total ones."""
     rule = {**RULE, "old": {"spent": lambda estate, fraction: fraction * estate}}

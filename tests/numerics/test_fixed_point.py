@@ -61,6 +61,7 @@ def test_under_vmap_and_jit(method, answer):
     np.testing.assert_allclose(together, alone, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_second_derivatives(method, answer, jitted):
     ours = lambda s: jnp.sum(answer({"shift": jnp.full(3, 0.2), "scale": s})[1])  # noqa: E731
     through = lambda s: jnp.sum(found({"shift": jnp.full(3, 0.2), "scale": s})[1])  # noqa: E731

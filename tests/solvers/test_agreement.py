@@ -123,6 +123,7 @@ W, ZS = np.array([0.6, 1.5, 5.0]), np.array([0.7, 1.2, 0.7])
     ],
     ids=["value iteration", "modified policy iteration"],
 )
+@pytest.mark.long
 def test_stationary_solvers_agree(steady, solver):
     other = bx.solve(savings(), PARAMS, solver)
     np.testing.assert_allclose(other.values.levels, steady.values.levels, atol=1e-9)

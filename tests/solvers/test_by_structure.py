@@ -33,6 +33,7 @@ def saving(law=lambda savings, income: 1.03 * savings + income, horizon=3, **slo
 PARAMS = {"discount": 0.95, "income": 1.0}
 
 
+@pytest.mark.long
 def test_a_concave_model_has_an_endogenous_grid():
     model = saving()
     solver, why = bx.choose_solver(model)
@@ -96,6 +97,7 @@ def test_what_nothing_solves_says_what_the_last_says():
     assert failed.result == bx.Result.nonfinite
 
 
+@pytest.mark.long
 def test_a_terminal_solution_and_a_rule_need_a_table():
     endless = saving(horizon=float("inf"))
     last = bx.solve(endless, PARAMS, bx.solvers.PolicyIteration(grid={"wealth": 30}))

@@ -214,6 +214,7 @@ def test_equal_bounds_have_a_derivative(with_value):
     np.testing.assert_allclose(c_by_g, 0.0, atol=1e-9)
 
 
+@pytest.mark.long
 def test_infinite_nodes_do_not_poison_derivatives():
     """Wealth below one is worth minus infinity; everything else has a finite derivative."""
     m = bx.Model(

@@ -144,6 +144,7 @@ def test_the_limit_may_move_with_the_period():
     assert np.all(wanted[binds] >= c[binds] * (1 - 1e-9))
 
 
+@pytest.mark.long
 def test_savings_that_are_worth_minus_infinity():
     """Tomorrow is worth log(R a + .2), which the limit of -1 does not keep positive."""
     left = lambda cash: jnp.where(cash > 0, jnp.log(jnp.where(cash > 0, cash, 1.0)), -jnp.inf)  # noqa: E731
@@ -173,6 +174,7 @@ def test_income_that_only_resources_see_is_no_axis():
 # -- utilities --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_constant_relative_risk_aversion():
     """No income: c is a share of cash, by the recursion of the shares."""
     model, cash = one_state(power, horizon=4), np.array([1e-3, 1.0, 15.0])

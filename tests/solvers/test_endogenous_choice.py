@@ -274,6 +274,7 @@ def test_an_interpolant_is_refused():
           "states": {"wealth": bx.Continuous(9.0, 60.0)}}, "the lower bound of 'consumption' binds .* Lower it"),
     ],
 )  # fmt: skip
+@pytest.mark.long
 def test_numbers_that_do_not_qualify(changes, words):
     with pytest.raises(bx.SolveError, match=words):
         bx.solve(saving(**changes), {"discount": 1.5}, by(bx.maximise.EGM(grid={"savings": 40})))

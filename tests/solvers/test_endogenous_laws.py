@@ -79,6 +79,7 @@ def solved(law, maximiser, horizon=3):
 
 
 @pytest.mark.parametrize("name", LAWS)
+@pytest.mark.long
 def test_kinks_and_steps_of_a_law_are_where_they_are(name):
     law, steps = LAWS[name]
     found = solved(lambda savings: law(savings), bx.maximise.DCEGM(grid={"savings": 60}))
@@ -106,6 +107,7 @@ def test_a_law_that_falls_is_refused_and_enumeration_serves():
     np.testing.assert_allclose(found.value(period=0, wealth=45.0), exact, atol=1e-4)
 
 
+@pytest.mark.long
 def test_egm_names_dcegm_where_the_problem_is_not_concave():
     law = lambda savings: LAWS["an income floor"][0](savings)  # noqa: E731
     with pytest.raises(bx.SolveError, match=r"EGM: the problem is not concave in period 1.*DCEGM"):

@@ -92,6 +92,7 @@ SAVED = np.array([-10.754757, -8.972927, -6.536468])  # c_0 = (w + present value
 @pytest.mark.parametrize(
     ("candidates", "interpolant"), [(10, LINEAR()), (10, HERMITE()), (10, LINEAR("constant")), (20, LINEAR())]
 )
+@pytest.mark.long
 def test_no_bubble_on_a_staircase(candidates, interpolant):
     maximiser = bx.maximise.Enumerate(grid={"c": candidates})
     solver = bx.solvers.BackwardInduction(grid={"w": 400}, interpolant=interpolant, maximiser=maximiser)

@@ -41,6 +41,7 @@ def test_it_is_simulated_kept_in_a_file_and_drawn(growth, tmp_path):
     assert "EulerNet" in str(growth)
 
 
+@pytest.mark.long
 def test_conditions_with_slopes_of_v_find_the_same():
     """The general way, by a net for V beside that of the policy, where the short one would do, too."""
     steady = rbc.steady_state(1 / 3, 0.95, 0.9)

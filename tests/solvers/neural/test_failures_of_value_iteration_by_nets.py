@@ -98,6 +98,7 @@ def test_a_plateau_is_told_by_its_numbers() -> None:
     assert "ended before its equations hold" in explained(bx.Result.max_steps_reached, stats, 0.01, "X")
 
 
+@pytest.mark.long
 def test_no_number_and_nothing_feasible_are_said() -> None:
     result, said = failed(static(lambda s, a: jnp.log(s - 5.0) - a**2), {"discount": 0.5})
     assert (result, "no number" in said) == (bx.Result.nonfinite, True)

@@ -80,6 +80,7 @@ def by_hand(horizon, rho=0.6):
 
 
 @pytest.mark.parametrize("horizon", [6, np.inf])
+@pytest.mark.long
 def test_noise_that_multiplies_an_action_is_in_the_policy(horizon):
     solution = bx.solve(scaled(horizon), {"rho": 0.6}, ILQG())
     P, K = by_hand(horizon)

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.learning import nets
+from bellax.learning.nets import Shape
 from bellax.models import multi_country, rbc
+from bellax.solvers.neural.framed import Frame, folded
 
 SHORT = {"hidden": (8,), "points": 96, "rounds": 3, "budget": 15, "finish": 40, "visited": 1.0}
 
@@ -77,3 +80,15 @@ def test_a_checkpoint_knows_functions_by_what_they_do(tmp_path):
         return prepared._described(prepared.arguments(rbc.params))
 
     assert described(1.0) == described(1.0) != described(0.9)
+
+
+def test_a_net_in_other_coordinates_is_one_of_these():
+    """Weights of a net that sees M (u - c), folded into those of one that sees u."""
+    shape = Shape(3, (4,), 2)
+    draws = np.random.default_rng(0)
+    weights = jnp.asarray(draws.normal(size=shape.weights))
+    frame = Frame(jnp.asarray(draws.normal(size=(3, 3))), jnp.asarray(draws.normal(size=3)))
+    u = jnp.asarray(draws.normal(size=3))
+    there = nets.forward(nets.layers(shape, weights), frame.matrix @ (u - frame.centre))
+    here = nets.forward(nets.layers(shape, folded(shape, weights, frame)), u)
+    np.testing.assert_allclose(here, there, rtol=1e-11)

@@ -157,6 +157,7 @@ def test_what_gradients_found_has_no_derivative() -> None:
         )
 
 
+@pytest.mark.long
 def test_a_quadratic_advantage_finds_the_closed_form() -> None:
     found = bx.solve(MODEL, PARAMS, NeuralValueIteration(**SMALL, advantage=bx.solvers.Quadratic(hidden=(4,))))
     assert np.max(np.abs(np.asarray(found.policy(**AT)["saved"]) / saved(0.3, 0.9) - 1)) < 1e-4
@@ -172,6 +173,7 @@ def test_discrete_states_and_actions_are_exact() -> None:
     assert np.array_equal(np.asarray(found.policy(state=states)["action"]), [0, 1])
 
 
+@pytest.mark.long
 def test_tomorrows_bounds_are_tomorrows_and_the_last_value_is_the_models() -> None:
     """A cake of three periods: V_t = sum of beta^k log c_k, and c is the share 1 / (1 + beta + ...) of what is left."""
     model = bx.Model(

@@ -173,8 +173,8 @@ def test_derivatives_in_chances_are_refused():
         jax.grad(lambda p: bx.solve(model, {"discount": 0.9, "p": p}, solver).policy(0, x=0.1)["a"])(0.4)
 
 
-@pytest.mark.parametrize(("pays", "caught"), [(True, True), (False, False)])
-def test_a_trap_at_few_states_is_told_by_half_of_the_paths(pays, caught):
+@pytest.mark.parametrize("pays", [True, False])
+def test_a_trap_at_few_states_is_told_by_half_of_the_paths(pays):
     """At a bound at a third of the states, and worth leaving at half of these: on average it is not."""
     draws = np.random.default_rng(0)
     x, noise = draws.uniform(-1, 1, (3, 400, 1)), draws.standard_normal((3, 400, 1))
@@ -182,4 +182,12 @@ def test_a_trap_at_few_states_is_told_by_half_of_the_paths(pays, caught):
     slopes = (2 * x if pays else -np.abs(x)) - 0.2 + noise
     sides = Sides(*(jnp.asarray(leaf) for leaf in (slopes, np.where(near, 0.0, 0.5), np.ones_like(x), x)))
     (found,) = trapped(sides, jnp.ones((3, 400)))
-    assert (float(found) > 0) == caught
+    assert (float(found) > 0) == pays
+
+
+def test_a_verdict_on_many_actions_solves_all_of_its_systems_in_one_call():
+    """Calls side by side, of hundreds of systems each, waited for each other for ever on two cores."""
+    shape = (3, 20, 4)
+    sides = Sides(*(jnp.ones(shape) for _ in range(3)), jnp.ones((3, 20, 30)))
+    program = str(jax.make_jaxpr(trapped)(sides, jnp.ones(shape[:2])))
+    assert program.count(" = lu ") == 1

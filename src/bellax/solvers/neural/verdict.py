@@ -52,15 +52,19 @@ def trapped(sides: Sides, alive: Float[Array, "t n"]) -> Float[Array, "m"]:
     paths = alive.shape[1]
     half = (jnp.arange(paths) // 2) % 2 == 0  # both of a pair of mirrored paths are in one
     features = jnp.concatenate([jnp.ones((*alive.shape, 1)), _few(sides.seen)], axis=-1)
-    found = []
-    for near, sign in ((sides.share < _NEAR, 1.0), (sides.share > 1 - _NEAR, -1.0)):
+
+    def at_bound(near: Bool[Array, "t n m"], sign: Array) -> Float[Array, "m"]:
         here = near & (sides.width > 0) & (alive[:, :, None] > 0)
         brings = jnp.where(here, sign * sides.slopes * sides.width, 0.0)
-        pays = jnp.where(half[None, :, None], _told(features, here, brings, ~half), _told(features, here, brings, half))
+        told = jax.vmap(lambda own: _told(features, here, brings, own))(jnp.stack([half, ~half]))
+        pays = jnp.where(half[None, :, None], told[1], told[0])
         each = _AWAY * jnp.sum(jnp.where(pays > 0, alive[:, :, None] * brings, 0.0), axis=0)
         mean, error = jnp.mean(each, axis=0), jnp.std(each, axis=0) / jnp.sqrt(jnp.asarray(float(paths)))
-        found.append(jnp.where(mean > _SURE * error, mean, 0.0))
-    return jnp.maximum(*found)
+        return jnp.where(mean > _SURE * error, mean, 0.0)
+
+    # all systems in one call: on the CPU calls that run side by side may wait for each other for ever (jaxlib 0.10.2)
+    nears = jnp.stack([sides.share < _NEAR, sides.share > 1 - _NEAR])
+    return jnp.max(jax.vmap(at_bound)(nears, jnp.asarray([1.0, -1.0])), axis=0)
 
 
 def _few(seen: Float[Array, "t n i"]) -> Float[Array, "t n j"]:

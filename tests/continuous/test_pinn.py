@@ -310,6 +310,7 @@ def test_numbers_that_make_no_model_are_no_success():
         with pytest.raises(bx.ParameterError, match=words):
             bx.solve(reverting, wrong, solver)
         assert int(asked(wrong)) == int(bx.Result.nonfinite)
+    assert bx.compile(reverting, solver)({**PARAMS, "sigma": -0.2}).result == bx.Result.nonfinite
     assert int(asked(PARAMS)) == int(bx.Result.successful)
     loaded = dataclasses.replace(reverting, diffusion={"x": lambda sigma: jnp.stack([-sigma, 0.0])})
     solver.prepare(loaded).check(solver.prepare(loaded).arguments(PARAMS))

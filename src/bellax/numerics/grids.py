@@ -192,6 +192,16 @@ class Line(eqx.Module):
         """Nodes in the units of the state."""
         return self.scale.inverse(self.coordinates)
 
+    def spanning(self, lower: Float[Array, ""], upper: Float[Array, ""]) -> "Line":
+        """The line; given nodes, which span these bounds, have the derivatives of nodes stretched between them."""
+        if self.given is None:
+            return self
+        first, last = self.scale.forward(lower), self.scale.forward(upper)
+        share = (self.given - self.given[0]) / (self.given[-1] - self.given[0])
+        moved = first + share * (last - first)
+        given = self.given + moved - jax.lax.stop_gradient(moved)
+        return replace(self, origin=given[0], given=given)
+
     def padded(self) -> "Line":
         """The line with more nodes at each end, at the distances of `beyond`."""
         low, high = self.beyond

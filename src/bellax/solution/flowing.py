@@ -110,7 +110,7 @@ class FlowSetting:
         for name in self.flow.continuous:
             lower, upper = self.flow.bounds(arguments, name)
             space: Any = self.flow.spaces[name]
-            found[name] = _with_bounds(grids.line(self.specs[name], lower, upper, space.scale), lower, upper)
+            found[name] = grids.line(self.specs[name], lower, upper, space.scale).spanning(lower, upper)
         return found
 
     def nodes(self, arguments: Arguments) -> dict[str, Array]:
@@ -247,17 +247,6 @@ class FlowSetting:
             raise ModelError(f"the queried states have shapes {shapes}, which do not broadcast.") from error
         wide = {n: (np if concrete(a) else jnp).broadcast_to(a, shape).reshape(-1) for n, a in arrays.items()}
         return wide, shape
-
-
-def _with_bounds(line: Line, lower: Array, upper: Array) -> Line:
-    """The line; nodes that were given, which span the bounds, have the derivatives of nodes stretched between them."""
-    if line.given is None:
-        return line
-    first, last = line.scale.forward(lower), line.scale.forward(upper)
-    share = (line.given - line.given[0]) / (line.given[-1] - line.given[0])
-    moved = first + share * (last - first)
-    given = line.given + moved - jax.lax.stop_gradient(moved)
-    return eqx.tree_at(lambda own: (own.given, own.origin), line, (given, given[0]))
 
 
 def _as_time(given: Any, horizon: float) -> Any:

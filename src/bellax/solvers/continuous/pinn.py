@@ -249,7 +249,7 @@ class PreparedNets(FlowSetting):
             if self.options.checkpoint is not None:
                 raise ModelError("PINN: checkpoint= keeps a solve with numbers; under a transformation leave it out.")
             run = self.program("solve", lambda: Shared(self._whole))
-            return self._solution(arguments, run(arguments))
+            return self._solution(arguments, run(arguments), well)
         tell = (
             None
             if ticket is None
@@ -262,7 +262,7 @@ class PreparedNets(FlowSetting):
             watch = Watch(_BLOCK, tell, self.kept(arguments))
             state = training.watched(lambda state: blocks(arguments, where, state), state, watch)
         finish = self.program("finish", lambda: Shared(self._finish))
-        return self._solution(arguments, finish(arguments, where, state))
+        return self._solution(arguments, finish(arguments, where, state), well)
 
     def _hopeless(self, where: Core) -> bool:
         """Whether it is known before a training what is wrong."""
@@ -321,9 +321,9 @@ class PreparedNets(FlowSetting):
         stats = {"dependence": dependence, "steps": last.value.total + last.density.total, **stats}
         return table, flagged.code(self.flow, stats, self.options), stats
 
-    def _solution(self, arguments: Arguments, found: tuple[NetTable, Array, dict[str, Array]]) -> FlowSolution:
+    def _solution(self, arguments: Arguments, found: Any, unchecked: bool = False) -> FlowSolution:
         table, code, stats = found
-        return FlowSolution(arguments, table, self.domain.checked(arguments, code), stats, self)
+        return FlowSolution(arguments, table, self.domain.checked(arguments, code, unchecked), stats, self)
 
     def kept(self, arguments: Arguments) -> Checkpoint | None:
         """What was kept of the training of this model under these numbers and options; None if nothing is to be."""

@@ -27,7 +27,7 @@ from bellax.problem.period import Period, combinations
 AT_ONCE = 16
 """Kinks that are looked for together."""
 
-_HALVINGS = 54
+_HALVINGS, _ASIDE = 54, 64  # of cells with a kink; and how many roundings its sides stay away from it
 _PARTS = np.arange(4) / 4  # of a cell, at whose ends kinks are looked for
 _HELD = 8  # numbers of a node that are in flight with its derivatives
 _CONSUMED = np.concatenate(
@@ -312,7 +312,8 @@ class EndogenousStep:
             return total
 
         def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
-            """Both sides of the first kink beyond `low`, where V is of the kind `before`."""
+            """Both sides of the first kink beyond `low`, where V is of the kind `before`; as far from it as it takes
+            to be on their sides in every program, however that rounds."""
 
             def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
                 a, b = state
@@ -320,7 +321,9 @@ class EndogenousStep:
                 same = kind(middle, row) == before
                 return jnp.where(same, middle, a), jnp.where(same, b, middle)
 
-            return loops.repeat(_HALVINGS, halve, (low, high))
+            last, first = loops.repeat(_HALVINGS, halve, (low, high))
+            aside = _ASIDE * float(jnp.finfo(low.dtype).eps) * jnp.maximum(1.0, jnp.abs(first))
+            return jnp.maximum(last - aside, low), jnp.minimum(first + aside, high)
 
         def of_row(row: Array, limit: Array, kinds: Array) -> Float[Array, "2 x"]:
             low, high = jnp.maximum(common[:-1], limit), common[1:]

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.numerics import elimination
 
 
 def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[Array, Array, Array]:
@@ -193,8 +194,7 @@ def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"]) -> Float[Arr
     free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     both = free[:, None] & free[None, :]
     matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
-    # one number is divided: a factorisation is long to compile, and jax imports scipy for it
-    return right / matrix[0] if u.shape[0] == 1 else jnp.linalg.solve(matrix, right)
+    return elimination.solve(matrix, right)
 
 
 _SMALL = 256

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.numerics import loops
+from bellax.numerics import elimination, loops
 from bellax.numerics.bracket import root
 from bellax.numerics.scalar import rounding
 
@@ -154,7 +154,7 @@ def _newton(total: Total, bounds: Bounds, known: Any, actions: Actions) -> Actio
     first = jnp.where(free, slope(own), 0.0)
     second = jax.jacfwd(slope)(own)
     second = jnp.where(free[:, None] & free[None, :], second, -jnp.eye(len(names)))
-    moved = own - _solved(second, first)
+    moved = own - elimination.solve(second, first)
     better = jnp.sum(jnp.where(free, slope(moved), 0.0) ** 2) < jnp.sum(first**2)
     sides = [bounds(known, unpacked(moved), name) for name in names]
     inside = jnp.stack([(x >= low) & (x <= high) for x, (low, high) in zip(moved, sides, strict=True)])
@@ -185,7 +185,7 @@ def _moving_with(total: Total, bounds: Bounds, known: Any, actions: Actions) -> 
     second = jnp.where(bent[:, None] & bent[None, :], second, -jnp.eye(len(names)))
     first = jax.grad(lambda x: total(known, unpacked(x)))(own)
     first = jnp.where(bent, first - lax.stop_gradient(first), 0.0)
-    moved = dict(zip(names, own - _solved(second, first), strict=True))
+    moved = dict(zip(names, own - elimination.solve(second, first), strict=True))
     for name, is_free in zip(names, free, strict=True):
         lower, upper = bounds(known, moved, name)
         low = own[names.index(name)] - lax.stop_gradient(lower) <= lax.stop_gradient(upper) - own[names.index(name)]
@@ -193,8 +193,3 @@ def _moving_with(total: Total, bounds: Bounds, known: Any, actions: Actions) -> 
         edge = edge - lax.stop_gradient(edge)
         moved[name] = jnp.where(is_free, moved[name], actions[name] + jnp.where(jnp.isfinite(edge), edge, 0.0))
     return moved
-
-
-def _solved(matrix: Array, right: Array) -> Array:
-    """x with matrix x = right; of one action by a division, where a factorisation is a loop of XLA at every state."""
-    return right / matrix[0] if right.shape[0] == 1 else jnp.linalg.solve(matrix, right)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bellax.model.diffusion import Absorbing, Natural, Reflecting, StateConstraint
-from bellax.numerics import loops
+from bellax.numerics import elimination, loops
 from bellax.numerics.generator import Generator
 from bellax.numerics.scalar import rounding
 from bellax.problem.flow import Flowing
@@ -130,10 +130,11 @@ class Scheme(Nodes):
             left, slopes = asked(own)
             both = stays[..., :, None] & stays[..., None, :]
             matrix = jnp.where(both, slopes, jnp.broadcast_to(jnp.eye(len(names)), slopes.shape))
-            moved = own - jnp.linalg.solve(matrix, left[..., None])[..., 0]
+            moved = own - at_nodes(matrix, left)
             better = jnp.sum(asked(moved)[0] ** 2, axis=-1) < jnp.sum(left**2, axis=-1)
             return jnp.where(better[..., None] & jnp.all(jnp.isfinite(moved), axis=-1, keepdims=True), moved, own)
 
+        at_nodes = jnp.vectorize(elimination.solve, signature="(n,n),(n)->(n)")
         own = loops.repeat(_TOGETHER, step, jnp.stack([selected[name].marginal for name in names], axis=-1))
         return {name: selected[name]._replace(marginal=own[..., k]) for k, name in enumerate(names)}
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from bellax.bellman.endogenous import cut_at, following
 from bellax.model import shapes
 from bellax.model.graph import Graph
+from bellax.numerics import elimination
 from bellax.problem.period import Period, as_float, by_action
 from bellax.problem.plan import Plan
 
@@ -79,6 +80,4 @@ def along(
         return jnp.ravel(as_float(evaluate(**period.environment, **leaves)[name]))
 
     by_state, by_act = jax.jacfwd(left, (0, 1))(own, actions)
-    if by_act.shape == (1, 1):
-        return -by_state / by_act
-    return -jnp.linalg.solve(by_act, by_state)
+    return -elimination.solve(by_act, by_state)

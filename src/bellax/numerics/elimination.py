@@ -1,0 +1,48 @@
+"""Gauss's elimination of a few unknowns, the same at every node of a grid, without LAPACK.
+
+LAPACK is called once for every node, with a call's cost each, and batched calls of it that stand side by side in one
+program may wait for each other for ever on a machine of few cores (jaxlib 0.10). Up to `FEW` unknowns the steps are
+written out; a division is all that is left of one.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+FEW = 4  # unknowns up to which steps are written out: of eight they take longer to compile than LAPACK to solve
+
+
+def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """x with matrix x = right; no number, or infinite, where the matrix is singular.
+
+    Args:
+        right: one column, shape (n,), or several, shape (n, k).
+    """
+    count = matrix.shape[0]
+    if count > FEW:
+        return jnp.linalg.solve(matrix, right)
+    columns = right.reshape(count, -1)
+    rows = [(matrix[i], columns[i]) for i in range(count)]
+    for k in range(count - 1):
+        rows = _largest_first(rows, k)
+        left, own = rows[k]
+        for i in range(k + 1, count):
+            times = rows[i][0][k] / left[k]
+            rows[i] = (rows[i][0] - times * left, rows[i][1] - times * own)
+    found: list[Array] = [jnp.zeros(())] * count
+    for i in reversed(range(count)):
+        left, own = rows[i]
+        for j in range(i + 1, count):
+            own = own - left[j] * found[j]
+        found[i] = own / left[i]
+    return jnp.stack(found).reshape(right.shape)
+
+
+def _largest_first(rows: list[tuple[Array, Array]], k: int) -> list[tuple[Array, Array]]:
+    """Rows, the k-th of which has the largest number of those from there on in column k."""
+    for i in range(k + 1, len(rows)):
+        swaps = jnp.abs(rows[i][0][k]) > jnp.abs(rows[k][0][k])
+        first = tuple(jnp.where(swaps, b, a) for a, b in zip(rows[k], rows[i], strict=True))
+        second = tuple(jnp.where(swaps, a, b) for a, b in zip(rows[k], rows[i], strict=True))
+        rows[k], rows[i] = (first[0], first[1]), (second[0], second[1])
+    return rows

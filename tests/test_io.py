@@ -265,12 +265,29 @@ def test_a_file_builds_nothing_but_solvers(path):
             bx.load(path, MODEL)
 
 
-def test_functions_of_the_user_cannot_be_stored(tmp_path):
-    pair = (lambda x: jnp.sqrt(x), lambda y: y**2)
-    solver = bx.solvers.BackwardInduction(grid={"wealth": bx.grids.Scaled(16, pair)})
-    with pytest.raises(bx.ModelError, match="scale of grids.Scaled is .* no functions"):
-        bx.solve(MODEL, PARAMS, solver).save(tmp_path / "pair.nc")
-    assert not list(tmp_path.iterdir())
+def scaled(power):
+    pair = (lambda x: x ** (1 / power), lambda y: y**power)
+    return bx.solvers.BackwardInduction(grid={"wealth": bx.grids.Scaled(16, pair)})
+
+
+def test_functions_of_the_user_are_given_again(tmp_path):
+    solution, path = bx.solve(MODEL, PARAMS, scaled(2)), tmp_path / "pair.nc"
+    solution.save(path)
+    with pytest.raises(bx.ModelError, match="classes of your own.* scale of grids.Scaled. Give the solver"):
+        bx.load(path, MODEL)
+    with pytest.raises(bx.ModelError, match="by another solver, or with other functions"):
+        bx.load(path, MODEL, scaled(3))
+    with pytest.raises(bx.ModelError, match="solver is 7"):
+        bx.load(path, MODEL, 7)
+    loaded = bx.load(path, MODEL, scaled(2))
+    np.testing.assert_array_equal(loaded.values.levels, solution.values.levels)
+    at = {"wealth": np.linspace(0.5, 3.0, 7)}
+    np.testing.assert_array_equal(loaded.value(period=0, **at), solution.value(period=0, **at))
+
+
+def test_a_solver_that_is_given_has_to_be_the_same(path):
+    with pytest.raises(bx.ModelError, match="by another solver"):
+        bx.load(path, MODEL, bx.solvers.BackwardInduction(grid={"wealth": 7}))
 
 
 def test_what_is_no_model_is_refused(path):

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from bellax import solvers
-from bellax.bellman.configuration import decode
+from bellax.bellman.configuration import decode, encode, owned
 from bellax.bellman.continuation import Value
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, SolveError, listed
@@ -43,23 +43,26 @@ def save(solution: Solution | GridlessSolution | RegimeSolution | FlowSolution, 
         solution: what `bx.solve` returned.
         path: of the file; what is there is replaced once the new one is complete.
     Raises:
-        ModelError: if the solver's configuration holds functions, such as a scale of one's own for a grid.
+        ModelError: of a solution under a transformation of jax, or one that follows a rule.
         SolveError: if the file cannot be written.
     """
     solution.save(path)
 
 
-def load(path: str | os.PathLike[str], model: Any) -> Any:
+def load(path: str | os.PathLike[str], model: Any, solver: Any = None) -> Any:
     """The solution in a file, whose value and policy are those that were saved, bit for bit.
 
     Args:
         path: of a file that `bx.save` wrote.
         model: the model that was solved.
+        solver: by which; needed only where it holds functions or classes of your own, such as `outputs=` of a solver
+            by nets or a scale for a grid, which are in no file.
     Returns:
         A `Solution`; of a solver without a grid a `GridlessSolution`, of a model with several regimes a
         `RegimeSolution`, of a `DiffusionModel` a `FlowSolution`.
     Raises:
-        ModelError: if the file is another model's; the message names the slots that differ.
+        ModelError: if the file is another model's, and the message names the slots that differ; if the solver is
+            another one, or is needed and not given.
         SolveError: if there is no such file, or it is none of bellax's, damaged, or of another format or precision.
     """
     if not isinstance(model, Model | DiffusionModel):
@@ -67,7 +70,7 @@ def load(path: str | os.PathLike[str], model: Any) -> Any:
     stored = archive.read(path)
     _check_format(path, {*stored.attributes, *stored.variables}, stored.attributes)
     _check_model(path, stored.attributes, model)
-    prepared = _solver(stored.attributes["solver"]).prepare(model)
+    prepared = _prepared(path, stored.attributes["solver"], model, solver)
     if isinstance(model, DiffusionModel):
         return _of_flow(path, prepared, stored.variables)
     if model.regimes is not None:
@@ -116,6 +119,27 @@ def _code(variables: Mapping[str, Variable]) -> Array:
 
 def _stats(variables: Mapping[str, Variable]) -> dict[str, Array]:
     return {name: jnp.asarray(variable.array) for name, variable in _group(variables, "stat").items()}
+
+
+def _prepared(path: Any, text: str, model: Any, given: Any) -> Any:
+    """The model under the solver in the file, or the one that is given, if it is the same."""
+    own = ", ".join(dict.fromkeys(owned(text)))
+    if given is None:
+        if own:
+            raise ModelError(
+                f"{path} was solved with functions or classes of your own, which are in no file: {own}. Give "
+                "the solver, bx.load(path, model, solver)."
+            )
+        return _solver(text).prepare(model)
+    if not isinstance(given, Solver):
+        raise ModelError(f"load: solver is {given!r}; give the solver that the model was solved by, or leave it out.")
+    prepared = given.prepare(model)
+    if encode(prepared.stored if isinstance(prepared, GridlessSetting) else prepared.options) != text:
+        raise ModelError(
+            f"{path} was solved by another solver, or with other functions than {type(given).__name__} has here: "
+            f"{text}. Functions are compared by byte code, which differs between versions of Python."
+        )
+    return prepared
 
 
 def _solver(text: str) -> Solver:

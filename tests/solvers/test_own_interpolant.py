@@ -102,8 +102,11 @@ def test_an_own_interpolant_that_is_exact_gives_the_exact_answer(own, lq, solver
     np.testing.assert_allclose(solution.value(**first, **states), value, rtol=1e-9)
     np.testing.assert_allclose(solution.policy(**first, **states)["a"], action, rtol=1e-7, atol=1e-7)
     assert bx.certify(solution, points=20, agents=20).value_error < 1e-8
-    with pytest.raises(bx.ModelError, match=f"interpolant of .* is {type(own).__name__}.*cannot be stored"):
-        solution.save(tmp_path / "own.nc")
+    solution.save(tmp_path / "own.nc")
+    with pytest.raises(bx.ModelError, match="classes of your own.*interpolant of"):
+        bx.load(tmp_path / "own.nc", lq)
+    loaded = bx.load(tmp_path / "own.nc", lq, solver(interpolant=own))
+    np.testing.assert_array_equal(loaded.value(**first, **states), solution.value(**first, **states))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """A solver's configuration as text and back: a fixed list of bellax's own frozen dataclasses, and nothing else.
 
 Each object becomes `{"class": "grids.Scaled", "count": 100, "scale": null}`. What is read is built by the constructors
-of the classes named here (and of the solvers, which the reader passes), so a file can run no code of its own.
+of the classes named here (and of the solvers, which the reader passes), so a file can run no code of its own. Of
+functions and classes of a user's own the hash is kept, `{"own": "scale of grids.Scaled", "hash": ...}`: a reader has to
+have them.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ from bellax.bellman.maximisers.negm import NEGM
 from bellax.bellman.maximisers.newton import Newton
 from bellax.bellman.outside import Extrapolate, Nan
 from bellax.errors import ModelError, SolveError
+from bellax.model.fingerprint import hashed
 from bellax.numerics import chains, draws, grids, interpolants, rules, scales, shares
 
 _GROUPS: dict[str, tuple[type, ...]] = {
@@ -34,15 +38,27 @@ _GROUPS: dict[str, tuple[type, ...]] = {
 _CLASSES = {f"{group}.{kind.__name__}": kind for group, kinds in _GROUPS.items() for kind in kinds}
 _LABELS = {kind: label for label, kind in _CLASSES.items()}
 _PACKAGE = __name__.partition(".")[0]
+_OWN = {"own", "hash"}
 
 
 def encode(solver: Any) -> str:
-    """A solver as JSON.
-
-    Raises:
-        ModelError: if it holds what cannot be stored: functions that a user gave for a scale, or a class of their own.
-    """
+    """A solver as JSON; of functions that a user gave, and of their own classes, the hash."""
     return json.dumps(_encoded(solver, "the solver"))
+
+
+def owned(text: str) -> list[str]:
+    """Which parts of what was encoded are a user's own: they are not in the text."""
+    found: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict) and set(value) == _OWN:
+            found.append(str(value["own"]))
+        for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(entry)
+
+    with contextlib.suppress(ValueError):  # which `decode` tells
+        walk(json.loads(text))
+    return found
 
 
 def decode(text: str, solvers: Mapping[str, type]) -> Any:
@@ -76,13 +92,9 @@ def _encoded(value: Any, where: str) -> Any:
     if label is not None:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"class": label, **{name: _encoded(entry, f"{name} of {label}") for name, entry in fields.items()}}
-    if isinstance(value, tuple | list) and not any(callable(entry) for entry in value):
+    if isinstance(value, tuple | list):
         return [_encoded(entry, where) for entry in value]
-    raise ModelError(
-        f"{where} is {value!r}, which cannot be stored: a file holds numbers and bellax's own options, no functions "
-        "and no classes of yours. For a scale use bx.scales.log, asinh(unit) or power(exponent), or "
-        "grids.Given(nodes); or declare the functions as the scale of the state, in the model."
-    )
+    return {"own": where, "hash": hashed(value)}
 
 
 def _label(kind: type) -> str | None:

@@ -21,7 +21,7 @@ def record_flow(solution: Any) -> Archive:
     """The archive of a `FlowSolution`.
 
     Raises:
-        ModelError: if the solver's configuration holds functions, or the solution is being traced.
+        ModelError: if the solution is being traced.
     """
     setting, arguments = solution.setting, solution.arguments
     check_concrete((arguments, solution.values, solution.code))

@@ -246,7 +246,7 @@ class GridlessSolution(Queried):
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
         Raises:
-            ModelError: if the solver's configuration holds functions, which a file does not.
+            ModelError: of a batch of solutions, or under a transformation of jax.
             SolveError: if the file cannot be written.
         """
         self.check_one()

@@ -13,7 +13,7 @@ def record_gridless(solution: Any) -> Archive:
     """The archive of a `GridlessSolution`.
 
     Raises:
-        ModelError: if the solver's configuration holds functions, or the solution is being traced.
+        ModelError: if the solution is being traced.
     """
     check_concrete((solution.arguments, solution.values, solution.code))
     variables = {"code": Variable((), np.asarray(solution.code))}

@@ -32,7 +32,7 @@ def record(setting: Setting, arguments: Arguments, values: Value, code: Array, s
     """The archive of a solution, or of what is of one regime in it.
 
     Raises:
-        ModelError: if the solver's configuration holds functions, or the solution is being traced.
+        ModelError: if the solution is being traced.
     """
     check_concrete((arguments, values, code))
     lead = ("period",) if setting.problem.clock.finite else ()

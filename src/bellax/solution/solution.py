@@ -260,7 +260,7 @@ class Solution(Queried):
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
 
         Raises:
-            ModelError: if the solver's configuration holds functions, which a file does not, or it follows a rule.
+            ModelError: if it follows a rule, or is one regime of several.
             SolveError: if the file cannot be written.
         """
         self.check_one()

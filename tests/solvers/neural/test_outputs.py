@@ -28,7 +28,7 @@ def test_full_depreciation_is_the_closed_form_where_paths_lead():
     assert apart.max() < 5e-3  # where hardly anybody comes
 
 
-def test_euler_errors_of_two_countries():
+def test_euler_errors_of_two_countries(tmp_path):
     """Small, and far better than tolerance: numpy's Euler equations with seven nodes in each dimension."""
     solver = multi_country.trained(hidden=(12,), points=128, rounds=4, budget=15, finish=40)
     found = bx.solve(multi_country.model, multi_country.params, solver)
@@ -37,8 +37,11 @@ def test_euler_errors_of_two_countries():
     size = np.abs(multi_country.euler_errors(found, multi_country.params, states)).max(axis=1)
     assert np.mean(np.log10(size)) < -4.5
     assert multi_country.radius(found, 2) < 1
-    with pytest.raises(bx.ModelError, match="function"):
-        found.save("nowhere.nc")
+    found.save(tmp_path / "countries.nc")
+    with pytest.raises(bx.ModelError, match="of your own.*outputs.*Give the solver"):
+        bx.load(tmp_path / "countries.nc", multi_country.model)
+    loaded = bx.load(tmp_path / "countries.nc", multi_country.model, solver)
+    np.testing.assert_array_equal(loaded.policy(**states)["capital_next"], found.policy(**states)["capital_next"])
 
 
 @pytest.mark.parametrize(

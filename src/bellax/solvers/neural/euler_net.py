@@ -67,7 +67,9 @@ class EulerNet(NetSolver):
         outputs: by action, a function of states, parameters and `output` that says which action an output of the net
             means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
             near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
-            so that bounds may bind. A solution with functions is not saved to a file.
+            so that bounds may bind. Who loads such a solution gives the solver, too.
+        combined: how many combinations of its conditions, drawn at random, are asked for at each point; all conditions
+            by default. With many actions, two of them at five times as many points cost the same, and tell more.
         symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
             one net decides for each of them, by its own numbers and by means and second moments of all (wiring.py).
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
@@ -89,6 +91,7 @@ class EulerNet(NetSolver):
     wider: float = 1.25
     degree: int | tuple[int, int] | None = None
     outputs: Mapping[str, Stated] = field(default_factory=dict)
+    combined: int | None = None
     symmetric: tuple[str, ...] = ()
     costates: bool | None = None
 
@@ -96,6 +99,8 @@ class EulerNet(NetSolver):
         super().__post_init__()
         for name in ("rounds", "budget", "finish"):
             check_count(getattr(self, name), f"EulerNet: {name}")
+        if self.combined is not None:
+            check_count(self.combined, "EulerNet: combined")
         if not 0 <= self.visited <= 1:
             raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
         check_positive(self.wider, "EulerNet: wider", "1.25")
@@ -145,7 +150,12 @@ class PreparedEuler(PreparedNets):
         self.wiring, self.shapes = wiring, (Shape(size, options.hidden, outputs), Shape(size, options.hidden))
         weights = self.shapes[0].weights + (0 if self.static else self.shapes[1].weights)
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
-        self.count = options.points or max(256, 4 * weights // equations)
+        asked = options.combined or equations
+        if asked > equations:
+            raise ModelError(
+                f"EulerNet: combined is {asked}, and a point has {equations} conditions; leave it out, or ask for fewer."
+            )
+        self.count = options.points or max(256, 4 * weights // asked)
         self.framed = options.visited == 1 and not self.problem.finite
         self.corrected = isinstance(options.degree, tuple)
 
@@ -206,8 +216,9 @@ class PreparedEuler(PreparedNets):
         key = jax.random.key_data(jax.random.key(self.options.seed))
         size = jnp.ones((self.count, self.head.size + len(self.plan.lines) + 1))
         more = jnp.zeros((self.count, self.head.size)) if self.static else jnp.zeros_like(size)
-        rows = Rows(states, periods, size, key, weights, more)
-        rows = method.refresh(weights, rows) if self.framed else method.sized(weights, rows)
+        ways = jnp.zeros((self.count, self.options.combined or 0, more.shape[1]))
+        rows = Rows(states, periods, size, key, weights, more, ways)
+        rows = method.refresh(weights, rows) if self.framed else method.sized(weights, method.combined(rows))
         return begun, method.init(weights, rows)
 
     def _frame(self, arguments: Arguments, seen: Inputs, states: dict[str, Array]) -> Frame:
@@ -308,7 +319,7 @@ class PreparedEuler(PreparedNets):
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
-        rows = Rows(*asked, *(jnp.zeros(0),) * 4)
+        rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))

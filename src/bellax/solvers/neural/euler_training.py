@@ -41,8 +41,9 @@ class Begun(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Points of a round, what their conditions are divided by, weights before a step, and by how much a better rule
-    than that of the training expects more of tomorrow (see `Training.corrected`)."""
+    """Points of a round, what their conditions are divided by, weights before a step, by how much a better rule than
+    that of the training expects more of tomorrow (see `Training.corrected`), and which combinations of conditions stand
+    for them (see `Training.combined`)."""
 
     states: dict[str, Array]
     periods: Array
@@ -50,6 +51,7 @@ class Rows(NamedTuple):
     key: Array
     before: Array
     more: Array
+    ways: Array
 
 
 class Training(LevenbergMarquardt):
@@ -68,10 +70,11 @@ class Training(LevenbergMarquardt):
 
     def groups(self, frozen: Rows, number: Array) -> Any:
         def one(weights: Array, row: Any) -> Array:
-            states, period, size, more = row
-            return self.residuals(weights, states, period, size, more, frozen.before, number)
+            states, period, size, more, ways = row
+            left = self.residuals(weights, states, period, size, more, frozen.before, number)
+            return left if self.prepared.options.combined is None else ways @ left
 
-        return [(one, (frozen.states, frozen.periods, frozen.size, frozen.more))]
+        return [(one, (frozen.states, frozen.periods, frozen.size, frozen.more, frozen.ways))]
 
     def step(self, fit: Fit) -> Fit:
         return super().step(fit._replace(frozen=fit.frozen._replace(before=fit.weights)))
@@ -154,7 +157,7 @@ class Training(LevenbergMarquardt):
         """Points of the next round: some of them where paths lead."""
         prepared, options = self.prepared, self.prepared.options
         key = jax.random.fold_in(jax.random.wrap_key_data(frozen.key), 1)
-        rows = frozen._replace(key=jax.random.key_data(key))
+        rows = self.combined(frozen._replace(key=jax.random.key_data(key)))
         share = int(options.visited * prepared.count)
         if share and not prepared.problem.finite:
             start = jax.tree.map(lambda leaf: leaf[:share], (self.begun.states, self.begun.periods))
@@ -166,6 +169,17 @@ class Training(LevenbergMarquardt):
         return self.corrected(
             weights, self.sized(weights, self._clustered(weights, rows) if prepared.head.binds else rows)
         )
+
+    def combined(self, rows: Rows) -> Rows:
+        """With other combinations of the conditions of each point: sums of all with signs drawn at random, the squares
+        of which are expected to be those of the conditions. Few of them at many points tell more of a function of many
+        states than all of them at few: each condition averages over nodes where no other point has anything to say.
+        """
+        count = self.prepared.options.combined
+        if count is None:
+            return rows
+        signs = jax.random.rademacher(jax.random.wrap_key_data(rows.key), rows.ways.shape, rows.ways.dtype)
+        return rows._replace(ways=signs / jnp.sqrt(float(count)))
 
     def corrected(self, weights: Array, rows: Rows) -> Rows:
         """Points with what a better rule expects of tomorrow at these weights beside that of the training: hardly

@@ -6,8 +6,9 @@
 Utility is logarithmic and weights are equal, so that all countries consume the same. Capital of tomorrow is between
 nine and eleven tenths of today's: where countries have been for long those bounds do not bind. In `irreversible` it is
 at least what depreciation leaves: investment is not negative, and where that binds is a matter of all the 2 N states.
-Nets say by how much capital grows beside a rule that leads back to the steady state (`growing`); what falls below a
-bound is the multiplier.
+Nets say by how much capital is off a rule that leads back to the steady state: a constant share of resources, divided
+so that capital is worth the same wherever it is (`divided`). Where investment is irreversible they say by how much
+capital grows beside another rule (`growing`), and what falls below a bound is the multiplier.
 
 There is no closed form. The reference are the Euler equations of the planner in plain numpy, averaged over another
 quadrature than that of the training.
@@ -97,17 +98,37 @@ def growing(capital, productivity, output, alpha, discount, depreciation):
     return capital * jnp.exp(0.002 * output - 0.05 * away + 0.1 * productivity)
 
 
+def divided(resources, productivity, output, alpha, discount, depreciation, persistence):
+    """Capital of tomorrow by an output of a net: where that is zero, a constant share of resources, and the more in a
+    country the more productive it is expected to be."""
+    capital = steady_state(alpha, discount, depreciation)
+    share = capital / (capital**alpha + (1 - depreciation) * capital)
+    claims = jnp.exp(persistence * productivity / (1 - alpha))
+    return share * resources * claims / jnp.sum(claims) * jnp.exp(0.002 * output)
+
+
 def trained(**options: Any) -> bx.solvers.EulerNet:
-    """A net on points where paths lead, averaged over the shortest rule; the checks have another one."""
-    asked = {"visited": 1.0, "rounds": 10, "degree": 3, "outputs": {"capital_next": growing}}
+    """A net on points where paths lead, averaged over the shortest rule, corrected by the next one."""
+    asked = {"visited": 1.0, "rounds": 4, "degree": (3, 5), "outputs": {"capital_next": divided}}
     return bx.solvers.EulerNet(**{**asked, **options})
 
 
-solver = trained(hidden=(32,), points=400, budget=20, finish=300)
+solver = trained(hidden=(16,), points=300, budget=5, finish=60)
+plain = trained(hidden=(16,), points=1200, combined=3, budget=5, finish=60)  # of ten countries
 group = ("capital", "productivity", "capital_next")
-shared = trained(symmetric=group, degree=(3, 5), hidden=(32,), points=300, budget=15, finish=200)
+shared = trained(symmetric=group, hidden=(16,), points=300, budget=5, finish=60)
 wide = {"capital": (0.2 * STEADY, 4 * STEADY)}  # where shocks are larger, and capital is
-limited = trained(degree=None, hidden=(32,), points=600, budget=20, finish=150, box=wide, tolerance=0.01)
+limited = bx.solvers.EulerNet(
+    visited=1.0,
+    rounds=10,
+    hidden=(32,),
+    points=600,
+    budget=20,
+    finish=150,
+    box=wide,
+    tolerance=0.01,
+    outputs={"capital_next": growing},
+)
 start = {"capital": np.full(COUNTRIES, STEADY)}
 periods = 200
 

@@ -1,5 +1,7 @@
 """Actions as a function of what a net puts out: a closed form, a bound that binds, and what is refused."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -66,6 +68,10 @@ def test_unknown_names_two_heads_and_a_prior_are_refused():
     nobody = bx.solvers.EulerNet(outputs={"capital_next": lambda output, nobody: output + nobody})
     with pytest.raises(bx.ModelError, match="'nobody'"):
         bx.solve(rbc.model, rbc.params, nobody)
+    random = bx.solvers.EulerNet(outputs={"capital_next": lambda reward_of, output: reward_of + output})
+    spent = replace(rbc.model, functions={**rbc.model.functions, "reward_of": lambda capital_next: 2 * capital_next})
+    with pytest.raises(bx.ModelError, match="'reward_of', which needs 'capital_next'"):
+        bx.solve(spent, rbc.params, random)
     twice = bx.solvers.EulerNet(outputs={"capital_next": growing}, shares={"capital_next": bx.shares.Clipped()})
     with pytest.raises(bx.ModelError, match="shares"):
         twice.prepare(rbc.model)

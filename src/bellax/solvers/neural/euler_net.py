@@ -64,10 +64,11 @@ class EulerNet(NetSolver):
         degree: of the monomial rule, as of all solvers by nets; or two of them, such as `(3, 5)`: the training
             averages over the first, and is corrected between its rounds by what the second expects besides. Conditions
             hold by the second then, and are judged by it.
-        outputs: by action, a function of states, parameters and `output` that says which action an output of the net
-            means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A training begins
-            near zero, where paths should come back from wherever they are. What lies beyond a bound is cut off there,
-            so that bounds may bind. Who loads such a solution gives the solver, too.
+        outputs: by action, a function of states, parameters, functions of these, and `output` that says which action an
+            output of the net means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A
+            training begins near zero, where paths should come back from wherever they are; the nearer what theory says
+            is to the policy there, the better. What lies beyond a bound is cut off, so that bounds may bind. Who loads
+            such a solution gives the solver, too.
         combined: how many combinations of its conditions, drawn at random, are asked for at each point; all conditions
             by default. With many actions, two of them at five times as many points cost the same, and tell more.
         symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
@@ -152,9 +153,7 @@ class PreparedEuler(PreparedNets):
         equations = self.head.size if self.static else self.head.size + 1 + len(self.plan.lines)
         asked = options.combined or equations
         if asked > equations:
-            raise ModelError(
-                f"EulerNet: combined is {asked}, and a point has {equations} conditions; leave it out, or ask for fewer."
-            )
+            raise ModelError(f"EulerNet: combined is {asked}, and a point has {equations} conditions; ask for fewer.")
         self.count = options.points or max(256, 4 * weights // asked)
         self.framed = options.visited == 1 and not self.problem.finite
         self.corrected = isinstance(options.degree, tuple)

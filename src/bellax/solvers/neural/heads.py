@@ -84,7 +84,7 @@ class Head:
         def one(name: str, lower: Array, upper: Array) -> tuple[Array, tuple[Array, ...]]:
             shares, x = self.of(name), own[name]
             if name in functions:
-                raw = stated(name, functions[name], x, period.environment, states)
+                raw = stated(name, functions[name], x, period, states)
                 action, beyond = kept(raw, lower, upper)
                 return action, (lower, upper, jnp.full(x.shape, 0.5), beyond)
             below, above = jnp.isfinite(lower), jnp.isfinite(upper)

@@ -1,8 +1,9 @@
 """Actions as a user's own function of what a net puts out: `outputs={"capital_next": lambda capital, output: ...}`.
 
 The output is any number, in the shape of the action; the function gives the action, in its own units, and may name
-states, parameters, the period and the age. Zero is where a training begins. What lies beyond a bound is cut off, and by
-how much, in units of the way between the bounds where there are two, is the multiplier of that bound.
+states, parameters, the period, the age, and functions of the model that need nothing else. Zero is where a training
+begins. What lies beyond a bound is cut off, and by how much, in units of the way between the bounds where there are
+two, is the multiplier of that bound.
 
 Source: Garcia & Zangwill (1981) for one number that is an action or its multiplier.
 """
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bellax.errors import ModelError
-from bellax.problem.period import as_float
+from bellax.problem.period import Period, as_float
 from bellax.problem.plan import Plan
 
 OUTPUT = "output"
@@ -41,20 +42,29 @@ def check_outputs(plan: Plan, given: Mapping[str, Any], shares: Mapping[str, Any
     return tuple(given.items())
 
 
-def stated(name: str, function: Stated, output: Array, environment: Mapping[str, Any], states: Mapping[str, Any]):
+def stated(name: str, function: Stated, output: Array, period: Period, states: Mapping[str, Any]) -> Array:
     """The action that an output means.
 
     Raises:
-        ModelError: if the function names what is neither a state nor a parameter.
+        ModelError: if the function names what is not known of a state.
     """
-    known = {**environment, **states, OUTPUT: output}
+    graph, known = period.plan.graph, {**period.environment, **states, OUTPUT: output}
     wanted = list(inspect.signature(function).parameters)
-    unknown = [one for one in wanted if one not in known]
-    if unknown:
-        raise ModelError(
-            f"outputs: the function of {name!r} names {unknown[0]!r}, which is neither a state nor a parameter nor "
-            "`output`."
-        )
+    composed = [one for one in wanted if one not in known and one in graph.regime.functions]
+    for one in wanted:
+        if one not in known and one not in composed:
+            raise ModelError(
+                f"outputs: the function of {name!r} names {one!r}, which is neither a state nor a parameter nor a "
+                "function of the model nor `output`."
+            )
+    for one in composed:
+        beyond = graph.leaves(one, "action", "shock", "next")
+        if beyond:
+            raise ModelError(
+                f"outputs: the function of {name!r} names {one!r}, which needs {sorted(beyond)[0]!r}: that is not "
+                "known before the action is."
+            )
+    known |= graph.compose(composed)(**known)
     return jnp.broadcast_to(as_float(function(**{one: known[one] for one in wanted})), output.shape)
 
 

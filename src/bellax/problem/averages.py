@@ -88,7 +88,7 @@ class Averages:
         self.tomorrow = problem.environment(arguments, period + 1 if problem.finite else period)
         self.leaves = [leaf for leaf in random_leaves(self.plan) if self._matters(leaf)]
         with jax.ensure_compile_time_eval():
-            self.nodes = self._laid({} if given is None else given, degree)
+            self.nodes = self._laid(self._asked({} if given is None else given), degree)
 
     def branches(self, states: Mapping[str, Array], actions: Mapping[str, Array]) -> Branches:
         """Everything that may happen at one state."""
@@ -172,8 +172,17 @@ class Averages:
     def _matters(self, leaf: str) -> bool:
         return leaf not in self.plan.graph.regime.shocks or leaf in self.plan.shocks
 
+    def _asked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is given, by leaf: a process is given by its own name, and it is the one of tomorrow that is random."""
+        named = {leaf: leaf if leaf in given else leaf.removeprefix("next_") for leaf in self.leaves}
+        return {leaf: given[name] for leaf, name in named.items() if name in given}
+
     def _laid(self, given: Mapping[str, Any], degree: int | None) -> Nodes:
-        """The product of the rules of all leaves."""
+        """The product of the rules of all leaves.
+
+        Args:
+            given: by leaf.
+        """
         normal = {leaf: size for leaf in self.leaves if (size := self._normals(leaf)) and leaf not in given}
         own = {leaf: self._rule(leaf, given) for leaf in self.leaves if leaf not in normal}
         blocks: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]] = []
@@ -213,7 +222,7 @@ class Averages:
             return _places(chain(plan, name, self.tomorrow)[0].shape[0])
         if isinstance(space, Discrete):
             return _places(len(space.values))
-        asked = given.get(leaf, given.get(name))
+        asked = given.get(leaf)
         if isinstance(space, AR1 | VAR):
             each = rules.as_rule(asked, rules.GaussHermite(7)).normal()
             rule = rules.tensor([each] * math.prod(space.shape if isinstance(space, VAR) else ()))

@@ -33,6 +33,9 @@ from bellax.problem.processes import chain, parameters, sizes
 _PRODUCT = 125  # nodes up to which normal numbers have a product rule, where nothing else is asked for
 _WIDE = 12  # normal numbers up to which a monomial rule is of degree five
 
+Rules = tuple[Mapping[str, Any], int | None]
+"""By name of a shock or process a number of nodes or a rule, and the degree of a monomial one; see `Averages`."""
+
 
 class Nodes(NamedTuple):
     """Nodes of all that is random, along a first axis.
@@ -102,8 +105,12 @@ class Averages:
     @property
     def normal(self) -> dict[str, int] | None:
         """How many standard normal numbers each random leaf is made of; None where one is not made of such."""
-        found = {leaf: self._normals(leaf) for leaf in self.leaves}
-        return found if all(found.values()) else None
+        return self.normals if all(self.normals.values()) else None
+
+    @property
+    def normals(self) -> dict[str, int]:
+        """How many standard normal numbers each random leaf is made of; zero for what is not made of such."""
+        return {leaf: self._normals(leaf) for leaf in self.leaves}
 
     def at(
         self, states: Mapping[str, Array], actions: Mapping[str, Array], standard: Mapping[str, Float[Array, "_"]]
@@ -243,15 +250,19 @@ def _typed(array: np.ndarray) -> Array:
     return jnp.asarray(array, jnp.int32 if array.dtype.kind == "i" else as_float(0.0).dtype)
 
 
+def each_of(dimensions: int) -> int:
+    """How many nodes each of so many normal numbers has in their product."""
+    return 7 if dimensions == 1 else 5
+
+
 def _together(dimensions: int, degree: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of so many standard normal numbers together."""
+    each = each_of(dimensions)
     if degree is None:
-        each = 7 if dimensions == 1 else 5
         degree = 0 if each**dimensions <= _PRODUCT else 5 if dimensions <= _WIDE else 3
     if degree:
         nodes, weights = quadrature.monomial(dimensions, degree)
         return np.asarray(nodes), np.asarray(weights)
-    each = 7 if dimensions == 1 else 5
     if each**dimensions > 100_000:
         raise ModelError(
             f"the product rule of {dimensions} normal numbers has {float(each) ** dimensions:.2g} nodes; take a "

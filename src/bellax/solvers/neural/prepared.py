@@ -25,6 +25,7 @@ from bellax.model.model import Model
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.numerics.shared import Shared
+from bellax.problem.averages import Rules
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import Behaviour, GridlessSetting, GridlessSolution
 from bellax.solution.solution import Result
@@ -132,12 +133,16 @@ class PreparedNets(GridlessSetting):
         targets = jax.vmap(outputs)(prior.states, prior.periods, prior.actions)
         return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
 
-    def conditions(self, arguments: Arguments, behaviour: Behaviour) -> Condition | None:
+    @property
+    def rules(self) -> Rules:
+        return self.options.quadrature, self.options.degrees[1]
+
+    def conditions(self, arguments: Arguments, behaviour: Behaviour, rules: Rules | None = None) -> Condition | None:
         """The Euler equations at what nets do, with slopes of V where these have to stand in them."""
         if not isinstance(behaviour, NetBehaviour) or self.plan.choices or self.plan.evaluate_stop is not None:
             return None
         own = behaviour
-        euler = Euler(self.problem, arguments, own.head, self.options.quadrature, self.options.degrees[1])
+        euler = Euler(self.problem, arguments, own.head, *(self.rules if rules is None else rules))
         if is_static(self.plan):
             return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
 

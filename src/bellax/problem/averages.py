@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 from bellax.errors import ModelError
@@ -93,13 +93,18 @@ class Averages:
         with jax.ensure_compile_time_eval():
             self.nodes = self._laid(self._asked({} if given is None else given), degree)
 
-    def branches(self, states: Mapping[str, Array], actions: Mapping[str, Array]) -> Branches:
-        """Everything that may happen at one state."""
+    def branches(self, states: Mapping[str, Array], actions: Mapping[str, Array], cut: bool = False) -> Branches:
+        """Everything that may happen at one state.
+
+        Args:
+            cut: whether what brings no weight has no slopes: it may be no number. What would be the same at all nodes
+                is worked out at each of them then.
+        """
         known = self.today.known(states, actions)
         if not self.leaves:  # vmap needs something to go along
             one = self._branch(states, actions, known, {}, {}, jnp.ones(()))
             return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], one)
-        branch = lambda places, own, weight: self._branch(states, actions, known, places, own, weight)  # noqa: E731
+        branch = lambda places, own, weight: self._branch(states, actions, known, places, own, weight, cut)  # noqa: E731
         return jax.vmap(branch)(self.nodes.places, self.nodes.own, self.nodes.weights)
 
     @property
@@ -127,12 +132,16 @@ class Averages:
         places: Mapping[str, Array],
         own: Mapping[str, Array],
         weight: Array,
+        cut: bool = False,
     ) -> Branches:
         leaves = {**self.today.environment, **states, **actions}
         realised: dict[str, Array] = {}
         for leaf in self.leaves:
             realised[leaf], chance = self._value(leaf, places[leaf], own[leaf], {**leaves, **realised}, states)
             weight = weight * chance
+        if cut:
+            here = lambda leaf: jnp.where(weight == 0, lax.stop_gradient(leaf), leaf)  # noqa: E731
+            states, actions, known, realised = jax.tree.map(here, (dict(states), dict(actions), dict(known), realised))
         found = self.today.outcome(states, actions, realised, known)
         following, fine = {}, jnp.ones((), bool)
         for name, space in self.plan.states.items():

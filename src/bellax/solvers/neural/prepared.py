@@ -33,7 +33,7 @@ from bellax.solvers.neural import warm
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
 from bellax.solvers.neural.heads import Head
-from bellax.solvers.neural.inputs import Layout, inputs
+from bellax.solvers.neural.inputs import Layout, check_box, inputs
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
@@ -172,8 +172,10 @@ class PreparedNets(GridlessSetting):
     # -- what the front door asks
 
     def check(self, arguments: Arguments) -> None:
-        """Raises ParameterError for numbers that make no model."""
+        """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
         check_arguments(self, arguments)
+        seen = lambda arguments: inputs(self.layout, arguments, self.options.box)  # noqa: E731
+        check_box(self.program("box of nets", lambda: quickly(seen, True))(arguments), type(self.options).__name__)
 
     def solve(self, arguments: Arguments, final: None, ticket: Any = None, well: bool = False) -> GridlessSolution:
         """Solves; `final` is of grids."""

@@ -19,13 +19,15 @@ from bellax.certify.bracket import Bracket, Side, side_of
 from bellax.certify.certificate import quantiles
 from bellax.certify.common import at_entry, middle, shown
 from bellax.certify.gridless_certificate import GridlessCertificate
-from bellax.certify.pointwise import cost, looking, nodes_of, within
+from bellax.certify.nodes import finer, nodes_of
+from bellax.certify.pointwise import cost, looking, within
 from bellax.certify.steady import steady
 from bellax.errors import ModelError
 from bellax.learning.sampling import points as spread
 from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics.programs import quickly
 from bellax.panel import Panel
+from bellax.problem.averages import Rules
 from bellax.problem.categories import as_seen
 from bellax.problem.draws import draw_first
 from bellax.problem.problem import Arguments
@@ -59,12 +61,14 @@ def certify_gridless(
         start = {**middle(setting, solution.arguments), **setting.beginning()} if start is None else start
         periods = _PERIODS if periods is None and not setting.problem.finite else periods
         panel = simulate(solution, agents, start, seed, periods)
-    found = _Looked(solution, points, seed, panel)
+    rules = finer(setting, solution.arguments)
+    found = _Looked(solution, points, seed, panel, rules)
     last = {name: np.asarray(np.mean(np.asarray(panel.final[name], float), axis=0)) for name in setting.plan.states}
     settled, why = steady(setting, policy, last)
     return GridlessCertificate(
         **found.measured(),
-        nodes=nodes_of(setting, solution.arguments),
+        nodes=found.nodes,
+        solver_nodes=None if setting.rules is None else nodes_of(setting, solution.arguments, setting.rules),
         unbounded=tuple(name for name, space in setting.plan.controls.items() if not space.bounded),
         steady=settled,
         steady_missing=why,
@@ -77,23 +81,26 @@ def certify_gridless(
             for name, space in setting.plan.states.items()
         },
         bracket=bracket(solution, panel, seed, inner),
-        euler=_euler(solution, found.found),
+        euler=_euler(solution, found, rules),
     )
 
 
-def _euler(solution: GridlessSolution, found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _euler(solution: GridlessSolution, looked: "_Looked", rules: Rules) -> dict[str, dict[str, float]]:
     """Sizes of Euler errors, as powers of ten, at the states that were looked at."""
-    setting = solution.setting
+    setting, plan = solution.setting, solution.setting.plan
     if setting.conditions(solution.arguments, solution.values) is None:
         return {}
+    # what is paid tomorrow is averaged for each of the nodes of today
+    nodes = looked.nodes ** (2 if plan.graph.is_random("slot:reward") else 1)
+    cells = nodes * (len(plan.lines) + len(plan.coordinates) + 8)
 
     def at(arguments: Arguments, behaviour: Any, periods: Array, states: States) -> Array:
-        asked = setting.conditions(arguments, behaviour)
+        asked = setting.conditions(arguments, behaviour, rules)
         assert asked is not None
-        return jax.vmap(asked)(periods, states)
+        return over_batch(lambda row: asked(*row), (periods, states), cells, setting.numerics.memory)
 
     run, sizes = setting.program("conditions", lambda: quickly(at, True)), {}
-    for where, (states, periods, _) in found.items():
+    for where, (states, periods, _) in looked.found.items():
         errors = np.abs(np.asarray(run(solution.arguments, solution.values, periods, states))).max(axis=1)
         # where there is no number the error counts as whole: to leave it out would flatter
         logs = np.log10(np.maximum(np.where(np.isfinite(errors), errors, 1.0), _NOTHING))
@@ -121,12 +128,13 @@ def _simulated(panel: Panel) -> dict[str, float]:
 class _Looked:
     """Residuals and losses at states between the bounds and on paths."""
 
-    def __init__(self, solution: GridlessSolution, points: int, seed: int, panel: Panel) -> None:
+    def __init__(self, solution: GridlessSolution, points: int, seed: int, panel: Panel, rules: Rules) -> None:
         self.setting, self.arguments, self.policy = solution.setting, solution.arguments, solution.pointwise
         clock = self.setting.problem.clock
         last = min(clock.count, panel.periods) if clock.finite else 1
         self.numbers = np.unique(np.linspace(0, last - 1, min(last, _LOOKED)).round().astype(np.int32))
-        fits = _MOST // max(1, cost(self.setting, self.arguments))
+        self.rules, self.nodes = rules, nodes_of(self.setting, self.arguments, rules)
+        fits = _MOST // max(1, cost(self.setting, self.nodes))
         self.each = max(_LEAST, min(points // 2, fits // 2) // len(self.numbers))
         self.found = {"box": self._over(self._box, seed), "path": self._over(partial(self._path, panel), seed)}
 
@@ -152,7 +160,7 @@ class _Looked:
         return quantiles(size), quantiles(lost), worst, undefined, barred, len(size)
 
     def _over(self, sample: Any, seed: int) -> tuple[States, np.ndarray, Any]:
-        run = self.setting.program("looking", lambda: quickly(looking(self.setting), False))
+        run = self.setting.program("looking", lambda: quickly(looking(self.setting, self.rules), False))
         parts, periods = [], []
         for number in self.numbers:
             states = sample(int(number), seed)

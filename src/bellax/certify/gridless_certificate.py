@@ -25,7 +25,9 @@ class GridlessCertificate:
         undefined: by where, the share of states at which V or T V is no number, which are left out.
         barred: by where, the share of states at which the policy does what bounds or constraints forbid.
         points: by where, how many states were looked at.
-        nodes: over how many nodes expectations were taken.
+        nodes: over how many nodes expectations were taken, of residuals, losses and Euler errors.
+        solver_nodes: over how many the solver's own rules take them; as many where there is nothing better, as of ten
+            normal numbers; None of a solver that draws.
         unbounded: actions without two bounds, which were tried only as far from the policy's as its own size.
         steady: the deterministic steady state and the spectral radius of the closed loop; None where there is none.
         steady_missing: why not; empty for a finite horizon, where nothing settles.
@@ -44,6 +46,7 @@ class GridlessCertificate:
     barred: Mapping[str, float]
     points: Mapping[str, int]
     nodes: int
+    solver_nodes: int | None
     unbounded: tuple[str, ...]
     steady: Steady | None
     steady_missing: str
@@ -89,7 +92,8 @@ class GridlessCertificate:
         return "\n".join(line for part in parts for line in part)
 
     def _residual_lines(self) -> Iterable[str]:
-        yield f"Bellman residual, |T V - V| / max(1, |V|), over {self.nodes} nodes of what is random"
+        beside = "" if self.solver_nodes is None else f", the solver's own {self.solver_nodes}"
+        yield f"Bellman residual, |T V - V| / max(1, |V|), over {self.nodes} nodes of what is random{beside}"
         for where, own in self.residuals.items():
             count = f"{self.points[where]} states {_WHERE[where]}"
             if math.isnan(own["max"]):
@@ -112,7 +116,7 @@ class GridlessCertificate:
 
     def _euler_lines(self) -> Iterable[str]:
         if self.euler:
-            yield "Euler errors without units, as powers of ten"
+            yield f"Euler errors without units, as powers of ten, over the same {self.nodes} nodes"
         for where, own in self.euler.items():
             yield f"  {where}: {_quantiles(own, '.1f')}"
 

@@ -2,8 +2,8 @@
 
     T V(s) = max(payoff, max_a E[r + discount V(s')]),    lost(s) = T V(s) - Q(s, a of the policy)
 
-The expectation is over nodes of all that is random (problem/averages.py), the maximum over every combination of
-discrete actions and a scan of the continuous ones (moves.py), whatever the solver did.
+The expectation is over nodes of all that is random (nodes.py, problem/averages.py), the maximum over every combination
+of discrete actions and a scan of the continuous ones (moves.py), whatever the solver did.
 """
 
 import math
@@ -17,10 +17,9 @@ from jaxtyping import Bool, Float
 
 from bellax.bellman.chunks import over_batch
 from bellax.certify.moves import evaluations, highest
-from bellax.problem.averages import Averages
+from bellax.problem.averages import Averages, Rules
 from bellax.problem.categories import category
 from bellax.problem.period import by_action, combinations, in_a_row
-from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessPolicy, GridlessSetting
 from bellax.solution.policy import Chosen
 
@@ -43,35 +42,33 @@ class Looked(NamedTuple):
     allowed: Bool[Array, ""]
 
 
-def looking(setting: GridlessSetting) -> Callable[..., Looked]:
-    """A program that looks at many states of one period."""
+def looking(setting: GridlessSetting, rules: Rules) -> Callable[..., Looked]:
+    """A program that looks at many states of one period.
+
+    Args:
+        rules: by which expectations are taken.
+    """
 
     def run(policy: GridlessPolicy, number: Array, states: Mapping[str, Array], keys: Array) -> Looked:
-        here = Here(setting, policy, number)
+        here = Here(setting, policy, number, rules)
         return over_batch(lambda row: here.look(*row), (states, keys), here.cells, setting.numerics.memory)
 
     return run
 
 
-def cost(setting: GridlessSetting, arguments: Arguments) -> int:
-    """About how many numbers are worked out at one state."""
+def cost(setting: GridlessSetting, nodes: int) -> int:
+    """About how many numbers are worked out at one state, with so many nodes of what is random."""
     plan = setting.plan
-    nodes = nodes_of(setting, arguments)
     size = sum(math.prod(getattr(space, "shape", ())) for space in plan.states.values())
     return len(combinations(plan)) * evaluations(len(plan.coordinates)) * nodes * (size + 8)
-
-
-def nodes_of(setting: GridlessSetting, arguments: Arguments) -> int:
-    """Over how many nodes expectations are taken."""
-    return int(jax.eval_shape(lambda given: Averages(setting.problem, given, 0).nodes.weights, arguments).shape[0])
 
 
 class Here:
     """One period of a policy, ready to be looked at."""
 
-    def __init__(self, setting: GridlessSetting, policy: GridlessPolicy, number: Array) -> None:
+    def __init__(self, setting: GridlessSetting, policy: GridlessPolicy, number: Array, rules: Rules) -> None:
         self.problem, self.plan, self.policy, self.number = setting.problem, setting.plan, policy, number
-        self.averages = Averages(self.problem, policy.arguments, number)
+        self.averages = Averages(self.problem, policy.arguments, number, *rules)
         self.today = self.averages.today
         self.next = number + 1 if self.problem.finite else number
         self.tomorrow = self.problem.period(policy.arguments, self.next)

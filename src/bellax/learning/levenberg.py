@@ -10,6 +10,7 @@ Source: Marquardt (1963).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -54,9 +55,21 @@ def residuals(groups: Groups, weights: Array) -> Array:
     return jnp.concatenate([jax.vmap(one, (None, 0))(weights, rows).reshape(-1) for one, rows in groups])
 
 
-def linearised(groups: Groups, weights: Array) -> tuple[Array, Array]:
-    """`residuals`, and their derivatives, shape (residuals, w)."""
-    found = [jax.vmap(lambda row, one=one: _one(one, weights, row))(rows) for one, rows in groups]
+def linearised(groups: Groups, weights: Array, together: int | None = None) -> tuple[Array, Array]:
+    """`residuals`, and their derivatives, shape (residuals, w).
+
+    Args:
+        together: points that are looked at at once, of residuals that need much memory; then their derivatives have
+            none themselves. By default all of them.
+    """
+    found = []
+    for one, rows in groups:
+        at = partial(_one, one, weights)
+        if together is None:
+            found.append(jax.vmap(at)(rows))
+            continue
+        held = jax.checkpoint(lambda row, at=at: (lambda value, slope: (value, lax.stop_gradient(slope)))(*at(row)))
+        found.append(lax.map(held, rows, batch_size=together))
     values = jnp.concatenate([value.reshape(-1) for value, _ in found])
     return values, jnp.concatenate([slope.reshape(-1, weights.shape[0]) for _, slope in found])
 
@@ -142,7 +155,7 @@ class LevenbergMarquardt(Method):
         return fit._replace(frozen=frozen, damping=damping, round=fit.round + 1, steps=jnp.zeros_like(fit.steps))
 
 
-def moved(groups: Groups, still: Array, damping: float = 1e-13) -> Array:
+def moved(groups: Groups, still: Array, damping: float = 1e-13, together: int | None = None) -> Array:
     """Weights of a finished fit, with the derivatives that the residuals' least squares give them.
 
     The implicit function theorem where residuals are nearly zero: J dw = -dr, by least squares.
@@ -151,9 +164,10 @@ def moved(groups: Groups, still: Array, damping: float = 1e-13) -> Array:
         groups: residuals that depend on what is differentiated.
         still: the weights that were found.
         damping: relative to the mean diagonal of J'J; of many weights that do alike, more than rounding.
+        together: see `linearised`.
     """
     still = lax.stop_gradient(still)
-    left, matrix = linearised(groups, still)
+    left, matrix = linearised(groups, still, together)
     return _answering(still, lax.stop_gradient(matrix), left, jnp.asarray(damping))
 
 

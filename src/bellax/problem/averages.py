@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 from bellax.errors import ModelError
@@ -32,6 +32,9 @@ from bellax.problem.processes import chain, parameters, sizes
 
 _PRODUCT = 125  # nodes up to which normal numbers have a product rule, where nothing else is asked for
 _WIDE = 12  # normal numbers up to which a monomial rule is of degree five
+
+Rules = tuple[Mapping[str, Any], int | None]
+"""By name of a shock or process a number of nodes or a rule, and the degree of a monomial one; see `Averages`."""
 
 
 class Nodes(NamedTuple):
@@ -88,22 +91,31 @@ class Averages:
         self.tomorrow = problem.environment(arguments, period + 1 if problem.finite else period)
         self.leaves = [leaf for leaf in random_leaves(self.plan) if self._matters(leaf)]
         with jax.ensure_compile_time_eval():
-            self.nodes = self._laid({} if given is None else given, degree)
+            self.nodes = self._laid(self._asked({} if given is None else given), degree)
 
-    def branches(self, states: Mapping[str, Array], actions: Mapping[str, Array]) -> Branches:
-        """Everything that may happen at one state."""
+    def branches(self, states: Mapping[str, Array], actions: Mapping[str, Array], cut: bool = False) -> Branches:
+        """Everything that may happen at one state.
+
+        Args:
+            cut: whether what brings no weight has no slopes: it may be no number. What would be the same at all nodes
+                is worked out at each of them then.
+        """
         known = self.today.known(states, actions)
         if not self.leaves:  # vmap needs something to go along
             one = self._branch(states, actions, known, {}, {}, jnp.ones(()))
             return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], one)
-        branch = lambda places, own, weight: self._branch(states, actions, known, places, own, weight)  # noqa: E731
+        branch = lambda places, own, weight: self._branch(states, actions, known, places, own, weight, cut)  # noqa: E731
         return jax.vmap(branch)(self.nodes.places, self.nodes.own, self.nodes.weights)
 
     @property
     def normal(self) -> dict[str, int] | None:
         """How many standard normal numbers each random leaf is made of; None where one is not made of such."""
-        found = {leaf: self._normals(leaf) for leaf in self.leaves}
-        return found if all(found.values()) else None
+        return self.normals if all(self.normals.values()) else None
+
+    @property
+    def normals(self) -> dict[str, int]:
+        """How many standard normal numbers each random leaf is made of; zero for what is not made of such."""
+        return {leaf: self._normals(leaf) for leaf in self.leaves}
 
     def at(
         self, states: Mapping[str, Array], actions: Mapping[str, Array], standard: Mapping[str, Float[Array, "_"]]
@@ -120,12 +132,16 @@ class Averages:
         places: Mapping[str, Array],
         own: Mapping[str, Array],
         weight: Array,
+        cut: bool = False,
     ) -> Branches:
         leaves = {**self.today.environment, **states, **actions}
         realised: dict[str, Array] = {}
         for leaf in self.leaves:
             realised[leaf], chance = self._value(leaf, places[leaf], own[leaf], {**leaves, **realised}, states)
             weight = weight * chance
+        if cut:
+            here = lambda leaf: jnp.where(weight == 0, lax.stop_gradient(leaf), leaf)  # noqa: E731
+            states, actions, known, realised = jax.tree.map(here, (dict(states), dict(actions), dict(known), realised))
         found = self.today.outcome(states, actions, realised, known)
         following, fine = {}, jnp.ones((), bool)
         for name, space in self.plan.states.items():
@@ -172,8 +188,17 @@ class Averages:
     def _matters(self, leaf: str) -> bool:
         return leaf not in self.plan.graph.regime.shocks or leaf in self.plan.shocks
 
+    def _asked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is given, by leaf: a process is given by its own name, and it is the one of tomorrow that is random."""
+        named = {leaf: leaf if leaf in given else leaf.removeprefix("next_") for leaf in self.leaves}
+        return {leaf: given[name] for leaf, name in named.items() if name in given}
+
     def _laid(self, given: Mapping[str, Any], degree: int | None) -> Nodes:
-        """The product of the rules of all leaves."""
+        """The product of the rules of all leaves.
+
+        Args:
+            given: by leaf.
+        """
         normal = {leaf: size for leaf in self.leaves if (size := self._normals(leaf)) and leaf not in given}
         own = {leaf: self._rule(leaf, given) for leaf in self.leaves if leaf not in normal}
         blocks: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]] = []
@@ -213,7 +238,7 @@ class Averages:
             return _places(chain(plan, name, self.tomorrow)[0].shape[0])
         if isinstance(space, Discrete):
             return _places(len(space.values))
-        asked = given.get(leaf, given.get(name))
+        asked = given.get(leaf)
         if isinstance(space, AR1 | VAR):
             each = rules.as_rule(asked, rules.GaussHermite(7)).normal()
             rule = rules.tensor([each] * math.prod(space.shape if isinstance(space, VAR) else ()))
@@ -234,15 +259,19 @@ def _typed(array: np.ndarray) -> Array:
     return jnp.asarray(array, jnp.int32 if array.dtype.kind == "i" else as_float(0.0).dtype)
 
 
+def each_of(dimensions: int) -> int:
+    """How many nodes each of so many normal numbers has in their product."""
+    return 7 if dimensions == 1 else 5
+
+
 def _together(dimensions: int, degree: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of so many standard normal numbers together."""
+    each = each_of(dimensions)
     if degree is None:
-        each = 7 if dimensions == 1 else 5
         degree = 0 if each**dimensions <= _PRODUCT else 5 if dimensions <= _WIDE else 3
     if degree:
         nodes, weights = quadrature.monomial(dimensions, degree)
         return np.asarray(nodes), np.asarray(weights)
-    each = 7 if dimensions == 1 else 5
     if each**dimensions > 100_000:
         raise ModelError(
             f"the product rule of {dimensions} normal numbers has {float(each) ** dimensions:.2g} nodes; take a "

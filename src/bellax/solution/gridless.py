@@ -32,6 +32,7 @@ from bellax.numerics import archive
 from bellax.numerics.programs import all_concrete, concrete, quickly
 from bellax.numerics.scalar import put
 from bellax.numerics.vector import Corners
+from bellax.problem.averages import Rules
 from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments
@@ -139,11 +140,20 @@ class GridlessSetting(Setting):
         """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
         return {}
 
+    @property
+    def rules(self) -> Rules | None:
+        """By which the solver takes expectations, as `Averages` takes them; None from one that draws."""
+        return None
+
     def conditions(
-        self, arguments: Arguments, behaviour: Behaviour
+        self, arguments: Arguments, behaviour: Behaviour, rules: Rules | None = None
     ) -> Callable[[Array, Mapping[str, Array]], Array] | None:
         """What is left of the first-order conditions of a behaviour in a period and a state, one number for each of the
-        continuous actions, without units; None from a solver that does not know."""
+        continuous actions, without units; None from a solver that does not know.
+
+        Args:
+            rules: by which expectations are taken; by default those by which the solver judges itself.
+        """
         return None
 
     @property

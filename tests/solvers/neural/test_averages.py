@@ -74,3 +74,37 @@ def test_a_product_of_very_many_is_refused():
     setting = GridlessSetting(model, bx.solvers.EulerNet())
     with pytest.raises(bx.ModelError, match="monomial rule: degree=3"):
         Averages(setting.problem, setting.arguments({"discount": 0.9}), 0, degree=0)
+
+
+def one_of(states, shocks=None, shape=()):
+    """Someone who pays for what is random and moves nothing else."""
+    return bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0), **states},
+        actions={"u": bx.Continuous(0.0, 1.0)},
+        shocks=shocks or {},
+        transitions={"x": lambda u, next_z: u} if states else {"x": lambda u, z: u + 0.01 * jnp.sum(z)},
+        reward=lambda x, u: x - u**2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (one_of({"z": bx.AR1(0.9, 0.1)}), ()),
+        (one_of({"z": bx.VAR(0.5 * np.eye(2), 0.1 * np.eye(2))}), (2,)),
+        (one_of({"z": bx.IID(bx.shocks.Normal(0.0, 0.1))}), ()),
+        (one_of({"z": bx.IID(bx.shocks.Lognormal(0.0, 0.1, shape=(2,)))}), (2,)),
+        (one_of({}, {"z": bx.shocks.Normal(0.0, 0.1)}), ()),
+        (one_of({}, {"z": bx.shocks.Uniform(0.0, 0.1)}), ()),
+    ],
+    ids=["ar1", "var", "iid", "iid vector", "shock", "uniform"],
+)
+@pytest.mark.parametrize("nodes", [3, 9])
+def test_quadrature_by_the_name_of_a_state_is_the_number_of_its_nodes(model, shape, nodes):
+    """What is random of a process is its value tomorrow, `next_z`; a user says `z`."""
+    for degree in (None, 3):
+        solver = bx.solvers.EulerNet(quadrature={"z": nodes}, degree=degree)
+        setting = solver.prepare(model)
+        arguments = setting.arguments({"discount": 0.9})
+        found = Averages(setting.problem, arguments, 0, solver.quadrature, solver.degree)
+        assert found.nodes.weights.shape == (nodes ** max(1, sum(shape)),)

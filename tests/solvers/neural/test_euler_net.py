@@ -274,6 +274,31 @@ def test_a_rule_is_corrected_by_a_better_one(costates):
     assert np.max(np.abs(left(3) - left(5))) > 1e-3
 
 
+@pytest.mark.parametrize("costates", [None, True])
+def test_what_was_corrected_moves_with_parameters_by_the_better_rule(costates):
+    """With the discount, at weights with which a training begins."""
+    wealth = jnp.linspace(1.0, 5.0, 9)
+
+    def moves(degree):
+        solver = bx.solvers.EulerNet(hidden=(6,), points=40, rounds=1, degree=degree, costates=costates)
+        setting = solver.prepare(RISKY)
+        arguments = setting.arguments({"discount": 0.9})
+        begun, fit = setting.begin(arguments, None)
+
+        def outputs(discount):
+            found = setting.finish(arguments | {"discount": discount}, begun, fit).behaviour
+            return jax.vmap(lambda wealth: found.outputs(0, {"wealth": wealth}))(wealth)[:, 0]
+
+        if degree == (3, 5):  # in batches, and backwards
+            return np.asarray(jax.jit(jax.jacrev(outputs))(jnp.asarray(0.9)))
+        return np.asarray(jax.jit(lambda x: jax.jvp(outputs, (x,), (jnp.ones(()),))[1])(jnp.asarray(0.9)))
+
+    better = moves(5)
+    size = np.max(np.abs(better))
+    np.testing.assert_allclose(moves((3, 5)), better, atol=1e-4 * size)
+    assert np.max(np.abs(moves(3) - better)) > 5e-3 * size
+
+
 def test_what_was_corrected_is_judged_by_the_better_rule():
     found = {
         degree: bx.solve(

@@ -196,7 +196,7 @@ class Training(Method):
         return jnp.mean(jax.vmap(one)(batch, targets))
 
     def actor_loss(self, actor: Array, weights: Weights, batch: Row) -> Array:
-        """Minus Q of what the actor does, of every combination, in units of its spread."""
+        """Minus Q of what the actor does, of every combination that may be chosen, in units of its spread."""
         roles = self.roles
 
         def one(row: Row) -> tuple[Array, Array]:
@@ -204,15 +204,22 @@ class Training(Method):
             x = roles.candidates(actor, u)
             excess = jnp.sum(jax.vmap(roles.beyond)(x) ** 2)
             if self.recipe.through:
-                held = lax.stop_gradient(weights)
-                places = jnp.arange(roles.count, dtype=jnp.int32)
-                return jax.vmap(lambda own, k: self.expected(held, row, own, k, None))(x, places), excess
+                return self._through(lax.stop_gradient(weights), row, x), excess
             return self.scale.unit * jnp.mean(roles.q(weights.critics, u, x), axis=0), excess
 
         values, excess = jax.vmap(one)(batch)
         values = jnp.where(jnp.isfinite(values), values, 0.0)
         spread = lax.stop_gradient(jnp.std(values, axis=0)) + 1e-6 * self.scale.unit
         return jnp.mean(excess) - jnp.sum(jnp.mean(values, axis=0) / spread)
+
+    def _through(self, weights: Weights, row: Row, x: Array) -> Array:
+        """E[r + d V(s')] of every combination with these outputs, shape (k,); zero where it may not be chosen."""
+        roles = self.roles
+        allowed = roles.allowed(self.problem.period(self.arguments, row.number), row.states, lax.stop_gradient(x))
+        x = jnp.where(allowed[:, None], x, 0.0)  # no derivative comes from where there may be no number
+        places = jnp.arange(roles.count, dtype=jnp.int32)
+        found = jax.vmap(lambda own, k: self.expected(weights, row, own, k, None))(x, places)
+        return jnp.where(allowed, found, 0.0)
 
     # -- what is aimed at
 
@@ -227,7 +234,8 @@ class Training(Method):
         """E[r + d V(s')] by the nodes of the model, of one combination with these outputs."""
         averages = self.averages(row.number)
         acted = self.roles.head.act(averages.today, row.states, outputs, place)
-        found, following = averages.branches(row.states, acted.actions), self.following(row.number)
+        found = averages.branches(row.states, acted.actions, cut=self.recipe.through)
+        following = self.following(row.number)
         depth = 0 if key is None else self.recipe.depth - 1
         later = jax.vmap(lambda states: self.later(copies, following, states, key, depth))(found.following)
         # what cannot happen may be worth no number

@@ -25,7 +25,7 @@ from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
-from bellax.solvers.neural.euler_training import STEPS, Begun, Rows, Training
+from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
 from bellax.solvers.neural.framed import Frame, around, folded, plain
@@ -63,7 +63,8 @@ class EulerNet(NetSolver):
         wider: by how much these are drawn apart.
         degree: of the monomial rule, as of all solvers by nets; or two of them, such as `(3, 5)`: the training
             averages over the first, and is corrected between its rounds by what the second expects besides. Conditions
-            hold by the second then, and are judged by it.
+            hold by the second then, are judged by it, and move with parameters by it. A V that is found afterwards is
+            by the first.
         outputs: by action, a function of states, parameters, functions of these, and `output` that says which action an
             output of the net means: `{"capital_next": lambda capital, output: capital * jnp.exp(0.01 * output)}`. A
             training begins near zero, where paths should come back from wherever they are; the nearer what theory says
@@ -256,9 +257,11 @@ class PreparedEuler(PreparedNets):
     def finish(self, arguments: Arguments, begun: Begun, state: Fit, moves: bool = True) -> Found:
         weights, rows = state.weights, lax.stop_gradient(state.frozen)
         if moves:
-            rows = Training(self, lax.stop_gradient(arguments), begun).sized(weights, rows)
-            method = Training(self, arguments, begun)
-            weights = levenberg.moved(method.groups(rows, jnp.asarray(len(method.budgets) - 1)), weights)
+            # by the better rule: what it expects besides moves with arguments, too
+            rows = Training(self, lax.stop_gradient(arguments), begun, True).sized(weights, rows)
+            rows, method = rows._replace(more=jnp.zeros_like(rows.more)), Training(self, arguments, begun, True)
+            groups = method.groups(rows, jnp.asarray(len(method.budgets) - 1))
+            weights = levenberg.moved(groups, weights, together=TOGETHER if self.corrected else None)
         actor, critic = self.split(begun, weights)
         if self.static:
             begun = self._rescaled(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor))

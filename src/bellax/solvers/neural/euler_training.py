@@ -16,7 +16,7 @@ from bellax.solvers.neural.points import Points
 
 STEPS = 100  # periods before a simulated state counts as visited
 _FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
-_TOGETHER = 16  # points at which the better of two rules is asked at once: it may have thousands of nodes
+TOGETHER = 16  # points at which the better of two rules is asked at once: it may have thousands of nodes
 _MARGIN = 0.1  # see unit_free
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 _FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
@@ -59,13 +59,14 @@ class Training(LevenbergMarquardt):
 
     Args:
         prepared: a `PreparedEuler`.
+        well: whether all of it is by the better of two rules, so that nothing is to be corrected.
     """
 
-    def __init__(self, prepared: Any, arguments: Arguments, begun: Begun) -> None:
+    def __init__(self, prepared: Any, arguments: Arguments, begun: Begun, well: bool = False) -> None:
         options = prepared.options
         super().__init__(self.groups, self.refresh, (options.budget,) * options.rounds + (options.finish,), True)
         self.prepared, self.arguments, self.begun = prepared, arguments, begun
-        self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments)
+        self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments, well)
         self.better = prepared.euler(arguments, True) if prepared.corrected else self.euler
 
     def groups(self, frozen: Rows, number: Array) -> Any:
@@ -199,7 +200,7 @@ class Training(LevenbergMarquardt):
 
         one = lambda row: expected(self.better, *row) - expected(self.euler, *row)  # noqa: E731
         # in whole batches: a last one that is shorter would be compiled once more
-        laid = jnp.arange(-(-prepared.count // _TOGETHER) * _TOGETHER).reshape(-1, _TOGETHER) % prepared.count
+        laid = jnp.arange(-(-prepared.count // TOGETHER) * TOGETHER).reshape(-1, TOGETHER) % prepared.count
         batch = lambda at: jax.vmap(one)(jax.tree.map(lambda leaf: leaf[at], (rows.states, rows.periods)))  # noqa: E731
         found = lax.map(batch, laid).reshape(-1, rows.more.shape[1])[: prepared.count]
         return rows._replace(more=lax.stop_gradient(jnp.where(jnp.isfinite(found), found, 0.0)))

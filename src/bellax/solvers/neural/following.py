@@ -106,15 +106,15 @@ class Following:
         tomorrow = self.problem.period(self.arguments, following)
         if self.problem.finite:
             over = following >= self.problem.clock.count
-            last = jnp.sum(weights * jax.vmap(tomorrow.terminal)(found.following))
+            last = jnp.sum(jnp.where(weights == 0, 0.0, weights * jax.vmap(tomorrow.terminal)(found.following)))
             paid = paid + jnp.where(over, last, 0.0)
             weights, away = jnp.where(over, 0.0, weights), jnp.where(over, 0.0, away)
 
         def ahead(states: States, weight: Array) -> Later:
             u = self.roles.see(self.seen, following, states)
             allowed = self.roles.allowed(tomorrow, states, self.roles.candidates(self.found.actor, u))
-            # what may not be done may lead to no number, and has no slope then either
-            return Later(jnp.where(fits, u, 0.0), weight, allowed, tomorrow.payoff(states))
+            # what may not be done, or not happen, may lead to no number, and has no slope then either
+            return Later(jnp.where(fits & (weight != 0), u, 0.0), weight, allowed, tomorrow.payoff(states))
 
         later = jax.vmap(ahead)(found.following, weights)
         return Looked(self.roles.see(self.seen, number, states), place, fits, paid, later, jnp.sum(away))

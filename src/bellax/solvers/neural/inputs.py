@@ -2,7 +2,8 @@
 
 Numbers lie in [-1, 1] inside a box, in the coordinate of the state's scale; categories are zeros and a one; with a
 finite horizon the period is a number, too. The box of a continuous state is that of its bounds, and of a process that
-moves by normal numbers some standard deviations of its stationary distribution, unless the solver says otherwise.
+moves by normal numbers some standard deviations around its mean, unless the solver says otherwise; where these move
+with time, it goes from the lowest of all periods to the highest.
 """
 
 import math
@@ -24,7 +25,7 @@ from bellax.numerics.vector import stationary_covariance
 from bellax.problem.categories import as_seen, category, close, nearest_place
 from bellax.problem.period import as_float
 from bellax.problem.plan import Plan
-from bellax.problem.problem import Arguments, Problem
+from bellax.problem.problem import Arguments, Problem, moments
 from bellax.problem.processes import parameters, sizes
 
 _REACH = 3.0  # standard deviations of a process that the box holds
@@ -186,11 +187,10 @@ def inputs(layout: Layout, arguments: Arguments, given: Mapping[str, Any]) -> In
     """
     problem, plan = layout.problem, layout.plan
     check_names(given, [part.name for part in layout.numbers], "box: state")
-    environment = problem.environment(arguments, 0)
     lower: list[Array] = []
     upper: list[Array] = []
     for part in layout.numbers:
-        ends = _given(part.name, given[part.name]) if part.name in given else _ends(plan, part.name, environment)
+        ends = _given(part.name, given[part.name]) if part.name in given else _ends(problem, part.name, arguments)
         for side, end in zip((lower, upper), ends, strict=True):
             wide = jnp.broadcast_to(as_float(end), _shape(plan, part.name))
             side.append(jnp.ravel(_scaled(plan, part.name, wide)))
@@ -215,16 +215,30 @@ def _shape(plan: Plan, name: str) -> tuple[int, ...]:
     return () if isinstance(space, AR1) else space.shape  # type: ignore[union-attr]
 
 
-def _ends(plan: Plan, name: str, environment: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Where a state is by itself: between its bounds, or some standard deviations around its mean."""
+def _ends(problem: Problem, name: str, arguments: Arguments) -> tuple[Array, Array]:
+    """Where a state is by itself, in any of the periods."""
+    plan, space = problem.plan, problem.plan.states[name]
+    nodes = [f"lower:{name}", f"upper:{name}"] if isinstance(space, Continuous) else plan.process_nodes(name)
+    spreads = isinstance(space, AR1) and space.start is not None
+    if not problem.finite or not (spreads or problem.timed(nodes, arguments)):
+        return _ends_in(plan, name, problem.environment(arguments, 0))
+    numbers = jnp.arange(problem.clock.count, dtype=jnp.int32)
+    lower, upper = jax.vmap(lambda number: _ends_in(plan, name, problem.environment(arguments, number)))(numbers)
+    return jnp.min(lower, axis=0), jnp.max(upper, axis=0)
+
+
+def _ends_in(plan: Plan, name: str, environment: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Where a state is by itself in one period: between its bounds, or some standard deviations around its mean."""
     space = plan.states[name]
     if isinstance(space, Continuous):
         bounds = plan.graph.compose([f"lower:{name}", f"upper:{name}"])(**environment)
         return as_float(bounds[f"lower:{name}"]), as_float(bounds[f"upper:{name}"])
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
-        spread = given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
-        return given["mean"] - _REACH * spread, given["mean"] + _REACH * spread
+        centre, spread = (environment.get(leaf) for leaf in moments(name))
+        if centre is None or spread is None:
+            centre, spread = given["mean"], given["sigma"] / jnp.sqrt((1 - given["rho"]) * (1 + given["rho"]))
+        return centre - _REACH * spread, centre + _REACH * spread
     if isinstance(space, VAR):
         spread = jnp.sqrt(jnp.diagonal(stationary_covariance(given["rho"], given["covariance"])))
         return given["mean"] - _REACH * spread, given["mean"] + _REACH * spread
@@ -232,3 +246,20 @@ def _ends(plan: Plan, name: str, environment: Mapping[str, Array]) -> tuple[Arra
     rule = space.distribution.rule(None, sizes(plan, space.distribution, plan.process_nodes(name), environment))
     values = jax.vmap(lambda node: space.distribution.realise(node, **given))(rule.nodes)
     return jnp.min(values, axis=0), jnp.max(values, axis=0)
+
+
+def check_box(seen: Inputs, what: str) -> None:
+    """Raises ModelError for a state whose box has no sides that are numbers.
+
+    Args:
+        seen: with numbers.
+        what: the solver.
+    """
+    lower, upper = np.asarray(seen.box.lower), np.asarray(seen.box.upper)
+    owners = [part.name for part in seen.layout.numbers for _ in range(part.numbers)]
+    for k in np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper) & (lower < upper))):
+        raise ModelError(
+            f"{what}: the state {owners[k]!r} has no box to be sampled in: from {lower[k]:g} to {upper[k]:g} in the "
+            "coordinate of its scale. Likely causes: a bound that is infinite; a process without a stationary "
+            f"distribution, or one that does not move. Give its ends: box={{{owners[k]!r}: (lower, upper)}}."
+        )

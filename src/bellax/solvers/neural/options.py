@@ -24,7 +24,7 @@ class NetSolver(Solver):
     Args:
         hidden: widths of the hidden layers of each net.
         box: by state, the lower and the upper end of where it is sampled; by default its bounds, and of a process that
-            moves by normal numbers three standard deviations around its mean.
+            moves by normal numbers three standard deviations around its mean, in all periods together.
         shares: by action with two bounds, `bx.shares.Logistic()`, the default, or `bx.shares.Clipped()` where bounds
             bind.
         quadrature: by shock or process, a number of nodes or one of `bx.quadrature`.

@@ -25,6 +25,7 @@ from bellax.model.model import Model
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import all_concrete, quickly
 from bellax.numerics.shared import Shared
+from bellax.problem.averages import Rules
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import Behaviour, GridlessSetting, GridlessSolution
 from bellax.solution.solution import Result
@@ -32,7 +33,7 @@ from bellax.solvers.neural import warm
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
 from bellax.solvers.neural.heads import Head
-from bellax.solvers.neural.inputs import Layout, inputs
+from bellax.solvers.neural.inputs import Layout, check_box, inputs
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
@@ -132,12 +133,16 @@ class PreparedNets(GridlessSetting):
         targets = jax.vmap(outputs)(prior.states, prior.periods, prior.actions)
         return warm.distilled(shape, weights, jax.vmap(seen.of)(prior.periods, prior.states), targets)
 
-    def conditions(self, arguments: Arguments, behaviour: Behaviour) -> Condition | None:
+    @property
+    def rules(self) -> Rules:
+        return self.options.quadrature, self.options.degrees[1]
+
+    def conditions(self, arguments: Arguments, behaviour: Behaviour, rules: Rules | None = None) -> Condition | None:
         """The Euler equations at what nets do, with slopes of V where these have to stand in them."""
         if not isinstance(behaviour, NetBehaviour) or self.plan.choices or self.plan.evaluate_stop is not None:
             return None
         own = behaviour
-        euler = Euler(self.problem, arguments, own.head, self.options.quadrature, self.options.degrees[1])
+        euler = Euler(self.problem, arguments, own.head, *(self.rules if rules is None else rules))
         if is_static(self.plan):
             return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
 
@@ -167,8 +172,10 @@ class PreparedNets(GridlessSetting):
     # -- what the front door asks
 
     def check(self, arguments: Arguments) -> None:
-        """Raises ParameterError for numbers that make no model."""
+        """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
         check_arguments(self, arguments)
+        seen = lambda arguments: inputs(self.layout, arguments, self.options.box)  # noqa: E731
+        check_box(self.program("box of nets", lambda: quickly(seen, True))(arguments), type(self.options).__name__)
 
     def solve(self, arguments: Arguments, final: None, ticket: Any = None, well: bool = False) -> GridlessSolution:
         """Solves; `final` is of grids."""

@@ -15,11 +15,12 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.numerics import loops
+from bellax.problem.averages import Rules
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.quadratic.box import Held, followed
 from bellax.solvers.quadratic.decide import Decision, Rule, decide
 from bellax.solvers.quadratic.expansion import Quadratic, expand, terminal
-from bellax.solvers.quadratic.stage import Bounds, Layout, Lottery, Nodes, Stage, Within
+from bellax.solvers.quadratic.stage import Bounds, Layout, Lottery, Stage, Within
 
 
 class Path(NamedTuple):
@@ -63,7 +64,7 @@ class Along:
         given: nodes of random quantities, see `Averages`.
     """
 
-    def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, given: Nodes) -> None:
+    def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, given: Rules) -> None:
         self.layout, self.problem, self.arguments, self.given = layout, problem, arguments, given
 
     @property

@@ -16,6 +16,7 @@ from bellax.errors import check_names
 from bellax.model.model import Model
 from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete, quickly_at_first
+from bellax.problem.averages import Rules
 from bellax.problem.draws import random_leaves
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSetting, GridlessSolution
@@ -60,8 +61,7 @@ class PreparedTrajectory(GridlessSetting):
         check_names(options.quadrature, random, "ILQG: quadrature of the shock")
 
     @property
-    def nodes(self) -> tuple[Any, int | None]:
-        """Of random quantities."""
+    def rules(self) -> Rules:
         return self.options.quadrature, self.options.degree  # type: ignore[attr-defined]
 
     def beginning(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class PreparedTrajectory(GridlessSetting):
     def _path(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         options: Any = self.options
         make = partial(Along, self.layout, self.problem)
-        along, live = make(lax.stop_gradient(arguments), self.nodes), make(arguments, self.nodes)
+        along, live = make(lax.stop_gradient(arguments), self.rules), make(arguments, self.rules)
         start = starts.state(along.stage(0), begin.start)
         guess = lambda number, x: starts.actions(along.stage(number[0]), x, begin.guess)  # noqa: E731
         first = along.forward(start, lambda bounds, number, x: guess(number, x), (along.periods(),))
@@ -129,7 +129,7 @@ class PreparedTrajectory(GridlessSetting):
 
     def _steady(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         options: Any = self.options
-        model = stationary.Model(self.layout, self.problem, self.nodes, *begin)
+        model = stationary.Model(self.layout, self.problem, self.rules, *begin)
         still = lax.stop_gradient(arguments)
         ended = lax.stop_gradient(stationary.sought(model, still, options.tolerance))
         point = ended.point
@@ -137,7 +137,7 @@ class PreparedTrajectory(GridlessSetting):
             point = stationary.steady.moved(model.stage(arguments), point)
         decision, value, settled = stationary.with_noise(model, arguments, point, ended.curved.value)
         trajectory = Trajectory(stacked(decision.rule), stacked(value))
-        along = Along(self.layout, self.problem, still, self.nodes)
+        along = Along(self.layout, self.problem, still, self.rules)
         missed = gap(along, lax.stop_gradient(trajectory), None, _AHEAD)
         own = ended.curved
         concave = own.sound & ended.peak & (decision.sound | ~settled)
@@ -150,7 +150,7 @@ class PreparedTrajectory(GridlessSetting):
 
     def stage(self, arguments: Arguments, number: int) -> Stage:
         """One period."""
-        return Stage(self.layout, self.problem, arguments, number, self.nodes)
+        return Stage(self.layout, self.problem, arguments, number, self.rules)
 
     def structure(self, arguments: Arguments) -> Trajectory:
         return jax.eval_shape(partial(self.found, True), arguments, Begin({}, {})).behaviour

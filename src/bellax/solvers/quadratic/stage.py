@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from bellax.model.quantity import is_literal
 from bellax.numerics.scalar import rounding
-from bellax.problem.averages import Averages
+from bellax.problem.averages import Averages, Rules
 from bellax.problem.period import Period, as_float, by_action
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments, Problem
@@ -35,9 +35,6 @@ class Outcomes(NamedTuple):
     discounts: Float[Array, "q"]
     following: Float[Array, "q n"]
 
-
-Nodes = tuple[Mapping[str, Any], int | None]
-"""What a solver was given as `quadrature` and `degree`; see `Averages`."""
 
 Lottery = Callable[[Float[Array, "n"], Float[Array, "m"]], Outcomes]
 """Of a state and an action, what may come of them."""
@@ -143,7 +140,7 @@ class Stage:
         given: nodes of random quantities, see `Averages`.
     """
 
-    def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, number: Any, given: Nodes) -> None:
+    def __init__(self, layout: Layout, problem: Problem, arguments: Arguments, number: Any, given: Rules) -> None:
         self.layout = layout
         self.averages = Averages(problem, arguments, number, *given)
         self.bounds = Bounds(layout, self.averages.today)

@@ -15,11 +15,12 @@ from jaxtyping import Bool, Float, Int
 from bellax.learning import sampling
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
+from bellax.problem.averages import Rules
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.quadratic import starts, steady
 from bellax.solvers.quadratic.decide import Decision, decide
 from bellax.solvers.quadratic.expansion import Quadratic, expand
-from bellax.solvers.quadratic.stage import Layout, Nodes, Stage
+from bellax.solvers.quadratic.stage import Layout, Stage
 from bellax.solvers.quadratic.steady import Curved, Point
 
 _STARTS, _WIDE = 16, 20  # how many where the model is small, and how many numbers make it large
@@ -32,7 +33,7 @@ class Model(NamedTuple):
 
     layout: Layout
     problem: Problem
-    given: Nodes
+    given: Rules
     start: Mapping[str, Any]
     guess: Mapping[str, Any]
 

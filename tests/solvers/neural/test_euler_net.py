@@ -184,6 +184,23 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path):
         bx.solve(rbc.model, rbc.params | {"alpha": 0.3}, kept)
 
 
+def test_a_checkpoint_of_another_warm_start_is_refused(tmp_path):
+    """One that began with nothing, too; a function that says the same is no other one."""
+
+    def begun(share=None, worth=None):
+        prior = {} if share is None else {"capital_next": lambda resources: share * resources}
+        prior |= {} if worth is None else {"value": lambda capital: worth * capital}
+        given = dict(SMALL, hidden=(3,), points=32, rounds=1, budget=2, finish=2)
+        solver = bx.solvers.EulerNet(**given, warm_start=prior or None, checkpoint=tmp_path / "kept")
+        return bx.solve(rbc.model, rbc.params, solver, throw=False).values.actor
+
+    first = begun(0.3)
+    np.testing.assert_array_equal(begun(0.3), first)
+    for other in ((0.2,), (), (0.3, 1.0)):
+        with pytest.raises(bx.ModelError, match="began with another warm_start="):
+            begun(*other)
+
+
 def test_constraints_are_not_passed_over():
     model = bx.Model(
         states={"wealth": bx.Continuous(0.1, 10.0)},

@@ -182,11 +182,12 @@ class PreparedNets(GridlessSetting):
             run = self.program("whole", lambda: Shared(self._whole))
             return self._solution(arguments, run(arguments))
         begin = self.program("begin", lambda: quickly(self._begin, True))
-        begun, state = begin(arguments, self.prior(arguments))
+        prior = self.prior(arguments)
+        begun, state = begin(arguments, prior)
         self.begun(begun)
         blocks = self.program("blocks", lambda: Shared(self._blocks))
         watch = Watch(
-            self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))
+            self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments, prior))
         )
         state = training.watched(lambda state: blocks(arguments, begun, state), state, watch)
         finish = self.program(
@@ -213,10 +214,10 @@ class PreparedNets(GridlessSetting):
         values, code, stats = found
         return GridlessSolution(arguments=arguments, values=values, code=code, stats=stats, setting=self)
 
-    def _described(self, arguments: Arguments) -> str:
-        """What a checkpoint is of."""
+    def _described(self, arguments: Arguments, prior: Prior | None) -> str:
+        """What a checkpoint is of; what was known before counts by what it says."""
         numbers = {name: np.asarray(value).ravel().tolist() for name, value in sorted(flat(arguments).items())}
-        return f"{fingerprint(self.model)} {hashed(self.stored)} {numbers}"
+        return f"{fingerprint(self.model)} {hashed(self.stored)} {hashed(prior)} {numbers}"
 
     @property
     def stored(self) -> Any:

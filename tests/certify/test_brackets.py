@@ -202,7 +202,7 @@ def test_a_penalty_brackets_the_value_of_a_grid(one_asset):
 
 
 def test_where_starts_differ_both_sides_are_of_the_same_ones(one_asset, monkeypatch):
-    """Fewer paths are solved for the best than are simulated, and starts are in order: the first ones are worth less."""
+    """Fewer paths are solved for the best than are simulated, and starts are in order: the first are worth less."""
     solution, _, _ = one_asset
     monkeypatch.setattr(penalised, "_WORK", 1.0)
     starts = {"inventory": np.linspace(0.05, 1.0, 600)[:, None], "signal": np.zeros((600, 1))}

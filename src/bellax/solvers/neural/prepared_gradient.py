@@ -18,6 +18,7 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural import ergodic
 from bellax.solvers.neural.ascent import Ascent, Climb, Plans
+from bellax.solvers.neural.curvature import solved
 from bellax.solvers.neural.euler import Euler
 from bellax.solvers.neural.evaluation import Scale
 from bellax.solvers.neural.heads import Head, check_shares
@@ -32,7 +33,6 @@ from bellax.solvers.neural.valuation import Valuation, off, shifts
 from bellax.solvers.neural.verdict import MOVE, Sides, ahead, code, complaint, in_rows, spread, trapped
 
 _DAMPING = 1e-8  # added to the curvature of the loss, where weights move with parameters
-_ITERATIONS = 400  # of conjugate gradients, there
 _STEPS, _WIDER = 100, 1.25  # periods before a simulated state counts as visited; by how much these are drawn apart
 
 
@@ -295,8 +295,7 @@ class PreparedGradient(PreparedNets):
 
         change = slope(arguments, inner, state.weights)
         change = change - lax.stop_gradient(change)
-        move, _ = jax.scipy.sparse.linalg.cg(curvature, change, tol=1e-10, maxiter=_ITERATIONS)
-        return state.weights - move
+        return state.weights - solved(curvature, change)
 
     # -- the judgement
 

@@ -16,7 +16,7 @@ from bellax.problem.problem import Arguments
 from bellax.problem.steered import chances, numbers, undriven
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
-from bellax.solvers.neural import ergodic
+from bellax.solvers.neural import ergodic, keys, verdict
 from bellax.solvers.neural.ascent import Ascent, Climb, Plans
 from bellax.solvers.neural.curvature import solved
 from bellax.solvers.neural.euler import Euler
@@ -159,7 +159,8 @@ class PreparedGradient(PreparedNets):
         visited = jax.tree.map(lambda leaf: leaf[: self.visited], first.states)
         begun = Begun(base, Scale(jnp.zeros(()), jnp.zeros(())))
         state = self.method(arguments, begun).init(weights, critic, visited, key)
-        scale = self._measured(self.walked(arguments, begun, weights, state, shares, jax.random.wrap_key_data(key)))
+        walk = self.walked(arguments, begun, weights, state, shares, keys.key_for(key, keys.FIXED))
+        scale = self._measured(walk)
         begun = begun._replace(scale=scale)
         if not self.problem.finite:
             state = state._replace(critic=self._evaluated(arguments, begun, state))
@@ -183,12 +184,10 @@ class PreparedGradient(PreparedNets):
 
     def shares(self, begun: Begun, state: Climb, fresh: Array) -> tuple[Array, Array]:
         """The numbers that make the paths of a step, and its key."""
-        draws, key = self.options.draws, jax.random.wrap_key_data(state.key)
-        own = jax.random.fold_in(key, state.total)
+        draws = self.options.draws
+        own, chances = jax.random.split(jax.random.fold_in(keys.key_for(state.key, keys.STEP), state.total))
         shares = jnp.where(fresh, draws.of_step(begun.base, own), draws.paired(begun.base))
-        return shares, jax.random.wrap_key_data(
-            jnp.where(fresh, jax.random.key_data(own), jax.random.key_data(jax.random.fold_in(key, 2**31 - 1)))
-        )
+        return shares, keys.either(fresh, chances, keys.key_for(state.key, keys.FIXED))
 
     def loss(
         self, arguments: Arguments, begun: Begun, weights: Array, state: Climb, shares: Array, key: Array
@@ -201,10 +200,10 @@ class PreparedGradient(PreparedNets):
         """The state of a next round: paths begin where those before led, and V is that of the policy now."""
         if self.problem.finite:
             return state
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), 2**31)
-        moved = state._replace(key=jax.random.key_data(key))
+        moved = state._replace(key=jax.random.key_data(keys.key_for(state.key, keys.ROUND)))
         if self.visited:
             seen = self.inputs(arguments)
+            key = keys.key_for(moved.key, keys.VISITED)
             rule = self.rule(arguments, seen, state.weights)
             found = ergodic.visited(self.problem, arguments, seen, rule, state.visited, key, _STEPS, _WIDER).points
             moved = moved._replace(visited=found[0])
@@ -213,7 +212,7 @@ class PreparedGradient(PreparedNets):
     def _evaluated(self, arguments: Arguments, begun: Begun, state: Climb) -> Array:
         """V of the policy now, from the last one on."""
         valuation, rule = self.valuation(arguments, begun), self.rule(arguments, self.inputs(arguments), state.weights)
-        points = self.points(arguments, self.fresh(arguments, begun, state, 1), self.options.seed)
+        points = self.points(arguments, self.fresh(arguments, begun, state, keys.VALUE), self.options.seed)
         return valuation.fitted(valuation.groups(rule, points), state.critic)
 
     # -- V
@@ -223,11 +222,14 @@ class PreparedGradient(PreparedNets):
         euler = Euler(self.problem, arguments, self.head, self.options.quadrature, self.options.degree)
         return Valuation(euler, self.inputs(arguments), self.value, begun.scale)
 
-    def fresh(self, arguments: Arguments, begun: Begun, state: Climb, seed: int) -> Walk:
-        """Other paths than those of the training."""
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), seed)
-        shares = self.options.draws.of_step(begun.base, key)
-        return self.walked(arguments, begun, state.weights, state, shares, key)
+    def fresh(self, arguments: Arguments, begun: Begun, state: Climb, purpose: int) -> Walk:
+        """Other paths than those of the training, and than those of another purpose."""
+        return self.walked(arguments, begun, state.weights, state, *self._others(begun, state, purpose))
+
+    def _others(self, begun: Begun, state: Climb, purpose: int) -> tuple[Array, Array]:
+        """As `shares`, of paths that no step has seen."""
+        own, chances = jax.random.split(keys.key_for(state.key, purpose))
+        return self.options.draws.of_step(begun.base, own), chances
 
     def points(self, arguments: Arguments, walk: Walk, seed: int) -> tuple[Any, Array]:
         """States where V is found, and their periods: along paths, and half of them anywhere where paths may begin
@@ -250,7 +252,7 @@ class PreparedGradient(PreparedNets):
 
     def finish(self, arguments: Arguments, begun: Begun, state: Climb, moves: bool = True) -> Found:
         still, seen = lax.stop_gradient(arguments), self.inputs(arguments)
-        walk, weights, first = self.fresh(still, begun, state, 2), state.weights, state.critic
+        walk, weights, first = self.fresh(still, begun, state, keys.FINAL), state.weights, state.critic
         points, valued = self.points(still, walk, self.options.seed), begun
         if self.problem.finite:  # V was not asked for before, and returns are no longer those of the beginning
             first, valued = self.value.flat(self.options.seed + 1), begun._replace(scale=self._measured(walk))
@@ -305,11 +307,11 @@ class PreparedGradient(PreparedNets):
         """How the training ended, by fresh paths, or where it failed by those on which it did."""
         before = state._replace(total=state.total - 1)
         failed = self.shares(begun, before, self.method(arguments, begun).fresh(state) & self.options.draws.fresh)
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), 3)
-        shares = jnp.where(state.fault > 0, failed[0], self.options.draws.of_step(begun.base, key))
+        others, lost = self._others(begun, state, keys.VERDICT), state.fault > 0
+        shares, key = jnp.where(lost, failed[0], others[0]), keys.either(lost, failed[1], others[1])
 
         def walked(nudges: Array) -> tuple[Array, Walk]:
-            walk = self.walked(arguments, begun, state.weights, state, shares, failed[1], nudges)
+            walk = self.walked(arguments, begun, state.weights, state, shares, key, nudges)
             return jnp.sum(walk.total), walk
 
         still = jnp.zeros((self.length, self.options.paths, self.head.size))
@@ -384,7 +386,7 @@ class PreparedGradient(PreparedNets):
         noise = jnp.std(own) / jnp.sqrt(jnp.asarray(float(own.shape[0])))
         return {
             "residual": jnp.sqrt(jnp.mean(residual**2)),
-            "value_error": jnp.abs(jnp.mean(own)) / size,
+            "value_error": jnp.abs(mean) / size,
             "value_noise": noise / size,
         }
 

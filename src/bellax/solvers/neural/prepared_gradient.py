@@ -30,7 +30,6 @@ from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.staged import StagedBehaviour
 from bellax.solvers.neural.starting import Starts
 from bellax.solvers.neural.valuation import Valuation, off, shifts
-from bellax.solvers.neural.verdict import MOVE, Sides, ahead, code, complaint, in_rows, spread, trapped
 
 _DAMPING = 1e-8  # added to the curvature of the loss, where weights move with parameters
 _STEPS, _WIDER = 100, 1.25  # periods before a simulated state counts as visited; by how much these are drawn apart
@@ -203,8 +202,8 @@ class PreparedGradient(PreparedNets):
         moved = state._replace(key=jax.random.key_data(keys.key_for(state.key, keys.ROUND)))
         if self.visited:
             seen = self.inputs(arguments)
-            key = keys.key_for(moved.key, keys.VISITED)
             rule = self.rule(arguments, seen, state.weights)
+            key = keys.key_for(moved.key, keys.VISITED)
             found = ergodic.visited(self.problem, arguments, seen, rule, state.visited, key, _STEPS, _WIDER).points
             moved = moved._replace(visited=found[0])
         return moved._replace(critic=self._evaluated(arguments, begun, moved))
@@ -316,8 +315,9 @@ class PreparedGradient(PreparedNets):
 
         still = jnp.zeros((self.length, self.options.paths, self.head.size))
         (_, walk), slopes = jax.value_and_grad(walked, has_aux=True)(still)
-        size = spread(walk.total, begun.scale.unit)
-        lost = trapped(self._sides(arguments, walk, found, slopes), self.alive(walk))
+        size = verdict.spread(walk.total, begun.scale.unit)
+        twins = self.options.draws.antithetic
+        lost = verdict.trapped(self._sides(arguments, walk, found, slopes), self.alive(walk), twins)
         bias, noise = self._bias(walk, slopes, lambda nudges: walked(nudges)[1].total)
         fault = jnp.max(jnp.where(walk.fault >= 0, 1, 0), axis=1)
         period = jnp.argmax(fault)
@@ -326,7 +326,7 @@ class PreparedGradient(PreparedNets):
             "steps": state.total,
             "mean_return": jnp.mean(walk.total),
             "return_sd": size,
-            "gain": ahead(jnp.maximum(state.gain, 0.0), begun.scale.unit, size),
+            "gain": verdict.ahead(jnp.maximum(state.gain, 0.0), begun.scale.unit, size),
             "trapped": jnp.max(lost) / size,
             "trapped_action": jnp.argmax(lost),
             "bias": bias / size,
@@ -337,9 +337,9 @@ class PreparedGradient(PreparedNets):
             "left": jnp.mean(walk.left),
         }
         stats |= self._valued(arguments, begun, state, found, walk)
-        return code(stats, self.options.tolerance), stats
+        return verdict.code(stats, self.options.tolerance), stats
 
-    def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> Sides:
+    def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> verdict.Sides:
         """Where actions are between their bounds along paths."""
 
         def acted(number: Array, states: Any) -> tuple[Array, Array, Array]:
@@ -352,24 +352,25 @@ class PreparedGradient(PreparedNets):
         steps = jnp.arange(self.length, dtype=jnp.int32)
         numbers = steps if self.problem.finite else jnp.zeros_like(steps)
         at = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(numbers, walk.states)
-        return Sides(slopes, *at)
+        return verdict.Sides(slopes, *at)
 
     def _bias(self, walk: Walk, slopes: Array, totals: Any) -> tuple[Array, Array]:
         """By how much a return differs from what its gradient says where actions are moved everywhere by their standard
         deviation, from what it does where they are moved by a little of that; and the noise of it."""
-        rows = in_rows(self.plan.controls, walk.actions)
+        rows = verdict.in_rows(self.plan.controls, walk.actions)
         size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + 1e-9
         with jax.ensure_compile_time_eval():
             signs = jnp.asarray(np.random.default_rng(self.options.seed).choice([-1.0, 1.0], self.head.size))
-        wide = jnp.broadcast_to((MOVE * size * signs)[None, None, :], slopes.shape)
-        told = jnp.sum(slopes * wide, axis=(0, 2)) / MOVE
+        wide = jnp.broadcast_to((verdict.MOVE * size * signs)[None, None, :], slopes.shape)
+        told = jnp.sum(slopes * wide, axis=(0, 2)) / verdict.MOVE
         sides = jnp.asarray([1.0, -1.0, 0.5, -0.5])
-        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / MOVE
+        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / verdict.MOVE
         # what curvature makes of it is a quarter for half the move, what a kink does half as much, and a jump as much
         gap = (4 * (near - behind) - 0.5 * (far - back)) / 3 - told
         # beyond a bound there may be no number, which says nothing
         gap = jnp.where(jnp.all(jnp.isfinite(gap)), gap, 0.0)
-        return jnp.abs(jnp.mean(gap)), jnp.std(gap) / jnp.sqrt(jnp.asarray(float(gap.shape[0])))
+        mean, noise = verdict.mean_and_error(gap, self.options.draws.antithetic)
+        return jnp.abs(mean), noise
 
     def _valued(
         self, arguments: Arguments, begun: Begun, state: Climb, found: StagedBehaviour, walk: Walk
@@ -377,13 +378,13 @@ class PreparedGradient(PreparedNets):
         """How good V is."""
         valued = begun._replace(scale=found.scale)
         valuation, rule = self.valuation(arguments, valued), self.rule(arguments, found.inputs, state.weights)
-        size, alive = spread(walk.total, begun.scale.unit), self.alive(walk)
+        size, alive = verdict.spread(walk.total, begun.scale.unit), self.alive(walk)
         points = self.points(arguments, walk, self.options.seed + 1000)
         residual = levenberg.residuals(valuation.groups(rule, points), found.critic) * found.scale.unit / size
         shift = jnp.concatenate([jnp.broadcast_to(found.shift, (self.length,)), jnp.zeros(1)])
         own = off(valuation.along(found.critic, rule, walk), shift, alive)
         own = own if self.problem.finite else own / jnp.maximum(1 - jnp.mean(walk.left), 1e-3)
-        noise = jnp.std(own) / jnp.sqrt(jnp.asarray(float(own.shape[0])))
+        mean, noise = verdict.mean_and_error(own, self.options.draws.antithetic)
         return {
             "residual": jnp.sqrt(jnp.mean(residual**2)),
             "value_error": jnp.abs(mean) / size,
@@ -393,4 +394,5 @@ class PreparedGradient(PreparedNets):
     def explain(self, solution: GridlessSolution) -> str:
         told = {name: float(value) for name, value in solution.stats.items()}
         names = [name if not self.plan.controls[name].shape else f"{name}[{k}]" for name, k in self.plan.coordinates]
-        return complaint(Result(int(solution.code)), told, self.options.tolerance, (quantities(self.plan), names))
+        told_of = (quantities(self.plan), names)
+        return verdict.complaint(Result(int(solution.code)), told, self.options.tolerance, told_of)

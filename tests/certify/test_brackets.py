@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import bellax as bx
-from bellax.certify import relaxed
+from bellax.certify import penalised, relaxed
+from bellax.certify.bracket import Bracket, Side
 from bellax.certify.linear_quadratic import matrices
-from bellax.certify.penalised import sides as penalised_sides
 from bellax.errors import ModelError
 from bellax.models import liquidation, lqg
 from bellax.solution.gridless import Behaviour, GridlessSetting
@@ -201,11 +201,33 @@ def test_a_penalty_brackets_the_value_of_a_grid(one_asset):
     assert found.width < 0.006
 
 
+def test_where_starts_differ_both_sides_are_of_the_same_ones(one_asset, monkeypatch):
+    """Fewer paths are solved for the best than are simulated, and starts are in order: the first are worth less."""
+    solution, _, _ = one_asset
+    monkeypatch.setattr(penalised, "_WORK", 1.0)
+    starts = {"inventory": np.linspace(0.05, 1.0, 600)[:, None], "signal": np.zeros((600, 1))}
+    found = bx.certify(solution, points=20, start=starts, agents=600, seed=2).bracket
+    assert found.lower.paths == found.upper.paths == 200
+    rest = found.upper.mean - found.lower.mean  # per path the sides have starts and noise in common
+    assert 0 <= rest < 0.01
+    assert found.interval[0] < found.interval[1]
+
+
+def test_sides_that_contradict_each_other_are_no_bracket():
+    side = lambda mean: Side(mean, 0.001, "the policy", 100)  # noqa: E731
+    found = Bracket(side(1.0), side(0.9))
+    assert found.interval == (-np.inf, np.inf)
+    assert "no bracket, as the side from below ends at 0.99804, above 0.90196" in "\n".join(found.lines())
+    assert found.as_dict()["contradiction"]
+    exact = Bracket(Side(1.0, 0.0, "the policy", 2), Side(1.0 - 1e-12, 0.0, "dual", 2))
+    assert exact.interval == (1.0 - 1e-12, 1.0) and not exact.contradiction
+
+
 def test_a_wrong_value_makes_no_upper_bound_below_the_truth(one_asset):
     solution, begin, exact = one_asset
     wrong = replace(solution, values=jax.tree.map(lambda leaf: leaf * 1.7 + 0.1, solution.values))
     starts = {name: np.broadcast_to(value, (300, 1)) for name, value in begin.items()}
-    upper = [penalised_sides(s.setting, s.pointwise, starts, seed)[0].upper for s in (wrong,) for seed in range(8)]
+    upper = [penalised.sides(s.setting, s.pointwise, starts, seed)[0].upper for s in (wrong,) for seed in range(8)]
     upper = np.concatenate(upper)
     assert upper.mean() >= exact - 3 * _error(upper)
 

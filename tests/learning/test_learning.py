@@ -159,3 +159,15 @@ def test_outputs_are_bounded():
     assert float(jnp.min(nets.positive(x, 0.5))) >= 0.5
     box = Box(jnp.asarray([1.0, -2.0]), jnp.asarray([3.0, 2.0]))
     np.testing.assert_allclose(box.scaled(box.at(jnp.asarray([0.0, 0.75]))), [-1.0, 0.5])
+
+
+def test_a_checkpoint_of_other_arrays_or_of_another_version_is_refused(tmp_path, monkeypatch):
+    kept = Checkpoint(tmp_path / "kept", "a training")
+    kept.save(1, {"weights": jnp.arange(3.0), "none": jnp.zeros(0)})
+    for other in ({"weights": jnp.zeros(3), "more": jnp.zeros(2)}, {"weights": jnp.zeros(4)}, {}):
+        with pytest.raises(bx.ModelError, match="holds 1 arrays, and not the"):
+            kept.load(other)
+    np.testing.assert_array_equal(kept.load({"weights": jnp.zeros(3)})["weights"], np.arange(3.0))
+    monkeypatch.setattr("bellax.learning.checkpoints.version", lambda name: "0.0")
+    with pytest.raises(bx.ModelError, match="another version of bellax"):
+        Checkpoint(kept.path, "a training").load({"weights": jnp.zeros(3)})

@@ -13,6 +13,7 @@ from bellax.learning.stages import Stages
 from bellax.numerics import loops
 from bellax.problem.draws import Laws
 from bellax.problem.steered import Steered, numbers
+from bellax.solvers.neural import curvature
 
 
 @pytest.mark.parametrize("draws", [bx.draws.Sobol(), bx.draws.Independent(), bx.draws.Sobol(antithetic=False)])
@@ -103,3 +104,24 @@ def test_a_period_steered_by_numbers():
     assert float(found["x"]) == pytest.approx(0.5 + 2 * norm.ppf(0.8) + 10 * 1.5 + 0.0, abs=1e-9)
     assert float(found["z"]) == pytest.approx(1.2 + 0.2 * norm.ppf(0.1), abs=1e-9)
     assert float(found["k"]) == 10.0 and int(found["m"]) == 1
+
+
+@pytest.mark.parametrize("few", [600, 0])
+def test_what_is_left_of_a_system_is_looked_at(few, monkeypatch):
+    """Exactly, and by conjugate gradients, which stop short where eigenvalues are many and far apart."""
+    monkeypatch.setattr(curvature, "_FEW", few)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0]
+    right = jnp.asarray(np.random.default_rng(1).normal(size=60))
+
+    def found(condition, right):
+        matrix = jnp.asarray(rotation @ np.diag(np.geomspace(1 / condition, 1.0, 60)) @ rotation.T)
+        return matrix, curvature.solved(lambda x: matrix @ x, right)
+
+    matrix, good = jax.jit(lambda right: found(10.0, right))(right)
+    np.testing.assert_allclose(matrix @ good, right, atol=1e-8)
+    slopes = jax.jacrev(lambda right: found(10.0, right)[1])(right)
+    np.testing.assert_allclose(matrix @ slopes, np.eye(60), atol=1e-8)
+    _, far = jax.jit(lambda right: found(1e9, right))(right)
+    assert np.all(np.isfinite(far)) if few else np.all(np.isnan(far))
+    singular = curvature.solved(lambda x: x.at[0].set(0.0), right)
+    assert np.all(np.isnan(singular))

@@ -12,6 +12,7 @@ from bellax.models import bermudan_max_call as max_call
 from bellax.problem.exogenous import moved
 from bellax.problem.problem import Problem
 from bellax.solvers.regression.basis import descending, horner, monomials
+from bellax.solvers.regression.monte_carlo import PreparedRegression
 
 SMALL = bx.solvers.RegressionMonteCarlo(degree=3, samples=2048, successors=8, exchangeable=("log_price",))
 
@@ -180,3 +181,15 @@ def test_a_feature_may_read_functions_and_parameters():
     solver = replace(SMALL, features={"spread": lambda log_price, strike: log_price[0] - log_price[1] + 0 * strike})
     found = bx.solve(max_call.of_assets(2), max_call.params, solver)
     assert int(found.stats["regressors"]) == 10 + 4 + 1
+
+
+def test_starts_share_their_programs(monkeypatch):
+    traced, regressed = [], PreparedRegression._regressed
+    monkeypatch.setattr(PreparedRegression, "_regressed", lambda *given: traced.append(1) or regressed(*given))
+    begins = [{"log_price": np.log([price])} for price in (80.0, 90.0, 100.0)]
+    small = replace(SMALL, exchangeable=(), degree=2, samples=64, successors=2)
+    found = [bx.solve(max_call.of_assets(1), max_call.params, replace(small, start=start)) for start in begins]
+    assert len(traced) == 1
+    values = [float(solution.value(0, log_price=np.log([100.0]))) for solution in found]
+    assert len(set(values)) == 3
+    assert [solution.setting.options.start for solution in found] == begins

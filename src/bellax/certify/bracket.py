@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 _WIDE = 1.959963984540054  # standard errors on either side of an interval of 95 %
+_ROUNDING = 1e-6  # of its ends, by which they may lie the wrong way round where both are the value itself
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,30 @@ class Bracket:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """In which the optimal value lies with a confidence of 95 %; minus or plus infinity where a side is missing."""
+        """In which the optimal value lies with a confidence of 95 %; minus or plus infinity where a side is missing, or
+        where sides contradict each other."""
+        low, high = self._ends
+        if self.contradiction:
+            return -math.inf, math.inf
+        return min(low, high), max(low, high)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """What the sides say, each by itself."""
         low = self.lower.mean - _WIDE * self.lower.standard_error if self.lower else -math.inf
         high = self.upper.mean + _WIDE * self.upper.standard_error if self.upper else math.inf
         return low, high
+
+    @property
+    def contradiction(self) -> str:
+        """How the sides contradict each other, beyond noise and rounding; empty where they do not."""
+        low, high = self._ends
+        if not (self.lower and self.upper) or low - high <= _ROUNDING * max(abs(low), abs(high)):
+            return ""
+        return (
+            f"the side from below ends at {low:.6g}, above {high:.6g}, where that from above does, so that one of them "
+            "is no bound; likely causes are laws or rewards with jumps, and very few paths"
+        )
 
     @property
     def width(self) -> float:
@@ -59,13 +80,15 @@ class Bracket:
         low, high = self.interval
         sides = {"lower": self.lower, "upper": self.upper}
         missing = {"lower": self.lower_missing, "upper": self.upper_missing}
-        found: dict[str, Any] = {"low": low, "high": high}
+        found: dict[str, Any] = {"low": low, "high": high, "contradiction": self.contradiction}
         return found | {name: vars(side) if side else {"missing": missing[name]} for name, side in sides.items()}
 
     def lines(self) -> Iterable[str]:
         """As text."""
         low, high = self.interval
-        if self.lower and self.upper:
+        if self.contradiction:
+            yield f"The optimal value there: no bracket, as {self.contradiction}"
+        elif self.lower and self.upper:
             yield f"The optimal value there, with a confidence of 95 %: between {low:.6g} and {high:.6g}"
         else:
             yield "The optimal value there: no bracket"

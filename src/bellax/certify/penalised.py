@@ -46,7 +46,10 @@ class _Penalty(NamedTuple):
 def sides(
     setting: GridlessSetting, policy: GridlessPolicy, starts: Mapping[str, np.ndarray], seed: int
 ) -> tuple[Sides | None, str]:
-    """The sides of paths from given states, of which fewer are solved for the best; or why there is no penalty.
+    """The sides of paths from given states; or why there is no penalty.
+
+    Fewer paths are solved for the best where that is much work. Where starts differ, both sides are those of the same
+    paths, drawn among all: of different starts they would be sides of different values.
 
     Args:
         starts: one row a path.
@@ -66,11 +69,14 @@ def sides(
     penalty = _best_penalty(problem, own, first, seed)
     most = int(_WORK / max(1, _STEPS * len(problem.rows) ** 2))
     some = min(count, max(_FEWEST, most))
-    upper = problem.best(penalty, first[:some], shocks[:some])
+    differ = bool((first != first[:1]).any())
+    rows = np.random.default_rng([seed, 7]).permutation(count)[:some] if differ else np.arange(some)
+    upper = problem.best(penalty, first[rows], shocks[rows])
     run = setting.program("followed", lambda: jax.jit(_following(setting)))
     x, a, allowed = (np.asarray(leaf) for leaf in run(policy, known, first, shocks))
     plain, fees = _earned(known, x, a), _fees(known, penalty, x, shocks)
-    return Sides(upper, plain - fees, plain, allowed), ""
+    shared = rows if differ else np.arange(count)
+    return Sides(upper, (plain - fees)[shared], plain[shared], allowed), ""
 
 
 def _penalty(setting: GridlessSetting, policy: GridlessPolicy, known: Matrices, first: np.ndarray) -> _Penalty:
@@ -90,7 +96,7 @@ def _best_penalty(problem: "_Stacked", own: _Penalty, first: np.ndarray, seed: i
     middle = _Penalty(*(0.5 * (a + b) for a, b in zip(own, plain, strict=True)))
     noise = np.random.default_rng([seed, 6]).standard_normal((_PILOTS, *problem.known.noise.shape[::2]))
     shocks = np.einsum("tnk,ptk->ptn", problem.known.noise, noise)
-    starts = first[np.arange(_PILOTS) % len(first)]
+    starts = first[np.linspace(0, len(first) - 1, _PILOTS).round().astype(int)]
     tried = [own, plain, middle]
     return tried[int(np.argmin([problem.best(penalty, starts, shocks).mean() for penalty in tried]))]
 

@@ -1,9 +1,11 @@
 """Checkpoints of a training by orbax: a run that was killed goes on where it was, and ends as if it had not been.
 
 A checkpoint is written beside the last one and renamed, so that what is there is always whole. It says what was
-trained: one of another model, of other parameters or of another recipe is refused.
+trained, and by which version of bellax: one of another model, of other parameters, of another recipe or of another
+version is refused.
 """
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, what: str) -> None:
-        self.path, self.what = Path(path).absolute(), what
+        self.path, self.what = Path(path).absolute(), f"bellax {version('bellax')}: {what}"
 
     def save(self, step: int, state: Any) -> None:
         """Keeps a state, in place of the last one.
@@ -54,10 +56,18 @@ class Checkpoint:
             told = manager.restore(manager.latest_step())
         if bytes(np.asarray(told["what"]).astype(np.uint8)) != self._bytes:
             raise ModelError(
-                f"the checkpoint {str(self.path)!r} is of another model, of other parameters or of another solver. "
-                "Give checkpoint= another folder, or remove this one."
+                f"the checkpoint {str(self.path)!r} is of another model, of other parameters or of another solver, or "
+                "it began with another warm_start=, or was written by another version of bellax. Give checkpoint= "
+                "another folder, or remove this one."
             )
         leaves, structure = jax.tree.flatten(like)
+        shapes, wanted = ([np.shape(leaf) for leaf in some if np.size(leaf)] for some in (told["state"], leaves))
+        if shapes != wanted:
+            raise ModelError(
+                f"the checkpoint {str(self.path)!r} holds {len(shapes)} arrays, and not the {len(wanted)} of this "
+                "training in their shapes: it was written by other code, or is damaged. Give checkpoint= another "
+                "folder, or remove this one."
+            )
         some = iter(told["state"])
         found = [jax.numpy.asarray(next(some), old.dtype) if old.size else old for old in leaves]
         return jax.tree.unflatten(structure, found)

@@ -4,6 +4,7 @@
 model twice as slow.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -70,6 +71,21 @@ def rounding(dtype: Any = None) -> float:
 @cache
 def _rounding(dtype: Any) -> float:
     return float(jnp.finfo(dtype).eps) ** 0.75
+
+
+def as_small(number: float, dtype: Any = None) -> float:
+    """A tolerance that was chosen for 64 bits, as the same power of the precision of other numbers.
+
+    Args:
+        dtype: of the numbers; that of the process where it is not given.
+    """
+    return _as_small(number, jnp.result_type(float) if dtype is None else dtype)
+
+
+@cache
+def _as_small(number: float, dtype: Any) -> float:
+    double, own = (math.log(float(jnp.finfo(each).eps)) for each in (np.float64, dtype))
+    return number if own == double else math.exp(own * math.log(number) / double)
 
 
 def put(value: Any, dtype: Any = None) -> Array:

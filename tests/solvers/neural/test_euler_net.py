@@ -1,5 +1,8 @@
 """EulerNet: closed forms, other methods, what it refuses, and what must not pass for a solution."""
 
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ from bellax.learning.levenberg import residuals
 from bellax.models import rbc
 from bellax.models.references import partial_depreciation
 from bellax.solvers.neural.euler import is_static
+from bellax.solvers.neural.euler_net import PreparedEuler
 
 SMALL = {"hidden": (8,), "points": 128, "rounds": 1, "budget": 20, "finish": 40}
 AT = {"capital": np.linspace(0.1, 0.26, 9)[:, None], "productivity": rbc.LEVELS}
@@ -182,6 +186,41 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(tmp_path):
     np.testing.assert_array_equal(again.values.actor, whole.values.actor)
     with pytest.raises(bx.ModelError, match="another model, of other parameters"):
         bx.solve(rbc.model, rbc.params | {"alpha": 0.3}, kept)
+
+
+def test_a_checkpoint_of_another_warm_start_is_refused(tmp_path):
+    """One that began with nothing, too; a function that says the same is no other one."""
+
+    def begun(share=None, worth=None):
+        prior = {} if share is None else {"capital_next": lambda resources: share * resources}
+        prior |= {} if worth is None else {"value": lambda capital: worth * capital}
+        given = dict(SMALL, hidden=(3,), points=32, rounds=1, budget=2, finish=2)
+        solver = bx.solvers.EulerNet(**given, warm_start=prior or None, checkpoint=tmp_path / "kept")
+        return bx.solve(rbc.model, rbc.params, solver, throw=False).values.actor
+
+    first = begun(0.3)
+    np.testing.assert_array_equal(begun(0.3), first)
+    for other in ((0.2,), (), (0.3, 1.0)):
+        with pytest.raises(bx.ModelError, match="began with another warm_start="):
+            begun(*other)
+
+
+def test_warm_starts_and_checkpoints_share_their_programs_and_are_not_kept(tmp_path, monkeypatch):
+    traced, begin = [], PreparedEuler.begin
+    monkeypatch.setattr(PreparedEuler, "begin", lambda *given: traced.append(1) or begin(*given))
+    tiny, kept = dict(SMALL, hidden=(2,), points=32, rounds=1, budget=2, finish=2), []
+    for share in (0.31, 0.3, 0.2):
+        rule = {"capital_next": lambda resources, own=share: own * resources}
+        kept.append(weakref.ref(rule["capital_next"]))
+        solver = bx.solvers.EulerNet(**tiny, warm_start=rule, checkpoint=tmp_path / str(share))
+        found = bx.solve(rbc.model, rbc.params, solver, throw=False)
+        assert abs(float(found.policy(**AT)["capital_next"][4, 2]) - 0.3 * 0.18 ** (1 / 3)) < 0.1
+    assert len(traced) == 1
+    again = bx.solve(rbc.model, rbc.params, bx.solvers.EulerNet(**tiny, warm_start=found), throw=False)
+    assert len(traced) == 2  # of V, too, of which the others say nothing
+    del rule, solver, found
+    gc.collect()
+    assert again.setting.options.warm_start is None and not any(each() for each in kept)
 
 
 def test_constraints_are_not_passed_over():

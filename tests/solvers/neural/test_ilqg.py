@@ -1,5 +1,9 @@
 """`ILQG` beside Riccati equations in numpy, and beside searches by scipy over a whole path."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -192,6 +196,21 @@ def test_growth_without_end_is_its_linearisation():
         for place in (0, 2):
             difference = (above[place] - below[place]) / 2e-6
             np.testing.assert_allclose(exact[place][name], difference, rtol=1e-6)
+
+
+def test_without_end_it_is_found_in_single_precision(steady):
+    """What counts as nothing is what rounding leaves: of 64 bits it would never be reached."""
+    script = (
+        "import bellax as bx\n"
+        "from bellax.models import lqg\n"
+        "found = bx.solve(lqg.stationary, lqg.stationary_params, bx.solvers.ILQG())\n"
+        "print(found.result.name, found.code.dtype, found.value(**lqg.start).dtype, float(found.value(**lqg.start)))\n"
+    )
+    env = {**os.environ, "JAX_ENABLE_X64": "0", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300)
+    result, _, dtype, value = done.stdout.split() or [done.stderr] * 4
+    assert (result, dtype) == ("successful", "float32")
+    assert float(value) == pytest.approx(float(steady.value(**lqg.start)), rel=1e-5)
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_a_checkpoint_knows_functions_by_what_they_do(tmp_path):
     def described(factor):
         rule = {"capital_next": lambda capital, output: factor * capital * jnp.exp(0.01 * output)}
         prepared = bx.solvers.EulerNet(outputs=rule, checkpoint=tmp_path).prepare(rbc.model)
-        return prepared._described(prepared.arguments(rbc.params))
+        return prepared._described(prepared.arguments(rbc.params), None)
 
     assert described(1.0) == described(1.0) != described(0.9)
 

@@ -7,7 +7,8 @@ import pytest
 
 import bellax as bx
 from bellax.models import rbc
-from bellax.solvers.neural.verdict import Sides, trapped
+from bellax.solvers.neural import keys
+from bellax.solvers.neural.verdict import Sides, mean_and_error, trapped
 
 TINY = {"hidden": (2,), "paths": 64, "budget": 60, "finish": 40, "points": 128}
 
@@ -181,7 +182,7 @@ def test_a_trap_at_few_states_is_told_by_half_of_the_paths(pays):
     near = draws.uniform(size=(3, 400, 1)) < 1 / 3
     slopes = (2 * x if pays else -np.abs(x)) - 0.2 + noise
     sides = Sides(*(jnp.asarray(leaf) for leaf in (slopes, np.where(near, 0.0, 0.5), np.ones_like(x), x)))
-    (found,) = trapped(sides, jnp.ones((3, 400)))
+    (found,) = trapped(sides, jnp.ones((3, 400)), False)
     assert (float(found) > 0) == pays
 
 
@@ -189,5 +190,38 @@ def test_a_verdict_on_many_actions_solves_all_of_its_systems_in_one_call():
     """Calls side by side, of hundreds of systems each, waited for each other for ever on two cores."""
     shape = (3, 20, 4)
     sides = Sides(*(jnp.ones(shape) for _ in range(3)), jnp.ones((3, 20, 30)))
-    program = str(jax.make_jaxpr(trapped)(sides, jnp.ones(shape[:2])))
+    program = str(jax.make_jaxpr(lambda *given: trapped(*given, True))(sides, jnp.ones(shape[:2])))
     assert program.count(" = lu ") == 1
+
+
+def test_twins_do_not_pass_for_two_paths():
+    """Noise that a path shares with its twin: a half that held one of them would tell of the other half's."""
+    draws = np.random.default_rng(1)
+    x, noise = (
+        np.tile(draws.uniform(-1, 1, (6, 203, 12)), (1, 2, 1)),
+        np.tile(draws.normal(size=(6, 203, 1)), (1, 2, 1)),
+    )
+    sides = Sides(*(jnp.asarray(leaf) for leaf in (noise, np.zeros_like(noise), np.ones_like(noise), x)))
+    assert float(trapped(sides, jnp.ones((6, 406)), True)[0]) == 0.0
+    each = np.array([1.0, 3.0, 5.0, 3.0, 5.0, 1.0])
+    mean, error = mean_and_error(jnp.asarray(each), True)
+    assert float(mean) == 3.0 and float(error) == pytest.approx(np.std([2.0, 4.0, 3.0]) / 3**0.5)
+
+
+def test_what_is_drawn_for_one_purpose_has_nothing_to_do_with_another():
+    """Paths of the verdict are none of those of the training, of the starts, or of those on which V is found."""
+    data = jax.random.key_data(jax.random.key(0))
+    parts = [keys.key_for(data, purpose) for purpose in range(7)]
+    steps = [jax.random.fold_in(keys.key_for(data, keys.STEP), step) for step in range(10)]
+    raw = [jax.random.fold_in(jax.random.key(0), step) for step in range(7, 100)]
+    seen = {tuple(jax.random.key_data(key).tolist()) for key in (*parts, *steps, *raw)}
+    assert len(seen) == 7 + 10 + 93
+    prepared = bx.solvers.PolicyGradient(**TINY, start={"x": 0.0}).prepare(line(plain))
+    arguments = prepared.arguments({"discount": 0.9})
+    begun, state = jax.jit(prepared.begin)(arguments, None)
+    trained = [
+        prepared.shares(begun, state._replace(total=jnp.asarray(k, jnp.int32)), jnp.asarray(True)) for k in range(5)
+    ]
+    judged = [prepared._others(begun, state, purpose) for purpose in (keys.VALUE, keys.FINAL, keys.VERDICT)]
+    assert len({float(shares[0, 0]) for shares, _ in (*trained, *judged)}) == 8
+    assert len({tuple(jax.random.key_data(key).tolist()) for _, key in (*trained, *judged)}) == 8

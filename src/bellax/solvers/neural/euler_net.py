@@ -107,6 +107,11 @@ class EulerNet(NetSolver):
             raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
         check_positive(self.wider, "EulerNet: wider", "1.25")
         check_mapping(self.outputs, "EulerNet: outputs", "{'action': lambda state, output: state + output}")
+        if self.symmetric and self.warm_start is not None:
+            raise ModelError(
+                "EulerNet: warm_start= is fitted by a net for all members together, and symmetric= has one for each of "
+                "them; give one of the two."
+            )
 
     def check_degree(self) -> None:
         if not isinstance(self.degree, tuple):
@@ -138,11 +143,6 @@ class PreparedEuler(PreparedNets):
                 "EulerNet: costates=False, and the conditions of this model need the slopes of V: tomorrow sees a "
                 "state that actions move by itself, an action is not paid for today, or chances or the discount move "
                 "with what is decided. Leave costates= out."
-            )
-        if options.symmetric and options.warm_start is not None:
-            raise ModelError(
-                "EulerNet: warm_start= is fitted by a net for all members together, and symmetric= has one for each of "
-                "them; give one of the two."
             )
         self.static = is_static(self.plan) and not options.costates
         wiring = wired(self.plan, self.layout.numbers, self.layout.size, options.symmetric)

@@ -74,13 +74,18 @@ class NetSolver(Solver):
             raise ModelError(f"{what}: degree is {self.degree!r}; give 3 or 5, or 0 for the product of the rules.")
 
     def kept(self, model: Any, make: Any) -> Any:
-        """What `make` makes of a model, once for equal configurations, kept on the model."""
+        """What `make` makes of a model, once for equal configurations, kept on the model.
+
+        What a training begins with is an argument of its programs, and where it is kept none of their business: one
+        set of programs serves all of them, and holds none.
+        """
         check_one(model, type(self).__name__)
-        # a solution to begin with is told apart by what it is, and lives as long as what is made with it
-        name = ("prepared", key(replace(self, warm_start=None)), id(self.warm_start))
+        plain = replace(self, warm_start=None, checkpoint=None)
+        name = ("prepared", key(plain))
         if name not in model.programs:
-            model.programs[name] = make(model, self)
-        return model.programs[name]
+            model.programs[name] = make(model, plain)
+        found = model.programs[name]
+        return found if self.warm_start is None and self.checkpoint is None else found.beginning_with(self)
 
 
 def check_one(model: Any, what: str) -> None:

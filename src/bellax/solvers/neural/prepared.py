@@ -5,6 +5,7 @@ the whole of it is one program, and what comes out moves with them as the solver
 """
 
 import abc
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -62,6 +63,7 @@ class PreparedNets(GridlessSetting):
     Attributes:
         layout: of its states, as nets see them.
         hasty: whether there is so little to do in `finish` that its code need not be good.
+        plain: the same without what a training begins with and where it is kept: what has the programs.
     """
 
     block: int = _BLOCK
@@ -73,6 +75,13 @@ class PreparedNets(GridlessSetting):
         drawn = (name for name, space in self.plan.states.items() if isinstance(space, AR1 | VAR | IID))
         check_names(options.quadrature, [*self.plan.graph.regime.shocks, *drawn], "quadrature: shock or process")
         self.layout = Layout(self.problem)
+        self.plain = self
+
+    def beginning_with(self, options: Any) -> "PreparedNets":
+        """This model under a solver that differs by `warm_start` and `checkpoint` alone, with programs in common."""
+        own = copy.copy(self)
+        own.options = options
+        return own
 
     # -- what a solver says
 
@@ -102,13 +111,14 @@ class PreparedNets(GridlessSetting):
 
     def prior(self, arguments: Arguments) -> Prior | None:
         """What is known before, from the solver's `warm_start`; with numbers only."""
-        given = getattr(self.options, "warm_start", None)
+        given, what = self.options.warm_start, type(self.options).__name__
         if given is None:
             return None
         if not self.warms:
-            raise ModelError(f"{type(self.options).__name__} takes no warm_start= of such a model; leave it out.")
-        run = self.program("prior points", lambda: quickly(self._where_known, True))
-        return warm.prior(self.model, self.problem, arguments, given, run(arguments), type(self.options).__name__)
+            raise ModelError(f"{what} takes no warm_start= of such a model; leave it out.")
+        plain = self.plain
+        run = plain.program("prior points", lambda: quickly(plain._where_known, True))
+        return warm.prior(self.model, self.problem, arguments, given, run(arguments), what)
 
     def _where_known(self, arguments: Arguments) -> Any:
         """Points at which a prior is asked."""
@@ -173,28 +183,34 @@ class PreparedNets(GridlessSetting):
 
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
-        check_arguments(self, arguments)
+        check_arguments(self.plain, arguments)
         seen = lambda arguments: inputs(self.layout, arguments, self.options.box)  # noqa: E731
-        check_box(self.program("box of nets", lambda: quickly(seen, True))(arguments), type(self.options).__name__)
+        run = self.plain.program("box of nets", lambda: quickly(seen, True))
+        check_box(run(arguments), type(self.options).__name__)
 
     def solve(self, arguments: Arguments, final: None, ticket: Any = None, well: bool = False) -> GridlessSolution:
         """Solves; `final` is of grids."""
-        kept = getattr(self.options, "checkpoint", None)
+        kept, plain = self.options.checkpoint, self.plain
         if not all_concrete(arguments):
-            if kept is not None or getattr(self.options, "warm_start", None) is not None:
+            if kept is not None or self.options.warm_start is not None:
                 raise ModelError(
                     f"{type(self.options).__name__}: checkpoint= and warm_start= are for a solve with numbers; under a "
                     "transformation leave them out."
                 )
-            run = self.program("whole", lambda: Shared(self._whole))
-            return self._solution(arguments, run(arguments))
+            run = plain.program("whole", lambda: Shared(plain._whole))
+            return plain._solution(arguments, run(arguments))
+        prior = self.prior(arguments)
+        watch = Watch(
+            self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments, prior))
+        )
+        return plain._trained(arguments, prior, watch)
+
+    def _trained(self, arguments: Arguments, prior: Prior | None, watch: Watch) -> GridlessSolution:
+        """Solves with numbers."""
         begin = self.program("begin", lambda: quickly(self._begin, True))
-        begun, state = begin(arguments, self.prior(arguments))
+        begun, state = begin(arguments, prior)
         self.begun(begun)
         blocks = self.program("blocks", lambda: Shared(self._blocks))
-        watch = Watch(
-            self.block, _teller(ticket), None if kept is None else Checkpoint(kept, self._described(arguments))
-        )
         state = training.watched(lambda state: blocks(arguments, begun, state), state, watch)
         finish = self.program(
             "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), self.hasty)
@@ -220,10 +236,10 @@ class PreparedNets(GridlessSetting):
         values, code, stats = found
         return GridlessSolution(arguments=arguments, values=values, code=code, stats=stats, setting=self)
 
-    def _described(self, arguments: Arguments) -> str:
-        """What a checkpoint is of."""
+    def _described(self, arguments: Arguments, prior: Prior | None) -> str:
+        """What a checkpoint is of; what was known before counts by what it says."""
         numbers = {name: np.asarray(value).ravel().tolist() for name, value in sorted(flat(arguments).items())}
-        return f"{fingerprint(self.model)} {hashed(self.stored)} {numbers}"
+        return f"{fingerprint(self.model)} {hashed(self.stored)} {hashed(prior)} {numbers}"
 
     @property
     def stored(self) -> Any:

@@ -16,8 +16,9 @@ from bellax.problem.problem import Arguments
 from bellax.problem.steered import chances, numbers, undriven
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
-from bellax.solvers.neural import ergodic
+from bellax.solvers.neural import ergodic, keys, verdict
 from bellax.solvers.neural.ascent import Ascent, Climb, Plans
+from bellax.solvers.neural.curvature import solved
 from bellax.solvers.neural.euler import Euler
 from bellax.solvers.neural.evaluation import Scale
 from bellax.solvers.neural.heads import Head, check_shares
@@ -29,10 +30,8 @@ from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.staged import StagedBehaviour
 from bellax.solvers.neural.starting import Starts
 from bellax.solvers.neural.valuation import Valuation, off, shifts
-from bellax.solvers.neural.verdict import MOVE, Sides, ahead, code, complaint, in_rows, spread, trapped
 
 _DAMPING = 1e-8  # added to the curvature of the loss, where weights move with parameters
-_ITERATIONS = 400  # of conjugate gradients, there
 _STEPS, _WIDER = 100, 1.25  # periods before a simulated state counts as visited; by how much these are drawn apart
 
 
@@ -159,7 +158,8 @@ class PreparedGradient(PreparedNets):
         visited = jax.tree.map(lambda leaf: leaf[: self.visited], first.states)
         begun = Begun(base, Scale(jnp.zeros(()), jnp.zeros(())))
         state = self.method(arguments, begun).init(weights, critic, visited, key)
-        scale = self._measured(self.walked(arguments, begun, weights, state, shares, jax.random.wrap_key_data(key)))
+        walk = self.walked(arguments, begun, weights, state, shares, keys.key_for(key, keys.FIXED))
+        scale = self._measured(walk)
         begun = begun._replace(scale=scale)
         if not self.problem.finite:
             state = state._replace(critic=self._evaluated(arguments, begun, state))
@@ -183,12 +183,10 @@ class PreparedGradient(PreparedNets):
 
     def shares(self, begun: Begun, state: Climb, fresh: Array) -> tuple[Array, Array]:
         """The numbers that make the paths of a step, and its key."""
-        draws, key = self.options.draws, jax.random.wrap_key_data(state.key)
-        own = jax.random.fold_in(key, state.total)
+        draws = self.options.draws
+        own, chances = jax.random.split(jax.random.fold_in(keys.key_for(state.key, keys.STEP), state.total))
         shares = jnp.where(fresh, draws.of_step(begun.base, own), draws.paired(begun.base))
-        return shares, jax.random.wrap_key_data(
-            jnp.where(fresh, jax.random.key_data(own), jax.random.key_data(jax.random.fold_in(key, 2**31 - 1)))
-        )
+        return shares, keys.either(fresh, chances, keys.key_for(state.key, keys.FIXED))
 
     def loss(
         self, arguments: Arguments, begun: Begun, weights: Array, state: Climb, shares: Array, key: Array
@@ -201,11 +199,11 @@ class PreparedGradient(PreparedNets):
         """The state of a next round: paths begin where those before led, and V is that of the policy now."""
         if self.problem.finite:
             return state
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), 2**31)
-        moved = state._replace(key=jax.random.key_data(key))
+        moved = state._replace(key=jax.random.key_data(keys.key_for(state.key, keys.ROUND)))
         if self.visited:
             seen = self.inputs(arguments)
             rule = self.rule(arguments, seen, state.weights)
+            key = keys.key_for(moved.key, keys.VISITED)
             found = ergodic.visited(self.problem, arguments, seen, rule, state.visited, key, _STEPS, _WIDER).points
             moved = moved._replace(visited=found[0])
         return moved._replace(critic=self._evaluated(arguments, begun, moved))
@@ -213,7 +211,7 @@ class PreparedGradient(PreparedNets):
     def _evaluated(self, arguments: Arguments, begun: Begun, state: Climb) -> Array:
         """V of the policy now, from the last one on."""
         valuation, rule = self.valuation(arguments, begun), self.rule(arguments, self.inputs(arguments), state.weights)
-        points = self.points(arguments, self.fresh(arguments, begun, state, 1), self.options.seed)
+        points = self.points(arguments, self.fresh(arguments, begun, state, keys.VALUE), self.options.seed)
         return valuation.fitted(valuation.groups(rule, points), state.critic)
 
     # -- V
@@ -223,11 +221,14 @@ class PreparedGradient(PreparedNets):
         euler = Euler(self.problem, arguments, self.head, self.options.quadrature, self.options.degree)
         return Valuation(euler, self.inputs(arguments), self.value, begun.scale)
 
-    def fresh(self, arguments: Arguments, begun: Begun, state: Climb, seed: int) -> Walk:
-        """Other paths than those of the training."""
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), seed)
-        shares = self.options.draws.of_step(begun.base, key)
-        return self.walked(arguments, begun, state.weights, state, shares, key)
+    def fresh(self, arguments: Arguments, begun: Begun, state: Climb, purpose: int) -> Walk:
+        """Other paths than those of the training, and than those of another purpose."""
+        return self.walked(arguments, begun, state.weights, state, *self._others(begun, state, purpose))
+
+    def _others(self, begun: Begun, state: Climb, purpose: int) -> tuple[Array, Array]:
+        """As `shares`, of paths that no step has seen."""
+        own, chances = jax.random.split(keys.key_for(state.key, purpose))
+        return self.options.draws.of_step(begun.base, own), chances
 
     def points(self, arguments: Arguments, walk: Walk, seed: int) -> tuple[Any, Array]:
         """States where V is found, and their periods: along paths, and half of them anywhere where paths may begin
@@ -250,7 +251,7 @@ class PreparedGradient(PreparedNets):
 
     def finish(self, arguments: Arguments, begun: Begun, state: Climb, moves: bool = True) -> Found:
         still, seen = lax.stop_gradient(arguments), self.inputs(arguments)
-        walk, weights, first = self.fresh(still, begun, state, 2), state.weights, state.critic
+        walk, weights, first = self.fresh(still, begun, state, keys.FINAL), state.weights, state.critic
         points, valued = self.points(still, walk, self.options.seed), begun
         if self.problem.finite:  # V was not asked for before, and returns are no longer those of the beginning
             first, valued = self.value.flat(self.options.seed + 1), begun._replace(scale=self._measured(walk))
@@ -295,8 +296,7 @@ class PreparedGradient(PreparedNets):
 
         change = slope(arguments, inner, state.weights)
         change = change - lax.stop_gradient(change)
-        move, _ = jax.scipy.sparse.linalg.cg(curvature, change, tol=1e-10, maxiter=_ITERATIONS)
-        return state.weights - move
+        return state.weights - solved(curvature, change)
 
     # -- the judgement
 
@@ -306,17 +306,18 @@ class PreparedGradient(PreparedNets):
         """How the training ended, by fresh paths, or where it failed by those on which it did."""
         before = state._replace(total=state.total - 1)
         failed = self.shares(begun, before, self.method(arguments, begun).fresh(state) & self.options.draws.fresh)
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), 3)
-        shares = jnp.where(state.fault > 0, failed[0], self.options.draws.of_step(begun.base, key))
+        others, lost = self._others(begun, state, keys.VERDICT), state.fault > 0
+        shares, key = jnp.where(lost, failed[0], others[0]), keys.either(lost, failed[1], others[1])
 
         def walked(nudges: Array) -> tuple[Array, Walk]:
-            walk = self.walked(arguments, begun, state.weights, state, shares, failed[1], nudges)
+            walk = self.walked(arguments, begun, state.weights, state, shares, key, nudges)
             return jnp.sum(walk.total), walk
 
         still = jnp.zeros((self.length, self.options.paths, self.head.size))
         (_, walk), slopes = jax.value_and_grad(walked, has_aux=True)(still)
-        size = spread(walk.total, begun.scale.unit)
-        lost = trapped(self._sides(arguments, walk, found, slopes), self.alive(walk))
+        size = verdict.spread(walk.total, begun.scale.unit)
+        twins = self.options.draws.antithetic
+        lost = verdict.trapped(self._sides(arguments, walk, found, slopes), self.alive(walk), twins)
         bias, noise = self._bias(walk, slopes, lambda nudges: walked(nudges)[1].total)
         fault = jnp.max(jnp.where(walk.fault >= 0, 1, 0), axis=1)
         period = jnp.argmax(fault)
@@ -325,7 +326,7 @@ class PreparedGradient(PreparedNets):
             "steps": state.total,
             "mean_return": jnp.mean(walk.total),
             "return_sd": size,
-            "gain": ahead(jnp.maximum(state.gain, 0.0), begun.scale.unit, size),
+            "gain": verdict.ahead(jnp.maximum(state.gain, 0.0), begun.scale.unit, size),
             "trapped": jnp.max(lost) / size,
             "trapped_action": jnp.argmax(lost),
             "bias": bias / size,
@@ -336,9 +337,9 @@ class PreparedGradient(PreparedNets):
             "left": jnp.mean(walk.left),
         }
         stats |= self._valued(arguments, begun, state, found, walk)
-        return code(stats, self.options.tolerance), stats
+        return verdict.code(stats, self.options.tolerance), stats
 
-    def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> Sides:
+    def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> verdict.Sides:
         """Where actions are between their bounds along paths."""
 
         def acted(number: Array, states: Any) -> tuple[Array, Array, Array]:
@@ -351,24 +352,25 @@ class PreparedGradient(PreparedNets):
         steps = jnp.arange(self.length, dtype=jnp.int32)
         numbers = steps if self.problem.finite else jnp.zeros_like(steps)
         at = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(numbers, walk.states)
-        return Sides(slopes, *at)
+        return verdict.Sides(slopes, *at)
 
     def _bias(self, walk: Walk, slopes: Array, totals: Any) -> tuple[Array, Array]:
         """By how much a return differs from what its gradient says where actions are moved everywhere by their standard
         deviation, from what it does where they are moved by a little of that; and the noise of it."""
-        rows = in_rows(self.plan.controls, walk.actions)
+        rows = verdict.in_rows(self.plan.controls, walk.actions)
         size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + 1e-9
         with jax.ensure_compile_time_eval():
             signs = jnp.asarray(np.random.default_rng(self.options.seed).choice([-1.0, 1.0], self.head.size))
-        wide = jnp.broadcast_to((MOVE * size * signs)[None, None, :], slopes.shape)
-        told = jnp.sum(slopes * wide, axis=(0, 2)) / MOVE
+        wide = jnp.broadcast_to((verdict.MOVE * size * signs)[None, None, :], slopes.shape)
+        told = jnp.sum(slopes * wide, axis=(0, 2)) / verdict.MOVE
         sides = jnp.asarray([1.0, -1.0, 0.5, -0.5])
-        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / MOVE
+        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / verdict.MOVE
         # what curvature makes of it is a quarter for half the move, what a kink does half as much, and a jump as much
         gap = (4 * (near - behind) - 0.5 * (far - back)) / 3 - told
         # beyond a bound there may be no number, which says nothing
         gap = jnp.where(jnp.all(jnp.isfinite(gap)), gap, 0.0)
-        return jnp.abs(jnp.mean(gap)), jnp.std(gap) / jnp.sqrt(jnp.asarray(float(gap.shape[0])))
+        mean, noise = verdict.mean_and_error(gap, self.options.draws.antithetic)
+        return jnp.abs(mean), noise
 
     def _valued(
         self, arguments: Arguments, begun: Begun, state: Climb, found: StagedBehaviour, walk: Walk
@@ -376,20 +378,21 @@ class PreparedGradient(PreparedNets):
         """How good V is."""
         valued = begun._replace(scale=found.scale)
         valuation, rule = self.valuation(arguments, valued), self.rule(arguments, found.inputs, state.weights)
-        size, alive = spread(walk.total, begun.scale.unit), self.alive(walk)
+        size, alive = verdict.spread(walk.total, begun.scale.unit), self.alive(walk)
         points = self.points(arguments, walk, self.options.seed + 1000)
         residual = levenberg.residuals(valuation.groups(rule, points), found.critic) * found.scale.unit / size
         shift = jnp.concatenate([jnp.broadcast_to(found.shift, (self.length,)), jnp.zeros(1)])
         own = off(valuation.along(found.critic, rule, walk), shift, alive)
         own = own if self.problem.finite else own / jnp.maximum(1 - jnp.mean(walk.left), 1e-3)
-        noise = jnp.std(own) / jnp.sqrt(jnp.asarray(float(own.shape[0])))
+        mean, noise = verdict.mean_and_error(own, self.options.draws.antithetic)
         return {
             "residual": jnp.sqrt(jnp.mean(residual**2)),
-            "value_error": jnp.abs(jnp.mean(own)) / size,
+            "value_error": jnp.abs(mean) / size,
             "value_noise": noise / size,
         }
 
     def explain(self, solution: GridlessSolution) -> str:
         told = {name: float(value) for name, value in solution.stats.items()}
         names = [name if not self.plan.controls[name].shape else f"{name}[{k}]" for name, k in self.plan.coordinates]
-        return complaint(Result(int(solution.code)), told, self.options.tolerance, (quantities(self.plan), names))
+        told_of = (quantities(self.plan), names)
+        return verdict.complaint(Result(int(solution.code)), told, self.options.tolerance, told_of)

@@ -47,10 +47,25 @@ class Sides(NamedTuple):
     seen: Float[Array, "t n i"]
 
 
-def trapped(sides: Sides, alive: Float[Array, "t n"]) -> Float[Array, "m"]:
-    """What moving each action away from a bound, where that pays, would bring, to first order."""
+def mean_and_error(each: Float[Array, "n ..."], twins: bool) -> tuple[Array, Array]:
+    """A mean over paths, and its standard error; a path and its twin count as one.
+
+    Args:
+        twins: whether the second half of the paths are antithetic twins of the first, as in draws.py.
+    """
+    own = each.reshape(2, -1, *each.shape[1:]).mean(axis=0) if twins else each
+    return jnp.mean(own, axis=0), jnp.std(own, axis=0) / jnp.sqrt(jnp.asarray(float(own.shape[0])))
+
+
+def trapped(sides: Sides, alive: Float[Array, "t n"], twins: bool) -> Float[Array, "m"]:
+    """What moving each action away from a bound, where that pays, would bring, to first order.
+
+    Args:
+        twins: see `mean_and_error`.
+    """
     paths = alive.shape[1]
-    half = (jnp.arange(paths) // 2) % 2 == 0  # both of a pair of mirrored paths are in one
+    pairs = paths // 2 if twins else paths
+    half = (jnp.arange(paths) % pairs) % 2 == 0  # with its twin
     features = jnp.concatenate([jnp.ones((*alive.shape, 1)), _few(sides.seen)], axis=-1)
 
     def at_bound(near: Bool[Array, "t n m"], sign: Array) -> Float[Array, "m"]:
@@ -59,7 +74,7 @@ def trapped(sides: Sides, alive: Float[Array, "t n"]) -> Float[Array, "m"]:
         told = jax.vmap(lambda own: _told(features, here, brings, own))(jnp.stack([half, ~half]))
         pays = jnp.where(half[None, :, None], told[1], told[0])
         each = _AWAY * jnp.sum(jnp.where(pays > 0, alive[:, :, None] * brings, 0.0), axis=0)
-        mean, error = jnp.mean(each, axis=0), jnp.std(each, axis=0) / jnp.sqrt(jnp.asarray(float(paths)))
+        mean, error = mean_and_error(each, twins)
         return jnp.where(mean > _SURE * error, mean, 0.0)
 
     # all systems in one call: on the CPU calls that run side by side may wait for each other for ever (jaxlib 0.10.2)

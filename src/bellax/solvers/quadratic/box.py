@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from bellax.numerics import loops
-from bellax.numerics.scalar import rounding
+from bellax.numerics.scalar import as_small, rounding
 from bellax.solvers.quadratic.stage import Bounds, slack
 
 _MOST = 100  # Newton steps of one period
@@ -70,7 +70,7 @@ def factored(hessian: Float[Array, "m m"], free: Bool[Array, "m"], damping: Arra
     It is sound where the matrix is definite by more than rounding.
     """
     size = jnp.abs(jnp.diagonal(hessian))
-    least = 1e-12 * jnp.max(jnp.where(free, size, 0.0))
+    least = as_small(1e-12) * jnp.max(jnp.where(free, size, 0.0))
     size = jnp.maximum(size, jnp.where(least > 0, least, 1.0))
     scale = 1 / jnp.sqrt(jax.lax.stop_gradient(size))
     both = free[:, None] & free[None, :]
@@ -139,7 +139,7 @@ def best(
         place = jnp.argmax(jnp.where(jnp.isfinite(values), values, -jnp.inf))
         new = tried[place]
         better = (values[place] > value(a)) & found.sound
-        far = jnp.any(jnp.abs(new - a) > 1e-14 * (1 + jnp.abs(a)))
+        far = jnp.any(jnp.abs(new - a) > as_small(1e-14) * (1 + jnp.abs(a)))
         return jnp.where(better, new, a), held, better & far, count + 1
 
     start = bounds.within(x, lambda part, low, high: jnp.clip(u[part], low, high)).action

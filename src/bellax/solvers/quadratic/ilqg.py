@@ -41,7 +41,8 @@ class ILQG(Solver):
         degree: of the monomial rule for all normal numbers together, 3 or 5; 0 for the product of their rules; by
             default the product where it is short.
         max_steps: backward passes of a search.
-        tolerance: the largest step that is none, relative to one and the action.
+        tolerance: the largest step that is none, relative to one and the action; in 32 bits at least what these tell
+            from rounding.
     Assumes: actions are numbers, laws and rewards are twice differentiable, and Q is strictly concave where the path
         ends up; a solve in which it is not raises.
     Source: Todorov & Li (2005), "A generalized iterative LQG method for locally-optimal feedback control of constrained

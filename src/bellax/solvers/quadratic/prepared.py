@@ -16,6 +16,7 @@ from bellax.errors import check_names
 from bellax.model.model import Model
 from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete, quickly_at_first
+from bellax.numerics.scalar import as_small
 from bellax.problem.averages import Rules
 from bellax.problem.draws import random_leaves
 from bellax.problem.problem import Arguments
@@ -28,6 +29,7 @@ from bellax.solvers.quadratic.stage import Layout, Stage
 from bellax.solvers.quadratic.trajectory import Trajectory, stacked
 
 _LITTLE = 20  # states and actions up to which a solve is over sooner than it is compiled well
+_LEAST = 1e-13  # step that is told from rounding, in 64 bits
 _AHEAD = 100  # periods for which paths are simulated where there is no end
 
 
@@ -63,6 +65,11 @@ class PreparedTrajectory(GridlessSetting):
     @property
     def rules(self) -> Rules:
         return self.options.quadrature, self.options.degree  # type: ignore[attr-defined]
+
+    @property
+    def tolerance(self) -> float:
+        """The largest step that is none, and no less than what rounding leaves of one."""
+        return max(self.options.tolerance, as_small(_LEAST))  # type: ignore[attr-defined]
 
     def beginning(self) -> dict[str, Any]:
         """Where the path begins, of the states that have a start."""
@@ -110,7 +117,7 @@ class PreparedTrajectory(GridlessSetting):
         start = starts.state(along.stage(0), begin.start)
         guess = lambda number, x: starts.actions(along.stage(number[0]), x, begin.guess)  # noqa: E731
         first = along.forward(start, lambda bounds, number, x: guess(number, x), (along.periods(),))
-        ended = search.search(along, first, options.max_steps, options.tolerance)
+        ended = search.search(along, first, options.max_steps, self.tolerance)
         path = lax.stop_gradient(ended.path)
         if not known:
             path = live.moved(path, live.backward(path, 0.0))
@@ -128,10 +135,9 @@ class PreparedTrajectory(GridlessSetting):
         return Found(trajectory, code, _told(stats, missed))
 
     def _steady(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
-        options: Any = self.options
         model = stationary.Model(self.layout, self.problem, self.rules, *begin)
         still = lax.stop_gradient(arguments)
-        ended = lax.stop_gradient(stationary.sought(model, still, options.tolerance))
+        ended = lax.stop_gradient(stationary.sought(model, still, self.tolerance))
         point = ended.point
         if not known:
             point = stationary.steady.moved(model.stage(arguments), point)

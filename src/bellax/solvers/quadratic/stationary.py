@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.learning import sampling
 from bellax.numerics import loops
 from bellax.numerics.fixed_point import implicit
+from bellax.numerics.scalar import as_small
 from bellax.problem.averages import Rules
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.quadratic import starts, steady
@@ -148,7 +149,8 @@ def with_noise(
         size = jnp.abs(jnp.stack([jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(a))) for a, b in pairs]))
         return new, jnp.max(size), count + 1
 
-    over = lambda state: (state[1] <= 1e-13) | ~jnp.isfinite(state[1]) & (state[2] > 0) | (state[2] >= _MOST)  # noqa: E731
+    least = as_small(1e-13)
+    over = lambda state: (state[1] <= least) | ~jnp.isfinite(state[1]) & (state[2] > 0) | (state[2] >= _MOST)  # noqa: E731
     begun = (first, jnp.full((), jnp.inf), jnp.zeros((), jnp.int32))
     found, change, _ = lax.stop_gradient(loops.until(over, step, begun))
 
@@ -159,4 +161,4 @@ def with_noise(
     own = implicit(operator, None, (arguments, point.x, point.u), tuple(found[1:]))
     value = Quadratic(point.x, *own)
     decision, _ = averaged(model.stage(arguments), point.x, point.u, value)
-    return decision, value, change <= 1e-9
+    return decision, value, change <= as_small(1e-9)

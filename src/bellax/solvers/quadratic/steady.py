@@ -24,7 +24,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.numerics import loops
-from bellax.numerics.scalar import rounding
+from bellax.numerics.scalar import as_small, rounding
 from bellax.solvers.quadratic.box import factored
 from bellax.solvers.quadratic.expansion import Expansion, Quadratic, expand
 from bellax.solvers.quadratic.stage import Stage
@@ -117,7 +117,7 @@ def _hold(residual: Callable[[Array], Array], y: Array, ones: Point) -> Bool[Arr
     own, count = 1 + jnp.abs(y), ones.x.shape[0]
     # the equations of states and of slopes have units of their own
     units = jnp.concatenate([own[:count], jnp.zeros_like(ones.u), own[-count:]])
-    return jnp.all(jnp.abs(residual(y)) <= 1e-8 * (terms + units))
+    return jnp.all(jnp.abs(residual(y)) <= as_small(1e-8) * (terms + units))
 
 
 def moved(stage: Stage, point: Point) -> Point:
@@ -186,9 +186,9 @@ def curved(stage: Stage, point: Point) -> Curved:
     def attempt(state: tuple[Any, ...]) -> tuple[Any, ...]:
         plain, _, _, round = state
         most = jnp.asarray(_PLAIN, jnp.int32)[round]
-        plain = _until_still(lambda P: riccati.step(P, _BARELY)[0], plain, most)
+        plain = _until_still(lambda P: riccati.step(P, as_small(_BARELY))[0], plain, most)
         found = _until_still(riccati.howard, plain, jnp.asarray(_HOWARD, jnp.int32))
-        return plain, found, _near(riccati.step(found)[0], found, 1e-9), round + 1
+        return plain, found, _near(riccati.step(found)[0], found, as_small(1e-9)), round + 1
 
     state = (plain, curvature, jnp.zeros((), bool), jnp.zeros((), jnp.int32))
     plain, found, settled, _ = loops.until(lambda s: s[2] | (s[3] >= len(_PLAIN)), attempt, state)
@@ -235,14 +235,16 @@ class _Riccati(NamedTuple):
 def radius(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     """The largest eigenvalue in size, from the size of a high power."""
 
+    tiny = max(1e-300, float(jnp.finfo(matrix.dtype).tiny))
+
     def double(state: tuple[Array, Array]) -> tuple[Array, Array]:
         power, log = state
-        size = jnp.maximum(jnp.linalg.norm(power), 1e-300)
+        size = jnp.maximum(jnp.linalg.norm(power), tiny)
         return (power / size) @ (power / size), 2 * (log + jnp.log(size))
 
     count = 40
     power, log = loops.repeat(count, double, (matrix, jnp.zeros(())))
-    return jnp.exp((log + jnp.log(jnp.maximum(jnp.linalg.norm(power), 1e-300))) / 2.0**count)
+    return jnp.exp((log + jnp.log(jnp.maximum(jnp.linalg.norm(power), tiny))) / 2.0**count)
 
 
 def _until_still(step: Callable[[Array], Array], first: Array, most: Array) -> Array:
@@ -250,7 +252,7 @@ def _until_still(step: Callable[[Array], Array], first: Array, most: Array) -> A
 
     def on(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         new = step(state[0])
-        return new, _near(new, state[0], 1e-15) | ~jnp.all(jnp.isfinite(new)), state[2] + 1
+        return new, _near(new, state[0], as_small(1e-15)) | ~jnp.all(jnp.isfinite(new)), state[2] + 1
 
     over = lambda state: state[1] | (state[2] >= most)  # noqa: E731
     return loops.until(over, on, (first, jnp.zeros((), bool), jnp.zeros((), jnp.int32)))[0]
@@ -262,8 +264,9 @@ def _near(a: Array, b: Array, share: float) -> Bool[Array, ""]:
 
 def _inverse(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """The inverse, or where states that nothing moves make it singular the pseudoinverse."""
-    rows = 1 / jnp.maximum(jnp.max(jnp.abs(matrix), axis=1), 1e-300)
-    return jnp.linalg.pinv(matrix * rows[:, None], rtol=1e-12) * rows[None]
+    tiny = max(1e-300, float(jnp.finfo(matrix.dtype).tiny))
+    rows = 1 / jnp.maximum(jnp.max(jnp.abs(matrix), axis=1), tiny)
+    return jnp.linalg.pinv(matrix * rows[:, None], rtol=as_small(1e-12)) * rows[None]
 
 
 def _flattener(point: Point) -> tuple[Array, Callable[[Array], Point]]:

@@ -10,8 +10,9 @@ on Neural Networks 12; Longstaff & Schwartz (2001), Review of Financial Studies 
 and not what a path earns, is carried backwards.
 """
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -97,7 +98,11 @@ class RegressionMonteCarlo(Solver):
             )
         name = ("prepared", key(self))
         if name not in model.programs:
-            model.programs[name] = PreparedRegression(model, self)
+            # where paths begin is an argument: one program serves all starts
+            plain = ("RegressionMonteCarlo", key(replace(self, start={})))
+            if plain not in model.programs:
+                model.programs[plain] = PreparedRegression(model, self)
+            model.programs[name] = model.programs[plain].beginning_at(self)
         return model.programs[name]
 
 
@@ -114,6 +119,12 @@ class PreparedRegression(GridlessSetting):
                 f"{self.basis.size} regressors, and samples={options.samples} should be at least four times as many. "
                 "Give a lower degree, features= of your own, or more samples."
             )
+
+    def beginning_at(self, options: RegressionMonteCarlo) -> "PreparedRegression":
+        """This model under a solver that differs by `start` alone, with programs in common."""
+        own = copy.copy(self)
+        own.options = options
+        return own
 
     def _check_structure(self) -> None:
         plan = self.plan

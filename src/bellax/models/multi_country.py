@@ -116,7 +116,7 @@ def trained(**options: Any) -> bx.solvers.EulerNet:
 solver = trained(hidden=(16,), points=300, budget=5, finish=60)
 plain = trained(hidden=(16,), points=1200, combined=3, budget=5, finish=60)  # of ten countries
 group = ("capital", "productivity", "capital_next")
-shared = trained(symmetric=group, hidden=(16,), points=300, budget=5, finish=60)
+shared = trained(symmetric=group, hidden=(24,), points=300, budget=5, finish=100)
 wide = {"capital": (0.2 * STEADY, 4 * STEADY)}  # where shocks are larger, and capital is
 limited = bx.solvers.EulerNet(
     visited=1.0,
@@ -206,8 +206,8 @@ def checks() -> list[Check]:
 
 
 def long_checks() -> list[Check]:
-    """Ten countries by a net that all share, and investment that cannot be undone."""
-    return [*of_countries(10, shared, (-6.0, -4.5)), *of_limits()]
+    """Ten countries by a net that all share and by one that knows nothing of them, and investment that is not negative."""
+    return [*of_countries(10, shared, (-6.0, -4.5)), *of_countries(10, plain, (-5.0, -3.5)), *of_limits()]
 
 
 def of_countries(countries: int, own: Any, asked: tuple[float, float]) -> list[Check]:

@@ -52,7 +52,8 @@ def solve(
         horizon: a number of periods to solve a model of infinite horizon for.
         terminal: a solution whose value is the value after the last decision.
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
-        progress: called with the count of steps done and a residual; what it raises is raised when the solve is over.
+        progress: called with the count of steps done and what is left: a residual, or the loss of a training. What it
+            raises is raised when the solve is over.
     Returns:
         A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime; of a
         `DiffusionModel` a `FlowSolution`.

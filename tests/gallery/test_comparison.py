@@ -28,3 +28,12 @@ def test_what_is_not_a_number_does_not_pass():
 
 def test_a_scalar():
     assert comparison.relative("x", 1.0, 2.0, 0.5, "a book").passed
+
+
+def test_an_interval_without_ends_holds_nothing():
+    held = lambda found: [check.passed for check in comparison.bracketed("x", found, (1.0, 1.0), 0.5, "a book", 1e-9)]  # noqa: E731
+    assert held((0.9, 1.1)) == [True, True]
+    assert held((0.7, 1.3)) == [True, False]
+    assert held((1.1, 1.3)) == [False, True]
+    for missing in ((-np.inf, np.inf), (0.9, np.inf), (np.nan, np.nan)):
+        assert held(missing) == [False, False]

@@ -34,6 +34,9 @@ TABLE = {90.0: 16.64, 100.0: 26.15, 110.0: 36.78}
 INTERVAL = (26.115, 26.164)
 """Their interval of 95 % at a price of 100."""
 
+WIDE = 0.015
+"""How wide a bracket may be, relative to the value: of one asset at a price of 90 it is .0124."""
+
 REACH = 4.0
 """From the strike to the bounds of a log price, in standard deviations at maturity."""
 
@@ -96,16 +99,16 @@ def checks() -> list[Check]:
     found = bracket(ASSETS, 100.0)
     return [
         comparison.absolute("width of the bracket", found[1] - found[0], 0.0, 0.07, "none: less is better"),
-        _apart("bracket of five assets, 100", found, INTERVAL, SOURCE),
+        *comparison.bracketed("bracket of five assets, 100", found, INTERVAL, WIDE, SOURCE, 1e-9),
     ]
 
 
 def long_checks() -> list[Check]:
     """Other prices against the published table, and one and two assets against lattices and grids."""
-    found = [
-        _apart(f"bracket of five assets, {price:.0f}", bracket(ASSETS, price), (known, known), SOURCE, 0.005)
-        for price, known in TABLE.items()
-    ]
+    of, found = comparison.bracketed, []
+    for price, known in TABLE.items():
+        own = bracket(ASSETS, price)
+        found += of(f"bracket of five assets, {price:.0f}", own, (known, known), WIDE, SOURCE, 0.005)
     equispaced = bx.quadrature.Equispaced
     for assets, nodes, rule in ((1, 801, equispaced(61, width=5.0)), (2, 161, equispaced(41, width=5.0))):
         on_grid = bx.solvers.BackwardInduction(
@@ -119,8 +122,8 @@ def long_checks() -> list[Check]:
             grid = float(solution.value(0, log_price=np.full(assets, np.log(price))))
             lattice = lattice_value(assets, price)
             label = f"bracket of {assets} asset{'s' * (assets > 1)}, {price:.0f}"
-            found.append(_apart(f"{label}, grid", own, (grid, grid), "BackwardInduction"))
-            found.append(_apart(f"{label}, lattice", own, (lattice, lattice), "lattice, Boyle (1988)"))
+            found += of(f"{label}, grid", own, (grid, grid), WIDE, "BackwardInduction", 1e-9)
+            found += of(f"{label}, lattice", own, (lattice, lattice), WIDE, "lattice, Boyle (1988)", 1e-9)
     return found
 
 
@@ -130,11 +133,3 @@ def lattice_value(assets: int, price: float) -> float:
     return bermudan_max_call_lattice(
         price, strike, rate, dividend, volatility, params["years"], assets=assets, dates=DATES
     )
-
-
-def _apart(
-    label: str, found: tuple[float, float], known: tuple[float, float], source: str, rounding: float = 1e-9
-) -> Check:
-    """How far apart two intervals are: no distance where they overlap."""
-    gap = max(known[0] - found[1], found[0] - known[1], 0.0)
-    return Check(f"{label}, distance", sum(found) / 2, sum(known) / 2, gap, rounding, source)

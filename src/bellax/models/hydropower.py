@@ -161,10 +161,8 @@ def checks() -> list[Check]:
 def long_checks() -> list[Check]:
     """The brackets of five reservoirs, from trajectories and from nets, and that of one beside the value of a grid."""
     one, known = bracket(1, solver), on_a_grid()
-    low, high = one.interval
-    apart = max(known - high, low - known, 0.0)
     return [
-        Check("bracket of one reservoir, distance", (low + high) / 2, known, apart, 1e-9, SOURCE),
+        *comparison.bracketed("bracket of one reservoir", one.interval, (known, known), 0.005, SOURCE, 1e-9),
         narrow("5 reservoirs", bracket(RESERVOIRS, solver), 0.005),
         narrow("5 reservoirs, nets", bracket(RESERVOIRS, trained), 0.01),
     ]

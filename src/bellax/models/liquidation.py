@@ -132,11 +132,10 @@ def long_checks() -> list[Check]:
     )
     grid = bx.solvers.BackwardInduction(grid={"inventory": (41,), "signal": (61,)}, quadrature={"factor": 9})
     known = float(bx.solve(boxed, calibration(1), grid).value(0, **beginning(1)))
-    apart = max(known - one[1], one[0] - known, 0.0)
     width = (wide[1] - wide[0]) / abs(sum(wide) / 2)
     return [
         comparison.absolute("width of the bracket, 40 assets, relative", width, 0.0, 0.01, "none: less is better"),
-        Check("bracket of one asset, distance", sum(one) / 2, known, apart, 1e-9, "BackwardInduction"),
+        *comparison.bracketed("bracket of one asset", one, (known, known), 0.15, "BackwardInduction", 1e-9),
         *of_nets(),
     ]
 

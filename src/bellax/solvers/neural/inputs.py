@@ -56,8 +56,8 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """How many inputs a net has. Of two categories one number tells."""
-        return self.dimensions + self.timed + sum(max(part.categories, 1) for part in self.labels)
+        """How many inputs a net has: numbers, the period, and one for every category."""
+        return self.dimensions + self.timed + sum(part.categories for part in self.labels)
 
     @property
     def columns(self) -> int:

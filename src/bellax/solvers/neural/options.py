@@ -30,7 +30,8 @@ class NetSolver(Solver):
         quadrature: by shock or process, a number of nodes or one of `bx.quadrature`.
         degree: of the monomial rule for all normal numbers together, 3 or 5; 0 for the product of their rules; by
             default the product where it is short.
-        points: states at which the equations are asked to hold; by default four times as many as need be.
+        points: states at which equations are asked to hold by least squares: those of the policy, of V, or of both; by
+            default some hundreds, and more where there are more weights.
         seed: of weights, points and draws.
         tolerance: beyond which what is left of the equations at other points is no success.
         warm_start: what to begin with: a dict of functions of names, one for each action and, under "value", one for

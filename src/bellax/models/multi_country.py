@@ -207,7 +207,7 @@ def checks() -> list[Check]:
 
 
 def long_checks() -> list[Check]:
-    """Ten countries by a net that all share and by one that knows nothing of them, and investment that is not negative."""
+    """Ten countries by a net that all share and by a plain one, and investment that is not negative."""
     return [*of_countries(10, shared, (-6.0, -4.5)), *of_countries(10, plain, (-5.0, -3.5)), *of_limits()]
 
 

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.learning import training
 from bellax.learning.levenberg import residuals
 from bellax.models import rbc
 from bellax.models.references import partial_depreciation
+from bellax.solvers.neural.doubts import Sides, sides_left, sizes_of
 from bellax.solvers.neural.euler import is_static
 from bellax.solvers.neural.euler_net import PreparedEuler
+from bellax.solvers.neural.untrained import untrained
 
 SMALL = {"hidden": (8,), "points": 128, "rounds": 1, "budget": 20, "finish": 40}
 AT = {"capital": np.linspace(0.1, 0.26, 9)[:, None], "productivity": rbc.LEVELS}
@@ -62,31 +65,65 @@ def test_conditions_with_slopes_of_v_find_the_same():
 
 def test_what_needs_no_v_is_read_off_the_names():
     assert is_static(bx.solvers.EulerNet().prepare(rbc.model).plan)
-    spring = bx.Model(
-        states={"x": bx.Continuous(-1.0, 1.0)},
-        actions={"u": bx.Continuous()},
-        transitions={"x": lambda x, u: 0.9 * x + u},
-        reward=lambda x, u: -(x**2) - u**2,
-    )
-    assert not is_static(bx.solvers.EulerNet().prepare(spring).plan)
+    assert not is_static(bx.solvers.EulerNet().prepare(SPRING).plan)
+
+
+SPRING = bx.Model(
+    states={"x": bx.Continuous(-1.0, 1.0)},
+    actions={"u": bx.Continuous()},
+    transitions={"x": lambda x, u: 0.9 * x + u},
+    reward=lambda x, u: -(x**2) - u**2,
+)
+BY_SLOPES = {"hidden": (6,), "points": 96, "rounds": 2, "budget": 25, "finish": 60, "visited": 0.0}
 
 
 def test_a_linear_quadratic_model_by_slopes_of_v():
     """The Riccati equation in one dimension, solved by hand."""
-    model = bx.Model(
-        states={"x": bx.Continuous(-1.0, 1.0)},
-        actions={"u": bx.Continuous()},
-        transitions={"x": lambda x, u: 0.9 * x + u},
-        reward=lambda x, u: -(x**2) - u**2,
-    )
-    solver = bx.solvers.EulerNet(hidden=(6,), points=96, rounds=2, budget=25, finish=60, visited=0.0)
-    found = bx.solve(model, {"discount": 0.9}, solver)
+    found = bx.solve(SPRING, {"discount": 0.9}, bx.solvers.EulerNet(**BY_SLOPES))
     p = 1.0
     for _ in range(200):
         p = 1 + 0.9 * p * 0.81 / (1 + 0.9 * p)
     x = np.linspace(-0.9, 0.9, 7)
-    np.testing.assert_allclose(found.policy(x=x)["u"], -0.9 * 0.9 * p / (1 + 0.9 * p) * x, atol=2e-3)
-    np.testing.assert_allclose(found.value(x=x), -p * x**2, atol=2e-3)
+    np.testing.assert_allclose(found.policy(x=x)["u"], -0.9 * 0.9 * p / (1 + 0.9 * p) * x, atol=5e-4)
+    np.testing.assert_allclose(found.value(x=x), -p * x**2, atol=5e-4)
+    assert float(found.stats["value_left"]) < 1e-3 and float(found.stats["slopes_left"]) < 1e-3
+
+
+def test_conditions_alone_are_no_success_where_v_stands_in_them():
+    """A V that is too large everywhere by a tenth has the slopes of the right one, and the same policy."""
+    setting = bx.solvers.EulerNet(**BY_SLOPES).prepare(SPRING)
+    arguments = setting.arguments({"discount": 0.9})
+
+    @jax.jit
+    def trained(arguments):
+        begun, fit = setting.begin(arguments, None)
+        return begun, training.run(setting.method(arguments, begun), fit)
+
+    @jax.jit
+    def judged(arguments, begun, fit, shift):
+        found = setting.finish(arguments, begun._replace(level=begun.level + shift), fit, False)
+        return found.code, found.stats, found.behaviour.worth(0, {"x": jnp.asarray(0.5)})
+
+    begun, fit = trained(arguments)
+    code, stats, value = judged(arguments, begun, fit, 0.0)
+    assert code == int(bx.Result.successful) and np.isfinite(value)
+    wrong, off, withheld = judged(arguments, begun, fit, 0.1)
+    assert wrong == int(bx.Result.max_steps_reached) and np.isnan(withheld)
+    for name in ("condition_mean", "path_mean", "slopes_left"):
+        np.testing.assert_allclose(off[name], stats[name], rtol=1e-6)
+    message = untrained(bx.Result.max_steps_reached, off, 1e-3, False)
+    assert f"V's own equation by {float(off['value_left']):.3g} of its spread" in message
+
+
+def test_what_is_left_of_v_and_its_slopes():
+    """V off by a tenth at one of two points, of a spread of one; a slope of two that should be 2.2."""
+    left = jnp.asarray([[1.0, 2.0], [-1.0, 2.0]])
+    right = jnp.asarray([[1.1, 2.0], [-1.0, 2.2]])
+    sides = Sides(left, right)
+    np.testing.assert_allclose(sizes_of(sides), [1.0 + 1e-3, 2.05])
+    value, slopes = sides_left(sides, sizes_of(sides))
+    np.testing.assert_allclose(value, 0.1 / 1.001 / np.sqrt(2))
+    np.testing.assert_allclose(slopes, 0.2 / (2.1 + 0.205) / np.sqrt(2))
 
 
 def test_a_path_that_grows_for_ever_is_no_solution():
@@ -270,14 +307,8 @@ def test_what_is_no_category_is_no_solution():
 
 
 def test_options_that_cannot_be_honoured():
-    spring = bx.Model(
-        states={"x": bx.Continuous(-1.0, 1.0)},
-        actions={"u": bx.Continuous()},
-        transitions={"x": lambda x, u: 0.9 * x + u},
-        reward=lambda x, u: -(x**2) - u**2,
-    )
     with pytest.raises(bx.ModelError, match="need the slopes of V"):
-        bx.solvers.EulerNet(costates=False).prepare(spring)
+        bx.solvers.EulerNet(costates=False).prepare(SPRING)
     with pytest.raises(bx.ModelError, match="visited is 2.0"):
         bx.solvers.EulerNet(visited=2.0)
     with pytest.raises(bx.ModelError, match="'produktivity' is unknown"):

@@ -1,10 +1,11 @@
 """What conditions of a policy do not say by themselves: whether they hold where Q is least, and whether V is right."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from bellax.learning import sampling
 from bellax.learning.levenberg import Groups
@@ -12,6 +13,7 @@ from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, sizes
 from bellax.solvers.neural.points import Points
 
+_FAINT = 0.1  # of the mean size of slopes: what one is judged by where it is nothing
 TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 
 
@@ -34,6 +36,34 @@ def everywhere(found: NetBehaviour, count: int, seed: int) -> Points:
     with jax.ensure_compile_time_eval():
         shares = sampling.edges(layout.dimensions, sampling.points(count, layout.columns, seed))
     return Points(*jax.vmap(found.inputs.state)(jnp.asarray(shares)))
+
+
+class Sides(NamedTuple):
+    """V and its slopes at points, shape (p, 1 + n), and what they should be."""
+
+    left: Float[Array, "p k"]
+    right: Float[Array, "p k"]
+
+
+def sides_left(sides: Sides, size: Float[Array, "k"]) -> tuple[Array, Array]:
+    """Root mean squares of what is left of V's own equation, in units of its size, and of V_s = dQ/ds, in units of the
+    slopes themselves.
+
+    Args:
+        size: see `sizes_of`.
+    """
+    off = sides.left - sides.right
+    slopes = 0.5 * (jnp.abs(sides.left) + jnp.abs(sides.right))[:, 1:] + _FAINT * size[None, 1:]
+    root = lambda x: jnp.sqrt(jnp.sum(x**2) / max(1, x.size))  # noqa: E731
+    return root(off[:, 0] / size[0]), root(off[:, 1:] / slopes)
+
+
+def sizes_of(sides: Sides) -> Float[Array, "k"]:
+    """The spread of V and a little of V, and the mean size of each of its slopes."""
+    value = sides.left[:, 0]
+    spread = jnp.std(value) + 1e-3 * jnp.mean(jnp.abs(value)) + 1e-12
+    slopes = 0.5 * (jnp.abs(sides.left) + jnp.abs(sides.right))[:, 1:]
+    return jnp.concatenate([spread[None], jnp.mean(jnp.where(jnp.isfinite(slopes), slopes, 0.0), axis=0) + 1e-12])
 
 
 def value_error(found: NetBehaviour, equations: Groups, points: Points) -> Array:

@@ -22,7 +22,7 @@ from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
+from bellax.solvers.neural.doubts import TENTH, Sides, everywhere, rising, sides_left, sizes_of, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
@@ -75,8 +75,9 @@ class EulerNet(NetSolver):
         symmetric: vector states and actions whose first axis counts members who are exchangeable, such as countries:
             one net decides for each of them, by its own numbers and by means and second moments of all (wiring.py).
         costates: whether V is trained together with the policy, as its slopes stand in the conditions; by default only
-            where they have to. Else V is found afterwards, and is NaN where its own equation does not hold to
-            `tolerance`, in units of its spread.
+            where they have to. Its own equation, and that its slopes are those of Q, are asked to hold to `tolerance`
+            then, like the conditions. Else V is found afterwards. In both cases it is NaN where its own equation does
+            not hold to `tolerance` everywhere, in units of its spread.
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
             exchangeable, `symmetric=` beside a warm start, and `costates=False` where conditions need V.
@@ -272,7 +273,7 @@ class PreparedEuler(PreparedNets):
         code, stats = self._judged(still[0], begun, *still[1:])
         # the policy does not hang on it: a V that is wrong is none
         level = jnp.where(stats["value_error"] <= self.options.tolerance, begun.level, jnp.nan)
-        return Found(replace(behaviour, level=level) if self.static else behaviour, code, stats)
+        return Found(replace(behaviour, level=level), code, stats)
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
@@ -309,17 +310,22 @@ class PreparedEuler(PreparedNets):
         where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
-        stats, roots = {"steps": state.total}, [jnp.zeros(())]
+        stats, roots, looked = {"steps": state.total}, [jnp.zeros(())], []
         size = left(where)
         stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
         if self.options.visited < 1 or self.problem.finite:
             roots.append(jnp.sqrt(jnp.mean(size**2)))
+            looked.append(where)
         if not self.problem.finite:
             paths = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
             size, far = left(paths.points), jnp.mean(paths.left)
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+            looked.append(where)
+        if not self.static:
+            stats |= self._sides(method, weights, looked)
+            roots += [stats["value_left"], stats["slopes_left"]]
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
         rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
@@ -331,6 +337,14 @@ class PreparedEuler(PreparedNets):
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
+
+    def _sides(self, method: Training, weights: Array, looked: list[Any]) -> dict[str, Array]:
+        """What is left of V's own equation and of V_s = dQ/ds, which the conditions take for granted: root mean
+        squares, the larger of those of the box and of paths."""
+        found = [Sides(*jax.vmap(lambda s, n: method.sides(weights, s, n))(*points)) for points in looked]
+        left = [sides_left(sides, sizes_of(found[0])) for sides in found]
+        value, slopes = (jnp.max(jnp.stack(own)) for own in zip(*left, strict=True))
+        return {"value_left": value, "slopes_left": slopes}
 
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""

@@ -18,8 +18,7 @@ STEPS = 100  # periods before a simulated state counts as visited
 _FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
 TOGETHER = 16  # points at which the better of two rules is asked at once: it may have thousands of nodes
 _MARGIN = 0.1  # see unit_free
-_SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
-_FAINT = 0.1  # of the mean size: what a condition is judged by where its terms are nothing
+_FAINT = 0.1  # of the mean size: what a condition counts by where its terms are nothing, in steps and when judged
 
 
 class Begun(NamedTuple):
@@ -137,6 +136,13 @@ class Training(LevenbergMarquardt):
             return self.better.first_order(number, states, outputs)
         return self.better.all(number, states, outputs, prepared.worth(self.seen, critic, self.begun))[0]
 
+    def sides(self, weights: Array, states: dict[str, Array], number: Array) -> tuple[Array, Array]:
+        """V and its slopes at one point, shape (1 + n,), and what they should be, where V is trained, too."""
+        prepared = self.prepared
+        actor, critic = prepared.split(self.begun, weights)
+        worth = prepared.worth(self.seen, critic, self.begun)
+        return self.better.all(number, states, prepared.outputs(self.seen, actor), worth)[1:]
+
     def sized(self, weights: Array, rows: Rows) -> Rows:
         """Points with what their conditions are divided by, at these weights."""
         prepared = self.prepared
@@ -152,7 +158,7 @@ class Training(LevenbergMarquardt):
 
         found = jax.vmap(one)(rows.states, rows.periods)
         found = jnp.where(jnp.isfinite(found), found, 1.0)
-        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
+        return rows._replace(size=lax.stop_gradient(found + _FAINT * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
 
     def refresh(self, weights: Array, frozen: Rows) -> Rows:
         """Points of the next round: some of them where paths lead."""

@@ -31,6 +31,9 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
         )
     mean, most = (float(stats[f"condition_{what}"]) for what in ("mean", "max"))
     along = "" if finite else f", along paths by {float(stats['path_mean']):.3g} on average"
+    if "value_left" in stats:
+        value, slopes = float(stats["value_left"]), float(stats["slopes_left"])
+        along += f", V's own equation by {value:.3g} of its spread and its slopes by {slopes:.3g} of theirs"
     return (
         f"EulerNet: at other points than those of the training the conditions are off by {mean:.3g} on average and "
         f"{most:.3g} at most{along}, and tolerance={tolerance:g}. Likely causes: a bound that binds "

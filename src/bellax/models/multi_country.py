@@ -117,7 +117,7 @@ def trained(**options: Any) -> bx.solvers.EulerNet:
     return bx.solvers.EulerNet(**{**asked, **options})
 
 
-solver = trained(hidden=(16,), points=300, budget=5, finish=60)
+solver = trained(hidden=(24,), points=400, budget=5, finish=100)
 plain = trained(hidden=(16,), points=1200, combined=3, budget=5, finish=60)  # of ten countries
 group = ("capital", "productivity", "capital_next")
 shared = trained(symmetric=group, hidden=(24,), points=300, budget=5, finish=100)

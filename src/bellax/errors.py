@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import math
 import numbers
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -161,3 +162,39 @@ def check_mapping(value: Any, what: str, example: str) -> None:
     """Raises ModelError for what is no dict by name."""
     if not isinstance(value, Mapping):
         raise ModelError(f"{what} is {value!r}; give a dict by name, such as {example}.")
+
+
+def check_widths(value: Any, what: str) -> None:
+    """Raises ModelError for what is no tuple of widths of layers, each at least one."""
+    if not isinstance(value, tuple | list):
+        raise ModelError(f"{what} is {value!r}; give the widths of the layers, one by one, such as (16, 16).")
+    for place, width in enumerate(value):
+        check_count(width, what if len(value) == 1 else f"{what}[{place}]")
+
+
+def check_share(value: Any, what: str, of: str) -> None:
+    """Raises ModelError for what is no number from zero to one.
+
+    Args:
+        of: what it is a share of: `the points`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise ModelError(f"{what} is {value!r}; give a share of {of}, a number between 0 and 1.")
+
+
+def check_flag(value: Any, what: str) -> None:
+    """Raises ModelError for what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise ModelError(f"{what} is {value!r}; give True or False.")
+
+
+def check_folder(value: Any, what: str) -> None:
+    """Raises ModelError for what is no path, and not None."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise ModelError(f"{what} is {value!r}; give the path of a folder, or leave it out.")
+
+
+def check_several(value: Any, what: str, example: str) -> None:
+    """Raises ModelError for what is no tuple of names; a name goes by its letters."""
+    if not isinstance(value, tuple | list) or not all(isinstance(name, str) for name in value):
+        raise ModelError(f"{what} is {value!r}; give a tuple of names, such as {example}.")

@@ -25,7 +25,8 @@ ALPHA, BETA = rbc.params["alpha"], rbc.params["discount"]
 
 
 def noisy(**options):
-    return bx.solvers.DDPG(hidden=(16, 16), **LITTLE | FAST | options)
+    wait = min(LITTLE["wait"], options.get("steps", 30_000) // 2)
+    return bx.solvers.DDPG(hidden=(16, 16), **LITTLE | FAST | {"wait": wait} | options)
 
 
 # -- what they learn
@@ -155,7 +156,9 @@ def test_an_actor_begins_with_what_is_known():
     for capital in (CAPITAL[0], CAPITAL[-1]):
         u = roles.see(seen, 0, {"capital": jnp.asarray(capital), "productivity": jnp.asarray(1.0)})
         np.testing.assert_allclose(roles.shares(roles.candidates(state.own.actor, u)[0]), 0.2, atol=1e-3)
-    solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, warm_start={"action": lambda state: state}, **LITTLE)
+    solver = bx.solvers.ActorCritic(
+        hidden=(4,), steps=5, warm_start={"action": lambda state: state}, **LITTLE | {"wait": 1}
+    )
     with pytest.raises(ModelError, match="ActorCritic takes no warm_start= of such a model"):
         bx.solve(puterman.model, puterman.params, solver)
 
@@ -257,7 +260,7 @@ def test_what_may_not_be_done_is_named():
         constraints={"runs": lambda x, machine: (machine == 0) & (x < 0.5)},
         reward=lambda x, machine: x - machine,
     )
-    solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, **LITTLE)
+    solver = bx.solvers.ActorCritic(hidden=(4,), steps=5, **LITTLE | {"wait": 1})
     with pytest.raises(SolveError, match="nothing may be done"):
         bx.solve(model, {"discount": 0.5}, solver)
 
@@ -270,7 +273,7 @@ def test_no_number_is_named_with_its_step():
         transitions={"x": lambda x: x + 0.05},
         reward=lambda x, a: jnp.sqrt(0.45 - x) * a,
     )
-    options = LITTLE | {"environments": 1, "batch": 4, "restarts": 0.0, "steps": 100}
+    options = LITTLE | {"environments": 1, "batch": 4, "restarts": 0.0, "steps": 101}
     solver = bx.solvers.DDPG(hidden=(4,), box={"x": (0.0, 0.3)}, **options)
     prepared = solver.prepare(model)
     arguments = prepared.arguments({"discount": 0.5})

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, check_count, check_positive, listed, named_options
+from bellax.errors import ModelError, check_count, check_folder, check_positive, check_widths, listed, named_options
 from bellax.learning import levenberg, nets, polynomials, sampling, training
 from bellax.learning.checkpoints import Checkpoint
 from bellax.learning.levenberg import Fit
@@ -101,8 +101,8 @@ class PINN(Solver):
             check_count(getattr(self, name), f"PINN: {name}")
         for name in ("reach", "tolerance"):
             check_positive(getattr(self, name), f"PINN: {name}")
-        for place, width in enumerate(self.hidden):
-            check_count(width, f"PINN: hidden[{place}]")
+        check_widths(self.hidden, "PINN: hidden")
+        check_folder(self.checkpoint, "PINN: checkpoint")
         if self.points is not None:
             check_count(self.points, "PINN: points")
         if self.reach < _NEAREST:

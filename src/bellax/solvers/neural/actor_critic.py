@@ -6,7 +6,7 @@ See agent.py for the equations, and roles.py for who says what.
 from dataclasses import dataclass
 from typing import Any
 
-from bellax.errors import ModelError, check_count, named_options
+from bellax.errors import ModelError, check_count, check_flag, named_options
 from bellax.solvers.neural.agent import Recipe
 from bellax.solvers.neural.trained_agents import AgentSolver, PreparedAgent
 
@@ -47,6 +47,8 @@ class ActorCritic(AgentSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_flag(self.expected, "ActorCritic: expected")
+        check_flag(self.through, "ActorCritic: through")
         check_count(self.ensemble, "ActorCritic: ensemble")
         check_count(self.depth, "ActorCritic: depth")
         check_count(self.dropped, "ActorCritic: dropped", 0)

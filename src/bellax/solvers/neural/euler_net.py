@@ -13,7 +13,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
+from bellax.errors import (
+    ModelError,
+    check_count,
+    check_flag,
+    check_mapping,
+    check_positive,
+    check_several,
+    check_share,
+    named_options,
+)
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
@@ -57,10 +66,11 @@ class EulerNet(NetSolver):
             are taken anew.
         budget: see `rounds`.
         finish: steps at most of the last round.
-        visited: the share of the points, after the first round, that lies where simulated paths lead.
+        visited: the share of the points, after the first round, that lies where simulated paths lead, where the
+            horizon has no end; half of them by default.
             Where all of them do (1.0), from the first round on, and nets see states in coordinates in which these are
             of one size (framed.py): far better there, and nothing that is known elsewhere.
-        wider: by how much these are drawn apart.
+        wider: by how much these are drawn apart; by a quarter by default.
         degree: of the monomial rule, as of all solvers by nets; or two of them, such as `(3, 5)`: the training
             averages over the first, and is corrected between its rounds by what the second expects besides. Conditions
             hold by the second then, are judged by it, and move with parameters by it. A V that is found afterwards is
@@ -90,8 +100,8 @@ class EulerNet(NetSolver):
     rounds: int = 3
     budget: int = 25
     finish: int = 150
-    visited: float = 0.5
-    wider: float = 1.25
+    visited: float | None = None
+    wider: float | None = None
     degree: int | tuple[int, int] | None = None
     outputs: Mapping[str, Stated] = field(default_factory=dict)
     combined: int | None = None
@@ -104,9 +114,13 @@ class EulerNet(NetSolver):
             check_count(getattr(self, name), f"EulerNet: {name}")
         if self.combined is not None:
             check_count(self.combined, "EulerNet: combined")
-        if not 0 <= self.visited <= 1:
-            raise ModelError(f"EulerNet: visited is {self.visited!r}; it is a share of the points, between 0 and 1.")
-        check_positive(self.wider, "EulerNet: wider", "1.25")
+        if self.visited is not None:
+            check_share(self.visited, "EulerNet: visited", "the points")
+        if self.wider is not None:
+            check_positive(self.wider, "EulerNet: wider", "1.25")
+        check_several(self.symmetric, "EulerNet: symmetric", "('capital', 'capital_next')")
+        if self.costates is not None:
+            check_flag(self.costates, "EulerNet: costates")
         check_mapping(self.outputs, "EulerNet: outputs", "{'action': lambda state, output: state + output}")
         if self.symmetric and self.warm_start is not None:
             raise ModelError(
@@ -114,10 +128,16 @@ class EulerNet(NetSolver):
                 "them; give one of the two."
             )
 
+    @property
+    def drawn(self) -> tuple[float, float]:
+        """The share of the points that lies where paths lead, and by how much these are drawn apart."""
+        return 0.5 if self.visited is None else self.visited, 1.25 if self.wider is None else self.wider
+
     def check_degree(self) -> None:
-        if not isinstance(self.degree, tuple):
+        if not isinstance(self.degree, tuple | list):
             return super().check_degree()
-        if len(self.degree) != 2 or not set(self.degree) <= {0, 3, 5} or self.degree[0] == self.degree[1]:
+        known = isinstance(self.degree, tuple) and all(each in (0, 3, 5) for each in self.degree)
+        if not known or len(self.degree) != 2 or self.degree[0] == self.degree[1]:
             raise ModelError(
                 f"EulerNet: degree is {self.degree!r}; give one degree, or two that differ: that of the training, and "
                 "that by which it is corrected, (3, 5)."
@@ -157,7 +177,13 @@ class PreparedEuler(PreparedNets):
         if asked > equations:
             raise ModelError(f"EulerNet: combined is {asked}, and a point has {equations} conditions; ask for fewer.")
         self.count = options.points or max(256, 4 * weights // asked)
-        self.framed = options.visited == 1 and not self.problem.finite
+        for name in ("visited", "wider"):
+            if self.problem.finite and getattr(options, name):
+                raise ModelError(
+                    f"EulerNet: {name} is {getattr(options, name)!r}, and the horizon has an end: points are taken all "
+                    "over the box, in every period; leave it out."
+                )
+        self.framed = options.visited == 1
         self.corrected = isinstance(options.degree, tuple)
 
     # -- parts
@@ -313,7 +339,7 @@ class PreparedEuler(PreparedNets):
         stats, roots, looked = {"steps": state.total}, [jnp.zeros(())], []
         size = left(where)
         stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
-        if self.options.visited < 1 or self.problem.finite:
+        if not self.framed:
             roots.append(jnp.sqrt(jnp.mean(size**2)))
             looked.append(where)
         if not self.problem.finite:

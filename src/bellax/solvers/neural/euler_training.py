@@ -162,13 +162,13 @@ class Training(LevenbergMarquardt):
 
     def refresh(self, weights: Array, frozen: Rows) -> Rows:
         """Points of the next round: some of them where paths lead."""
-        prepared, options = self.prepared, self.prepared.options
+        prepared, (part, wider) = self.prepared, self.prepared.options.drawn
         key = jax.random.fold_in(jax.random.wrap_key_data(frozen.key), 1)
         rows = self.combined(frozen._replace(key=jax.random.key_data(key)))
-        share = int(options.visited * prepared.count)
+        share = int(part * prepared.count)
         if share and not prepared.problem.finite:
             start = jax.tree.map(lambda leaf: leaf[:share], (self.begun.states, self.begun.periods))
-            states, periods = self.visited(weights, start, key, options.wider).points
+            states, periods = self.visited(weights, start, key, wider).points
             joined = lambda new, old: jnp.concatenate([new, old[share:]])  # noqa: E731
             rows = rows._replace(
                 states=jax.tree.map(joined, states, self.begun.states), periods=joined(periods, self.begun.periods)

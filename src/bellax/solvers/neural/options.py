@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bellax.bellman.options import key
-from bellax.errors import ModelError, check_count, check_mapping, check_positive
+from bellax.errors import ModelError, check_count, check_folder, check_mapping, check_positive, check_widths
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.numerics.shares import Shares
@@ -52,8 +52,8 @@ class NetSolver(Solver):
 
     def __post_init__(self) -> None:
         what = type(self).__name__
-        for width in self.hidden:
-            check_count(width, f"{what}: hidden")
+        check_widths(self.hidden, f"{what}: hidden")
+        check_folder(self.checkpoint, f"{what}: checkpoint")
         check_mapping(self.box, f"{what}: box", "{'capital': (0.1, 0.4)}")
         check_mapping(self.shares, f"{what}: shares", "{'consumption': bx.shares.Clipped()}")
         check_mapping(self.quadrature, f"{what}: quadrature", "{'shock': 7}")

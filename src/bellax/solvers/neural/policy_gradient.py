@@ -17,7 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
+from bellax.errors import (
+    ModelError,
+    check_count,
+    check_flag,
+    check_mapping,
+    check_positive,
+    check_share,
+    check_widths,
+    named_options,
+)
 from bellax.numerics.draws import Draws, Sobol
 from bellax.solvers.neural.options import NetSolver
 from bellax.solvers.neural.prepared_gradient import PreparedGradient
@@ -78,11 +87,14 @@ class PolicyGradient(NetSolver):
         for name in ("rounds", "finish", "finishes"):
             if getattr(self, name) is not None:
                 check_count(getattr(self, name), f"{what}: {name}", 0)
-        for width in self.critic or ():
-            check_count(width, f"{what}: critic")
+        if self.rounds == 0 and self.finishes == 0:
+            raise ModelError(f"{what}: rounds=0 and finishes=0 leave nothing of the training; give one of them.")
+        if self.critic is not None:
+            check_widths(self.critic, f"{what}: critic")
+        check_flag(self.by_period, f"{what}: by_period")
         check_positive(self.rate, f"{what}: rate", "1e-2")
-        if self.visited is not None and not 0 <= self.visited <= 1:
-            raise ModelError(f"{what}: visited is {self.visited!r}; give a share of the paths, from 0 to 1.")
+        if self.visited is not None:
+            check_share(self.visited, f"{what}: visited", "the paths")
         if not isinstance(self.draws, Draws):
             raise ModelError(f"{what}: draws is {self.draws!r}; give bx.draws.Sobol() or bx.draws.Independent().")
         if self.draws.antithetic and self.paths % 2:

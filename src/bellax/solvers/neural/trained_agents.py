@@ -1,5 +1,6 @@
 """A model under a solver that trains an actor by critics: `DDPG` and `ActorCritic`."""
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.errors import ModelError, check_count, check_positive
+from bellax.errors import ModelError, check_count, check_positive, check_share, check_widths
 from bellax.learning import nets, sampling
 from bellax.learning.nets import Shape
 from bellax.problem.averages import Averages
@@ -83,13 +84,19 @@ class AgentSolver(NetSolver):
         check_count(self.wait, f"{what}: wait", 0)
         for name in ("critic_rate", "actor_rate", "decay", "soft"):
             check_positive(getattr(self, name), f"{what}: {name}")
-        for width in self.worth:
-            check_count(width, f"{what}: worth")
-        for name in ("decay", "soft", "restarts"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ModelError(f"{what}: {name} is {getattr(self, name)!r}; it is a part, between 0 and 1.")
-        if len(self.noise) != 2 or not all(0 < size <= 1 for size in self.noise):
-            raise ModelError(f"{what}: noise is {self.noise!r}; give it in the beginning and in the end: (0.33, 0.03).")
+        check_widths(self.worth, f"{what}: worth")
+        for name, of in (("decay", "the rates"), ("soft", "the way"), ("restarts", "the agents")):
+            check_share(getattr(self, name), f"{what}: {name}", of)
+        if not _is_pair(self.noise):
+            raise ModelError(
+                f"{what}: noise is {self.noise!r}; give it in the beginning and in the end, two numbers up to one: "
+                "(0.33, 0.03)."
+            )
+        if self.wait >= self.steps:
+            raise ModelError(
+                f"{what}: wait={self.wait} of steps={self.steps} is all of the training, so that the actor would never "
+                "learn. Give more steps=, or less wait=."
+            )
         if self.replay < self.environments:
             raise ModelError(
                 f"{what}: replay={self.replay} holds less than what {self.environments} environments see in one step."
@@ -107,6 +114,13 @@ class AgentSolver(NetSolver):
         return Recipe(
             self.steps, self.batch, self.soft, rates, self.decay, self.noise, self.wait, self.averaged, self.restarts
         )
+
+
+def _is_pair(noise: Any) -> bool:
+    """Whether these are two sizes, each above zero and up to one."""
+    if not isinstance(noise, tuple | list) or len(noise) != 2:
+        return False
+    return all(isinstance(size, numbers.Real) and not isinstance(size, bool) and 0 < float(size) <= 1 for size in noise)
 
 
 class PreparedAgent(PreparedNets):

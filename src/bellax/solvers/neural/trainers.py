@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from jax import Array
 
-from bellax.errors import ModelError, check_count, check_positive, named_options
+from bellax.errors import ModelError, check_count, check_positive, check_widths, named_options
 from bellax.learning.levenberg import Fit
 from bellax.numerics.held import held
 from bellax.problem.problem import Arguments
@@ -159,8 +159,7 @@ class Quadratic(Trainer):
     def __post_init__(self) -> None:
         for name in ("rounds", "budget", "finish"):
             check_count(getattr(self, name), f"Quadratic: {name}")
-        for width in self.hidden:
-            check_count(width, "Quadratic: hidden")
+        check_widths(self.hidden, "Quadratic: hidden")
         for name in ("spread", "closer"):
             check_positive(getattr(self, name), f"Quadratic: {name}")
         if self.closer > self.spread:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import bellax as bx
 
@@ -54,6 +55,7 @@ def test_what_is_forbidden_or_impossible_has_no_slope():
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_a_model_with_no_numbers_where_nothing_is_done_is_learnt():
     solver = bx.solvers.ActorCritic(hidden=(4,), steps=30, through=True, tolerance=1e3, **LITTLE | {"wait": 0})
     solution = bx.solve(two_machines(jnp.sqrt), {"discount": 0.9}, solver, throw=False)

@@ -1,5 +1,6 @@
 """Brackets of the optimal value against numbers of numpy: whatever V and the policy are, the truth is not outside."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -265,6 +266,131 @@ def test_what_is_not_linear_quadratic_is_named(changes, why):
     found, missing = matrices(setting, setting.arguments(given), liquidation.beginning(1))
     assert found is None
     assert why in missing
+
+
+def _store(**changes):
+    """A store that is filled by ten and emptied at a cost, far from anything that is not quadratic."""
+    given = {
+        "states": {"x": bx.Continuous(0.0, 200.0)},
+        "actions": {"a": bx.Continuous(0.0, 12.0)},
+        "shocks": {"w": bx.shocks.Normal()},
+        "transitions": {"x": lambda x, a, w: x + 10.0 - a + 0.5 * w},
+        "reward": lambda x, a: -0.05 * a**2,
+        "discount": 1.0,
+        "terminal": lambda x: -0.01 * x**2,
+        "horizon": 3,
+    }
+    return bx.Model(**{**given, **changes})
+
+
+def _matrices(model, params=None, x=20.0):
+    setting = GridlessSetting(model, bx.solvers.ILQG())
+    return matrices(setting, setting.arguments({} if params is None else params), {"x": np.array(x)})
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"reward": lambda x, a: -0.05 * a**2 - jnp.exp(0.5 * (x - 100.0))}, "the reward is not quadratic: exp reads"),
+        ({"reward": lambda x, a: a - 1e-6 * a**2 - 1e-18 * a**4}, "the reward is not quadratic: a power of 4 reads"),
+        ({"reward": lambda x, a: -0.05 * a**2 - 1e-30 * x * x * x}, "the reward is not quadratic: a product of three"),
+        ({"terminal": lambda x: -jax.nn.sigmoid(x - 150.0)}, "the terminal value is not quadratic: logistic reads"),
+        ({"transitions": {"x": lambda x, a, w: x - a + w * (1.0 + 1e-12 * x)}}, "a law is not linear"),
+        ({"transitions": {"x": lambda x, a, w: x - a + w + jnp.tanh(1e-9 * x)}}, "a law is not linear .* tanh reads"),
+        ({"actions": {"a": bx.Continuous(0.0, lambda x: 12.0 + jnp.exp(x - 900.0))}}, "a bound or a .* exp reads"),
+        ({"reward": lambda x, a: -(a**2.5)}, "the reward is not quadratic: pow reads"),
+        ({"reward": lambda x, a: -(jax.lax.stop_gradient(a) ** 2)}, "stop_gradient reads"),
+    ],
+)
+def test_a_degree_is_read_off_operations_and_not_off_points(changes, why):
+    """What differs from a quadratic function far away, or by little in these units, is none."""
+    found, missing = _matrices(_store(**changes))
+    assert found is None
+    assert re.search(why, missing), missing
+
+
+@jax.custom_jvp
+def _twice(x):
+    return 2.0 * x
+
+
+_twice.defjvp(lambda primals, tangents: (_twice(*primals), 2.0 * tangents[0]))
+_HALF = np.array([[0.5, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        lambda x, a: -(a**2.0),
+        lambda x, a, power: -(a**power),
+        lambda x, a: -jnp.dot(jnp.stack([x, a]), _HALF @ jnp.stack([x, a])),
+        lambda x, a: -jnp.sum(jnp.square(jnp.linalg.solve(_HALF, jnp.stack([x, a])))),
+        lambda x, a: -jax.jit(lambda y: _twice(y) ** 2)(a) / 4.0,
+        lambda x, a, power: -jnp.where(power > 1.0, a * a, x * a),
+        lambda x, a: -jnp.mean(jnp.cumsum(jnp.stack([x, a])) ** 2),
+        lambda x, a, period: -jax.lax.cond(period > 1, lambda y: y * y, lambda y: 2.0 * y * y, a),
+        lambda x, a: -(jax.lax.fori_loop(0, 3, lambda k, y: y + k * a, x) ** 2),
+        lambda x, a: -jnp.var(jnp.stack([x, a, 0.0 * a])),
+    ],
+)
+def test_a_quadratic_function_is_known_however_it_is_written(reward):
+    powers = "power" in reward.__code__.co_varnames
+    found, missing = _matrices(_store(reward=reward), {"power": 2.0} if powers else {})
+    assert missing == ""
+    x, a, given = 7.0, 3.0, {"power": 2.0, "period": 2}
+    wanted = reward(x, a, **{name: given[name] for name in reward.__code__.co_varnames[2:] if name in given})
+    z = np.array([x, a])
+    said = found.level[2] + found.slope[2] @ z + 0.5 * z @ found.curvature[2] @ z
+    assert said == pytest.approx(float(wanted), rel=1e-12)
+
+
+def test_a_power_that_a_parameter_gives_is_asked_for_its_number():
+    assert "pow reads" in _matrices(_store(reward=lambda x, a, power: -(a**power)), {"power": 2.2})[1]
+
+
+def test_derivatives_that_are_not_their_own_make_no_matrices():
+    """A rule of a user's own that says of a square that it does not bend."""
+
+    @jax.custom_jvp
+    def square(y):
+        return y * y
+
+    square.defjvp(lambda primals, tangents: (square(*primals), 0.0 * tangents[0]))
+    found, missing = _matrices(_store(reward=lambda x, a: -square(a)))
+    assert found is None and "derivatives are not its own" in missing
+
+
+def test_a_barrier_far_from_the_start_leaves_no_wrong_bracket():
+    """V of a store that runs over within the horizon, against sums over nodes in numpy."""
+    over = lambda x: np.exp(0.5 * (x - 40.0))  # noqa: E731
+    change = {
+        "reward": lambda x, a: -0.05 * a**2 - jnp.exp(0.5 * (x - 40.0)),
+        "terminal": lambda x: -jnp.exp(0.5 * (x - 40.0)),
+    }
+    x, exact = np.linspace(-10, 80, 901), None
+    nodes, weights = np.polynomial.hermite_e.hermegauss(9)
+    exact = -over(x)
+    for _ in range(3):
+        ways = [np.interp((x + 10.0 - a)[:, None] + 0.5 * nodes, x, exact) @ (weights / weights.sum()) - 0.05 * a * a
+                for a in np.linspace(0.0, 12.0, 121)]  # fmt: skip
+        exact = np.max(ways, axis=0) - over(x)
+    solution = bx.solve(_store(**change), {}, bx.solvers.ILQG(start={"x": 20.0}), throw=False)
+    found = bx.certify(replace(solution, code=jnp.zeros((), jnp.int32)), points=16, agents=500, start={"x": 20.0})
+    low, high = found.bracket.interval
+    assert low <= np.interp(20.0, x, exact) <= high
+    assert found.bracket.upper is None
+
+
+def test_what_is_paid_on_paths_is_compared_with_the_matrices(one_asset):
+    """Matrices of another model have no bracket: the lower side is the model's own."""
+    solution, begin, _ = one_asset
+    starts = {name: np.broadcast_to(value, (100, 1)) for name, value in begin.items()}
+    own = penalised.matrices
+    other = lambda *given: (own(*given)[0]._replace(level=own(*given)[0].level + 0.01), "")  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(penalised, "matrices", other)
+        found, missing = penalised.sides(solution.setting, solution.pointwise, starts, 0)
+    assert found is None and "are not those of the matrices" in missing
 
 
 @pytest.mark.long

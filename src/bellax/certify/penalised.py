@@ -23,10 +23,11 @@ import numpy as np
 from jax import Array
 
 from bellax.bellman.chunks import over_batch
-from bellax.certify.linear_quadratic import Matrices, matrices, states_of
+from bellax.certify.linear_quadratic import TOLERANCE, Matrices, linear, matrices, off, quadratic, standard, states_of
 from bellax.certify.pointwise import within
 from bellax.certify.programme import Programme
 from bellax.certify.relaxed import Sides
+from bellax.problem.averages import Averages
 from bellax.problem.period import in_a_row
 from bellax.solution.gridless import GridlessPolicy, GridlessSetting
 
@@ -34,6 +35,24 @@ _WORK = 2e11  # multiplications of the search, about
 _STEPS = 120  # of it
 _PILOTS = 48  # paths on which a penalty is chosen, whose noise is of their own
 _FEWEST = 200  # paths of the upper bound
+_ROUNDING = 1e-6  # of what paths earn, by which matrices may miss that
+
+
+class _Followed(NamedTuple):
+    """A path, or many along a first axis.
+
+    Attributes:
+        x, a: states and actions in a row, shapes (t + 1, n) and (t, m).
+        rewards: the model's own, shape (t + 1,); the last is the terminal value.
+        fine: whether the actions are allowed.
+        off: by how much laws and rewards differ from matrices.
+    """
+
+    x: Any
+    a: Any
+    rewards: Any
+    fine: Any
+    off: Any
 
 
 class _Penalty(NamedTuple):
@@ -73,10 +92,26 @@ def sides(
     rows = np.random.default_rng([seed, 7]).permutation(count)[:some] if differ else np.arange(some)
     upper = problem.best(penalty, first[rows], shocks[rows])
     run = setting.program("followed", lambda: jax.jit(_following(setting)))
-    x, a, allowed = (np.asarray(leaf) for leaf in run(policy, known, first, shocks))
-    plain, fees = _earned(known, x, a), _fees(known, penalty, x, shocks)
+    path = _Followed(*(np.asarray(leaf) for leaf in run(policy, known, first, noise)))
+    plain, fees = path.rewards @ _factors(known), _fees(known, penalty, path.x, shocks)
+    wrong = _apart(plain, _earned(known, path.x, path.a), path.off)
+    if wrong:
+        return None, wrong
     shared = rows if differ else np.arange(count)
-    return Sides(upper, (plain - fees)[shared], plain[shared], allowed), ""
+    return Sides(upper, (plain - fees)[shared], plain[shared], path.fine), ""
+
+
+def _apart(own: np.ndarray, said: np.ndarray, off: np.ndarray) -> str:
+    """Why matrices do not stand for a model on simulated paths; empty where they do.
+
+    Args:
+        own, said: what the policy earns on each path, by the model and by the matrices.
+        off: by how much its laws and rewards differ from them, relative to their terms.
+    """
+    size = np.mean(np.abs(own)) + np.std(own)
+    if np.all(off <= TOLERANCE) and np.all(np.abs(own - said) <= _ROUNDING * size):
+        return ""
+    return "laws or rewards on simulated paths are not those of the matrices, by more than rounding"
 
 
 def _penalty(setting: GridlessSetting, policy: GridlessPolicy, known: Matrices, first: np.ndarray) -> _Penalty:
@@ -146,26 +181,42 @@ def _derivatives(setting: GridlessSetting) -> Callable[..., Any]:
 
 
 def _following(setting: GridlessSetting) -> Callable[..., Any]:
-    """States, actions, and whether these are allowed, along paths: shapes (p, t + 1, n), (p, t, m), (p,)."""
+    """Paths by the model's own laws, of states in a row, for standard normal numbers, shape (p, t, k)."""
 
-    def run(policy: GridlessPolicy, known: Matrices, first: Array, shocks: Array) -> Any:
+    def run(policy: GridlessPolicy, known: Matrices, first: Array, noise: Array) -> Any:
+        problem, count = setting.problem, known.discount.shape[0]
+
         def path(row: tuple[Array, Array]) -> Any:
             def step(x: Array, own: Any) -> tuple[Array, Any]:
-                number, law, constant, shock = own
+                number, matrices, w = own
                 states = states_of(setting, x)
                 actions = policy.at(number)(states).actions
+                averages = Averages(problem, policy.arguments, number)
+                found = averages.at(states, actions, standard(averages, w))
+                after = in_a_row({name: found.following[name] for name in setting.plan.states})
                 a = in_a_row({name: actions[name] for name in setting.plan.controls})
-                fine = within(setting.problem.period(policy.arguments, number), states, actions)
-                return law @ jnp.concatenate([x, a]) + constant + shock, (x, a, fine)
+                fine = within(averages.today, states, actions)
+                reward = found.outcome.reward
+                return after, (x, a, reward, fine, _off_matrices(matrices, jnp.concatenate([x, a]), w, after, reward))
 
-            numbers = jnp.arange(known.discount.shape[0], dtype=jnp.int32)
-            last, (x, a, fine) = jax.lax.scan(step, row[0], (numbers, known.law, known.constant, row[1]))
-            return jnp.concatenate([x, last[None]]), a, jnp.all(fine)
+            each = known._replace(last=None)  # type: ignore[arg-type]
+            numbers = jnp.arange(count, dtype=jnp.int32)
+            last, (x, a, rewards, fine, off) = jax.lax.scan(step, row[0], (numbers, each, row[1]))
+            end = problem.period(policy.arguments, count).terminal(states_of(setting, last))
+            x, rewards = jnp.concatenate([x, last[None]]), jnp.append(rewards, end)
+            return _Followed(x, a, rewards, jnp.all(fine), jnp.max(off))
 
-        each = known.law.shape[2] ** 2 + shocks.shape[1] * known.law.shape[2]
-        return over_batch(path, (first, shocks), each, setting.numerics.memory)
+        each = known.law.shape[2] ** 2 + noise.shape[1] * known.law.shape[2]
+        return over_batch(path, (first, noise), each, setting.numerics.memory)
 
     return run
+
+
+def _off_matrices(known: Matrices, z: Array, w: Array, after: Array, reward: Array) -> Array:
+    """By how much a law and a reward differ from those of the matrices of a period, relative to their terms."""
+    law = linear(known.constant, (known.law, z[None]), (known.noise, w[None]))
+    rest = [(after[None], law), (reward[None], quadratic(known.level, known.slope, known.curvature, z[None]))]
+    return jnp.max(jnp.stack([off(there, said) for there, said in rest]))
 
 
 def _earned(known: Matrices, x: np.ndarray, a: np.ndarray) -> np.ndarray:

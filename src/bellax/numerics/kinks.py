@@ -37,7 +37,7 @@ def _walk(jaxpr: Any, depends: Sequence[bool]) -> tuple[bool, list[bool]]:
         if _is_kink(equation, reads):
             return True, []
         outputs = [True] * len(equation.outvars)
-        for inner in _inner(equation):
+        for inner in inside(equation):
             plain = len(inner.invars) == len(reads) and equation.primitive.name != "scan"
             found, own = _walk(inner, reads if plain else [True] * len(inner.invars))
             if found:
@@ -59,7 +59,7 @@ def _is_kink(equation: Any, reads: list[bool]) -> bool:
     return name in _KINKS or name == "while"
 
 
-def _inner(equation: Any) -> list[Any]:
+def inside(equation: Any) -> list[Any]:
     """The operations inside an equation."""
     found = [equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr")]
     found = [*found, *equation.params.get("branches", ())]
@@ -110,9 +110,9 @@ def _run(
 
     for equation in jaxpr.eqns:
         ins, reads = zip(*map(read, equation.invars), strict=True) if equation.invars else ((), ())
-        name, inner = equation.primitive.name, _inner(equation)
+        name, inner = equation.primitive.name, inside(equation)
         if len(inner) == 1 and len(inner[0].invars) == len(ins) and name not in ("scan", "while", "cond"):
-            outs, moved = _run(inner[0], _consts(equation), ins, reads, marks)
+            outs, moved = _run(inner[0], constants_inside(equation), ins, reads, marks)
         else:
             outs = equation.primitive.bind(*ins, **equation.params)
             outs = outs if equation.primitive.multiple_results else [outs]
@@ -125,7 +125,7 @@ def _run(
     return [value for value, _ in found], [does for _, does in found]
 
 
-def _consts(equation: Any) -> Sequence[Any]:
+def constants_inside(equation: Any) -> Sequence[Any]:
     """The constants of the program inside an equation."""
     found = (equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
     return next((inner.consts for inner in found if isinstance(inner, core.ClosedJaxpr)), ())

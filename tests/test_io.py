@@ -281,6 +281,8 @@ def test_functions_of_the_user_are_given_again(tmp_path):
         bx.load(path, MODEL, 7)
     loaded = bx.load(path, MODEL, scaled(2))
     np.testing.assert_array_equal(loaded.values.levels, solution.values.levels)
+    at = {"wealth": np.linspace(0.5, 3.0, 7), "health": 1}
+    np.testing.assert_array_equal(loaded.value(period=0, **at), solution.value(period=0, **at))
 
 
 def test_a_solver_that_is_given_has_to_be_the_same(path):

@@ -3,7 +3,8 @@
     Q_t(s, a) = E[r + discount V_{t+1}(s') | s, a],    V_t(s) = max(payoff(s), max_a Q_t(s, a))
 
 From the last period backwards, Q at simulated states is the mean over drawn successors, and is regressed on what
-basis.py says. Successors come in antithetic pairs. What is regressed is smooth where V has its kinks.
+basis.py says. Successors come in antithetic pairs, of every combination of categories that may be drawn, mixed by
+their probabilities. What is regressed is smooth where V has its kinks.
 
 Sources: Tsitsiklis & Van Roy (2001), "Regression methods for pricing complex American-style options", IEEE Transactions
 on Neural Networks 12; Longstaff & Schwartz (2001), Review of Financial Studies 14. Departs from the latter in that V,
@@ -30,8 +31,9 @@ from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics import loops
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.problem.draws import Laws
+from bellax.problem.draws import Laws, Realised
 from bellax.problem.exogenous import moved
+from bellax.problem.kinds import Kinds
 from bellax.problem.period import Period
 from bellax.problem.problem import Arguments
 from bellax.problem.starts import starting_states
@@ -61,7 +63,8 @@ class RegressionMonteCarlo(Solver):
             prices of alike assets: polynomials are in their order.
         features: by name a function of states, functions of the model and parameters that is regressed on, too.
         samples: states in every period.
-        successors: drawn of each, for each action; an even number, half of them antithetic.
+        successors: drawn of each, for each action; an even number, half of them antithetic. Categories that may be
+            drawn, if there are few, are not: each has its share of the successors, at least eight, and its probability.
         start: states around which paths begin, by name, a number or one a path, as in `bx.simulate`; by default the
             middle of the bounds. A discrete state has none: every category is visited.
         seed: of all that is drawn.
@@ -223,7 +226,9 @@ class PreparedRegression(GridlessSetting):
         measure = jax.tree.map(lambda leaf: leaf[number], after.measure)
         keys = jax.random.split(key, options.samples)
         kinds, ways = count(plan)
-        each = kinds * ways * options.successors * (8 + 4 * basis.dimensions + (basis.size if kinds > 1 else 0))
+        random = Kinds(Laws(self.problem, arguments, number))
+        drawn = random.combinations * 2 * random.pairs(options.successors // 2)
+        each = kinds * ways * drawn * (8 + 4 * basis.dimensions + (basis.size if kinds > 1 else 0))
         mean = lambda row: self._mean(arguments, after, number, *row)  # noqa: E731
         q = over_batch(mean, (states, keys), each, options.memory)
         regressors = jax.vmap(lambda own: basis.at(measure, basis.seen(today, own)))(states)
@@ -240,18 +245,16 @@ class PreparedRegression(GridlessSetting):
         """Mean of r + discount V over drawn successors of one state, by category and combination of actions."""
         plan, last = self.plan, self.problem.clock.count
         kinds, ways = count(plan)
-        keys = jax.random.split(key, self.options.successors // 2)
         tomorrow = self.problem.period(arguments, number + 1)
+        random = Kinds(Laws(self.problem, arguments, number))
+        pairs = random.pairs(self.options.successors // 2)
 
-        def drawn(kind: Array, way: Array, own: Array, sign: Array) -> Array:
-            laws = Laws(self.problem, arguments, number, sign=sign)
-            here = states | at_category(plan, kind)
-            found = laws.advance(here, laws.today.choices(way), own)
+        def worth(found: Realised) -> Array:
             return found.reward + found.discount * value_after(after, tomorrow, number + 1, last, found.following)
 
-        signs = jnp.asarray([1.0, -1.0])
-        over = jax.vmap(jax.vmap(drawn, (None, None, None, 0)), (None, None, 0, None))
-        average = lambda kind, way: jnp.mean(over(kind, way, keys, signs))  # noqa: E731
+        def average(kind: Array, way: Array) -> Array:
+            return random.mean(states | at_category(plan, kind), random.laws.today.choices(way), worth, key, pairs)
+
         places = [jnp.arange(many, dtype=jnp.int32) for many in (kinds, ways)]
         return jax.vmap(jax.vmap(average, (None, 0)), (0, None))(*places)
 

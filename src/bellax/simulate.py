@@ -124,7 +124,9 @@ def simulate(
     name = ("simulate", type(policy), count, little, problem)
     compiled = setting.program(name, lambda: quickly(_program(problem, count), little))
     found = compiled(policy, arguments, given, entry, jnp.arange(agents, dtype=jnp.uint32), key)
-    check_start(numerics, policy.arguments, given, entry, found.pop("start"), found.pop("begun"))
+    first = found.pop("start")
+    check_start(numerics, policy.arguments, given, entry, first, found.pop("begun"))
+    solution.check_start(given, entry, first)
     return Panel(**found, arguments=arguments, problem=problem, key=key)
 
 

@@ -23,9 +23,9 @@ from bellax.bellman.maximisers.maximum import Best, Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
 from bellax.bellman.options import GridSolver
-from bellax.bellman.reach import first_outside, numbers, outside, reach, warn_once
+from bellax.bellman.reach import entries, first_outside, numbers, outside, reach, warn_once
 from bellax.bellman.setting import Setting
-from bellax.errors import ModelError
+from bellax.errors import ModelError, ParameterError
 from bellax.model.model import Model
 from bellax.model.spaces import VAR, Continuous
 from bellax.numerics import archive
@@ -39,9 +39,14 @@ from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
 from bellax.solution.gridless_record import record_gridless
 from bellax.solution.policy import Chosen, Policy, Queried
-from bellax.solution.query import in_its_period, undifferentiable
+from bellax.solution.query import in_its_period, masked, undifferentiable
 from bellax.solution.result import Result, check_single, unless_failed
 
+_UNSEEN = "beyond all states that the solver has simulated in that period"
+_WIDER = (
+    "There is no answer there but NaN, and no action. Let its paths begin farther apart: several start= in the solver, "
+    "one a path."
+)
 _ENDS = 5  # nodes of every state, of which only the ends mean something
 
 
@@ -64,6 +69,11 @@ class Behaviour(eqx.Module):
             period: today, pointwise.
             number: of the period; 0 where there is no end.
         """
+
+    def beyond(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> dict[str, Array]:
+        """By state, whether it is beyond all that the solver has seen in this period, so that nothing is known there;
+        empty where the bounds of states are all that there is to know."""
+        return {}
 
 
 def certain(plan: Plan, value: Array, actions: Mapping[str, Array]) -> Chosen:
@@ -136,9 +146,39 @@ class GridlessSetting(Setting):
             f"{type(self.options).__name__} takes no terminal=: give the model a terminal value of its own."
         )
 
-    def beginning(self) -> Mapping[str, Any]:
-        """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
+    def begins(self) -> Mapping[str, np.ndarray]:
+        """Where the solver itself begins, by state, one row each, or one in all; nothing of states that begin
+        anywhere."""
         return {}
+
+    def beginning(self) -> Mapping[str, Any]:
+        """Where the solver itself begins, by state, where that is one state for all paths."""
+        return {name: rows[0] for name, rows in self.begins().items() if (rows == rows[:1]).all()}
+
+    def check_begins(self, arguments: Arguments) -> None:
+        """Raises ParameterError where the solver would begin outside the bounds of a state.
+
+        Args:
+            arguments: concrete; this is asked before anything is compiled for the solve.
+        """
+        rows = {name: np.asarray(array) for name, array in self.begins().items()}
+        if not rows:
+            return
+        count = max(len(array) for array in rows.values())
+        rows = {name: np.broadcast_to(array, (count, *array.shape[1:])) for name, array in rows.items()}
+        at_first = lambda arguments: reach(self.numerics.mesh(arguments, 0))  # noqa: E731
+        ends = jax.tree.map(np.asarray, self.program("ends", lambda: quickly(at_first, True))(arguments))
+        found = np.zeros((count, 2, len(entries(self.plan))), bool)
+        for k, (name, place) in enumerate(entries(self.plan).values()):
+            if name in rows:
+                at, slack = rows[name].reshape(count, -1)[:, place], ends.slack[:, k] + ends.margin[k]
+                found[:, 0, k] = ~(at >= ends.first[k] - slack[0])
+                found[:, 1, k] = at > ends.last[k] + slack[1]
+        wrong = first_outside(self.plan, ends, found, rows)
+        if wrong is not None:
+            raise ParameterError(
+                f"{type(self.options).__name__}: start: {wrong}. Start between the bounds of the state, or widen them."
+            )
 
     @property
     def rules(self) -> Rules | None:
@@ -223,6 +263,16 @@ class GridlessSolution(Queried):
         )
         return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
 
+    def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
+        if not all_concrete((self.arguments, self.values, states, entry)):
+            return
+        run = self.setting.program("beyond", lambda: quickly(_beyond, True))
+        for name, strange in run(self.pointwise, entry, states).items():
+            rows = np.flatnonzero(np.asarray(strange))
+            if name in given and len(rows):
+                value = np.array2string(np.asarray(states[name])[rows[0]], precision=6)
+                raise ParameterError(f"start: state {name!r} of agent {rows[0]} is {value}, {_UNSEEN}. {_WIDER}")
+
     # -- questions
 
     def value(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
@@ -287,8 +337,22 @@ class GridlessSolution(Queried):
         return answer if what == "policy" else answer * unless_failed(self.code)
 
     def _warn(self, found: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        for name, strange in found["beyond"].items():
+            if strange.any():
+                value = np.asarray(arrays[name])[np.flatnonzero(strange)[0]]
+                return warn_once(self, f"state {name!r} is {np.array2string(value, precision=6)}, {_UNSEEN}", _WIDER)
         if self.setting.numerics.outside is None:
             warn_once(self, first_outside(self.setting.plan, found["ends"], found["outside"], arrays))
+
+
+def _beyond(policy: GridlessPolicy, entry: Array, states: dict[str, Array]) -> dict[str, Array]:
+    """By state, which agents enter beyond all that a solver has seen."""
+    problem = policy.numerics.problem
+
+    def at(number: Array, states: dict[str, Array]) -> dict[str, Array]:
+        return policy.behaviour.beyond(problem.period(policy.arguments, number), number, states)
+
+    return jax.vmap(at)(entry, states)
 
 
 def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., dict[str, Any]]:
@@ -300,20 +364,28 @@ def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., 
         mesh = numerics.nodes(today.environment)
         ends = reach(mesh)
 
+        def unknown(states: dict[str, Array]) -> dict[str, Array]:
+            return {} if ended else policy.behaviour.beyond(today, period, states)
+
         def at(states: dict[str, Array]) -> Any:
             if ended:
                 return today.terminal(states)
+            shown = ~jnp.any(jnp.stack([jnp.zeros((), bool), *unknown(states).values()]))
             chosen = policy.behaviour.chosen(today, period, states)
             if what == "value":
+                value = masked(shown, chosen.value)
                 if not numerics.problem.finite:
-                    return chosen.value
+                    return value
                 # a period that is traced may be the one after the last decision, or none
                 over = period >= numerics.problem.clock.count
-                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), chosen.value))
+                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), value))
             stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
-            return chosen.actions | stop
+            return {name: masked(shown, leaf) for name, leaf in (chosen.actions | stop).items()}
 
         off = jax.vmap(lambda states: outside(ends, numbers(plan, states)))(states)
-        return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends}
+        # after the last decision V is the model's own
+        over = numerics.problem.finite & (jnp.asarray(period) >= numerics.problem.clock.count)
+        strange = {name: own & ~over for name, own in jax.vmap(unknown)(states).items()}
+        return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends, "beyond": strange}
 
     return ask

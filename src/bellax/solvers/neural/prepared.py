@@ -184,6 +184,7 @@ class PreparedNets(GridlessSetting):
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
         check_arguments(self.plain, arguments)
+        self.check_begins(arguments)
         seen = lambda arguments: inputs(self.layout, arguments, self.options.box)  # noqa: E731
         run = self.plain.program("box of nets", lambda: quickly(seen, True))
         check_box(run(arguments), type(self.options).__name__)

@@ -66,7 +66,8 @@ class RegressionMonteCarlo(Solver):
         successors: drawn of each, for each action; an even number, half of them antithetic. Categories that may be
             drawn, if there are few, are not: each has its share of the successors, at least eight, and its probability.
         start: states around which paths begin, by name, a number or one a path, as in `bx.simulate`; by default the
-            middle of the bounds. A discrete state has none: every category is visited.
+            middle of the bounds. A discrete state has none: every category is visited. Beyond the states that paths
+            reach in a period the answer is NaN.
         seed: of all that is drawn.
         memory: bytes that may be in flight.
     Source: Tsitsiklis & Van Roy (2001), Longstaff & Schwartz (2001).
@@ -159,12 +160,13 @@ class PreparedRegression(GridlessSetting):
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError or ModelError for numbers that make no model."""
         check_arguments(self, arguments)
+        self.check_begins(arguments)
 
     def solve(
         self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False
     ) -> GridlessSolution:
         """Solves; see `RegressionMonteCarlo`."""
-        given = self._starts()
+        given = self.begins()
         told = ticket is not None
         run = self.program(("solve", told), lambda: Shared(self._program(told)))
         known = all_concrete(arguments) and not well
@@ -175,8 +177,8 @@ class PreparedRegression(GridlessSetting):
     def _sound(self, arguments: Arguments) -> Array:
         return sound(self.numerics, arguments)
 
-    def _starts(self) -> dict[str, Any]:
-        """Where paths begin, one row each."""
+    def begins(self) -> dict[str, Any]:
+        """Where paths begin, by state that was given, one row each."""
         plan, given = self.plan, self.options.start
         wrong = [name for name in given if name in plan.discrete]
         if wrong:
@@ -268,15 +270,10 @@ class PreparedRegression(GridlessSetting):
             "leads out of its scale. `throw=False` returns what there is."
         )
 
-    def beginning(self) -> Mapping[str, Any]:
-        """Where paths begin, where that is one state."""
-        given = {name: rows for name, rows in self._starts().items() if len(rows) == 1}
-        return {name: rows[0] for name, rows in given.items()}
-
     def structure(self, arguments: Arguments) -> Regressed:
         """What a solve makes, with the shapes of its arrays in their place."""
         run = self._program(False)
-        found = jax.eval_shape(run, arguments, self._starts(), np.asarray(0), np.asarray(True))[0]
+        found = jax.eval_shape(run, arguments, self.begins(), np.asarray(0), np.asarray(True))[0]
         return found
 
 

@@ -125,3 +125,29 @@ def test_a_solver_that_begins_nowhere_has_nothing_to_check():
     setting = GridlessSetting(bx.Model(**MOVED), bx.solvers.ILQG())
     setting.check_begins(setting.arguments({"most": 10.0}))
     assert setting.beginning() == {}
+
+
+def test_agents_live_by_other_laws_than_those_of_a_solution_without_a_grid(put):
+    """Whoever follows the policy for a price that moves little, where it moves by a known factor: one step by hand."""
+    true = digital(
+        transitions={"price": lambda price, z, drift: price * drift + 0.0 * z},
+        terminal=lambda price: 1000.0 + 0.0 * price,
+        stop=lambda price: 0.0 * price,
+    )
+    panel = bx.simulate(put, agents=4, start={"price": 100.0}, truth=(true, {"drift": 0.9}))
+    np.testing.assert_allclose(panel.final["price"][np.asarray(panel.active)[:, -1]], 81.0)
+    stays = ~np.asarray(panel.actions["stop"]).any(axis=1)
+    np.testing.assert_allclose(np.asarray(panel.present_value())[stays], 1000.0)
+    assert stays.any()
+    with pytest.raises(bx.ModelError, match="the panel is of another model"):
+        bx.certify(put, panel=panel)
+
+
+def test_nets_and_trajectories_meet_other_laws_too():
+    model = bx.Model(**MOVED)
+    solution = bx.solve(model, {"most": 10.0}, bx.solvers.ILQG(start={"x": 1.0, "y": 0.0}))
+    true = replace(model, transitions={"x": lambda x, a: x + 2.0 * a})
+    panel = bx.simulate(solution, agents=3, start={"x": 1.0, "y": 0.0}, truth=(true, {"most": 10.0}))
+    x, a = np.asarray(panel.states["x"]), np.asarray(panel.actions["a"])
+    np.testing.assert_allclose(x[:, 1], x[:, 0] + 2.0 * a[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(a[:, 0], solution.policy(0, x=1.0, y=0.0)["a"], rtol=1e-12)

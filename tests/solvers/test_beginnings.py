@@ -151,3 +151,27 @@ def test_nets_and_trajectories_meet_other_laws_too():
     x, a = np.asarray(panel.states["x"]), np.asarray(panel.actions["a"])
     np.testing.assert_allclose(x[:, 1], x[:, 0] + 2.0 * a[:, 0], rtol=1e-12)
     np.testing.assert_allclose(a[:, 0], solution.policy(0, x=1.0, y=0.0)["a"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("what", ["choice_values", "choice_probabilities", "action_probabilities", "combinations"])
+def test_what_alternatives_are_worth_is_of_a_grid(put, what):
+    with pytest.raises(bx.ModelError, match=rf"^{what} is of a solution on a grid.*Ask solution.policy"):
+        getattr(put, what)(**({} if what == "combinations" else {"period": 0, "price": 100.0}))
+
+
+def test_a_table_is_of_a_grid(put):
+    with pytest.raises(bx.ModelError, match="RegressionMonteCarlo has none: policy and value are functions already"):
+        put.tabulate()
+
+
+def test_the_terminal_value_of_those_who_never_stop_is_in_no_row(put):
+    """Rewards of the frame by hand: payoffs where agents stop, and nothing of what the put pays at its end."""
+    panel = bx.simulate(put, agents=300, start={"price": 100.0}, seed=1)
+    frame, stops = panel.frame(), np.asarray(panel.actions["stop"]).any(axis=1)
+    paid = frame.groupby("agent").reward.sum().to_numpy()
+    last = frame[frame.stop].set_index("agent")
+    np.testing.assert_allclose(paid[last.index], 90.0 - last.price, rtol=1e-12)
+    np.testing.assert_array_equal(paid[~stops], 0.0)
+    ended = np.maximum(100.0 - np.asarray(panel.final["price"]), 0.0)
+    assert ended[~stops].max() > 0
+    np.testing.assert_allclose(panel.present_value(), np.where(stops, paid, ended), rtol=1e-12)

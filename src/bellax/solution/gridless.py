@@ -10,7 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -23,7 +23,7 @@ from bellax.bellman.maximisers.maximum import Best, Maximiser
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Objective
 from bellax.bellman.options import GridSolver
-from bellax.bellman.reach import entries, first_outside, numbers, outside, reach, warn_once
+from bellax.bellman.reach import first_outside, numbers, outside, reach, warn_once
 from bellax.bellman.setting import Setting
 from bellax.errors import ModelError, ParameterError
 from bellax.model.model import Model
@@ -37,6 +37,7 @@ from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
+from bellax.solution.beginning import beyond, check_begins
 from bellax.solution.gridless_record import record_gridless
 from bellax.solution.policy import Chosen, Policy, Queried
 from bellax.solution.query import in_its_period, masked, undifferentiable
@@ -156,29 +157,8 @@ class GridlessSetting(Setting):
         return {name: rows[0] for name, rows in self.begins().items() if (rows == rows[:1]).all()}
 
     def check_begins(self, arguments: Arguments) -> None:
-        """Raises ParameterError where the solver would begin outside the bounds of a state.
-
-        Args:
-            arguments: concrete; this is asked before anything is compiled for the solve.
-        """
-        rows = {name: np.asarray(array) for name, array in self.begins().items()}
-        if not rows:
-            return
-        count = max(len(array) for array in rows.values())
-        rows = {name: np.broadcast_to(array, (count, *array.shape[1:])) for name, array in rows.items()}
-        at_first = lambda arguments: reach(self.numerics.mesh(arguments, 0))  # noqa: E731
-        ends = jax.tree.map(np.asarray, self.program("ends", lambda: quickly(at_first, True))(arguments))
-        found = np.zeros((count, 2, len(entries(self.plan))), bool)
-        for k, (name, place) in enumerate(entries(self.plan).values()):
-            if name in rows:
-                at, slack = rows[name].reshape(count, -1)[:, place], ends.slack[:, k] + ends.margin[k]
-                found[:, 0, k] = ~(at >= ends.first[k] - slack[0])
-                found[:, 1, k] = at > ends.last[k] + slack[1]
-        wrong = first_outside(self.plan, ends, found, rows)
-        if wrong is not None:
-            raise ParameterError(
-                f"{type(self.options).__name__}: start: {wrong}. Start between the bounds of the state, or widen them."
-            )
+        """Raises ParameterError where the solver would begin outside the bounds of a state."""
+        check_begins(self, arguments, self.begins())
 
     @property
     def rules(self) -> Rules | None:
@@ -266,7 +246,7 @@ class GridlessSolution(Queried):
     def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
         if not all_concrete((self.arguments, self.values, states, entry)):
             return
-        run = self.setting.program("beyond", lambda: quickly(_beyond, True))
+        run = self.setting.program("beyond", lambda: quickly(beyond, True))
         for name, strange in run(self.pointwise, entry, states).items():
             rows = np.flatnonzero(np.asarray(strange))
             if name in given and len(rows):
@@ -301,6 +281,36 @@ class GridlessSolution(Queried):
         if not self.smooth:
             found = {name: undifferentiable(x, self.arguments) for name, x in found.items()}
         return found
+
+    def tabulate(self) -> NoReturn:
+        """Of a solution on a grid."""
+        raise ModelError(
+            f"tabulate is of a solution on a grid, and {type(self.setting.options).__name__} has none: policy and "
+            "value are functions already. Ask solution.policy(...) at an array of states."
+        )
+
+    def choice_values(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("choice_values")
+
+    def choice_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("choice_probabilities")
+
+    def action_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("action_probabilities")
+
+    def combinations(self) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("combinations")
+
+    def _on_a_grid(self, what: str) -> NoReturn:
+        raise ModelError(
+            f"{what} is of a solution on a grid, where every discrete alternative has a value of its own; "
+            f"{type(self.setting.options).__name__} is judged by the best one alone. Ask solution.policy(...) for that "
+            "and solution.value(...) for what it is worth, or solve on a grid: bx.solvers.BackwardInduction()."
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
@@ -343,16 +353,6 @@ class GridlessSolution(Queried):
                 return warn_once(self, f"state {name!r} is {np.array2string(value, precision=6)}, {_UNSEEN}", _WIDER)
         if self.setting.numerics.outside is None:
             warn_once(self, first_outside(self.setting.plan, found["ends"], found["outside"], arrays))
-
-
-def _beyond(policy: GridlessPolicy, entry: Array, states: dict[str, Array]) -> dict[str, Array]:
-    """By state, which agents enter beyond all that a solver has seen."""
-    problem = policy.numerics.problem
-
-    def at(number: Array, states: dict[str, Array]) -> dict[str, Array]:
-        return policy.behaviour.beyond(problem.period(policy.arguments, number), number, states)
-
-    return jax.vmap(at)(entry, states)
 
 
 def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., dict[str, Any]]:

@@ -50,6 +50,18 @@ def test_a_rare_loss_is_insured_against(fire):
     assert found.interval == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
+def test_what_is_rare_among_too_many_to_go_through_is_no_success():
+    """A hundred fires, of which the last one burns: draws do not know it, and the solve says so."""
+    often = np.append(np.full(99, (1 - RARE) / 99), RARE)
+    fire = bx.shocks.Categorical(np.append(np.zeros(99), 1.0), often)
+    with pytest.raises(bx.SolveError, match="some category is so rare that hardly any successor has it"):
+        bx.solve(insurance(fire), {}, SOLVER)
+    assert bx.solve(insurance(fire), {}, SOLVER, throw=False).result == bx.Result.biased
+    even = bx.shocks.Categorical(np.arange(100.0) / 1e8, np.full(100, 0.01))
+    found = bx.solve(insurance(even), {}, replace(SOLVER, successors=64))
+    assert int(found.policy(0, wealth=5.0)["insure"]) == 1  # 49.5 are lost in the mean
+
+
 def test_a_policy_that_gambles_is_not_flattered():
     """What a wrong policy earns on paths without a fire, 1 a period, is far above what it is worth, -9 a period."""
 

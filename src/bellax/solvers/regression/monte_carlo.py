@@ -46,6 +46,8 @@ from bellax.solvers.regression.behaviour import Regressed, at_category, count
 from bellax.solvers.regression.sample import sample
 from bellax.solvers.solver import Solver
 
+_ENOUGH = 5.0  # successors of a period that a category has, in the mean
+_NEVER = 1e-15  # a probability that is as good as none
 _CUT = 1e-10  # of the largest singular value: directions below it say nothing
 
 
@@ -204,16 +206,17 @@ class PreparedRegression(GridlessSetting):
             empty = jnp.zeros((*shape, self.basis.size))
             start = Regressed(empty, jnp.zeros(shape), jnp.zeros(shape), measure, self.basis)
 
-            def step(behaviour: Regressed, number: Array) -> tuple[Regressed, Array]:
+            def step(behaviour: Regressed, number: Array) -> tuple[Regressed, tuple[Array, Array]]:
                 here = jax.tree.map(lambda leaf: leaf[number], states)
                 found = self._regressed(arguments, behaviour, number, here, jax.random.fold_in(root, 1 + number))
                 if told:
                     report(ticket)(last - number, found[3])
-                return _with(behaviour, number, *found[:3]), found[3]
+                return _with(behaviour, number, *found[:3]), (found[3], self._rare(arguments, number, here, root))
 
-            behaviour, left = loops.backward(step, start, last)
+            behaviour, (left, rare) = loops.backward(step, start, last)
             fine = sane & jnp.all(jnp.isfinite(behaviour.coefficients)) & jnp.all(jnp.isfinite(left))
-            code = jnp.where(fine, int(Result.successful), int(Result.nonfinite)).astype(jnp.int32)
+            good = jnp.where(jnp.any(rare), int(Result.biased), int(Result.successful))
+            code = jnp.where(fine, good, int(Result.nonfinite)).astype(jnp.int32)
             stats = {"regressors": jnp.asarray(self.basis.size), "unexplained": jnp.max(left)}
             return behaviour, code, stats
 
@@ -260,10 +263,33 @@ class PreparedRegression(GridlessSetting):
         places = [jnp.arange(many, dtype=jnp.int32) for many in (kinds, ways)]
         return jax.vmap(jax.vmap(average, (None, 0)), (0, None))(*places)
 
+    def _rare(self, arguments: Arguments, number: Array, states: dict[str, Array], key: Array) -> Array:
+        """Whether something that is drawn, and not gone through, has kinds that successors hardly ever are."""
+        random = Kinds(Laws(self.problem, arguments, number))
+        drawn = [leaf for leaf in random.counts if leaf not in random.listed]
+        if not drawn:
+            return jnp.zeros((), bool)
+        keys = jax.random.split(key, self.options.samples)
+
+        def of_way(way: Array) -> Array:
+            ask = lambda own, key: random.drawn(own, random.laws.today.choices(way), key)  # noqa: E731
+            found = jax.vmap(ask)(states, keys)
+            counts = {leaf: self.options.successors * jnp.sum(found[leaf], axis=0) for leaf in drawn}
+            rare = [(jnp.max(found[n], axis=0) > _NEVER) & (counts[n] < _ENOUGH) for n in drawn]
+            return jnp.any(jnp.concatenate(rare))
+
+        return jnp.any(jax.lax.map(of_way, jnp.arange(count(self.plan)[1], dtype=jnp.int32)))
+
     def explain(self, solution: GridlessSolution) -> str:
         """Why a solve failed; empty where it did not."""
         if int(solution.code) == int(Result.successful):
             return ""
+        if int(solution.code) == int(Result.biased):
+            return (
+                "What is random has too many combinations of categories to go through all, and some category is so "
+                "rare that hardly any successor has it, so that a mean does not know of it. Give more samples= or "
+                "successors=, or a model with fewer categories. `throw=False` returns what there is."
+            )
         return (
             "Q is not finite in some period, so that it cannot be regressed. Likely causes: a reward, a payoff or a "
             "terminal value that is infinite or not a number at states that paths reach (see start=), or a law that "

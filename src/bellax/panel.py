@@ -40,7 +40,8 @@ class Panel(eqx.Module):
         states: by name, shape (agents, periods, ...), as functions of the model see them.
         actions: by name, likewise; in a stopping problem `stop` is true in the period in which an agent stops.
         reward: realised, shape (agents, periods); the payoff where an agent stops. The taste shock of what is chosen is
-            in it, so that present values average to V.
+            in it, so that present values average to V. What the model pays after the last decision, to those who did
+            not stop, is `final_value` and in no reward.
         discount: realised, shape (agents, periods); zero where an agent stops.
         value: V at the visited state, shape (agents, periods).
         active: whether the agent is there, shape (agents, periods).
@@ -105,7 +106,8 @@ class Panel(eqx.Module):
         Columns: agent, period, age where the model has ages, states, actions, reward, value, and what is asked for
         besides. Categories of an Enum are labels; a vector is one column a number, `name[0]`, `name[1]`, ... Where a
         state or an action has the name of one of the panel's own, that one gets an underscore: `value_` beside a state
-        `value`.
+        `value`. The payoff of stopping is the reward of the row in which an agent stops; the terminal value is in no
+        row, but in `final_value`, and both are in `present_value()`.
 
         Args:
             extra: names of functions of the model, shocks, `next_<state>` or parameters, `["income"]`; or a dict of

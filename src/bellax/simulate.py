@@ -84,8 +84,8 @@ def simulate(
             and the length of a step.
         every: in continuous time, of how many steps one is kept; by default all are.
     Returns:
-        A `Panel`, arrays of shape (agents, periods); of a model with several regimes a `RegimePanel`, in continuous
-        time a `FlowPanel`.
+        A `Panel`, arrays of shape (agents, periods), and as `final_value` what the model pays after the last decision,
+        which is no reward; of a model with several regimes a `RegimePanel`, in continuous time a `FlowPanel`.
     Raises:
         ParameterError: if a state lacks its start, a start does not fit its state, allows no action, or is outside the
             grid and the solver's `outside` is not `bx.outside.Extrapolate()`; for weights that do not sum to one and
@@ -124,7 +124,9 @@ def simulate(
     name = ("simulate", type(policy), count, little, problem)
     compiled = setting.program(name, lambda: quickly(_program(problem, count), little))
     found = compiled(policy, arguments, given, entry, jnp.arange(agents, dtype=jnp.uint32), key)
-    check_start(numerics, policy.arguments, given, entry, found.pop("start"), found.pop("begun"))
+    first = found.pop("start")
+    check_start(numerics, policy.arguments, given, entry, first, found.pop("begun"))
+    solution.check_start(given, entry, first)
     return Panel(**found, arguments=arguments, problem=problem, key=key)
 
 

@@ -14,6 +14,7 @@ from bellax.model.graph import Graph
 from bellax.model.model import Model
 from bellax.model.spaces import agree
 from bellax.problem.problem import Arguments, Problem
+from bellax.solution.gridless import GridlessSetting
 from bellax.solvers.backward_induction import BackwardInduction
 from bellax.solvers.regimes import PreparedRegimes
 
@@ -68,17 +69,22 @@ def _world(model: Model, params: Mapping[str, Any], regimes: Mapping[str, Settin
     """
     name = ("truth", tuple(regimes.values()))
     if name not in model.programs:
-        maximisers: Any = {key: own.options.maximiser for key, own in regimes.items() if key in model.graphs}
-        model.programs[name] = (
-            Setting(model, BackwardInduction(maximiser=maximisers[""]))
-            if model.regimes is None
-            else PreparedRegimes(model, BackwardInduction(maximiser=maximisers))
-        )
+        model.programs[name] = _prepared(model, regimes)
     prepared = model.programs[name]
     arguments = prepared.arguments(params)
     if model.regimes is None:
         return World({"": prepared.problem}, arguments)
     return World({key: setting.problem for key, setting in prepared.settings.regimes.items()}, arguments)
+
+
+def _prepared(model: Model, regimes: Mapping[str, Setting]) -> Any:
+    """A model as the solution has its own."""
+    if model.regimes is None and isinstance(regimes[""], GridlessSetting):
+        return GridlessSetting(model, regimes[""].options)
+    maximisers: Any = {key: own.options.maximiser for key, own in regimes.items() if key in model.graphs}
+    if model.regimes is None:
+        return Setting(model, BackwardInduction(maximiser=maximisers[""]))
+    return PreparedRegimes(model, BackwardInduction(maximiser=maximisers))
 
 
 def _check_regimes(model: Model, perceived: Model, regimes: Mapping[str, Any]) -> None:

@@ -381,6 +381,23 @@ def test_a_barrier_far_from_the_start_leaves_no_wrong_bracket():
     assert found.bracket.upper is None
 
 
+@pytest.mark.parametrize("sums", [1.0, 2.0])
+def test_without_noise_the_bracket_is_the_value(sums):
+    """Nothing is random: V of a store is that of the normal equations in numpy, and both sides are it."""
+    model = _store(
+        shocks={}, transitions={"x": lambda x, a: x + 10.0 - a}, actions={"a": bx.Continuous(-50.0, 50.0)},
+        reward=lambda x, a, sums: -sums * (a**2 + 0.1 * x**2),
+    )  # fmt: skip
+    solution = bx.solve(model, {"sums": sums}, bx.solvers.ILQG(start={"x": 20.0}))
+    moved = np.tril(-np.ones((3, 3)))  # x_1, x_2, x_3 of the actions
+    rest = 20.0 + 10.0 * np.arange(1, 4)
+    weight = np.diag([0.1 * sums, 0.1 * sums, 0.01])
+    a = np.linalg.solve(sums * np.eye(3) + moved.T @ weight @ moved, -moved.T @ weight @ rest)
+    exact = -sums * a @ a - sums * 0.1 * 20.0**2 - (rest + moved @ a) @ weight @ (rest + moved @ a)
+    found = bx.certify(solution, points=10, agents=5, start={"x": 20.0})
+    assert found.bracket.interval == pytest.approx((exact, exact), rel=1e-9)
+
+
 def test_what_is_paid_on_paths_is_compared_with_the_matrices(one_asset):
     """Matrices of another model have no bracket: the lower side is the model's own."""
     solution, begin, _ = one_asset

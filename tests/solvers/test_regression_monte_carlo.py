@@ -190,6 +190,6 @@ def test_starts_share_their_programs(monkeypatch):
     small = replace(SMALL, exchangeable=(), degree=2, samples=64, successors=2)
     found = [bx.solve(max_call.of_assets(1), max_call.params, replace(small, start=start)) for start in begins]
     assert len(traced) == 1
-    values = [float(solution.value(0, log_price=np.log([100.0]))) for solution in found]
+    values = [float(solution.value(4, log_price=np.log([100.0]))) for solution in found]
     assert len(set(values)) == 3
     assert [solution.setting.options.start for solution in found] == begins

@@ -135,15 +135,20 @@ def _level() -> int:
 _TOLD: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def warn_once(asked: Any, complaint: str | None) -> None:
+_ADVICE = (
+    "What is answered there is extrapolated, and no certificate covers it. Widen the bounds of the state (the grid= of "
+    "an AR1), or say what you want in the solver: outside=bx.outside.Nan() answers NaN there, "
+    "outside=bx.outside.Extrapolate() extrapolates without a word."
+)
+
+
+def warn_once(asked: Any, complaint: str | None, advice: str = _ADVICE) -> None:
     """Warns of a query outside, at the line that asked, once in the life of what is asked."""
     if complaint is None or _TOLD.get(id(asked)) is asked:
         return
     _TOLD[id(asked)] = asked
     warnings.warn(
-        f"{complaint}. What is answered there is extrapolated, and no certificate covers it. Widen the bounds of the "
-        "state (the grid= of an AR1), or say what you want in the solver: outside=bx.outside.Nan() answers NaN there, "
-        "outside=bx.outside.Extrapolate() extrapolates without a word. This is said once a solution.",
+        f"{complaint}. {advice} This is said once a solution.",
         OutsideWarning,
         stacklevel=_level(),
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
-_WIDE = 1.959963984540054  # standard errors on either side of an interval of 95 %
+_BEYOND = 0.025  # of an interval of 95 %, the probability of either side
 _ROUNDING = 1e-6  # of its ends, by which they may lie the wrong way round where both are the value itself
 
 
@@ -26,6 +27,11 @@ class Side:
     standard_error: float
     how: str
     paths: int
+
+    @property
+    def margin(self) -> float:
+        """How far an interval of 95 % reaches from the mean, by Student's t: few paths hardly know their error."""
+        return float(stdtrit(self.paths - 1, 1 - _BEYOND)) * self.standard_error
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,8 @@ class Bracket:
     @property
     def _ends(self) -> tuple[float, float]:
         """What the sides say, each by itself."""
-        low = self.lower.mean - _WIDE * self.lower.standard_error if self.lower else -math.inf
-        high = self.upper.mean + _WIDE * self.upper.standard_error if self.upper else math.inf
+        low = self.lower.mean - self.lower.margin if self.lower else -math.inf
+        high = self.upper.mean + self.upper.margin if self.upper else math.inf
         return low, high
 
     @property

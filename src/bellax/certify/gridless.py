@@ -22,6 +22,7 @@ from bellax.certify.gridless_certificate import GridlessCertificate
 from bellax.certify.nodes import finer, nodes_of
 from bellax.certify.pointwise import cost, looking, within
 from bellax.certify.steady import steady
+from bellax.certify.unseen import unseen
 from bellax.errors import ModelError
 from bellax.learning.sampling import points as spread
 from bellax.model.spaces import Discrete, MarkovChain
@@ -236,6 +237,9 @@ def bracket(solution: GridlessSolution, panel: Panel, seed: int, inner: int) -> 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 3), panel.agents)
     no_martingale = relaxed.missing(setting.problem)
     if not no_martingale:
+        rare = unseen(setting, policy.arguments, panel, relaxed.ways(setting), paths_only=True)
+        if rare:
+            return Bracket(None, None, rare, rare)
         run = setting.program(("sides", inner), lambda: quickly(relaxed.sides(setting, inner), False))
         found = jax.tree.map(np.asarray, run(policy, starts, keys))
         return _both(found, f"nested martingales of {inner} draws", "")
@@ -270,6 +274,9 @@ def _plain(setting: GridlessSetting, policy: GridlessPolicy, panel: Panel) -> tu
     if not fine.all():
         share = np.mean(~fine.all(axis=1))
         return None, f"the policy does on {share:.2%} of the paths what bounds or constraints forbid"
+    rare = unseen(setting, policy.arguments, panel, [{}], paths_only=False)
+    if rare:
+        return None, rare
     return side_of(np.asarray(panel.present_value()), "the policy")
 
 

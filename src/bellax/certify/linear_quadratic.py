@@ -135,7 +135,8 @@ def _degrees(setting: GridlessSetting, arguments: Arguments) -> str:
     jax.eval_shape(lambda given: averages.append(Averages(problem, given, 0)), arguments)
     width = sum((averages[0].normal or {}).values())
     moving = jnp.zeros(states + len(plan.coordinates)), jnp.zeros(width)
-    polynomial = setting.program("degrees", lambda: Polynomial(functions, (arguments, np.int32(0)), moving))
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(arguments))
+    polynomial = setting.program(("degrees", shapes), lambda: Polynomial(functions, (arguments, np.int32(0)), moving))
     for number in range(problem.clock.count):
         for name, own in polynomial.degrees((arguments, np.int32(number))).items():
             most, said = _WHAT[name]

@@ -15,8 +15,9 @@ Operations Research 52; Andersen & Broadie (2004), Management Science 50; Brown,
 58, for actions.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,7 @@ from bellax.numerics.scalar import take
 from bellax.problem.categories import as_seen, category
 from bellax.problem.draws import Laws, own_key
 from bellax.problem.exogenous import moved
+from bellax.problem.kinds import Kinds
 from bellax.problem.period import combinations
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Problem
@@ -72,6 +74,21 @@ def missing(problem: Problem) -> str:
     if size > _MOST:
         return f"actions and the states that they move have {size} combinations, more than {_MOST}"
     return ""
+
+
+def ways(setting: GridlessSetting) -> Iterable[dict[str, Any]]:
+    """What may be done anywhere, and the categories that this moves: states and actions by name, one after the other.
+
+    Where the laws of no category see them there is but one way.
+    """
+    plan = setting.plan
+    spaces = {**_kept(plan), **plan.choices}
+    nodes = [f"probabilities:{name}" for name in plan.markov]
+    nodes += [node for name in plan.shocks for node in plan.shock_nodes(name)]
+    if not any(plan.graph.leaves(node, "state", "action") & set(spaces) for node in nodes):
+        return [{}]
+    values = [as_seen(space.values) for space in spaces.values()]
+    return (dict(zip(spaces, row, strict=True)) for row in itertools.product(*values))
 
 
 def sides(setting: GridlessSetting, inner: int) -> Callable[..., Sides]:
@@ -123,7 +140,9 @@ class _Path:
     def cells(self) -> int:
         """Numbers that one path needs at once."""
         size = sum(math.prod(getattr(space, "shape", ())) for space in self.plan.states.values())
-        return self.kinds * self.ways * self.pairs * (8 + 4 * size)
+        random = Kinds(Laws(self.problem, self.policy.arguments, 0))
+        pairs = random.combinations * random.pairs(self.pairs)
+        return self.kinds * self.ways * pairs * (8 + 4 * size)
 
     def both(self, states: States, key: Array) -> Sides:
         """The sides of a path that begins in a state."""
@@ -175,15 +194,11 @@ class _Path:
     def mean(
         self, number: Array, states: States, actions: States, value: Callable[[States], Array], key: Array
     ) -> Float[Array, ""]:
-        """The mean of r + discount V over antithetic draws that have nothing to do with the path."""
-
-        def drawn(own: Array, sign: Array) -> Array:
-            found = Laws(self.problem, self.policy.arguments, number, sign=sign).advance(states, actions, own)
-            return found.reward + found.discount * value(found.following)
-
-        keys = jax.random.split(key, self.pairs)
-        both = jax.vmap(jax.vmap(drawn, (None, 0)), (0, None))(keys, jnp.asarray([1.0, -1.0]))
-        return jnp.mean(both)
+        """The mean of r + discount V over antithetic draws that have nothing to do with the path, and over all kinds of
+        what is random: what is rare counts by its probability."""
+        random = Kinds(Laws(self.problem, self.policy.arguments, number))
+        worth = lambda found: found.reward + found.discount * value(found.following)  # noqa: E731
+        return random.mean(states, actions, worth, key, random.pairs(self.pairs))
 
     def category(self, x: Array) -> States:
         """The states that actions move, from the number of their categories."""

@@ -66,6 +66,15 @@ class Distribution(abc.ABC):
         """The weight of one node; the standard one unless parameters move it."""
         return weight
 
+    def kinds(self, **parameters: Array) -> Float[Array, "k"] | None:
+        """The probabilities of the finitely many kinds of values, such as the components of a mixture; None where all
+        are of one kind."""
+        return None
+
+    def draw_kind(self, key: Array, kind: Int[Array, ""], **parameters: Array) -> Array:
+        """One random value of a kind."""
+        return self.draw(key, **parameters)
+
     def demands(self) -> tuple[Demand, ...]:
         """What the values of the parameters must be; the names are those of the parameters."""
         return ()

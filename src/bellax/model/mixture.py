@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bellax.errors import ModelError, named_options
 from bellax.model.demands import Demand, probabilities
@@ -81,6 +81,12 @@ class Mixture(Distribution):
         which, key = jax.random.split(key)
         values = [each.draw(key, **own) for each, own in self._each(parameters)]
         return jnp.stack(values)[draw_place(which, parameters["weights"])]
+
+    def kinds(self, **parameters: Array) -> Float[Array, "k"]:
+        return without_rounding(parameters["weights"])
+
+    def draw_kind(self, key: Array, kind: Int[Array, ""], **parameters: Array) -> Array:
+        return jnp.stack([each.draw(key, **own) for each, own in self._each(parameters)])[kind]
 
     def each_dimension(self, count: int) -> int:
         return round((count / len(self.components)) ** (1 / max(1, math.prod(self.shape))))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bellax.errors import ModelError, check_count, named_options
 from bellax.model.demands import Demand, broken, not_negative, ordered, probabilities
@@ -258,6 +258,17 @@ class Categorical(Distribution):
         index = draw_place(key, probabilities)
         return index.astype(whole()) if values is None else values[index]
 
+    def kinds(self, values: Array | None = None, probabilities: Array | None = None) -> Float[Array, "k"]:
+        if probabilities is not None:
+            return without_rounding(probabilities)
+        assert values is not None
+        return jnp.full((values.shape[0],), 1.0 / values.shape[0])
+
+    def draw_kind(
+        self, key: Array, kind: Int[Array, ""], values: Array | None = None, probabilities: Array | None = None
+    ) -> Array:
+        return kind.astype(whole()) if values is None else values[kind]
+
     @property
     def seen(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.shape, whole() if self.values is None else jnp.result_type(float))
@@ -335,6 +346,18 @@ class Jump(Distribution):
         count = jax.random.poisson(count_key, drawn_by(intensity)).astype(jnp.result_type(float))
         return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
 
+    def kinds(self, intensity: Array, mean: Array, sd: Array) -> Float[Array, "k"]:
+        """No jump, or some."""
+        return jnp.stack([jnp.exp(-intensity), -jnp.expm1(-intensity)])
+
+    def draw_kind(self, key: Array, kind: Int[Array, ""], intensity: Array, mean: Array, sd: Array) -> Array:
+        count_key, size_key = jax.random.split(key)
+        counts = jnp.arange(1.0, self.largest + _MORE)
+        logs = counts * jnp.log(jnp.maximum(intensity, 1e-300)) - jax.lax.lgamma(counts + 1)
+        chances = jax.nn.softmax(logs)  # of a number that is not zero
+        count = jnp.where(kind == 0, 0.0, counts[draw_place(count_key, chances)])
+        return count * mean + jnp.sqrt(count) * sd * jax.random.normal(size_key)
+
     def each_dimension(self, count: int) -> int:
         return (count - 1) // self.largest
 
@@ -343,6 +366,7 @@ class Jump(Distribution):
 
 
 _UNCOUNTED = 0.01
+_MORE = 40  # jumps beyond the largest number that is counted, which have no probability that a float could hold
 
 
 def _counted(largest: int) -> Demand:

@@ -7,6 +7,7 @@ What a shock or a process draws belongs to its name: another one beside it chang
 model have common random numbers.
 """
 
+import copy
 import functools
 import zlib
 from collections.abc import Mapping
@@ -79,6 +80,12 @@ class Laws:
         self.today: Period = problem.period(arguments, period)
         self.tomorrow = problem.environment(arguments, period + 1)
 
+    def with_sign(self, sign: Array | float | None) -> "Laws":
+        """These laws, ready to be drawn from with another sign."""
+        own = copy.copy(self)
+        own.sign = sign
+        return own
+
     def advance(self, states: Mapping[str, Array], actions: Mapping[str, Array], key: Array) -> Realised:
         """One agent's period.
 
@@ -145,7 +152,7 @@ class Laws:
         fine = []
         for leaf in random_leaves(self.plan):
             own = own_key(key, leaf.removeprefix("next_"))
-            realised[leaf], sound = self._draw(leaf, {**leaves, **realised}, states, own)
+            realised[leaf], sound = self.draw(leaf, {**leaves, **realised}, states, own)
             fine.append(sound)
         return realised, fine
 
@@ -185,10 +192,15 @@ class Laws:
                 fine = fine & sound
         return states, fine
 
-    def _draw(
+    def draw(
         self, leaf: str, known: Mapping[str, Array], states: Mapping[str, Array], key: Array
     ) -> tuple[Array, Bool[Array, ""]]:
-        """What a random leaf is, and whether it was drawn from a distribution."""
+        """What a random leaf is, and whether it was drawn from a distribution.
+
+        Args:
+            known: parameters, states, actions and the random leaves before this one, by name.
+            key: of this leaf.
+        """
         plan, fine = self.plan, jnp.ones((), bool)
         if leaf in plan.graph.regime.shocks:
             given = parameters(plan, plan.shock_nodes(leaf), known)

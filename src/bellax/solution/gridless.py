@@ -10,7 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ from bellax.bellman.objective import Objective
 from bellax.bellman.options import GridSolver
 from bellax.bellman.reach import first_outside, numbers, outside, reach, warn_once
 from bellax.bellman.setting import Setting
-from bellax.errors import ModelError
+from bellax.errors import ModelError, ParameterError
 from bellax.model.model import Model
 from bellax.model.spaces import VAR, Continuous
 from bellax.numerics import archive
@@ -37,11 +37,17 @@ from bellax.problem.period import Combination, Period, combinations
 from bellax.problem.plan import Plan
 from bellax.problem.problem import Arguments
 from bellax.problem.reading import check_period, flattened
+from bellax.solution.beginning import beyond, check_begins
 from bellax.solution.gridless_record import record_gridless
 from bellax.solution.policy import Chosen, Policy, Queried
-from bellax.solution.query import in_its_period, undifferentiable
+from bellax.solution.query import in_its_period, masked, undifferentiable
 from bellax.solution.result import Result, check_single, unless_failed
 
+_UNSEEN = "beyond all states that the solver has simulated in that period"
+_WIDER = (
+    "There is no answer there but NaN, and no action. Let its paths begin farther apart: several start= in the solver, "
+    "one a path."
+)
 _ENDS = 5  # nodes of every state, of which only the ends mean something
 
 
@@ -64,6 +70,11 @@ class Behaviour(eqx.Module):
             period: today, pointwise.
             number: of the period; 0 where there is no end.
         """
+
+    def beyond(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> dict[str, Array]:
+        """By state, whether it is beyond all that the solver has seen in this period, so that nothing is known there;
+        empty where the bounds of states are all that there is to know."""
+        return {}
 
 
 def certain(plan: Plan, value: Array, actions: Mapping[str, Array]) -> Chosen:
@@ -136,9 +147,18 @@ class GridlessSetting(Setting):
             f"{type(self.options).__name__} takes no terminal=: give the model a terminal value of its own."
         )
 
-    def beginning(self) -> Mapping[str, Any]:
-        """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
+    def begins(self) -> Mapping[str, np.ndarray]:
+        """Where the solver itself begins, by state, one row each, or one in all; nothing of states that begin
+        anywhere."""
         return {}
+
+    def beginning(self) -> Mapping[str, Any]:
+        """Where the solver itself begins, by state, where that is one state for all paths."""
+        return {name: rows[0] for name, rows in self.begins().items() if (rows == rows[:1]).all()}
+
+    def check_begins(self, arguments: Arguments) -> None:
+        """Raises ParameterError where the solver would begin outside the bounds of a state."""
+        check_begins(self, arguments, self.begins())
 
     @property
     def rules(self) -> Rules | None:
@@ -223,6 +243,16 @@ class GridlessSolution(Queried):
         )
         return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
 
+    def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
+        if not all_concrete((self.arguments, self.values, states, entry)):
+            return
+        run = self.setting.program("beyond", lambda: quickly(beyond, True))
+        for name, strange in run(self.pointwise, entry, states).items():
+            rows = np.flatnonzero(np.asarray(strange))
+            if name in given and len(rows):
+                value = np.array2string(np.asarray(states[name])[rows[0]], precision=6)
+                raise ParameterError(f"start: state {name!r} of agent {rows[0]} is {value}, {_UNSEEN}. {_WIDER}")
+
     # -- questions
 
     def value(self, period: Any = None, *, age: Any = None, **states: Any) -> Array:
@@ -251,6 +281,36 @@ class GridlessSolution(Queried):
         if not self.smooth:
             found = {name: undifferentiable(x, self.arguments) for name, x in found.items()}
         return found
+
+    def tabulate(self) -> NoReturn:
+        """Of a solution on a grid."""
+        raise ModelError(
+            f"tabulate is of a solution on a grid, and {type(self.setting.options).__name__} has none: policy and "
+            "value are functions already. Ask solution.policy(...) at an array of states."
+        )
+
+    def choice_values(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("choice_values")
+
+    def choice_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("choice_probabilities")
+
+    def action_probabilities(self, *_: Any, **__: Any) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("action_probabilities")
+
+    def combinations(self) -> NoReturn:
+        """Of a solution on a grid."""
+        self._on_a_grid("combinations")
+
+    def _on_a_grid(self, what: str) -> NoReturn:
+        raise ModelError(
+            f"{what} is of a solution on a grid, where every discrete alternative has a value of its own; "
+            f"{type(self.setting.options).__name__} is judged by the best one alone. Ask solution.policy(...) for that "
+            "and solution.value(...) for what it is worth, or solve on a grid: bx.solvers.BackwardInduction()."
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the solution to a NetCDF file, whole or not at all; `bx.load(path, model)` reads it back.
@@ -287,6 +347,10 @@ class GridlessSolution(Queried):
         return answer if what == "policy" else answer * unless_failed(self.code)
 
     def _warn(self, found: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        for name, strange in found["beyond"].items():
+            if strange.any():
+                value = np.asarray(arrays[name])[np.flatnonzero(strange)[0]]
+                return warn_once(self, f"state {name!r} is {np.array2string(value, precision=6)}, {_UNSEEN}", _WIDER)
         if self.setting.numerics.outside is None:
             warn_once(self, first_outside(self.setting.plan, found["ends"], found["outside"], arrays))
 
@@ -300,20 +364,28 @@ def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., 
         mesh = numerics.nodes(today.environment)
         ends = reach(mesh)
 
+        def unknown(states: dict[str, Array]) -> dict[str, Array]:
+            return {} if ended else policy.behaviour.beyond(today, period, states)
+
         def at(states: dict[str, Array]) -> Any:
             if ended:
                 return today.terminal(states)
+            shown = ~jnp.any(jnp.stack([jnp.zeros((), bool), *unknown(states).values()]))
             chosen = policy.behaviour.chosen(today, period, states)
             if what == "value":
+                value = masked(shown, chosen.value)
                 if not numerics.problem.finite:
-                    return chosen.value
+                    return value
                 # a period that is traced may be the one after the last decision, or none
                 over = period >= numerics.problem.clock.count
-                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), chosen.value))
+                return jnp.where(period < 0, jnp.nan, jnp.where(over, today.terminal(states), value))
             stop = {"stop": chosen.stop} if plan.evaluate_stop is not None else {}
-            return chosen.actions | stop
+            return {name: masked(shown, leaf) for name, leaf in (chosen.actions | stop).items()}
 
         off = jax.vmap(lambda states: outside(ends, numbers(plan, states)))(states)
-        return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends}
+        # after the last decision V is the model's own
+        over = numerics.problem.finite & (jnp.asarray(period) >= numerics.problem.clock.count)
+        strange = {name: own & ~over for name, own in jax.vmap(unknown)(states).items()}
+        return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends, "beyond": strange}
 
     return ask

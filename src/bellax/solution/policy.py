@@ -114,3 +114,12 @@ class Queried(eqx.Module):
     @abstractmethod
     def check_one(self) -> None:
         """Raises ModelError for a batch of policies."""
+
+    def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
+        """Raises ParameterError for agents who start where a solver has not looked, though it is between bounds.
+
+        Args:
+            given: the states that a user gave; others were drawn.
+            entry: the period in which each agent enters.
+            states: in which they do, one row an agent.
+        """

@@ -185,6 +185,7 @@ class PreparedNets(GridlessSetting):
         """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
         plain = self.plain
         check_arguments(plain, arguments)
+        self.check_begins(arguments)
         seen = lambda arguments: inputs(plain.layout, arguments, plain.options.box)  # noqa: E731
         run = plain.program("box of nets", lambda: quickly(seen, True))
         check_box(run(arguments), type(self.options).__name__)

@@ -81,6 +81,9 @@ class PreparedGradient(PreparedNets):
 
     # -- parts
 
+    def begins(self) -> dict[str, Any]:
+        return self.starts.begins
+
     def inputs(self, arguments: Arguments) -> Inputs:
         return inputs(self.layout, arguments, self.options.box)
 

@@ -56,6 +56,11 @@ class Starts:
         return not self.fixed and not self.rows
 
     @property
+    def begins(self) -> dict[str, np.ndarray]:
+        """Where paths begin, by state, one row each, or one in all."""
+        return {**{name: array[None] for name, array in self.fixed.items()}, **self.rows}
+
+    @property
     def columns(self) -> int:
         """How many numbers between zero and one say where a path begins."""
         return self.layout.columns + bool(self.rows)

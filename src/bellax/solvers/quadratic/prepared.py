@@ -71,13 +71,14 @@ class PreparedTrajectory(GridlessSetting):
         """The largest step that is none, and no less than what rounding leaves of one."""
         return max(self.options.tolerance, as_small(_LEAST))  # type: ignore[attr-defined]
 
-    def beginning(self) -> dict[str, Any]:
-        """Where the path begins, of the states that have a start."""
-        return _numbers(self.options.start)
+    def begins(self) -> dict[str, Any]:
+        """Where the path begins, of the states that have a start, one row."""
+        return {name: array[None] for name, array in _numbers(self.options.start).items()}
 
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model."""
         check_arguments(self, arguments)
+        self.check_begins(arguments)
 
     def solve(self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False) -> Any:
         """Solves; `final` is of grids, and nothing is told of so few steps."""

@@ -25,6 +25,7 @@ from bellax.model.spaces import AR1, IID, VAR, Continuous
 from bellax.problem.period import Period, as_float
 from bellax.problem.plan import Plan
 
+_SLACK = 1e-9  # of coordinates: so far beyond the simulated states counts as among them
 _FEW = 16  # numbers up to which exchanges of neighbours sort
 
 
@@ -130,6 +131,17 @@ class Basis:
         centre = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), seen)
         spread = jax.tree.map(_spread, seen)
         return Measure(centre, spread, jnp.min(seen.coordinates, axis=0), jnp.max(seen.coordinates, axis=0))
+
+    def beyond(self, measure: Measure, states: Mapping[str, Array]) -> dict[str, Array]:
+        """By state that is a number, whether it is none of those between the simulated ones."""
+        found, first = {}, 0
+        for name in _coordinates(self.plan):
+            x = self._coordinate(name, states[name])
+            least, most = (end[first : first + x.shape[0]] for end in (measure.least, measure.most))
+            slack = _SLACK * (most - least + jnp.abs(least) + jnp.abs(most))
+            found[name] = ~jnp.all((x >= least - slack) & (x <= most + slack))
+            first += x.shape[0]
+        return found
 
     def _coordinate(self, name: str, value: Array) -> Float[Array, "k"]:
         space = self.plan.states[name]

@@ -51,6 +51,11 @@ class Regressed(Behaviour):
         stop = payoff > highest
         return Chosen(jnp.where(stop, payoff, highest), period.choices(best), stop, q, chances)
 
+    def beyond(self, period: Period, number: Array | int, states: Mapping[str, Array]) -> dict[str, Array]:
+        number = jnp.clip(jnp.asarray(number, jnp.int32), 0, self.coefficients.shape[0] - 1)
+        measure = jax.tree.map(lambda leaf: leaf[number], self.measure)
+        return self.basis.beyond(measure, states)
+
 
 def categories(plan: Plan) -> dict[str, Array]:
     """What functions see of the categories of each state that has them, by name."""

@@ -3,7 +3,8 @@
     Q_t(s, a) = E[r + discount V_{t+1}(s') | s, a],    V_t(s) = max(payoff(s), max_a Q_t(s, a))
 
 From the last period backwards, Q at simulated states is the mean over drawn successors, and is regressed on what
-basis.py says. Successors come in antithetic pairs. What is regressed is smooth where V has its kinks.
+basis.py says. Successors come in antithetic pairs, of every combination of categories that may be drawn, mixed by
+their probabilities. What is regressed is smooth where V has its kinks.
 
 Sources: Tsitsiklis & Van Roy (2001), "Regression methods for pricing complex American-style options", IEEE Transactions
 on Neural Networks 12; Longstaff & Schwartz (2001), Review of Financial Studies 14. Departs from the latter in that V,
@@ -30,8 +31,9 @@ from bellax.model.spaces import Discrete, MarkovChain
 from bellax.numerics import loops
 from bellax.numerics.programs import all_concrete
 from bellax.numerics.shared import Shared
-from bellax.problem.draws import Laws
+from bellax.problem.draws import Laws, Realised
 from bellax.problem.exogenous import moved
+from bellax.problem.kinds import Kinds
 from bellax.problem.period import Period
 from bellax.problem.problem import Arguments
 from bellax.problem.starts import starting_states
@@ -44,6 +46,8 @@ from bellax.solvers.regression.behaviour import Regressed, at_category, count
 from bellax.solvers.regression.sample import sample
 from bellax.solvers.solver import Solver
 
+_ENOUGH = 5.0  # successors of a period that a category has, in the mean
+_NEVER = 1e-15  # a probability that is as good as none
 _CUT = 1e-10  # of the largest singular value: directions below it say nothing
 
 
@@ -61,9 +65,11 @@ class RegressionMonteCarlo(Solver):
             prices of alike assets: polynomials are in their order.
         features: by name a function of states, functions of the model and parameters that is regressed on, too.
         samples: states in every period.
-        successors: drawn of each, for each action; an even number, half of them antithetic.
+        successors: drawn of each, for each action; an even number, half of them antithetic. Categories that may be
+            drawn, if there are few, are not: each has its share of the successors, at least eight, and its probability.
         start: states around which paths begin, by name, a number or one a path, as in `bx.simulate`; by default the
-            middle of the bounds. A discrete state has none: every category is visited.
+            middle of the bounds. A discrete state has none: every category is visited. Beyond the states that paths
+            reach in a period the answer is NaN.
         seed: of all that is drawn.
         memory: bytes that may be in flight.
     Source: Tsitsiklis & Van Roy (2001), Longstaff & Schwartz (2001).
@@ -156,12 +162,13 @@ class PreparedRegression(GridlessSetting):
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError or ModelError for numbers that make no model."""
         check_arguments(self, arguments)
+        self.check_begins(arguments)
 
     def solve(
         self, arguments: Arguments, final: None = None, ticket: Any = None, well: bool = False
     ) -> GridlessSolution:
         """Solves; see `RegressionMonteCarlo`."""
-        given = self._starts()
+        given = self.begins()
         told = ticket is not None
         run = self.program(("solve", told), lambda: Shared(self._program(told)))
         known = all_concrete(arguments) and not well
@@ -172,8 +179,8 @@ class PreparedRegression(GridlessSetting):
     def _sound(self, arguments: Arguments) -> Array:
         return sound(self.numerics, arguments)
 
-    def _starts(self) -> dict[str, Any]:
-        """Where paths begin, one row each."""
+    def begins(self) -> dict[str, Any]:
+        """Where paths begin, by state that was given, one row each."""
         plan, given = self.plan, self.options.start
         wrong = [name for name in given if name in plan.discrete]
         if wrong:
@@ -199,16 +206,17 @@ class PreparedRegression(GridlessSetting):
             empty = jnp.zeros((*shape, self.basis.size))
             start = Regressed(empty, jnp.zeros(shape), jnp.zeros(shape), measure, self.basis)
 
-            def step(behaviour: Regressed, number: Array) -> tuple[Regressed, Array]:
+            def step(behaviour: Regressed, number: Array) -> tuple[Regressed, tuple[Array, Array]]:
                 here = jax.tree.map(lambda leaf: leaf[number], states)
                 found = self._regressed(arguments, behaviour, number, here, jax.random.fold_in(root, 1 + number))
                 if told:
                     report(ticket)(last - number, found[3])
-                return _with(behaviour, number, *found[:3]), found[3]
+                return _with(behaviour, number, *found[:3]), (found[3], self._rare(arguments, number, here, root))
 
-            behaviour, left = loops.backward(step, start, last)
+            behaviour, (left, rare) = loops.backward(step, start, last)
             fine = sane & jnp.all(jnp.isfinite(behaviour.coefficients)) & jnp.all(jnp.isfinite(left))
-            code = jnp.where(fine, int(Result.successful), int(Result.nonfinite)).astype(jnp.int32)
+            good = jnp.where(jnp.any(rare), int(Result.biased), int(Result.successful))
+            code = jnp.where(fine, good, int(Result.nonfinite)).astype(jnp.int32)
             stats = {"regressors": jnp.asarray(self.basis.size), "unexplained": jnp.max(left)}
             return behaviour, code, stats
 
@@ -223,7 +231,9 @@ class PreparedRegression(GridlessSetting):
         measure = jax.tree.map(lambda leaf: leaf[number], after.measure)
         keys = jax.random.split(key, options.samples)
         kinds, ways = count(plan)
-        each = kinds * ways * options.successors * (8 + 4 * basis.dimensions + (basis.size if kinds > 1 else 0))
+        random = Kinds(Laws(self.problem, arguments, number))
+        drawn = random.combinations * 2 * random.pairs(options.successors // 2)
+        each = kinds * ways * drawn * (8 + 4 * basis.dimensions + (basis.size if kinds > 1 else 0))
         mean = lambda row: self._mean(arguments, after, number, *row)  # noqa: E731
         q = over_batch(mean, (states, keys), each, options.memory)
         regressors = jax.vmap(lambda own: basis.at(measure, basis.seen(today, own)))(states)
@@ -240,40 +250,56 @@ class PreparedRegression(GridlessSetting):
         """Mean of r + discount V over drawn successors of one state, by category and combination of actions."""
         plan, last = self.plan, self.problem.clock.count
         kinds, ways = count(plan)
-        keys = jax.random.split(key, self.options.successors // 2)
         tomorrow = self.problem.period(arguments, number + 1)
+        random = Kinds(Laws(self.problem, arguments, number))
+        pairs = random.pairs(self.options.successors // 2)
 
-        def drawn(kind: Array, way: Array, own: Array, sign: Array) -> Array:
-            laws = Laws(self.problem, arguments, number, sign=sign)
-            here = states | at_category(plan, kind)
-            found = laws.advance(here, laws.today.choices(way), own)
+        def worth(found: Realised) -> Array:
             return found.reward + found.discount * value_after(after, tomorrow, number + 1, last, found.following)
 
-        signs = jnp.asarray([1.0, -1.0])
-        over = jax.vmap(jax.vmap(drawn, (None, None, None, 0)), (None, None, 0, None))
-        average = lambda kind, way: jnp.mean(over(kind, way, keys, signs))  # noqa: E731
+        def average(kind: Array, way: Array) -> Array:
+            return random.mean(states | at_category(plan, kind), random.laws.today.choices(way), worth, key, pairs)
+
         places = [jnp.arange(many, dtype=jnp.int32) for many in (kinds, ways)]
         return jax.vmap(jax.vmap(average, (None, 0)), (0, None))(*places)
+
+    def _rare(self, arguments: Arguments, number: Array, states: dict[str, Array], key: Array) -> Array:
+        """Whether something that is drawn, and not gone through, has kinds that successors hardly ever are."""
+        random = Kinds(Laws(self.problem, arguments, number))
+        drawn = [leaf for leaf in random.counts if leaf not in random.listed]
+        if not drawn:
+            return jnp.zeros((), bool)
+        keys = jax.random.split(key, self.options.samples)
+
+        def of_way(way: Array) -> Array:
+            ask = lambda own, key: random.drawn(own, random.laws.today.choices(way), key)  # noqa: E731
+            found = jax.vmap(ask)(states, keys)
+            counts = {leaf: self.options.successors * jnp.sum(found[leaf], axis=0) for leaf in drawn}
+            rare = [(jnp.max(found[n], axis=0) > _NEVER) & (counts[n] < _ENOUGH) for n in drawn]
+            return jnp.any(jnp.concatenate(rare))
+
+        return jnp.any(jax.lax.map(of_way, jnp.arange(count(self.plan)[1], dtype=jnp.int32)))
 
     def explain(self, solution: GridlessSolution) -> str:
         """Why a solve failed; empty where it did not."""
         if int(solution.code) == int(Result.successful):
             return ""
+        if int(solution.code) == int(Result.biased):
+            return (
+                "What is random has too many combinations of categories to go through all, and some category is so "
+                "rare that hardly any successor has it, so that a mean does not know of it. Give more samples= or "
+                "successors=, or a model with fewer categories. `throw=False` returns what there is."
+            )
         return (
             "Q is not finite in some period, so that it cannot be regressed. Likely causes: a reward, a payoff or a "
             "terminal value that is infinite or not a number at states that paths reach (see start=), or a law that "
             "leads out of its scale. `throw=False` returns what there is."
         )
 
-    def beginning(self) -> Mapping[str, Any]:
-        """Where paths begin, where that is one state."""
-        given = {name: rows for name, rows in self._starts().items() if len(rows) == 1}
-        return {name: rows[0] for name, rows in given.items()}
-
     def structure(self, arguments: Arguments) -> Regressed:
         """What a solve makes, with the shapes of its arrays in their place."""
         run = self._program(False)
-        found = jax.eval_shape(run, arguments, self._starts(), np.asarray(0), np.asarray(True))[0]
+        found = jax.eval_shape(run, arguments, self.begins(), np.asarray(0), np.asarray(True))[0]
         return found
 
 

@@ -10,6 +10,7 @@ from bellax.learning import sampling
 from bellax.learning.levenberg import Groups
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, sizes
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
 
 TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
@@ -22,7 +23,8 @@ def rising(euler: Euler, found: NetBehaviour, points: Any, tolerance: float) -> 
     def rises(states: Any, number: Array) -> Array:
         terms = euler.first_order(number, states, found.outputs)
         gained = 0.5 * euler.bends(number, states, found.outputs) * TENTH * terms.width
-        return jnp.max(jnp.where(terms.beyond == 0, gained / (0.5 * sizes(terms) + 1e-12), 0.0))
+        size = 0.5 * sizes(terms) + TINY * found.unit / terms.width
+        return jnp.max(jnp.where(terms.beyond == 0, gained / size, 0.0))
 
     gained = jax.vmap(rises)(*points)
     return jnp.mean((gained > TENTH * tolerance).astype(gained.dtype))
@@ -47,5 +49,5 @@ def value_error(found: NetBehaviour, equations: Groups, points: Points) -> Array
     value = jax.vmap(lambda states, number: found.worth(number, states))(points.states, points.periods)
     # the spread of most, where V falls without end at an edge
     low, high = jnp.quantile(value, jnp.asarray([0.16, 0.84]))
-    size = jnp.minimum(jnp.std(value), 0.5 * (high - low)) + 1e-3 * jnp.abs(value) + 1e-12
+    size = jnp.minimum(jnp.std(value), 0.5 * (high - low)) + 1e-3 * jnp.abs(value) + TINY * found.unit
     return jnp.max(jnp.where(jnp.isfinite(left), jnp.abs(left) / size, jnp.inf))

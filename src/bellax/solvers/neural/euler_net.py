@@ -28,6 +28,7 @@ from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -347,7 +348,7 @@ class PreparedEuler(PreparedNets):
             return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
 
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
-        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
+        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * begun.unit
         gained = jax.vmap(rises)(*points)
         return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
 

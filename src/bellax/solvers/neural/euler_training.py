@@ -10,7 +10,8 @@ from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural.clustered import clustered
 from bellax.solvers.neural.ergodic import Visited, visited
-from bellax.solvers.neural.euler import Euler, Terms, sizes, unit_free
+from bellax.solvers.neural.euler import Euler, Terms, moving, sizes, unit_free
+from bellax.solvers.neural.floors import TINY, least_size, unless_nothing
 from bellax.solvers.neural.framed import Frame
 from bellax.solvers.neural.points import Points
 
@@ -117,8 +118,9 @@ class Training(LevenbergMarquardt):
 
     def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
         """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
-        found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
-        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
+        terms = jax.vmap(lambda states, number: self._terms(weights, states, number))(*points)
+        found = sizes(terms)
+        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + least_size(found, terms.width)
 
     def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
         """The conditions of the actions at one point, without units.
@@ -145,14 +147,18 @@ class Training(LevenbergMarquardt):
         actor, critic = prepared.split(self.begun, weights)
         outputs, worth = prepared.outputs(self.seen, actor), prepared.worth(self.seen, critic, self.begun)
 
-        def one(states: dict[str, Array], number: Array) -> Array:
+        def one(states: dict[str, Array], number: Array) -> tuple[Array, ...]:
             terms, left, right = self.euler.all(number, states, outputs, worth)
             slopes = jnp.abs(left[1:]) + jnp.abs(right[1:])
-            return jnp.concatenate([0.5 * sizes(terms), self.begun.unit[None], slopes])
+            found = jnp.concatenate([0.5 * sizes(terms), self.begun.unit[None], slopes])
+            return found, terms.width, moving(prepared.plan, states)
 
-        found = jax.vmap(one)(rows.states, rows.periods)
+        found, width, own = jax.vmap(one)(rows.states, rows.periods)
         found = jnp.where(jnp.isfinite(found), found, 1.0)
-        return rows._replace(size=lax.stop_gradient(found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
+        least = least_size(found[:, : width.shape[1]], width)
+        flat = TINY * self.begun.unit / unless_nothing(jnp.mean(jnp.abs(own), axis=0))
+        found = found + _SMALL * jnp.mean(found, axis=0, keepdims=True)
+        return rows._replace(size=lax.stop_gradient(found + jnp.concatenate([least, jnp.zeros(1), flat])[None]))
 
     def refresh(self, weights: Array, frozen: Rows) -> Rows:
         """Points of the next round: some of them where paths lead."""

@@ -20,6 +20,7 @@ from bellax.solvers.neural.bellman import Bellman, inside
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.conditions import condition_sizes
 from bellax.solvers.neural.euler import unit_free
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
 
 _EDGE = 1e-2  # of the way between bounds: what counts as at one of them
@@ -66,7 +67,8 @@ class Judge:
         worth = bellman.evaluation.worth(critic)
         value = jax.vmap(lambda states, number: worth(number, states))(*points)
         self.left, self.level = left, jnp.sqrt(jnp.mean(value**2))
-        self.unit = (jnp.std(value) + _LEVEL * self.level + 1e-12) / left
+        self.least = TINY * bellman.evaluation.scale.unit
+        self.unit = (jnp.std(value) + _LEVEL * self.level + self.least) / left
 
     def looks(self, points: Points) -> Looks:
         """What is left at points."""
@@ -149,7 +151,7 @@ class Judge:
             "euler_error_on_paths": _root(led.euler),
             "euler_error_mean": jnp.mean(looks.euler),
             "euler_error_max": jnp.max(looks.euler),
-            "value_to_all_paid": self.level / (left_paid + 1e-12),
+            "value_to_all_paid": self.level / (left_paid + self.least),
             "better_elsewhere": gain,
             "at_a_bound": jnp.mean(looks.bound),
             "leaving_the_box": jnp.mean(looks.outside.astype(float)),

@@ -10,6 +10,7 @@ from jax import Array
 from bellax.learning import sampling
 from bellax.problem.period import as_float
 from bellax.solution.solution import Result
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.roles import Roles
 
@@ -75,7 +76,7 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
         return decided.value, decided.value - right, jnp.maximum(best - right, 0.0), discount, near, away, possible
 
     value, off, gain, discount, near, away, possible = jax.vmap(at)(states, numbers)
-    spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + 1e-12
+    spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + TINY * following.scale.unit
     lasting = 1 / jnp.maximum(1 - jnp.mean(discount), 1e-6)
     lasting = jnp.minimum(lasting, problem.clock.count) if problem.finite else lasting
     size = lambda x: jnp.sqrt(jnp.mean(x**2)) * lasting / spread  # noqa: E731

@@ -33,6 +33,7 @@ from bellax.solution.solution import Result
 from bellax.solvers.neural import warm
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Layout, check_box, inputs
 from bellax.solvers.neural.warm import Prior
@@ -158,7 +159,7 @@ class PreparedNets(GridlessSetting):
 
         def with_slopes(number: Array, states: Any) -> Array:
             terms, _, _ = euler.all(number, states, own.outputs, own.worth)
-            return unit_free(terms, 0.5 * sizes(terms) + 1e-12)
+            return unit_free(terms, 0.5 * sizes(terms) + TINY * own.unit / terms.width)
 
         return with_slopes
 

@@ -21,6 +21,7 @@ from bellax.solvers.neural.ascent import Ascent, Climb, Plans
 from bellax.solvers.neural.curvature import solved
 from bellax.solvers.neural.euler import Euler
 from bellax.solvers.neural.evaluation import Scale
+from bellax.solvers.neural.floors import unless_nothing
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import check_smooth
@@ -31,6 +32,7 @@ from bellax.solvers.neural.staged import StagedBehaviour
 from bellax.solvers.neural.starting import Starts
 from bellax.solvers.neural.valuation import Valuation, off, shifts
 
+_LITTLE = 1e-9  # of the way between bounds, by which actions that stand still are moved
 _DAMPING = 1e-8  # added to the curvature of the loss, where weights move with parameters
 _STEPS, _WIDER = 100, 1.25  # periods before a simulated state counts as visited; by how much these are drawn apart
 
@@ -169,7 +171,7 @@ class PreparedGradient(PreparedNets):
         """A level and a unit for V and for the return."""
         more = 1.0 if self.problem.finite else 1 / jnp.maximum(1 - jnp.mean(walk.left), 1e-3)
         level, spread = jnp.mean(walk.total) * more, jnp.std(walk.total) * more
-        return Scale(level, spread + 1e-3 * jnp.abs(level) + 1e-12)
+        return Scale(level, unless_nothing(spread + 1e-3 * jnp.abs(level)))
 
     def method(self, arguments: Arguments, begun: Begun) -> Ascent:
         options, draws = self.options, self.options.draws
@@ -317,8 +319,10 @@ class PreparedGradient(PreparedNets):
         (_, walk), slopes = jax.value_and_grad(walked, has_aux=True)(still)
         size = verdict.spread(walk.total, begun.scale.unit)
         twins = self.options.draws.antithetic
-        lost = verdict.trapped(self._sides(arguments, walk, found, slopes), self.alive(walk), twins)
-        bias, noise = self._bias(walk, slopes, lambda nudges: walked(nudges)[1].total)
+        sides = self._sides(arguments, walk, found, slopes)
+        lost = verdict.trapped(sides, self.alive(walk), twins)
+        width = unless_nothing(jnp.mean(sides.width, axis=(0, 1)))
+        bias, noise = self._bias(walk, slopes, width, lambda nudges: walked(nudges)[1].total)
         fault = jnp.max(jnp.where(walk.fault >= 0, 1, 0), axis=1)
         period = jnp.argmax(fault)
         quantity = jnp.max(walk.fault[period])
@@ -354,11 +358,15 @@ class PreparedGradient(PreparedNets):
         at = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(numbers, walk.states)
         return verdict.Sides(slopes, *at)
 
-    def _bias(self, walk: Walk, slopes: Array, totals: Any) -> tuple[Array, Array]:
+    def _bias(self, walk: Walk, slopes: Array, width: Array, totals: Any) -> tuple[Array, Array]:
         """By how much a return differs from what its gradient says where actions are moved everywhere by their standard
-        deviation, from what it does where they are moved by a little of that; and the noise of it."""
+        deviation, from what it does where they are moved by a little of that; and the noise of it.
+
+        Args:
+            width: between the bounds of each, one where there are none.
+        """
         rows = verdict.in_rows(self.plan.controls, walk.actions)
-        size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + 1e-9
+        size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + _LITTLE * width
         with jax.ensure_compile_time_eval():
             signs = jnp.asarray(np.random.default_rng(self.options.seed).choice([-1.0, 1.0], self.head.size))
         wide = jnp.broadcast_to((verdict.MOVE * size * signs)[None, None, :], slopes.shape)
@@ -394,5 +402,5 @@ class PreparedGradient(PreparedNets):
     def explain(self, solution: GridlessSolution) -> str:
         told = {name: float(value) for name, value in solution.stats.items()}
         names = [name if not self.plan.controls[name].shape else f"{name}[{k}]" for name, k in self.plan.coordinates]
-        told_of = (quantities(self.plan), names)
-        return verdict.complaint(Result(int(solution.code)), told, self.options.tolerance, told_of)
+        result = Result(int(solution.code))
+        return verdict.complaint(result, told, self.options.tolerance, (quantities(self.plan), names))

@@ -17,6 +17,7 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solvers.neural.agent import Recipe, Running, Training
 from bellax.solvers.neural.deciding import Trained
+from bellax.solvers.neural.floors import unless_nothing
 from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -186,7 +187,7 @@ class PreparedAgent(PreparedNets):
         spread = jnp.sqrt(jnp.sum(jnp.where(fine, reward - mean, 0.0) ** 2) / count)
         least = 1 / max(self.problem.clock.count, 1) if self.problem.finite else 1e-3
         lasting = 1 / jnp.maximum(1 - jnp.mean(jnp.where(fine, discount, 0.0)), least)
-        return Scale(mean * lasting, (spread + 1e-3 * jnp.abs(mean) + 1e-12) * jnp.sqrt(lasting))
+        return Scale(mean * lasting, unless_nothing((spread + 1e-3 * jnp.abs(mean)) * jnp.sqrt(lasting)))
 
     # -- what comes out
 

@@ -190,7 +190,7 @@ def _diverged(told: Mapping[str, float], quantities: Sequence[str]) -> str:
 def spread(total: Float[Array, "n"], unit: Array) -> Array:
     """The standard deviation of returns, and a little of their size and of the spread before the training, so that it
     means something where the best returns are all alike."""
-    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit + 1e-12
+    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit
 
 
 def in_rows(plan_names: Any, actions: Mapping[str, Array]) -> Float[Array, "t n m"]:

@@ -18,6 +18,22 @@ GROWTH = {
 }
 
 
+def test_a_reward_that_is_no_number_is_no_success():
+    """The logarithm of a negative number has a derivative."""
+    model = bx.Model(**GROWTH, reward=lambda output, saved: jnp.log(saved - output))
+    with pytest.raises(bx.SolveError, match="what is paid, are no number"):
+        bx.solve(model, {"discount": 0.95}, bx.solvers.EulerNet(**FEW, finish=3, tolerance=10.0))
+
+
+def test_a_solution_says_that_v_is_none(caplog):
+    """V by least squares, with a policy far from its own steady state, is not within 1e-3 everywhere."""
+    model = bx.Model(**GROWTH, reward=lambda output, saved: jnp.log(output - saved) - 1e-3 / (output - saved) ** 2)
+    solver = bx.solvers.EulerNet(**FEW, finish=3, tolerance=1e-12)
+    found = bx.solve(model, {"discount": 0.95}, solver, throw=False)
+    assert f"V is none: its own equation is off by {float(found.stats['value_error']):.3g}" in str(found)
+    assert "V is none" in caplog.text
+
+
 @pytest.mark.parametrize(
     "start",
     [

@@ -10,6 +10,7 @@ from bellax.learning import sampling
 from bellax.learning.levenberg import Groups
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, sizes
+from bellax.solvers.neural.evaluation import Rule
 from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
 
@@ -28,6 +29,16 @@ def rising(euler: Euler, found: NetBehaviour, points: Any, tolerance: float) -> 
 
     gained = jax.vmap(rises)(*points)
     return jnp.mean((gained > TENTH * tolerance).astype(gained.dtype))
+
+
+def paid(euler: Euler, rule: Rule, points: Any) -> Array:
+    """Whether what a policy is paid is a number at points: conditions see its derivatives alone."""
+
+    def reward(states: Any, number: Array) -> Array:
+        found = euler.averages(number).branches(states, rule(number, states))
+        return jnp.sum(jnp.where(found.weights == 0, 0.0, found.weights * found.outcome.reward))
+
+    return jnp.all(jnp.isfinite(jax.vmap(reward)(*points)))
 
 
 def everywhere(found: NetBehaviour, count: int, seed: int) -> Points:

@@ -17,12 +17,13 @@ from bellax.errors import ModelError, check_count, check_mapping, check_positive
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
+from bellax.numerics.programs import concrete
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
+from bellax.solvers.neural.doubts import TENTH, everywhere, paid, rising, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
@@ -36,7 +37,7 @@ from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconst
 from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
 from bellax.solvers.neural.stated import Stated, check_outputs
-from bellax.solvers.neural.untrained import untrained
+from bellax.solvers.neural.untrained import untrained, valueless
 from bellax.solvers.neural.wiring import Shared, wired
 
 _GAIN = 2.5  # see nets.initial
@@ -306,7 +307,7 @@ class PreparedEuler(PreparedNets):
         """How the training ended, by conditions at other points."""
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
-        weights = state.weights
+        weights, rule = state.weights, self._rule(method.euler, seen, found.actor)
         where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
@@ -314,13 +315,14 @@ class PreparedEuler(PreparedNets):
         size = left(where)
         stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
         if self.options.visited < 1 or self.problem.finite:
-            roots.append(jnp.sqrt(jnp.mean(size**2)))
+            roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan)]
         if not self.problem.finite:
             paths = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
             size, far = left(paths.points), jnp.mean(paths.left)
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+            roots.append(jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan))
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
         rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
@@ -351,6 +353,10 @@ class PreparedEuler(PreparedNets):
         unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * begun.unit
         gained = jax.vmap(rises)(*points)
         return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
+
+    def remark(self, solution: GridlessSolution) -> str:
+        off = solution.stats["value_error"]
+        return valueless(float(off), self.options.tolerance) if self.static and concrete(off) and not off.ndim else ""
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))

@@ -6,6 +6,7 @@ the whole of it is one program, and what comes out moves with them as the solver
 
 import abc
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ from bellax.solvers.neural.inputs import Layout, check_box, inputs
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
+_LOG = logging.getLogger("bellax")
 _BLOCK = 10  # steps between reports and checkpoints
 Condition = Callable[[Array, Any], Array]
 _ASKED = 512  # points at which what is known before is asked
@@ -216,7 +218,10 @@ class PreparedNets(GridlessSetting):
         finish = self.program(
             "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), self.hasty)
         )
-        return self._solution(arguments, finish(arguments, begun, state))
+        solution = self._solution(arguments, finish(arguments, begun, state))
+        if self.remark(solution):
+            _LOG.warning("%s: %s", type(self.options).__name__, self.remark(solution))
+        return solution
 
     def _begin(self, arguments: Arguments, prior: Any) -> Any:
         # a number of Python's would have a type of its own in the first block, and one program more

@@ -6,8 +6,32 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.solvers.neural.single import single
 
 FEW = {"hidden": (4,), "points": 48, "rounds": 1, "budget": 10}
+
+
+def slow(reward, **spaces):
+    """A state that hardly moves, and what is paid for actions."""
+    return bx.Model(
+        states={"x": bx.Continuous(0.5, 1.5)},
+        actions=spaces,
+        transitions={"x": lambda x: 1 + 0.5 * (x - 1)},
+        reward=reward,
+        horizon=2,
+    )
+
+
+def test_a_saddle_is_no_solution():
+    """Each action by itself is where Q is highest, and both together are not."""
+    model = slow(
+        lambda x, a, b: -(a**2 + b**2) / 2 + 3 * a * b + 0.1 * x,
+        a=bx.Continuous(-1.0, 1.0),
+        b=bx.Continuous(-1.0, 1.0),
+    )
+    found = bx.solve(model, {"discount": 0.9}, bx.solvers.EulerNet(**FEW, finish=20, tolerance=1e-2), throw=False)
+    assert float(found.stats["condition_max"]) < 1e-2
+    assert found.result == bx.Result.not_concave
 
 
 GROWTH = {
@@ -32,6 +56,28 @@ def test_a_solution_says_that_v_is_none(caplog):
     found = bx.solve(model, {"discount": 0.95}, solver, throw=False)
     assert f"V is none: its own equation is off by {float(found.stats['value_error']):.3g}" in str(found)
     assert "V is none" in caplog.text
+
+
+def test_a_condition_of_one_term_is_solved():
+    """Work is paid and disliked today: its condition passes zero where it holds, with V and without."""
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.5, 3.0)},
+        actions={"saved": bx.Continuous(0.0, "wealth"), "work": bx.Continuous(0.0, 8.0)},
+        transitions={"wealth": lambda saved: 0.3 + 1.5 * saved},
+        reward=lambda wealth, saved, work: jnp.log(wealth - saved) + 2 * work - 0.5 * work**2 / wealth,
+        horizon=2,
+        terminal=lambda wealth: jnp.log(wealth),
+    )
+    for costates in (None, True):
+        few = {**FEW, "hidden": (6,), "points": 96, "finish": 80}
+        solver = bx.solvers.EulerNet(**few, costates=costates, tolerance=1e-2)
+        found = bx.solve(model, {"discount": 0.9}, solver)
+        wealth = np.linspace(0.7, 2.5, 5)
+        np.testing.assert_allclose(found.policy(period=0, wealth=wealth)["work"], 2 * wealth, atol=5e-3)
+        left = found.setting.conditions(found.arguments, found.values)
+        assert left is not None
+        assert float(jnp.max(jnp.abs(left(jnp.zeros((), jnp.int32), {"wealth": jnp.asarray(1.5)})))) < 1e-2
+    assert single(solver.prepare(model).plan).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

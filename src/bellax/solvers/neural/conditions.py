@@ -16,8 +16,8 @@ from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.euler import sizes
 from bellax.solvers.neural.floors import least_size
 from bellax.solvers.neural.points import Points
+from bellax.solvers.neural.single import SHARE
 
-_SHARE = 0.05  # of the way from bound to bound
 _SMALL = 1e-3  # of the mean size of a condition: what counts as no size at all
 
 
@@ -32,7 +32,7 @@ def condition_sizes(
 
     terms, bends, actions, widths = jax.vmap(one)(*points, outputs)
     reach = jnp.where(jnp.isfinite(widths), widths, jnp.mean(jnp.abs(actions), axis=0, keepdims=True))
-    found = 0.5 * sizes(terms) + _SHARE * jnp.abs(bends) * jnp.abs(reach)
+    found = 0.5 * sizes(terms) + SHARE * jnp.abs(bends) * jnp.abs(reach)
     found = jnp.where(jnp.isfinite(found), found, 1.0)
     least = least_size(found, terms.width)
     return found + _SMALL * jnp.mean(found, axis=0, keepdims=True) + least[None]

@@ -13,21 +13,38 @@ from bellax.solvers.neural.euler import Euler, sizes
 from bellax.solvers.neural.evaluation import Rule
 from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
+from bellax.solvers.neural.single import SHARE
 
 TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 
 
-def rising(euler: Euler, found: NetBehaviour, points: Any, tolerance: float) -> Array:
-    """The share of points at which Q rises to both sides of an action, without V: where conditions rise with their
-    action, in units of their own terms."""
+def rising(euler: Euler, found: NetBehaviour, points: Any, static: bool, tolerance: float) -> Array:
+    """The share of points at which Q rises to both sides of where it is along some way that actions can go together:
+    at a minimum, or a saddle, conditions hold as they do at a maximum.
 
-    def rises(states: Any, number: Array) -> Array:
-        terms = euler.first_order(number, states, found.outputs)
-        gained = 0.5 * euler.bends(number, states, found.outputs) * TENTH * terms.width
-        size = 0.5 * sizes(terms) + TINY * found.unit / terms.width
-        return jnp.max(jnp.where(terms.beyond == 0, gained / size, 0.0))
+    The largest eigenvalue of the Hessian of Q in the actions that are not at a bound, each of which goes a tenth of the
+    way between its bounds, in units of its own terms.
 
-    gained = jax.vmap(rises)(*points)
+    Args:
+        static: whether V is not in the conditions, and worse than they are.
+    """
+    worth = None if static else found.worth
+
+    def bent(states: Any, number: Array) -> Array:
+        bends = euler.bends(number, states, found.outputs, worth)
+        if static:
+            terms = euler.first_order(number, states, found.outputs)
+        else:
+            terms, _, _ = euler.all(number, states, found.outputs, found.worth)
+        width, own = terms.width, jnp.abs(jnp.diagonal(bends))
+        unit = 0.5 * sizes(terms) * width + SHARE * own * width**2 + TINY * found.unit
+        gained = 0.5 * TENTH**2 * bends * jnp.outer(width, width) / jnp.sqrt(jnp.outer(unit, unit))
+        free = terms.beyond == 0
+        return jnp.where(jnp.outer(free, free), gained, 0.0)
+
+    matrices = jax.vmap(bent)(*points)
+    known = jnp.all(jnp.isfinite(matrices), axis=(1, 2), keepdims=True)  # conditions that are none say so themselves
+    gained = jnp.linalg.eigvalsh(jnp.where(known, matrices, 0.0))[:, -1]
     return jnp.mean((gained > TENTH * tolerance).astype(gained.dtype))
 
 

@@ -22,14 +22,12 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
-from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.doubts import TENTH, everywhere, paid, rising, value_error
+from bellax.solvers.neural.doubts import everywhere, paid, rising, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
-from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -326,7 +324,7 @@ class PreparedEuler(PreparedNets):
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
         rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
-        stats["convex"] = self._convex(arguments, begun, found, where)
+        stats["convex"] = rising(method.euler, found, where, self.static, self.options.tolerance)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
         low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
@@ -334,25 +332,6 @@ class PreparedEuler(PreparedNets):
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
-
-    def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
-        """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
-        if self.static:  # V is not in the conditions, and worse than they are
-            return rising(self.euler(arguments), found, points, self.options.tolerance)
-        scale = Scale(begun.level, begun.unit)
-        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
-
-        def rises(states: Any, number: Array) -> Array:
-            x = found.outputs(number, states)
-            bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
-            inside = bellman.conditions.acted(number, states, x).beyond == 0
-            step = TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
-            return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
-
-        value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
-        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * begun.unit
-        gained = jax.vmap(rises)(*points)
-        return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
 
     def remark(self, solution: GridlessSolution) -> str:
         off = solution.stats["value_error"]

@@ -37,6 +37,7 @@ from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
 from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Layout, check_box, inputs
+from bellax.solvers.neural.single import of_one_term, single
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
@@ -156,12 +157,22 @@ class PreparedNets(GridlessSetting):
             return None
         own = behaviour
         euler = Euler(self.problem, arguments, own.head, *(self.rules if rules is None else rules))
+        alone = single(self.plan)
+
+        def without(number: Array, states: Any) -> Array:
+            terms = euler.first_order(number, states, own.outputs)
+            if not alone.any():
+                return unit_free(terms, None)
+            change = of_one_term(terms, euler.bends(number, states, own.outputs)) + TINY * own.unit / terms.width
+            return unit_free(terms, jnp.where(alone, 0.5 * sizes(terms) + change, jnp.abs(terms.now)))
+
         if is_static(self.plan):
-            return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
+            return without
 
         def with_slopes(number: Array, states: Any) -> Array:
             terms, _, _ = euler.all(number, states, own.outputs, own.worth)
-            return unit_free(terms, 0.5 * sizes(terms) + TINY * own.unit / terms.width)
+            change = of_one_term(terms, euler.bends(number, states, own.outputs, own.worth))
+            return unit_free(terms, 0.5 * sizes(terms) + change + TINY * own.unit / terms.width)
 
         return with_slopes
 

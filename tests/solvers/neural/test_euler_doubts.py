@@ -34,6 +34,40 @@ def test_a_saddle_is_no_solution():
     assert found.result == bx.Result.not_concave
 
 
+def hills(a):
+    """A broad hill of height one at -0.5, to which the slope in the middle leads, and one of three at 1.5."""
+    return jnp.exp(-((a + 0.5) ** 2) / 0.5) + 3 * jnp.exp(-((a - 1.5) ** 2) / 0.08)
+
+
+def test_a_lesser_hill_is_no_solution():
+    """By a slope that leads there, and below a step: who does more than one is paid for it, of which no slope knows."""
+    higher = lambda x, a: hills(a) + 0.1 * x  # noqa: E731
+    step = lambda x, a: -((a - 0.2 * x) ** 2) + 5.0 * (a > 1)  # noqa: E731
+    for reward, start, result in (
+        (higher, -0.48, bx.Result.trapped),
+        (higher, 1.49, bx.Result.successful),
+        (step, 0.3, bx.Result.trapped),
+    ):
+        prior = {"a": lambda x, start=start: start + 0 * x}
+        solver = bx.solvers.EulerNet(**{**FEW, "hidden": (3,)}, finish=60, tolerance=2e-2, warm_start=prior)
+        found = bx.solve(slow(reward, a=bx.Continuous(-2.0, 2.0)), {"discount": 0.95}, solver, throw=False)
+        assert float(found.stats["condition_mean"]) < 2e-2
+        assert found.result == result
+        assert ("other actions are better" in found.setting.explain(found)) == (result == bx.Result.trapped)
+
+
+def test_paths_that_went_up_a_lesser_hill_are_no_solution():
+    model = slow(lambda x, a: hills(a) + 0.1 * x, a=bx.Continuous(-2.0, 2.0))
+    for start in ({}, {"x": 1.2}):
+        solver = bx.solvers.PolicyGradient(hidden=(4,), paths=32, budget=150, finish=50, start=start)
+        with pytest.raises(bx.SolveError, match="went up a lesser hill"):
+            bx.solve(model, {"discount": 0.95}, solver)
+    higher = {"a": lambda x: 1.5 + 0 * x}
+    solver = bx.solvers.PolicyGradient(hidden=(4,), paths=32, budget=50, finish=50, warm_start=higher)
+    found = bx.solve(model, {"discount": 0.95}, solver)
+    assert float(found.policy(period=0, x=1.0)["a"]) == pytest.approx(1.5, abs=1e-3)
+
+
 GROWTH = {
     "states": {"capital": bx.Continuous(0.1, 0.3, scale=bx.scales.log)},
     "actions": {"saved": bx.Continuous(0.0, "output")},

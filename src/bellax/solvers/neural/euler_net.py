@@ -22,18 +22,22 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
+from bellax.solvers.neural.bellman import Bellman
 from bellax.solvers.neural.doubts import everywhere, paid, rising, value_error
+from bellax.solvers.neural.elsewhere import elsewhere
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
 from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.stakes import decisive
 from bellax.solvers.neural.stated import Stated, check_outputs
 from bellax.solvers.neural.untrained import untrained, valueless
 from bellax.solvers.neural.wiring import Shared, wired
@@ -80,8 +84,9 @@ class EulerNet(NetSolver):
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
             exchangeable, `symmetric=` beside a warm start, and `costates=False` where conditions need V.
-    Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
-        `NeuralValueIteration`, which tries shares all over the way between bounds.
+    Assumes: one hill where all points are visited ones (`visited=1`), beside which nobody knows V: `bx.certify` says
+        whether another is higher. Else shares all over the way between bounds are tried, and a policy to which others
+        are better by more than V's own error ends as `trapped`.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
         Economics 122. Departs from it in: exact expectations, and least squares by Levenberg and Marquardt.
     """
@@ -325,13 +330,32 @@ class PreparedEuler(PreparedNets):
         rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
         stats["convex"] = rising(method.euler, found, where, self.static, self.options.tolerance)
+        if not self.framed:  # else V is known where paths lead, and nowhere else
+            stats["better_elsewhere"] = self._elsewhere(method.euler, found, where, stats["value_error"])
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
         low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
         code = jnp.where(low, int(Result.not_concave), code)
+        lesser = stats.get("better_elsewhere", jnp.zeros(())) > self.options.tolerance
+        code = jnp.where(lesser & (code == int(Result.successful)), int(Result.trapped), code)
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
+
+    def _elsewhere(self, euler: Euler, found: NetBehaviour, points: Any, off: Array) -> Array:
+        """By how much other actions are better, for ever, in units of what decisions are about.
+
+        Args:
+            off: see `value_error`.
+        """
+        bellman = Bellman(euler, found.inputs, self.shapes, Scale(found.level, found.unit), self.wiring)
+        scale, left = measure(euler, self._rule(euler, found.inputs, found.actor), *points)
+        better = elsewhere(lambda number: (bellman, found.critic), found.outputs, points, self.options.seed)
+        value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
+        spread = jnp.std(value)
+        sure = jnp.maximum(better.gain - 2 * left * off * spread, 0.0)  # of V itself nothing is better known
+        size = spread + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * scale.unit
+        return sure / decisive(size / left, better.stake)
 
     def remark(self, solution: GridlessSolution) -> str:
         off = solution.stats["value_error"]

@@ -1,7 +1,7 @@
 """What numbers are divided by at the least, so that nothing hangs on the units of rewards, states and actions.
 
-A floor that is a number of its own, 1e-12 say, may be larger than all rewards are: utility of 50,000 dollars with a risk
-aversion of five is 1e-19. Every floor here is a tiny part of what the same solve has found in the same units.
+A floor that is a number of its own, 1e-12 say, may be larger than all rewards are: utility of 50,000 dollars with a
+risk aversion of five is 1e-19. Every floor here is a tiny part of what the same solve has found in the same units.
 """
 
 import jax.numpy as jnp

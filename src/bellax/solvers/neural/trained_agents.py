@@ -41,8 +41,8 @@ class AgentSolver(NetSolver):
 
     What all solvers by nets take is `NetSolver`. Here `points` are those of the least squares for V, and `tolerance`
     says by how much V may be off from what the policy is worth, and by how much other actions may promise more, both
-    in units of the spread of V over the box. Expectations are those of `quadrature` and `degree`: how far these are
-    off is not counted.
+    in units of the spread of V over the box, or of what decisions are about where that is less. Expectations are those
+    of `quadrature` and `degree`: how far these are off is not counted.
 
     Args:
         steps: of the training.

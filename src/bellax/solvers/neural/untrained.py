@@ -39,6 +39,13 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
             "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
             "begin on the hill (warm_start=)."
         )
+    if result == Result.trapped:
+        return (
+            f"EulerNet: the conditions hold, but other actions are better by {float(stats['better_elsewhere']):.3g} of "
+            f"what decisions are about; tolerance={tolerance:g}. Likely causes: a lesser maximum (begin on the higher "
+            "hill, warm_start=), or a reward or a law that jumps, which derivatives do not see: take "
+            "bx.solvers.NeuralValueIteration(), which compares actions, or a solver on a grid."
+        )
     mean, most = (float(stats[f"condition_{what}"]) for what in ("mean", "max"))
     along = "" if finite else f", along paths by {float(stats['path_mean']):.3g} on average"
     return (

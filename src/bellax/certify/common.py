@@ -99,7 +99,7 @@ def simulated(panel: Panel | RegimePanel) -> dict[str, float]:
     realised, promised = np.asarray(panel.present_value()), at_entry(panel, panel.value)
     gap = realised - promised
     error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
-    noise = 1e-12 * max(1.0, float(np.abs(promised).max()))
+    noise = 1e-12 * float(np.abs(promised).max() + np.abs(realised).max())
     return {
         "mean": float(realised.mean()),
         "value": float(promised.mean()),

@@ -142,12 +142,16 @@ class _Looked:
     def measured(self) -> dict[str, Any]:
         """The fields of the certificate."""
         names = ("residuals", "lost", "worst", "undefined", "barred", "points")
-        parts = {where: self._of(*found) for where, found in self.found.items()}
+        value = self.found["box"][2].value
+        known = value[np.isfinite(value)]
+        spread = float(known.std()) if known.size else 0.0
+        parts = {where: self._of(*found, spread) for where, found in self.found.items()}
         return {name: {where: own[place] for where, own in parts.items()} for place, name in enumerate(names)}
 
-    def _of(self, states: States, periods: np.ndarray, looked: Any) -> tuple[Any, ...]:
+    def _of(self, states: States, periods: np.ndarray, looked: Any, spread: float) -> tuple[Any, ...]:
         with np.errstate(invalid="ignore"):
-            size = np.abs(looked.best - looked.value) / np.maximum(1.0, np.abs(looked.value))
+            unit = np.maximum(spread, np.abs(looked.value))
+            size = np.abs(looked.best - looked.value) / np.where(unit == 0, 1.0, unit)
             lost = looked.best - looked.own
         ranked = np.where(np.isfinite(size), size, -1.0)
         worst: dict[str, Any] = {}

@@ -17,8 +17,9 @@ class GridlessCertificate:
     """How wrong a solution without a grid can be.
 
     Attributes:
-        residuals: by where (`box`, `path`), quantiles of |T V - V| / max(1, |V|) over sampled states, T V being the
-            maximum over a scan of all actions; NaN from a solver that finds no value.
+        residuals: by where (`box`, `path`), quantiles of |T V - V| / max(|V|, S) over sampled states, S being the
+            standard deviation of V between the bounds, and T V the maximum over a scan of all actions; NaN from a
+            solver that finds no value.
         lost: by where, quantiles of T V less what the policy's action brings: what one period of the best action would
             gain.
         worst: by where, the state of the largest residual, and `residual`.
@@ -93,7 +94,7 @@ class GridlessCertificate:
 
     def _residual_lines(self) -> Iterable[str]:
         beside = "" if self.solver_nodes is None else f", the solver's own {self.solver_nodes}"
-        yield f"Bellman residual, |T V - V| / max(1, |V|), over {self.nodes} nodes of what is random{beside}"
+        yield f"Bellman residual, |T V - V| / max(|V|, spread of V), over {self.nodes} nodes of what is random{beside}"
         for where, own in self.residuals.items():
             count = f"{self.points[where]} states {_WHERE[where]}"
             if math.isnan(own["max"]):

@@ -165,6 +165,10 @@ class GridlessSetting(Setting):
         """By which the solver takes expectations, as `Averages` takes them; None from one that draws."""
         return None
 
+    def remark(self, solution: "GridlessSolution") -> str:
+        """What a reader of a solution should know that its result does not say; empty where there is nothing."""
+        return ""
+
     def conditions(
         self, arguments: Arguments, behaviour: Behaviour, rules: Rules | None = None
     ) -> Callable[[Array, Mapping[str, Array]], Array] | None:
@@ -241,7 +245,9 @@ class GridlessSolution(Queried):
             for name, value in self.stats.items()
             if concrete(value) and value.ndim == 0
         )
-        return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
+        remark = self.setting.remark(self) if concrete(self.code) else ""
+        found = f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
+        return f"{found} {remark}" if remark else found
 
     def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
         if not all_concrete((self.arguments, self.values, states, entry)):

@@ -18,8 +18,9 @@ from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.solvers.neural.bellman import ActorCritic, Bellman
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.conditions import condition_sizes
-from bellax.solvers.neural.euler import unit_free
+from bellax.solvers.neural.euler import unit_free, width
 from bellax.solvers.neural.evaluation import Looked
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
 
 _EARLY, _EVERY = 4, 8  # alternations with candidates: the first ones, and then one of so many
@@ -104,14 +105,16 @@ class Alternation(ActorCritic):
         """The conditions of the actions of every combination at one point, shape (k, m)."""
         return unit_free(self.bellman.every_terms(number, states, outputs, critic), size)
 
-    def looked(self, actor: Array, critic: Array) -> tuple[Looked, Array, Array]:
-        """What the best decisions bring at the points, V there, and the continuous actions."""
+    def looked(self, actor: Array, critic: Array) -> tuple[Looked, Array, Array, Array]:
+        """What the best decisions bring at the points, V there, the continuous actions, and how far their bounds are
+        apart."""
         outputs = self.bellman.outputs(actor)
 
-        def one(states: Any, number: Array) -> tuple[Looked, Array, Array]:
+        def one(states: Any, number: Array) -> tuple[Looked, Array, Array, Array]:
             found = self.bellman.greedy(number, states, outputs(number, states), critic)
             actions = [jnp.ravel(found.option.acted.actions[name]) for name in self.bellman.plan.controls]
-            return found.row, found.value, jnp.concatenate(actions) if actions else jnp.zeros(0)
+            joined = jnp.concatenate(actions) if actions else jnp.zeros(0)
+            return found.row, found.value, joined, width(found.option.acted)
 
         return jax.vmap(one)(*self.points)
 
@@ -134,7 +137,7 @@ class Alternation(ActorCritic):
     # -- turns
 
     def begin(self, actor: Array, critic: Array) -> Turns:
-        rows, value, actions = self.looked(actor, critic)
+        rows, value, actions, _ = self.looked(actor, critic)
         zero = jnp.zeros((), jnp.int32)
         aims = Aims(critic, *self._unaimed())
         return Turns(
@@ -192,10 +195,11 @@ class Alternation(ActorCritic):
 
     def _turned(self, state: Turns) -> Turns:
         """Decisions are taken anew, and the critic is next."""
-        rows, value, actions = self.looked(state.actor.weights, state.critic.weights)
+        rows, value, actions, apart = self.looked(state.actor.weights, state.critic.weights)
         value = value / self.bellman.evaluation.scale.unit
         spread = jnp.std(actions, axis=0, keepdims=True) + 1e-3 * jnp.mean(jnp.abs(actions), axis=0, keepdims=True)
-        moved = jnp.max(jnp.abs(actions - state.actions) / (spread + 1e-12), initial=0.0)
+        least = TINY * jnp.mean(apart, axis=0, keepdims=True)
+        moved = jnp.max(jnp.abs(actions - state.actions) / (spread + least), initial=0.0)
         change = jnp.stack([jnp.max(jnp.abs(value - state.value)), moved])
         return state._replace(
             critic=_again(state.critic, rows),

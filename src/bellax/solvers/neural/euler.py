@@ -150,12 +150,17 @@ class Euler:
         terms = Terms(now, later, acted.beyond, width(acted))
         return terms._replace(share=acted.share, idle=self.idle(number, states, x)) if self.head.binds else terms
 
-    def bends(self, number: Array, states: States, outputs: Outputs) -> Float[Array, "m"]:
-        """d2Q/da2 of every number of the actions, with `static` for tomorrow."""
+    def bends(self, number: Array, states: States, outputs: Outputs, worth: Worth | None = None) -> Float[Array, "m m"]:
+        """d2Q/da da' of the actions, with V for tomorrow, or where there is none with `static`."""
         actions = in_a_row(self.acted(number, states, outputs(number, states)).actions)
+
+        def q(actions: Array) -> Array:
+            assert worth is not None
+            return sum(self.q(number, states, by_action(self.plan, actions), worth), jnp.zeros(()))
+
         both = lambda actions: jnp.sum(jnp.stack(self._first(number, states, actions, outputs)), axis=0)  # noqa: E731
-        along = lambda one: jnp.sum(one * jax.jvp(both, (actions,), (one,))[1])  # noqa: E731
-        return jax.vmap(along)(jnp.eye(actions.shape[0]))
+        rows = jax.jacfwd(both if worth is None else jax.grad(q))(actions)
+        return 0.5 * (rows + rows.T)
 
     def _first(self, number: Array, states: States, actions: Array, outputs: Outputs) -> tuple[Array, Array]:
         """What a little more of given actions brings today, and later where outputs decide from then on."""

@@ -26,25 +26,29 @@ from bellax.errors import (
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
+from bellax.numerics.programs import concrete
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.doubts import TENTH, Sides, everywhere, rising, sides_left, sizes_of, value_error
+from bellax.solvers.neural.doubts import Sides, everywhere, paid, rising, sides_left, sizes_of, value_error
+from bellax.solvers.neural.elsewhere import elsewhere
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
 from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
+from bellax.solvers.neural.stakes import decisive
 from bellax.solvers.neural.stated import Stated, check_outputs
-from bellax.solvers.neural.untrained import untrained
+from bellax.solvers.neural.untrained import untrained, valueless
 from bellax.solvers.neural.wiring import Shared, wired
 
 _GAIN = 2.5  # see nets.initial
@@ -91,8 +95,9 @@ class EulerNet(NetSolver):
     Raises:
         ModelError: for discrete actions, `stop`, constraints, models without continuous actions, members who are not
             exchangeable, `symmetric=` beside a warm start, and `costates=False` where conditions need V.
-    Assumes: one hill. A policy where Q is least is refused, but whether another hill is higher `bx.certify` says, or
-        `NeuralValueIteration`, which tries shares all over the way between bounds.
+    Assumes: one hill where all points are visited ones (`visited=1`), beside which nobody knows V: `bx.certify` says
+        whether another is higher. Else shares all over the way between bounds are tried, and a policy to which others
+        are better by more than V's own error ends as `trapped`.
     Source: Maliar, Maliar & Winant (2021), "Deep learning for solving dynamic economic models", Journal of Monetary
         Economics 122. Departs from it in: exact expectations, and least squares by Levenberg and Marquardt.
     """
@@ -332,7 +337,7 @@ class PreparedEuler(PreparedNets):
         """How the training ended, by conditions at other points."""
         seen = self.inputs(arguments)
         method = Training(self, arguments, begun)
-        weights = state.weights
+        weights, rule = state.weights, self._rule(method.euler, seen, found.actor)
         where = self.points(seen, self.options.seed + 1000, self.count)
         least = method.least(weights, where)
         left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
@@ -340,7 +345,7 @@ class PreparedEuler(PreparedNets):
         size = left(where)
         stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
         if not self.framed:
-            roots.append(jnp.sqrt(jnp.mean(size**2)))
+            roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan)]
             looked.append(where)
         if not self.problem.finite:
             paths = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
@@ -348,6 +353,7 @@ class PreparedEuler(PreparedNets):
             stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
             roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
             where = paths.points
+            roots.append(jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan))
             looked.append(where)
         if not self.static:
             stats |= self._sides(method, weights, looked)
@@ -355,11 +361,15 @@ class PreparedEuler(PreparedNets):
         asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
         rows = Rows(*asked, *(jnp.zeros(0),) * 5)
         stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
-        stats["convex"] = self._convex(arguments, begun, found, where)
+        stats["convex"] = rising(method.euler, found, where, self.static, self.options.tolerance)
+        if not self.framed:  # else V is known where paths lead, and nowhere else
+            stats["better_elsewhere"] = self._elsewhere(method.euler, found, where, stats["value_error"])
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
         low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
         code = jnp.where(low, int(Result.not_concave), code)
+        lesser = stats.get("better_elsewhere", jnp.zeros(())) > self.options.tolerance
+        code = jnp.where(lesser & (code == int(Result.successful)), int(Result.trapped), code)
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
@@ -372,24 +382,24 @@ class PreparedEuler(PreparedNets):
         value, slopes = (jnp.max(jnp.stack(own)) for own in zip(*left, strict=True))
         return {"value_left": value, "slopes_left": slopes}
 
-    def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
-        """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
-        if self.static:  # V is not in the conditions, and worse than they are
-            return rising(self.euler(arguments), found, points, self.options.tolerance)
-        scale = Scale(begun.level, begun.unit)
-        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
+    def _elsewhere(self, euler: Euler, found: NetBehaviour, points: Any, off: Array) -> Array:
+        """By how much other actions are better, for ever, in units of what decisions are about.
 
-        def rises(states: Any, number: Array) -> Array:
-            x = found.outputs(number, states)
-            bends, _, reach = bellman.curvature(number, states, (), x, found.critic)
-            inside = bellman.conditions.acted(number, states, x).beyond == 0
-            step = TENTH * jnp.where(jnp.isfinite(reach), reach, 1.0)
-            return jnp.max(jnp.where(inside, 0.5 * bends * step**2, 0.0))
-
+        Args:
+            off: see `value_error`.
+        """
+        bellman = Bellman(euler, found.inputs, self.shapes, Scale(found.level, found.unit), self.wiring)
+        scale, left = measure(euler, self._rule(euler, found.inputs, found.actor), *points)
+        better = elsewhere(lambda number: (bellman, found.critic), found.outputs, points, self.options.seed)
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
-        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
-        gained = jax.vmap(rises)(*points)
-        return jnp.mean((gained > TENTH * self.options.tolerance * unit).astype(value.dtype))
+        spread = jnp.std(value)
+        sure = jnp.maximum(better.gain - 2 * left * off * spread, 0.0)  # of V itself nothing is better known
+        size = spread + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * scale.unit
+        return sure / decisive(size / left, better.stake)
+
+    def remark(self, solution: GridlessSolution) -> str:
+        off = solution.stats["value_error"]
+        return valueless(float(off), self.options.tolerance) if self.static and concrete(off) and not off.ndim else ""
 
     def explain(self, solution: GridlessSolution) -> str:
         result = Result(int(solution.code))

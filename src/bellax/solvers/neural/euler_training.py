@@ -5,14 +5,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float
 
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural.clustered import clustered
 from bellax.solvers.neural.ergodic import Visited, visited
-from bellax.solvers.neural.euler import Euler, Terms, sizes, unit_free
+from bellax.solvers.neural.euler import Euler, Terms, moving, sizes, unit_free
+from bellax.solvers.neural.floors import TINY, least_size, unless_nothing
 from bellax.solvers.neural.framed import Frame
 from bellax.solvers.neural.points import Points
+from bellax.solvers.neural.single import of_one_term, single
 
 STEPS = 100  # periods before a simulated state counts as visited
 _FEW, _POOL = 8, 8  # one point in so many is where a bound begins to bind, of a pool so many times as large
@@ -67,6 +70,7 @@ class Training(LevenbergMarquardt):
         self.prepared, self.arguments, self.begun = prepared, arguments, begun
         self.seen, self.euler = prepared.inputs(arguments), prepared.euler(arguments, well)
         self.better = prepared.euler(arguments, True) if prepared.corrected else self.euler
+        self.single = single(prepared.plan)
 
     def groups(self, frozen: Rows, number: Array) -> Any:
         def one(weights: Array, row: Any) -> Array:
@@ -107,8 +111,8 @@ class Training(LevenbergMarquardt):
                 later = jnp.where(turn == 0, prepared.split(self.begun, before)[0], actor)
             terms = self.euler.first_order(number, states, outputs, prepared.outputs(self.seen, later))
             terms = terms._replace(later=terms.later + more)
-            last = turn >= len(self.budgets) - 1
-            return jnp.where(last, unit_free(terms, None, _MARGIN), unit_free(terms._replace(idle=None), None))
+            last, unit = turn >= len(self.budgets) - 1, jnp.where(self.single, size[:count], jnp.abs(terms.now))
+            return jnp.where(last, unit_free(terms, unit, _MARGIN), unit_free(terms._replace(idle=None), unit))
         worth = prepared.worth(self.seen, critic, self.begun)
         terms, left, right = self.euler.all(number, states, outputs, worth)
         terms, right = terms._replace(later=terms.later + more[:count]), right + more[count:]
@@ -116,8 +120,9 @@ class Training(LevenbergMarquardt):
 
     def least(self, weights: Array, points: tuple[dict[str, Array], Array]) -> Array:
         """By what conditions are divided at the least: where all of their terms are nothing, they say nothing."""
-        found = jax.vmap(lambda states, number: sizes(self._terms(weights, states, number)))(*points)
-        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + 1e-12
+        terms = jax.vmap(lambda states, number: self._terms(weights, states, number))(*points)
+        found = sizes(terms)
+        return _FAINT * jnp.mean(jnp.where(jnp.isfinite(found), found, 0.0), axis=0) + least_size(found, terms.width)
 
     def conditions(self, weights: Array, states: dict[str, Array], number: Array, least: Array) -> Array:
         """The conditions of the actions at one point, without units.
@@ -126,7 +131,17 @@ class Training(LevenbergMarquardt):
             least: see `least`.
         """
         terms = self._terms(weights, states, number)
-        return unit_free(terms, None if self.prepared.static else 0.5 * sizes(terms) + least)
+        size = 0.5 * sizes(terms) + least
+        if self.prepared.static and not self.single.any():
+            return unit_free(terms, None)
+        size = size + of_one_term(terms, self._bends(weights, states, number))
+        return unit_free(terms, jnp.where(self.single, size, jnp.abs(terms.now)) if self.prepared.static else size)
+
+    def _bends(self, weights: Array, states: dict[str, Array], number: Array) -> Float[Array, "m m"]:
+        prepared = self.prepared
+        actor, critic = prepared.split(self.begun, weights)
+        worth = None if prepared.static else prepared.worth(self.seen, critic, self.begun)
+        return self.euler.bends(number, states, prepared.outputs(self.seen, actor), worth)
 
     def _terms(self, weights: Array, states: dict[str, Array], number: Array) -> Terms:
         prepared = self.prepared
@@ -147,18 +162,35 @@ class Training(LevenbergMarquardt):
         """Points with what their conditions are divided by, at these weights."""
         prepared = self.prepared
         if prepared.static:
-            return rows
+            return self._sized_alone(weights, rows) if self.single.any() else rows
         actor, critic = prepared.split(self.begun, weights)
         outputs, worth = prepared.outputs(self.seen, actor), prepared.worth(self.seen, critic, self.begun)
 
-        def one(states: dict[str, Array], number: Array) -> Array:
+        def one(states: dict[str, Array], number: Array) -> tuple[Array, ...]:
             terms, left, right = self.euler.all(number, states, outputs, worth)
             slopes = jnp.abs(left[1:]) + jnp.abs(right[1:])
-            return jnp.concatenate([0.5 * sizes(terms), self.begun.unit[None], slopes])
+            size = 0.5 * sizes(terms) + of_one_term(terms, self.euler.bends(number, states, outputs, worth))
+            found = jnp.concatenate([size, self.begun.unit[None], slopes])
+            return found, terms.width, moving(prepared.plan, states)
 
-        found = jax.vmap(one)(rows.states, rows.periods)
+        found, width, own = jax.vmap(one)(rows.states, rows.periods)
         found = jnp.where(jnp.isfinite(found), found, 1.0)
-        return rows._replace(size=lax.stop_gradient(found + _FAINT * jnp.mean(found, axis=0, keepdims=True) + 1e-12))
+        least = least_size(found[:, : width.shape[1]], width)
+        flat = TINY * self.begun.unit / unless_nothing(jnp.mean(jnp.abs(own), axis=0))
+        found = found + _FAINT * jnp.mean(found, axis=0, keepdims=True)
+        return rows._replace(size=lax.stop_gradient(found + jnp.concatenate([least, jnp.zeros(1), flat])[None]))
+
+    def _sized_alone(self, weights: Array, rows: Rows) -> Rows:
+        """The same of conditions of one term, where no other needs it."""
+
+        def one(states: dict[str, Array], number: Array) -> tuple[Array, Terms]:
+            terms = self._terms(weights, states, number)
+            return 0.5 * sizes(terms) + of_one_term(terms, self._bends(weights, states, number)), terms
+
+        found, terms = jax.vmap(one)(rows.states, rows.periods)
+        found = jnp.where(jnp.isfinite(found), found, 1.0)
+        found = found + _FAINT * jnp.mean(found, axis=0, keepdims=True) + least_size(found, terms.width)[None]
+        return rows._replace(size=lax.stop_gradient(rows.size.at[:, : found.shape[1]].set(found)))
 
     def refresh(self, weights: Array, frozen: Rows) -> Rows:
         """Points of the next round: some of them where paths lead."""

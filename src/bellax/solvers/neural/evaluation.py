@@ -15,6 +15,7 @@ from jaxtyping import Float
 from bellax.learning import nets
 from bellax.learning.nets import Shape
 from bellax.solvers.neural.euler import Euler, States, Worth
+from bellax.solvers.neural.floors import unless_nothing
 from bellax.solvers.neural.inputs import Inputs
 from bellax.solvers.neural.wiring import Whole, Wiring
 
@@ -84,14 +85,23 @@ class Evaluation:
 
 
 def measure(euler: Euler, rule: Rule, states: Any, periods: Array) -> tuple[Scale, Float[Array, ""]]:
-    """A level and a unit for V: of what is paid at points, for ever; and for how many periods that is."""
-
-    def paid(states: dict[str, Array], number: Array) -> tuple[Array, Array]:
-        found = euler.averages(number).branches(states, rule(number, states))
-        return jnp.sum(found.weights * found.outcome.reward), jnp.sum(found.weights * found.outcome.discount)
-
-    reward, discount = jax.vmap(paid)(states, periods)
+    """A level and a unit for V: of what is paid at points, for ever, and in the end; and for how many periods."""
     problem = euler.problem
+
+    def paid(states: dict[str, Array], number: Array) -> tuple[Array, Array, Array]:
+        found, period = euler.averages(number).branches(states, rule(number, states)), euler.averages(number).today
+        ends = jnp.stack([period.payoff(states), period.terminal(states)])
+        return jnp.sum(found.weights * found.outcome.reward), jnp.sum(found.weights * found.outcome.discount), ends
+
+    reward, discount, ends = jax.vmap(paid)(states, periods)
     left = 1 / jnp.maximum(1 - jnp.mean(discount), 1 / max(problem.clock.count, 1) if problem.finite else 1e-3)
-    spread = jnp.std(reward) + 1e-3 * jnp.abs(jnp.mean(reward)) + 1e-12
-    return Scale(jnp.mean(reward) * left, spread * jnp.sqrt(left)), left
+    spread = jnp.std(reward) + 1e-3 * jnp.abs(jnp.mean(reward))
+    unit = jnp.maximum(spread * jnp.sqrt(left), _apart(ends))
+    return Scale(jnp.mean(reward) * left, unless_nothing(unit)), left
+
+
+def _apart(ends: Float[Array, "n e"]) -> Float[Array, ""]:
+    """The spread of what is paid where something ends."""
+    known = jnp.isfinite(ends)
+    centre = jnp.mean(ends, axis=0, where=known, keepdims=True)
+    return jnp.sqrt(jnp.max(jnp.mean(jnp.where(known, ends - centre, 0.0) ** 2, axis=0)))

@@ -15,9 +15,11 @@ from jaxtyping import Float
 from bellax.problem.period import as_float, by_action, in_a_row
 from bellax.solvers.neural.euler import Euler
 
-_NOTHING = 1e-12
+_NOTHING = 1e-12  # of what a number is summed up of
 
 States = Mapping[str, Array]
+Brought = dict[str, tuple[Array, Array]]
+"""What a period brings, by name, and how large what it is summed up of is."""
 
 
 def asymmetry(euler: Euler, names: Sequence[str], members: int, points: tuple[States, Array], outputs: Array) -> Array:
@@ -32,7 +34,7 @@ def asymmetry(euler: Euler, names: Sequence[str], members: int, points: tuple[St
     swapped, rolled = np.arange(members), np.roll(np.arange(members), 1)
     swapped[:2] = 1, 0
 
-    def of(states: States, number: Array, x: Array, order: np.ndarray | None) -> dict[str, Array]:
+    def of(states: States, number: Array, x: Array, order: np.ndarray | None) -> Brought:
         """What a period brings, of which members changed places, who have them back then."""
         if order is not None:
             states = _placed(names, states, order)
@@ -40,15 +42,17 @@ def asymmetry(euler: Euler, names: Sequence[str], members: int, points: tuple[St
         back = np.arange(members) if order is None else np.argsort(order)
         return _brings(euler, names, number, states, x, back)
 
-    def most(found: Array, other: Array) -> Array:
-        return jnp.max(jnp.abs(found - other)) / (jnp.max(jnp.abs(found)) + _NOTHING)
+    def most(found: Array, other: Array, size: Array) -> Array:
+        # of what is nothing but rounding no digit has to agree, and of nothing at all there is none
+        whole = jnp.max(jnp.abs(found)) + _NOTHING * jnp.max(size)
+        return jnp.max(jnp.abs(found - other)) / jnp.where(whole == 0, 1.0, whole)
 
-    def every(order: np.ndarray | None) -> dict[str, Array]:
+    def every(order: np.ndarray | None) -> Brought:
         return jax.vmap(lambda states, number, x: of(states, number, x, order))(*points, outputs)
 
     own = every(None)
     moved = [every(order) for order in (swapped, rolled)]
-    return jnp.max(jnp.stack([most(own[name], other[name]) for other in moved for name in own]))
+    return jnp.max(jnp.stack([most(own[name][0], other[name][0], own[name][1]) for other in moved for name in own]))
 
 
 def _placed(names: Sequence[str], values: Mapping[str, Array], order: np.ndarray) -> dict[str, Array]:
@@ -57,7 +61,7 @@ def _placed(names: Sequence[str], values: Mapping[str, Array], order: np.ndarray
 
 def _brings(
     euler: Euler, names: Sequence[str], number: Array, states: States, x: Float[Array, "m"], back: np.ndarray
-) -> dict[str, Array]:
+) -> Brought:
     """Actions, rewards, discounts, means and covariances of tomorrow's numbers, at one state."""
     acted = euler.acted(number, states, x)
     found = euler.averages(number).branches(states, acted.actions)
@@ -66,10 +70,12 @@ def _brings(
     rows = jnp.concatenate([value.reshape(found.weights.shape[0], -1) for value in later.values()], axis=1)
     mean = found.weights @ rows
     apart = rows - mean[None, :]
+    actions, size = in_a_row(_placed(names, acted.actions, back)), found.weights @ jnp.abs(rows)
+    paid, discount = found.weights * found.outcome.reward, found.weights * found.outcome.discount
     return {
-        "actions": in_a_row(_placed(names, acted.actions, back)),
-        "reward": jnp.sum(found.weights * found.outcome.reward),
-        "discount": jnp.sum(found.weights * found.outcome.discount),
-        "mean": mean,
-        "covariance": (apart * found.weights[:, None]).T @ apart,
+        "actions": (actions, jnp.abs(actions)),
+        "reward": (jnp.sum(paid), jnp.sum(jnp.abs(paid))),
+        "discount": (jnp.sum(discount), jnp.sum(jnp.abs(discount))),
+        "mean": (mean, size),
+        "covariance": ((apart * found.weights[:, None]).T @ apart, jnp.max(size) ** 2),
     }

@@ -24,6 +24,7 @@ from bellax.problem.draws import Laws
 from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.neural.deciding import Decided, Trained
 from bellax.solvers.neural.exploring import far
+from bellax.solvers.neural.stakes import mean_of_finite
 
 States = Mapping[str, Array]
 _AWAY = 1e-6  # the chance of getting far away from which on an action counts as one that does
@@ -204,8 +205,9 @@ class Following:
 
     # -- what would be better
 
-    def tried(self, number: Array, states: States, outputs: Float[Array, "k c m"]) -> Array:
-        """The best of E[r + d V(s')] over actions that are tried, of every combination as many, and of stopping."""
+    def tried(self, number: Array, states: States, outputs: Float[Array, "k c m"]) -> tuple[Array, Array]:
+        """The best of E[r + d V(s')] over actions that are tried, of every combination as many, and of stopping; and by
+        how much that is better than their mean."""
 
         def one(place: Array, own: Array) -> Array:
             row = self.look(number, states, own, place)
@@ -215,4 +217,5 @@ class Following:
 
         places = jnp.arange(self.roles.count, dtype=jnp.int32)
         found = jax.vmap(lambda place, rows: jax.vmap(lambda own: one(place, own))(rows))(places, outputs)
-        return jnp.maximum(jnp.max(found), self.problem.period(self.arguments, number).payoff(states))
+        every = jnp.append(jnp.ravel(found), self.problem.period(self.arguments, number).payoff(states))
+        return jnp.max(every), jnp.max(every) - mean_of_finite(every)

@@ -2,8 +2,8 @@
 other actions are better.
 
 V's own equation counts for as many periods as something is paid for: (V - T V) times their number, in units of V's
-spread among the points. States outside the box, to which paths lead, are judged as well: there a critic is asked what
-it was not taught.
+spread among the points, or of what decisions are about where that is less (stakes.py). States outside the box, to which
+paths lead, are judged as well: there a critic is asked what it was not taught.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,9 @@ from bellax.solvers.neural.bellman import Bellman, inside
 from bellax.solvers.neural.candidates import Candidates
 from bellax.solvers.neural.conditions import condition_sizes
 from bellax.solvers.neural.euler import unit_free
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.points import Points
+from bellax.solvers.neural.stakes import decisive, mean_of_finite
 
 _EDGE = 1e-2  # of the way between bounds: what counts as at one of them
 _LEVEL = 0.01  # of V itself, which counts as spread, too: V may be the same everywhere
@@ -66,7 +68,9 @@ class Judge:
         worth = bellman.evaluation.worth(critic)
         value = jax.vmap(lambda states, number: worth(number, states))(*points)
         self.left, self.level = left, jnp.sqrt(jnp.mean(value**2))
-        self.unit = (jnp.std(value) + _LEVEL * self.level + 1e-12) / left
+        self.least = TINY * bellman.evaluation.scale.unit
+        self.spread = (jnp.std(value) + _LEVEL * self.level + self.least) / left
+        self.unit = self.spread
 
     def looks(self, points: Points) -> Looks:
         """What is left at points."""
@@ -102,13 +106,19 @@ class Judge:
             found.value != -jnp.inf,
         )
 
-    def gain(self, candidates: Candidates, states: Any, number: Array) -> Array:
-        """What the best candidate brings beyond the actor's choice at one state."""
+    def gain(self, candidates: Candidates | None, states: Any, number: Array) -> tuple[Array, Array]:
+        """What the best candidate brings beyond the actor's choice at one state, and the best of all beyond a mean."""
         outputs = self.outputs(number, states)
         found = self.bellman.greedy(number, states, outputs, self.critic)
+        known = found.choice_values > -jnp.inf
+        payoff = self.bellman.problem.period(self.bellman.arguments, number).payoff(states)
+        every = jnp.append(found.choice_values, payoff)
+        stake = found.value - mean_of_finite(every)
+        if candidates is None:
+            return jnp.zeros(()), stake
         better = candidates.better(number, states, outputs, self.critic)
-        best = jnp.max(jnp.where(found.choice_values > -jnp.inf, found.choice_values + better.gain, -jnp.inf))
-        return jnp.maximum(best - found.value, 0.0) / self.unit
+        best = jnp.max(jnp.where(known, found.choice_values + better.gain, -jnp.inf))
+        return jnp.maximum(best - found.value, 0.0), jnp.maximum(stake, better.stake)
 
     def led(self, points: Points, key: Array) -> Points:
         """Where paths lead from points: some periods on without end, else the next one."""
@@ -135,10 +145,10 @@ class Judge:
 
     def stats(self, candidates: Candidates | None, key: Array) -> dict[str, Array]:
         """Numbers about all of it."""
+        gain, stake = jax.vmap(lambda s, n: self.gain(candidates, s, n))(*self.points)
+        self.unit = decisive(self.spread, stake)
         looks, led = self.looks(self.points), self.looks(self.led(self.points, key))
-        gain = jnp.zeros(())
-        if candidates is not None:
-            gain = jnp.max(jax.vmap(lambda s, n: self.gain(candidates, s, n))(*self.points))
+        gain = jnp.max(gain) / self.unit
         left_paid = self.left * jnp.maximum(jnp.max(looks.paid), jnp.max(led.paid))
         return {
             "value_error": _root(looks.value),
@@ -149,7 +159,7 @@ class Judge:
             "euler_error_on_paths": _root(led.euler),
             "euler_error_mean": jnp.mean(looks.euler),
             "euler_error_max": jnp.max(looks.euler),
-            "value_to_all_paid": self.level / (left_paid + 1e-12),
+            "value_to_all_paid": self.level / (left_paid + self.least),
             "better_elsewhere": gain,
             "at_a_bound": jnp.mean(looks.bound),
             "leaving_the_box": jnp.mean(looks.outside.astype(float)),
@@ -212,9 +222,10 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
     if result == Result.trapped and float(stats["better_elsewhere"]) > tolerance:
         return (
             f"{what}: the actor sits on a lesser maximum: other actions are better by {told['better_elsewhere']} times "
-            f"the spread of V, and tolerance={tolerance:g}. Likely causes: an optimum that jumps, which no net does "
-            "(state what jumps as a discrete action); an optimum at a bound (shares={'action': bx.shares.Clipped()}); "
-            "too few candidates (trainer=bx.solvers.LeastSquares(candidates=)); an unlucky seed=."
+            f"the spread of V, or what decisions are about where that is less, and tolerance={tolerance:g}. Likely "
+            "causes: an optimum that jumps, which no net does (state what jumps as a discrete action); an optimum at a "
+            "bound (shares={'action': bx.shares.Clipped()}); too few candidates "
+            "(trainer=bx.solvers.LeastSquares(candidates=)); an unlucky seed=."
         )
     if result == Result.trapped:
         return (
@@ -225,7 +236,8 @@ def explained(result: Result, stats: Any, tolerance: float, what: str) -> str:
     return (
         f"{what}: the training ended before its equations hold: Euler errors are {told['euler_error']} in the box and "
         f"{told['euler_error_on_paths']} where paths lead, V = T V is off by {told['value_error']} and "
-        f"{told['value_error_on_paths']} of V's spread, and tolerance={tolerance:g}. Likely causes: too few steps "
+        f"{told['value_error_on_paths']} of V's spread, or of what decisions are about where that is less, and "
+        f"tolerance={tolerance:g}. Likely causes: too few steps "
         "(trainer=), nets that are too small (hidden=), kinks, a bound that binds (shares={'action': "
         f"bx.shares.Clipped()}}), or a box= that paths leave ({told['leaving_the_box']} of the points lead out of it)."
     )

@@ -10,8 +10,10 @@ from jax import Array
 from bellax.learning import sampling
 from bellax.problem.period import as_float
 from bellax.solution.solution import Result
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.roles import Roles
+from bellax.solvers.neural.stakes import decisive
 
 _TRIED = 64  # actions that are tried anywhere between the bounds, of every combination
 _NEAR = (0.003, 0.01, 0.03, 0.1)  # and by how much each number of the policy is moved, both ways
@@ -25,7 +27,7 @@ class Judged(NamedTuple):
 
     Attributes:
         residual, gain: see following.py, root mean squares, times the periods for which they last, in units of the
-            spread of V.
+            spread of V, or of what decisions are about where that is less (stakes.py).
         at_bound: which part of the shares lies at a bound.
         leaving: the chance of leaving what nets tell apart, in a period.
         infeasible: whether nothing may be done in some state.
@@ -64,7 +66,7 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
         row = jax.tree.map(lambda leaf: leaf[decided.place], rows)
         right = jnp.where(decided.stop, decided.value, following.ahead(row))
         x = roles.candidates(found.actor, rows.u[0])
-        best = following.tried(number, states, _all(roles, x, anywhere, around))
+        best, stake = following.tried(number, states, _all(roles, x, anywhere, around))
         share = decided.acted.share
         near = jnp.asarray(roles.bounded) & ((share < _ENDS) | (share > 1 - _ENDS))
         discount = jnp.where(decided.stop, 0.0, jnp.sum(row.later.weights))
@@ -72,13 +74,15 @@ def judged(following: Following, states: Any, numbers: Array, seed: int) -> Judg
         period = problem.period(following.arguments, number)
         # whatever became of the weights
         possible = jnp.any(roles.fitting(period, states, jnp.nan_to_num(x))) | (period.payoff(states) > -jnp.inf)
-        return decided.value, decided.value - right, jnp.maximum(best - right, 0.0), discount, near, away, possible
+        off = decided.value - right
+        return decided.value, off, jnp.maximum(best - right, 0.0), stake, discount, near, away, possible
 
-    value, off, gain, discount, near, away, possible = jax.vmap(at)(states, numbers)
-    spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + 1e-12
+    value, off, gain, stake, discount, near, away, possible = jax.vmap(at)(states, numbers)
+    spread = jnp.std(value) + _LEAST * jnp.mean(jnp.abs(value)) + TINY * following.scale.unit
     lasting = 1 / jnp.maximum(1 - jnp.mean(discount), 1e-6)
     lasting = jnp.minimum(lasting, problem.clock.count) if problem.finite else lasting
-    size = lambda x: jnp.sqrt(jnp.mean(x**2)) * lasting / spread  # noqa: E731
+    unit = decisive(spread / lasting, stake)
+    size = lambda x: jnp.sqrt(jnp.mean(x**2)) / unit  # noqa: E731
     counted = max(int(np.sum(roles.bounded)), 1) * numbers.shape[0]
     return Judged(size(off), size(gain), jnp.sum(as_float(near)) / counted, jnp.mean(away), ~jnp.all(possible))
 
@@ -121,9 +125,9 @@ def complaint(what: str, code: Any, stats: Any, tolerance: float) -> str:
     if result == Result.nonfinite:
         return _not_a_number(what, int(number["not_a_number_at"]), int(number["diverged_at"]))
     found = (
-        f"{what}: at states that it was not trained on, V is off by {number['residual']:.2g} of its own spread from "
-        f"what the policy is worth, and what other actions promise is {number['gain']:.2g} of it better; tolerance="
-        f"{tolerance:g}."
+        f"{what}: at states that it was not trained on, V is off by {number['residual']:.2g} of its own spread, or of "
+        "what decisions are about where that is less, from what the policy is worth, and what other actions promise is "
+        f"{number['gain']:.2g} of it better; tolerance={tolerance:g}."
     )
     if number["at_bound"] > 0.5 and number["gain"] > tolerance:
         return (

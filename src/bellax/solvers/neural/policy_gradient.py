@@ -40,8 +40,9 @@ class PolicyGradient(NetSolver):
     Besides what all solvers by nets take (`NetSolver`; of a `warm_start` the actions, since V is found by itself):
 
     Args:
-        tolerance: in standard deviations of the return, for what is left of V's equation, for the error of V where
-            paths begin, and for what a hundred steps more would bring.
+        tolerance: in standard deviations of the return, or in units of what decisions are about where that is less, for
+            what is left of V's equation, for what a hundred steps more would bring, and for what other actions do; and
+            for the error of V where paths begin.
         start: by state where paths begin: a number, or an array of one a path, of which rows belong together; a state
             without an entry begins anywhere in its box. Without any, paths begin in any period, too. The policy is
             trained where paths lead, and nowhere else.

@@ -6,6 +6,7 @@ the whole of it is one program, and what comes out moves with them as the solver
 
 import abc
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -33,11 +34,14 @@ from bellax.solution.solution import Result
 from bellax.solvers.neural import warm
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.euler import Euler, is_static, sizes, unit_free
+from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.heads import Head
 from bellax.solvers.neural.inputs import Layout, check_box, inputs
+from bellax.solvers.neural.single import of_one_term, single
 from bellax.solvers.neural.warm import Prior
 from bellax.solvers.progress import report
 
+_LOG = logging.getLogger("bellax")
 _BLOCK = 10  # steps between reports and checkpoints
 Condition = Callable[[Array, Any], Array]
 _ASKED = 512  # points at which what is known before is asked
@@ -153,12 +157,22 @@ class PreparedNets(GridlessSetting):
             return None
         own = behaviour
         euler = Euler(self.problem, arguments, own.head, *(self.rules if rules is None else rules))
+        alone = single(self.plan)
+
+        def without(number: Array, states: Any) -> Array:
+            terms = euler.first_order(number, states, own.outputs)
+            if not alone.any():
+                return unit_free(terms, None)
+            change = of_one_term(terms, euler.bends(number, states, own.outputs)) + TINY * own.unit / terms.width
+            return unit_free(terms, jnp.where(alone, 0.5 * sizes(terms) + change, jnp.abs(terms.now)))
+
         if is_static(self.plan):
-            return lambda number, states: unit_free(euler.first_order(number, states, own.outputs), None)
+            return without
 
         def with_slopes(number: Array, states: Any) -> Array:
             terms, _, _ = euler.all(number, states, own.outputs, own.worth)
-            return unit_free(terms, 0.5 * sizes(terms) + 1e-12)
+            change = of_one_term(terms, euler.bends(number, states, own.outputs, own.worth))
+            return unit_free(terms, 0.5 * sizes(terms) + change + TINY * own.unit / terms.width)
 
         return with_slopes
 
@@ -217,7 +231,10 @@ class PreparedNets(GridlessSetting):
         finish = self.program(
             "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), self.hasty)
         )
-        return self._solution(arguments, finish(arguments, begun, state))
+        solution = self._solution(arguments, finish(arguments, begun, state))
+        if self.remark(solution):
+            _LOG.warning("%s: %s", type(self.options).__name__, self.remark(solution))
+        return solution
 
     def _begin(self, arguments: Arguments, prior: Any) -> Any:
         # a number of Python's would have a type of its own in the first block, and one program more

@@ -21,9 +21,11 @@ from bellax.solvers.neural.ascent import Ascent, Climb, Plans
 from bellax.solvers.neural.curvature import solved
 from bellax.solvers.neural.euler import Euler
 from bellax.solvers.neural.evaluation import Scale
+from bellax.solvers.neural.floors import unless_nothing
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import check_smooth
+from bellax.solvers.neural.other_hills import better
 from bellax.solvers.neural.paths import Act, Chances, First, Paths, Walk, Worth, quantities
 from bellax.solvers.neural.pathwise import check_pathwise
 from bellax.solvers.neural.prepared import Found, PreparedNets
@@ -172,7 +174,7 @@ class PreparedGradient(PreparedNets):
         """A level and a unit for V and for the return."""
         more = 1.0 if self.problem.finite else 1 / jnp.maximum(1 - jnp.mean(walk.left), 1e-3)
         level, spread = jnp.mean(walk.total) * more, jnp.std(walk.total) * more
-        return Scale(level, spread + 1e-3 * jnp.abs(level) + 1e-12)
+        return Scale(level, unless_nothing(spread + 1e-3 * jnp.abs(level)))
 
     def method(self, arguments: Arguments, begun: Begun) -> Ascent:
         options, draws = self.options, self.options.draws
@@ -320,8 +322,12 @@ class PreparedGradient(PreparedNets):
         (_, walk), slopes = jax.value_and_grad(walked, has_aux=True)(still)
         size = verdict.spread(walk.total, begun.scale.unit)
         twins = self.options.draws.antithetic
-        lost = verdict.trapped(self._sides(arguments, walk, found, slopes), self.alive(walk), twins)
-        bias, noise = self._bias(walk, slopes, lambda nudges: walked(nudges)[1].total)
+        sides = self._sides(arguments, walk, found, slopes)
+        lost = verdict.trapped(sides, self.alive(walk), twins)
+        width = unless_nothing(jnp.mean(sides.width, axis=(0, 1)))
+        rows = verdict.in_rows(self.plan.controls, walk.actions)
+        each = verdict.bias(rows, slopes, width, lambda nudges: walked(nudges)[1].total, self.options.seed)
+        bias, noise = verdict.mean_and_error(each, twins)
         fault = jnp.max(jnp.where(walk.fault >= 0, 1, 0), axis=1)
         period = jnp.argmax(fault)
         quantity = jnp.max(walk.fault[period])
@@ -332,7 +338,7 @@ class PreparedGradient(PreparedNets):
             "gain": verdict.ahead(jnp.maximum(state.gain, 0.0), begun.scale.unit, size),
             "trapped": jnp.max(lost) / size,
             "trapped_action": jnp.argmax(lost),
-            "bias": bias / size,
+            "bias": jnp.abs(bias) / size,
             "bias_noise": noise / size,
             "fault": state.fault,
             "fault_period": period,
@@ -340,6 +346,11 @@ class PreparedGradient(PreparedNets):
             "left": jnp.mean(walk.left),
         }
         stats |= self._valued(arguments, begun, state, found, walk)
+        points = self.points(arguments, walk, self.options.seed + 2000)
+        euler = self.valuation(arguments, begun).euler
+        seen = None if self.starts.everywhere else walk
+        stats["better_elsewhere"], unit = better(euler, found, points, seen, size, stats["residual"], self.options.seed)
+        stats |= {name: stats[name] * size / unit for name in verdict.OF_DECISIONS}
         return verdict.code(stats, self.options.tolerance), stats
 
     def _sides(self, arguments: Arguments, walk: Walk, found: StagedBehaviour, slopes: Array) -> verdict.Sides:
@@ -356,24 +367,6 @@ class PreparedGradient(PreparedNets):
         numbers = steps if self.problem.finite else jnp.zeros_like(steps)
         at = jax.vmap(lambda number, states: jax.vmap(lambda s: acted(number, s))(states))(numbers, walk.states)
         return verdict.Sides(slopes, *at)
-
-    def _bias(self, walk: Walk, slopes: Array, totals: Any) -> tuple[Array, Array]:
-        """By how much a return differs from what its gradient says where actions are moved everywhere by their standard
-        deviation, from what it does where they are moved by a little of that; and the noise of it."""
-        rows = verdict.in_rows(self.plan.controls, walk.actions)
-        size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + 1e-9
-        with jax.ensure_compile_time_eval():
-            signs = jnp.asarray(np.random.default_rng(self.options.seed).choice([-1.0, 1.0], self.head.size))
-        wide = jnp.broadcast_to((verdict.MOVE * size * signs)[None, None, :], slopes.shape)
-        told = jnp.sum(slopes * wide, axis=(0, 2)) / verdict.MOVE
-        sides = jnp.asarray([1.0, -1.0, 0.5, -0.5])
-        far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / verdict.MOVE
-        # what curvature makes of it is a quarter for half the move, what a kink does half as much, and a jump as much
-        gap = (4 * (near - behind) - 0.5 * (far - back)) / 3 - told
-        # beyond a bound there may be no number, which says nothing
-        gap = jnp.where(jnp.all(jnp.isfinite(gap)), gap, 0.0)
-        mean, noise = verdict.mean_and_error(gap, self.options.draws.antithetic)
-        return jnp.abs(mean), noise
 
     def _valued(
         self, arguments: Arguments, begun: Begun, state: Climb, found: StagedBehaviour, walk: Walk
@@ -397,5 +390,5 @@ class PreparedGradient(PreparedNets):
     def explain(self, solution: GridlessSolution) -> str:
         told = {name: float(value) for name, value in solution.stats.items()}
         names = [name if not self.plan.controls[name].shape else f"{name}[{k}]" for name, k in self.plan.coordinates]
-        told_of = (quantities(self.plan), names)
-        return verdict.complaint(Result(int(solution.code)), told, self.options.tolerance, told_of)
+        result = Result(int(solution.code))
+        return verdict.complaint(result, told, self.options.tolerance, (quantities(self.plan), names))

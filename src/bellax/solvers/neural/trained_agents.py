@@ -18,6 +18,7 @@ from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSolution
 from bellax.solvers.neural.agent import Recipe, Running, Training
 from bellax.solvers.neural.deciding import Trained
+from bellax.solvers.neural.floors import unless_nothing
 from bellax.solvers.neural.following import Following
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
@@ -41,8 +42,8 @@ class AgentSolver(NetSolver):
 
     What all solvers by nets take is `NetSolver`. Here `points` are those of the least squares for V, and `tolerance`
     says by how much V may be off from what the policy is worth, and by how much other actions may promise more, both
-    in units of the spread of V over the box. Expectations are those of `quadrature` and `degree`: how far these are
-    off is not counted.
+    in units of the spread of V over the box, or of what decisions are about where that is less. Expectations are those
+    of `quadrature` and `degree`: how far these are off is not counted.
 
     Args:
         steps: of the training.
@@ -200,7 +201,7 @@ class PreparedAgent(PreparedNets):
         spread = jnp.sqrt(jnp.sum(jnp.where(fine, reward - mean, 0.0) ** 2) / count)
         least = 1 / max(self.problem.clock.count, 1) if self.problem.finite else 1e-3
         lasting = 1 / jnp.maximum(1 - jnp.mean(jnp.where(fine, discount, 0.0)), least)
-        return Scale(mean * lasting, (spread + 1e-3 * jnp.abs(mean) + 1e-12) * jnp.sqrt(lasting))
+        return Scale(mean * lasting, unless_nothing((spread + 1e-3 * jnp.abs(mean)) * jnp.sqrt(lasting)))
 
     # -- what comes out
 

@@ -7,15 +7,25 @@ from jax import Array
 from bellax.solution.solution import Result
 
 
+def valueless(error: float, tolerance: float) -> str:
+    """What is said of a V that was found after the policy, and is wrong; empty where it is right."""
+    if error <= tolerance:
+        return ""
+    return (
+        f"V is none: its own equation is off by {error:.3g} of its spread at some state of the box, and tolerance="
+        f"{tolerance:g}. The policy does not hang on it. A larger net (hidden=), more points= or costates=True may do."
+    )
+
+
 def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, finite: bool) -> str:
     """What is said of it; empty where nothing is wrong."""
     if result == Result.successful:
         return ""
     if result == Result.nonfinite:
         return (
-            "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
-            "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
-            "model has a meaning."
+            "the conditions, or what is paid, are no number at some points of the box. Likely causes: a law or a "
+            "reward that is none there (a negative number under a logarithm or a root); bounds that cross; a box= "
+            "beyond where the model has a meaning."
         )
     if result == Result.escaped:
         return (
@@ -28,6 +38,13 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
             f"the conditions hold where Q is least: at {float(stats['convex']):.1%} of the states it "
             "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
             "begin on the hill (warm_start=)."
+        )
+    if result == Result.trapped:
+        return (
+            f"EulerNet: the conditions hold, but other actions are better by {float(stats['better_elsewhere']):.3g} of "
+            f"what decisions are about; tolerance={tolerance:g}. Likely causes: a lesser maximum (begin on the higher "
+            "hill, warm_start=), or a reward or a law that jumps, which derivatives do not see: take "
+            "bx.solvers.NeuralValueIteration(), which compares actions, or a solver on a grid."
         )
     mean, most = (float(stats[f"condition_{what}"]) for what in ("mean", "max"))
     along = "" if finite else f", along paths by {float(stats['path_mean']):.3g} on average"

@@ -151,26 +151,12 @@ class PreparedValueIteration(PreparedNets):
             outputs = bellman.outputs(actor)(number, states)
             return bellman.greedy(number, states, outputs, jnp.zeros_like(critic)).option.acted.actions
 
-        (level, unit), left = measure(bellman.conditions, rule, *points)
-        scale = Scale(level, jnp.maximum(unit, self._ends(bellman, points)))
+        scale, left = measure(bellman.conditions, rule, *points)
         begun = lax.stop_gradient(Begun(points, scale, left))  # a root of zero has no derivative
         if self.warms:
             actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
             critic = self.worth_of_prior(arguments, prior, *begun.scale, self.shapes[1], critic)
         return begun, self.method(arguments, begun).begin(actor, critic)
-
-    def _ends(self, bellman: Bellman, points: Points) -> Float[Array, ""]:
-        """The spread of what stopping pays, and of the terminal value."""
-
-        def one(states: Any, number: Array) -> Array:
-            period = self.problem.period(bellman.arguments, number)
-            return jnp.stack([period.payoff(states), period.terminal(states)])
-
-        found = jax.vmap(one)(*points)
-        known = jnp.isfinite(found)
-        centre = jnp.mean(found, axis=0, where=known, keepdims=True)
-        apart = jnp.where(known, found - centre, 0.0)
-        return jnp.sqrt(jnp.max(jnp.mean(apart**2, axis=0)))
 
     def method(self, arguments: Arguments, begun: Begun) -> ActorCritic:
         options = self.options

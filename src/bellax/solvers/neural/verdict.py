@@ -5,12 +5,16 @@
 - *a trap*: an action lies at a bound at states where it would pay to move away from it, and where a share that is cut
   off, or next to flat, shows no gradient. At which states it would is told by half of the paths, as a linear function
   of what nets see, and what that brings by the other half: of an optimum it brings nothing on average.
+- *another hill*: shares all over the way between bounds are better, by the V that was fitted (other_hills.py).
 - *bias*: actions moved a little everywhere change returns by something else than their gradients say, as they do where
   a reward or a law jumps.
 - *V*: what is left of its equation, and by how much it is off where paths begin.
+
+All of it but the last is in standard deviations of the return, or in units of what decisions are about where that is
+less (stakes.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,10 +29,15 @@ _NEAR = 1e-3  # a share that is nearer to a bound counts as at it
 _SEEN = 12  # numbers of a state at most, by which states of a trap are told from others
 _RIDGE = 1e-3
 _AWAY = 0.1  # of the way between bounds, by which a trapped action would be moved
+_LITTLE = 1e-9  # of the way between bounds, by which actions that stand still are moved
 MOVE = 0.1  # of the standard deviation of an action, by which it is moved to see whether returns follow the gradient
 _SURE = 4.0  # standard errors
 _BIASED = 10.0  # times the tolerance, by which a return that follows no gradient counts, for a whole standard deviation
+OF_DECISIONS = ("gain", "trapped", "bias", "bias_noise", "residual")  # what is told in units of what is decided about
 _AHEAD = 100.0  # steps for which the last gain goes on, in the judgement whether it was the last
+
+
+Totals = Callable[[Float[Array, "t n m"]], Float[Array, "n"]]
 
 
 class Sides(NamedTuple):
@@ -104,6 +113,30 @@ def _told(
     return jnp.einsum("tnf,tmf->tnm", features, slopes)
 
 
+def bias(
+    rows: Float[Array, "t n m"], slopes: Float[Array, "t n m"], width: Float[Array, "m"], totals: Totals, seed: int
+) -> Float[Array, "n"]:
+    """By how much each return differs from what its gradient says where actions are moved everywhere by their standard
+    deviation, from what it does where they are moved by a little of that.
+
+    Args:
+        rows: actions along paths.
+        width: between the bounds of each, one where there are none.
+        totals: returns, where actions are moved.
+    """
+    size = jnp.std(rows, axis=(0, 1)) + 1e-2 * jnp.mean(jnp.abs(rows), axis=(0, 1)) + _LITTLE * width
+    with jax.ensure_compile_time_eval():
+        signs = jnp.asarray(np.random.default_rng(seed).choice([-1.0, 1.0], rows.shape[-1]))
+    wide = jnp.broadcast_to((MOVE * size * signs)[None, None, :], slopes.shape)
+    told = jnp.sum(slopes * wide, axis=(0, 2)) / MOVE
+    sides = jnp.asarray([1.0, -1.0, 0.5, -0.5])
+    far, back, near, behind = jax.vmap(lambda side: totals(side * wide))(sides) / MOVE
+    # what curvature makes of it is a quarter for half the move, what a kink does half as much, and a jump as much
+    gap = (4 * (near - behind) - 0.5 * (far - back)) / 3 - told
+    # beyond a bound there may be no number, which says nothing
+    return jnp.where(jnp.all(jnp.isfinite(gap)), gap, 0.0)
+
+
 def code(stats: Mapping[str, Array], tolerance: float) -> Array:
     """The `Result`."""
     fine = jnp.stack([jnp.isfinite(stats[name]) for name in ("mean_return", "residual", "value_error")])
@@ -115,7 +148,9 @@ def code(stats: Mapping[str, Array], tolerance: float) -> Array:
     found = jnp.where(there, int(Result.successful), int(Result.max_steps_reached))
     jumps = (stats["bias"] > _BIASED * tolerance) & (stats["bias"] > _SURE * stats["bias_noise"])
     found = jnp.where(jumps, int(Result.biased), found)
-    found = jnp.where(stats["trapped"] > tolerance, int(Result.trapped), found)
+    # of a training that is over: else more steps may do
+    lesser = (found == int(Result.successful)) & (stats["better_elsewhere"] > tolerance)
+    found = jnp.where(lesser | (stats["trapped"] > tolerance), int(Result.trapped), found)
     return jnp.where((stats["fault"] > 0) | ~jnp.all(fine), int(Result.nonfinite), found).astype(jnp.int32)
 
 
@@ -135,11 +170,17 @@ def complaint(result: Result, told: Mapping[str, float], tolerance: float, names
         return ""
     if result == Result.nonfinite:
         return _diverged(told, names[0])
+    if result == Result.trapped and not told["trapped"] > tolerance:
+        return (
+            f"PolicyGradient: other actions are better by {told['better_elsewhere']:.3g} of what decisions are about; "
+            f"tolerance={tolerance:g}. The training went up a lesser hill. Begin on the higher one (warm_start=, "
+            "another seed=), or take bx.solvers.NeuralValueIteration(), which compares actions."
+        )
     if result == Result.trapped:
         action = names[1][int(told["trapped_action"])]
         return (
             f"PolicyGradient: the action {action!r} lies at a bound at states where moving it away by a tenth of the "
-            f"way would bring {told['trapped']:.3g} standard deviations of the return: the training ran into a trap "
+            f"way would bring {told['trapped']:.3g} of what decisions are about: the training ran into a trap "
             "that shows no gradient. Likely causes: steps that were too large (rate=), weights to begin with that "
             "are too far from where they should go (another seed=), or a share that is cut off where one that is not "
             "would do (shares=)."
@@ -147,20 +188,20 @@ def complaint(result: Result, told: Mapping[str, float], tolerance: float, names
     if result == Result.biased:
         return (
             "PolicyGradient: returns do not follow their gradients. Actions that are moved by their standard deviation "
-            f"would change the return by {told['bias']:.3g} standard deviations more or less than the gradients along "
-            "paths say. Likely cause: a reward, a law or a bound that jumps in an action or a continuous state (a "
-            "comparison, a rounding). Use a solver on a grid, or bx.solvers.NeuralValueIteration()."
+            f"would change the return by {told['bias']:.3g} of what decisions are about more or less than gradients "
+            "along paths say. Likely cause: a reward, a law or a bound that jumps in an action or a continuous state "
+            "(a comparison, a rounding). Use a solver on a grid, or bx.solvers.NeuralValueIteration()."
         )
     causes = []
     if told["gain"] > tolerance:
         causes.append(
-            f"the return was still rising, by {told['gain']:.3g} standard deviations in a hundred steps: raise finish= "
-            "or budget="
+            f"the return was still rising, by {told['gain']:.3g} of what decisions are about in a hundred steps: raise "
+            "finish= or budget="
         )
     if told["residual"] > tolerance:
         causes.append(
-            f"what is left of V's equation is {told['residual']:.3g} standard deviations of the return: a larger net "
-            "for V (critic=), more points="
+            f"what is left of V's equation is {told['residual']:.3g} of what decisions are about: a larger net for V "
+            "(critic=), more points="
         )
     if told["value_error"] > tolerance:
         causes.append(
@@ -190,7 +231,7 @@ def _diverged(told: Mapping[str, float], quantities: Sequence[str]) -> str:
 def spread(total: Float[Array, "n"], unit: Array) -> Array:
     """The standard deviation of returns, and a little of their size and of the spread before the training, so that it
     means something where the best returns are all alike."""
-    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit + 1e-12
+    return jnp.std(total) + 1e-3 * jnp.abs(jnp.mean(total)) + 1e-2 * unit
 
 
 def in_rows(plan_names: Any, actions: Mapping[str, Array]) -> Float[Array, "t n m"]:

@@ -66,13 +66,28 @@ def prior(model: Model, problem: Problem, arguments: Arguments, given: Any, poin
             f"{what}: warm_start is {given!r}; give a dict of functions, one for each action and V under 'value', or "
             "the solution of another solver."
         )
-    for name, array in {**actions, **({} if values is None else {VALUE: values})}.items():
+    said = {**actions, **({} if values is None else {VALUE: values})}
+    _check_shapes(problem, said, periods.shape[0], what)
+    for name, array in said.items():
         if not np.all(np.isfinite(np.asarray(array))):
             raise ParameterError(
                 f"{what}: warm_start gives no number for {name!r} at some states of the box. Give a function that "
                 "does, or a box= where it does."
             )
     return Prior(states, periods, {name: jnp.asarray(array) for name, array in actions.items()}, values)
+
+
+def _check_shapes(problem: Problem, said: Mapping[str, Any], count: int, what: str) -> None:
+    """Raises ModelError where a prior says something of another shape than what it is asked for."""
+    for name, array in said.items():
+        wanted = problem.plan.controls[name].shape if name in problem.plan.controls else ()
+        own = tuple(np.shape(array)[1:])
+        if np.shape(array)[:1] != (count,) or own not in (wanted, ()):  # one number is the same for all
+            raise ModelError(
+                f"{what}: warm_start gives for {name!r} an array of shape {own} in a state, and it is of shape "
+                f"{tuple(wanted)}. Likely cause: a vector of states or parameters that was neither summed up nor "
+                "indexed."
+            )
 
 
 def _of_functions(

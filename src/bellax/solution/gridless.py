@@ -140,6 +140,10 @@ class GridlessSetting(Setting):
         """Where the solver itself begins, by state, as in `bx.simulate`; nothing of states that begin anywhere."""
         return {}
 
+    def doubts(self, solution: Any) -> str:
+        """What its user should know of a solution that was found, in words; mostly nothing."""
+        return ""
+
     @property
     def rules(self) -> Rules | None:
         """By which the solver takes expectations, as `Averages` takes them; None from one that draws."""
@@ -221,7 +225,9 @@ class GridlessSolution(Queried):
             for name, value in self.stats.items()
             if concrete(value) and value.ndim == 0
         )
-        return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
+        doubts = self.setting.doubts(self) if isinstance(self.result, Result) else ""
+        said = f" But {doubts}" if doubts else ""
+        return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}.{said}"
 
     # -- questions
 

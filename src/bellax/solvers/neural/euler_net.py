@@ -18,10 +18,12 @@ from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
 from bellax.problem.problem import Arguments
+from bellax.problem.rough import may_be_rough
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.beyond import better_elsewhere, jump
 from bellax.solvers.neural.doubts import TENTH, everywhere, rising, value_error
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
@@ -42,6 +44,7 @@ _GAIN = 2.5  # see nets.initial
 _LEAVING = 0.02  # share of visited states that may lie beyond the box
 _COMPARED = 32  # points at which members change places
 _ASYMMETRIC = 1e-4  # relative: rules of quadrature are not the same in all directions
+_BETTER = 10  # times the tolerance, in units of the spread of V: more than what V as a net leaves between its points
 _EVALUATION = 60  # steps of the least squares for V
 
 
@@ -326,18 +329,35 @@ class PreparedEuler(PreparedNets):
         stats["convex"] = self._convex(arguments, begun, found, where)
         root = jnp.max(jnp.stack(roots))
         code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
+        if may_be_rough(self.plan):
+            stats |= self._beyond(arguments, begun, found, Points(*where))
+            trapped = stats["better_elsewhere"] > _BETTER * self.options.tolerance
+            unknown = (stats["jump"] > 0) & ~(stats["value_error"] <= self.options.tolerance)
+            code = jnp.where((code == int(Result.successful)) & (trapped | unknown), int(Result.trapped), code)
         low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
         code = jnp.where(low, int(Result.not_concave), code)
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
         return code.astype(jnp.int32), stats
 
+    def _beyond(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Points) -> dict[str, Array]:
+        """What lies beyond kinks and jumps: how much the model jumps, and by how much other actions are better, in
+        units of the spread of V; nothing is said of these where V is not found and nothing jumps."""
+        bellman = self._bellman(arguments, begun, found)
+        value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
+        unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
+        seed = self.options.seed + 2000
+        return {"jump": jump(bellman, seed), "better_elsewhere": better_elsewhere(bellman, found, points, unit, seed)}
+
+    def _bellman(self, arguments: Arguments, begun: Begun, found: NetBehaviour) -> Bellman:
+        scale = Scale(begun.level, begun.unit)
+        return Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
+
     def _convex(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Any) -> Array:
         """The share of points at which Q rises to both sides of an action: there conditions hold where Q is least."""
         if self.static:  # V is not in the conditions, and worse than they are
             return rising(self.euler(arguments), found, points, self.options.tolerance)
-        scale = Scale(begun.level, begun.unit)
-        bellman = Bellman(self.euler(arguments), found.inputs, self.shapes, scale, self.wiring)
+        bellman = self._bellman(arguments, begun, found)
 
         def rises(states: Any, number: Array) -> Array:
             x = found.outputs(number, states)

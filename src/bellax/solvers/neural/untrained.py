@@ -29,6 +29,21 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
             "rises to both sides of an action. Take bx.solvers.NeuralValueIteration(), which compares actions, or "
             "begin on the hill (warm_start=)."
         )
+    if result == Result.trapped:
+        jump, gain = float(stats["jump"]), float(stats["better_elsewhere"])
+        what = (
+            f"a reward, a law or the terminal value jumps within the box, by {jump:.3g} of its size, and "
+            if jump > 0
+            else ""
+        )
+        return (
+            f"EulerNet: conditions hold, and what lies beyond a kink or a jump they do not see: {what}other actions "
+            f"are better by {gain:.3g} times the spread of V, which is itself off by {float(stats['value_error']):.3g} "
+            "of it. Likely causes: a comparison, a rounding, a minimum or a maximum in a function. Take "
+            "bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic(), which compare actions, or "
+            "bx.solvers.ValueIteration() or bx.solvers.BackwardInduction() with bx.maximise.Enumerate(); or state what "
+            "jumps as a discrete action."
+        )
     mean, most = (float(stats[f"condition_{what}"]) for what in ("mean", "max"))
     along = "" if finite else f", along paths by {float(stats['path_mean']):.3g} on average"
     return (

@@ -58,8 +58,30 @@ def _no_steady_state(setting: Any, solution: Any) -> str:
     )
 
 
+def doubts(solution: Any) -> str:
+    """What is to be said of a solution that was found; empty where nothing is."""
+    stats = solution.stats
+    if "kinks" not in stats or solution.code.ndim or int(solution.code) or not int(stats["kinks"]):
+        return ""
+    return (
+        "the path passes next to a kink of a reward, a law or the terminal value (a minimum, a maximum, an absolute "
+        "value), on whose other side derivatives are others: V and policy are those of one side, and a better path "
+        f"may lie beyond. V exceeds what the policy earns by {float(stats['value_gap']):.3g}; compare with a solver "
+        "that knows no derivatives, such as bx.solvers.BackwardInduction, ValueIteration or NeuralValueIteration."
+    )
+
+
 def _not_concave(setting: Any, solution: Any) -> str:
     stats = solution.stats
+    if float(stats.get("jump", 0.0)) > 0:
+        return (
+            "a reward, a law, the discount, a bound or the terminal value jumps between the bounds of states and "
+            f"actions, by {float(stats['jump']):.3g} of its size. Derivatives do not see a jump, and what lies beyond "
+            "it was not weighed. Likely causes: a comparison, a rounding or a sign in a function. Use "
+            "bx.solvers.BackwardInduction() or bx.solvers.ValueIteration(), with bx.maximise.Enumerate(), or "
+            "bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic(); state what jumps as a discrete action; or "
+            "give states bounds between which nothing jumps."
+        )
     if not setting.problem.finite:
         return (
             "at the steady state Q is not strictly concave in the actions: it is a minimum or a saddle, a kink, or an "

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,7 +22,7 @@ def explain(setting: Any, solution: Any) -> str:
     if result == Result.not_concave:
         return _not_concave(setting, solution)
     if result in (Result.infeasible, Result.nonfinite):
-        return _faulty(setting, solution.arguments) or _NAMELESS
+        return _faulty(setting, solution.arguments) or _unearned(solution) or _NAMELESS
     if result == Result.unstable:
         return (
             f"the policy leaves the steady state: the largest eigenvalue is {float(solution.stats['radius']):.6g} "
@@ -35,6 +36,18 @@ def explain(setting: Any, solution: Any) -> str:
             f"causes: a kink, at which derivatives promise what is not there; a path on which steps explode. {_ADVICE}"
         )
     return _no_steady_state(setting, solution)
+
+
+def _unearned(solution: Any) -> str:
+    """What is said where V and policy are numbers, and what the policy earns is none."""
+    values = (solution.values.values, solution.values.rules)
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(values)):
+        return ""
+    return (
+        "what the policy earns on simulated paths is no finite number, so that V is none either. Likely causes: a "
+        "reward that is minus infinity at a bound to which the policy, linear in the state, leads (a logarithm of "
+        "zero consumption); a path that explodes. Use a solver on a grid, or by nets."
+    )
 
 
 _NAMELESS = (

@@ -165,7 +165,10 @@ class PreparedTrajectory(GridlessSetting):
         return self._weighed(along, Found(trajectory, code, _told(stats, missed)))
 
     def _weighed(self, along: Along, found: Found) -> Found:
-        """The same, and no success where the model jumps between its bounds; whether kinks are near is said."""
+        """The same, and no success where the model jumps between its bounds, or where what the policy earns is no
+        number; whether kinks are near is said."""
+        unearned = (found.code == int(Result.successful)) & ~jnp.isfinite(found.stats["value_gap"])
+        found = found._replace(code=jnp.where(unearned, int(Result.nonfinite), found.code).astype(jnp.int32))
         if not may_be_rough(self.plan):
             return found
         seen = rough(along, lax.stop_gradient(found.behaviour))

@@ -40,6 +40,10 @@ class OutsideWarning(UserWarning):
     """A solution was asked outside its grid, where it is extrapolated."""
 
 
+class KinkWarning(UserWarning):
+    """A solver that follows derivatives ended next to a kink, and does not know what lies on its other side."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The clause ` Did you mean 'x'?` for the known name closest to `name` and other than it, or nothing."""
     match = difflib.get_close_matches(name, [other for other in known if other != name], n=1, cutoff=0.6)

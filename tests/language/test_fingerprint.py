@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 
 import equinox as eqx
 import jax
@@ -80,7 +81,16 @@ def with_derivative(rate):
     return same
 
 
+def with_weak_reference(rate):
+    def function(x):
+        return x * rate
+
+    function.me = weakref.ref(function)
+    return function
+
+
 HOLDERS = {
+    "weak reference": with_weak_reference,
     "namespace": lambda rate: types.SimpleNamespace(inner=types.SimpleNamespace(rate=rate)),
     "object": Plain,
     "slots": Slotted,

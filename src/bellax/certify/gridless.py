@@ -83,6 +83,7 @@ def certify_gridless(
         },
         bracket=bracket(solution, panel, seed, inner),
         euler=_euler(solution, found, rules),
+        doubts=setting.doubts(solution),
     )
 
 

@@ -38,6 +38,7 @@ class GridlessCertificate:
         bracket: of the optimal value there.
         euler: of the largest Euler error of a state, without units, the mean and quantiles of its power of ten; empty
             where the solver knows of none.
+        doubts: what the solver itself says of what it found, such as a kink nearby.
     """
 
     residuals: Mapping[str, Mapping[str, float]]
@@ -56,6 +57,7 @@ class GridlessCertificate:
     start: Mapping[str, Any]
     bracket: Bracket
     euler: Mapping[str, Mapping[str, float]]
+    doubts: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
@@ -90,7 +92,8 @@ class GridlessCertificate:
 
     def __str__(self) -> str:
         parts = (self._residual_lines(), self._euler_lines(), self._steady_lines(), self._value_lines())
-        return "\n".join(line for part in parts for line in part)
+        said = [f"The solver says: {self.doubts}"] if self.doubts else []
+        return "\n".join([line for part in parts for line in part] + said)
 
     def _residual_lines(self) -> Iterable[str]:
         beside = "" if self.solver_nodes is None else f", the solver's own {self.solver_nodes}"

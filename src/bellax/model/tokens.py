@@ -166,6 +166,8 @@ class Tokens:
             return ("name", getattr(value, "__module__", None), value.__qualname__, owned)
         if isinstance(value, functools.partial):
             return ("partial", *(self.of(part) for part in (value.func, value.args, value.keywords)))
+        if isinstance(value, weakref.ReferenceType):
+            return ("weak", self.of(value()))
         if isinstance(value, property):
             return ("property", *(self.of(part) for part in (value.fget, value.fset, value.fdel)))
         if isinstance(value, functools.cached_property):

@@ -160,14 +160,14 @@ class GridlessSetting(Setting):
         """Raises ParameterError where the solver would begin outside the bounds of a state."""
         check_begins(self, arguments, self.begins())
 
+    def doubts(self, solution: Any) -> str:
+        """What its user should know of a solution that was found, in words; mostly nothing."""
+        return ""
+
     @property
     def rules(self) -> Rules | None:
         """By which the solver takes expectations, as `Averages` takes them; None from one that draws."""
         return None
-
-    def remark(self, solution: "GridlessSolution") -> str:
-        """What a reader of a solution should know that its result does not say; empty where there is nothing."""
-        return ""
 
     def conditions(
         self, arguments: Arguments, behaviour: Behaviour, rules: Rules | None = None
@@ -245,9 +245,9 @@ class GridlessSolution(Queried):
             for name, value in self.stats.items()
             if concrete(value) and value.ndim == 0
         )
-        remark = self.setting.remark(self) if concrete(self.code) else ""
-        found = f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}."
-        return f"{found} {remark}" if remark else found
+        doubts = self.setting.doubts(self) if isinstance(self.result, Result) else ""
+        said = f" But {doubts}" if doubts else ""
+        return f"Solution by {type(self.setting.options).__name__} ({length}): {result}. {what}.{said}"
 
     def check_start(self, given: Mapping[str, Array], entry: Array, states: Mapping[str, Array]) -> None:
         if not all_concrete((self.arguments, self.values, states, entry)):

@@ -28,10 +28,12 @@ from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
 from bellax.numerics.programs import concrete
 from bellax.problem.problem import Arguments
+from bellax.problem.rough import may_be_rough
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
 from bellax.solvers.neural.bellman import Bellman
+from bellax.solvers.neural.beyond import jump
 from bellax.solvers.neural.doubts import Sides, everywhere, paid, rising, sides_left, sizes_of, value_error
 from bellax.solvers.neural.elsewhere import elsewhere
 from bellax.solvers.neural.ergodic import visited
@@ -369,6 +371,10 @@ class PreparedEuler(PreparedNets):
         low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
         code = jnp.where(low, int(Result.not_concave), code)
         lesser = stats.get("better_elsewhere", jnp.zeros(())) > self.options.tolerance
+        if may_be_rough(self.plan):
+            stats["jump"] = jump(self._bellman(method.euler, found), self.options.seed + 2000)
+            unweighed = jnp.asarray(self.framed) | ~(stats["value_error"] <= self.options.tolerance)
+            lesser = lesser | ((stats["jump"] > 0) & unweighed)
         code = jnp.where(lesser & (code == int(Result.successful)), int(Result.trapped), code)
         code = jnp.where(root == jnp.inf, int(Result.escaped), code)
         code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
@@ -388,7 +394,7 @@ class PreparedEuler(PreparedNets):
         Args:
             off: see `value_error`.
         """
-        bellman = Bellman(euler, found.inputs, self.shapes, Scale(found.level, found.unit), self.wiring)
+        bellman = self._bellman(euler, found)
         scale, left = measure(euler, self._rule(euler, found.inputs, found.actor), *points)
         better = elsewhere(lambda number: (bellman, found.critic), found.outputs, points, self.options.seed)
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
@@ -397,7 +403,10 @@ class PreparedEuler(PreparedNets):
         size = spread + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * scale.unit
         return sure / decisive(size / left, better.stake)
 
-    def remark(self, solution: GridlessSolution) -> str:
+    def _bellman(self, euler: Euler, found: NetBehaviour) -> Bellman:
+        return Bellman(euler, found.inputs, self.shapes, Scale(found.level, found.unit), self.wiring)
+
+    def doubts(self, solution: GridlessSolution) -> str:
         off = solution.stats["value_error"]
         return valueless(float(off), self.options.tolerance) if self.static and concrete(off) and not off.ndim else ""
 

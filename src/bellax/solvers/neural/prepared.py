@@ -232,8 +232,8 @@ class PreparedNets(GridlessSetting):
             "finish", lambda: quickly(lambda a, begun, state: self.finish(a, begun, state, False), self.hasty)
         )
         solution = self._solution(arguments, finish(arguments, begun, state))
-        if self.remark(solution):
-            _LOG.warning("%s: %s", type(self.options).__name__, self.remark(solution))
+        if self.doubts(solution):
+            _LOG.warning("%s: %s", type(self.options).__name__, self.doubts(solution))
         return solution
 
     def _begin(self, arguments: Arguments, prior: Any) -> Any:

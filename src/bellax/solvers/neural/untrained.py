@@ -40,6 +40,16 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
             "begin on the hill (warm_start=)."
         )
     if result == Result.trapped:
+        jump, better = float(stats.get("jump", 0.0)), float(stats.get("better_elsewhere", 0.0))
+        if jump > 0:
+            return (
+                "EulerNet: conditions hold, and what lies beyond a jump they do not see: a reward, a law or the terminal "
+                f"value jumps within the box, by {jump:.3g} of its size; other actions are better by {better:.3g} of "
+                f"what decisions are about, and V is itself off by {float(stats['value_error']):.3g} of its spread. "
+                "Likely causes: a comparison or a rounding in a function. Take bx.solvers.NeuralValueIteration() or "
+                "bx.solvers.ActorCritic(), which compare actions, or a solver on a grid with bx.maximise.Enumerate(); "
+                "or state what jumps as a discrete action."
+            )
         return (
             f"EulerNet: the conditions hold, but other actions are better by {float(stats['better_elsewhere']):.3g} of "
             f"what decisions are about; tolerance={tolerance:g}. Likely causes: a lesser maximum (begin on the higher "

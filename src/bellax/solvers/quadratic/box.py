@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from bellax.numerics import loops
 from bellax.numerics.scalar import as_small, rounding
-from bellax.solvers.quadratic.stage import Bounds, slack
+from bellax.solvers.quadratic.stage import Bounds, slack, units
 
 _MOST = 100  # Newton steps of one period
 _SHARES = 2.0 ** -np.arange(8.0)
@@ -99,12 +99,12 @@ def best(
 
     def sides(a: Array) -> tuple[Held, Array, Array]:
         _, low, high = bounds.box(x, a)
-        below, above = a <= low + slack(low), a >= high - slack(high)
+        below, above = a <= low + slack(low, low, high), a >= high - slack(high, low, high)
         near = Held(jnp.where(below | above, 0.0, a), jnp.where(below, -1.0, jnp.where(above, 1.0, 0.0)))
         gradient = slope + curved @ (a - u)
         if layout.linked:
             gradient = jax.grad(lambda free: gradient @ actions_of(free, near.side))(near.free)
-        stuck = high <= low + slack(low)
+        stuck = high <= low + slack(low, low, high)
         # between equal bounds an action follows the one that it would be held at if they parted
         free = jnp.where(stuck, -1.0, 0.0)
         side = jnp.where(below & (gradient < 0), -1.0, jnp.where(above & (gradient > 0), 1.0, free))
@@ -139,7 +139,8 @@ def best(
         place = jnp.argmax(jnp.where(jnp.isfinite(values), values, -jnp.inf))
         new = tried[place]
         better = (values[place] > value(a)) & found.sound
-        far = jnp.any(jnp.abs(new - a) > as_small(1e-14) * (1 + jnp.abs(a)))
+        _, low, high = bounds.box(x, a)
+        far = jnp.any(jnp.abs(new - a) > as_small(1e-14) * units(a, low, high))
         return jnp.where(better, new, a), held, better & far, count + 1
 
     start = bounds.within(x, lambda part, low, high: jnp.clip(u[part], low, high)).action

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,7 +22,7 @@ def explain(setting: Any, solution: Any) -> str:
     if result == Result.not_concave:
         return _not_concave(setting, solution)
     if result in (Result.infeasible, Result.nonfinite):
-        return _faulty(setting, solution.arguments) or _NAMELESS
+        return _faulty(setting, solution.arguments) or _unearned(solution) or _NAMELESS
     if result == Result.unstable:
         return (
             f"the policy leaves the steady state: the largest eigenvalue is {float(solution.stats['radius']):.6g} "
@@ -35,6 +36,18 @@ def explain(setting: Any, solution: Any) -> str:
             f"causes: a kink, at which derivatives promise what is not there; a path on which steps explode. {_ADVICE}"
         )
     return _no_steady_state(setting, solution)
+
+
+def _unearned(solution: Any) -> str:
+    """What is said where V and policy are numbers, and what the policy earns is none."""
+    values = (solution.values.values, solution.values.rules)
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(values)):
+        return ""
+    return (
+        "what the policy earns on simulated paths is no finite number, so that V is none either. Likely causes: a "
+        "reward that is minus infinity at a bound to which the policy, linear in the state, leads (a logarithm of "
+        "zero consumption); a path that explodes. Use a solver on a grid, or by nets."
+    )
 
 
 _NAMELESS = (
@@ -58,8 +71,30 @@ def _no_steady_state(setting: Any, solution: Any) -> str:
     )
 
 
+def doubts(solution: Any) -> str:
+    """What is to be said of a solution that was found; empty where nothing is."""
+    stats = solution.stats
+    if "kinks" not in stats or solution.code.ndim or int(solution.code) or not int(stats["kinks"]):
+        return ""
+    return (
+        "the path passes next to a kink of a reward, a law or the terminal value (a minimum, a maximum, an absolute "
+        "value), on whose other side derivatives are others: V and policy are those of one side, and a better path "
+        f"may lie beyond. V exceeds what the policy earns by {float(stats['value_gap']):.3g}; compare with a solver "
+        "that knows no derivatives, such as bx.solvers.BackwardInduction, ValueIteration or NeuralValueIteration."
+    )
+
+
 def _not_concave(setting: Any, solution: Any) -> str:
     stats = solution.stats
+    if float(stats.get("jump", 0.0)) > 0:
+        return (
+            "a reward, a law, the discount, a bound or the terminal value jumps between the bounds of states and "
+            f"actions, by {float(stats['jump']):.3g} of its size. Derivatives do not see a jump, and what lies beyond "
+            "it was not weighed. Likely causes: a comparison, a rounding or a sign in a function. Use "
+            "bx.solvers.BackwardInduction() or bx.solvers.ValueIteration(), with bx.maximise.Enumerate(), or "
+            "bx.solvers.NeuralValueIteration() or bx.solvers.ActorCritic(); state what jumps as a discrete action; or "
+            "give states bounds between which nothing jumps."
+        )
     if not setting.problem.finite:
         return (
             "at the steady state Q is not strictly concave in the actions: it is a minimum or a saddle, a kink, or an "

@@ -31,7 +31,10 @@ class ILQG(Solver):
     by how much V at the start exceeds what the policy earns on simulated paths (with the standard error
     `value_gap_error`), zero where the model is linear-quadratic. Far from the path, and where bounds bind that do not
     on it, nothing is known of policy and value. A maximum is a local one: other actions are tried in one period at a
-    time, and what needs changes in several at once is not seen. At a kink no path is found, or one beside it.
+    time, and what needs changes in several at once is not seen. At a kink no path is found, or one beside it: where
+    simulated paths come by one, a `bx.KinkWarning` says so, as do the printed solution and its certificate
+    (`stats["kinks"]`). A model that jumps between its bounds (a comparison, a rounding) ends as `not_concave`, since
+    nothing that follows derivatives weighs what lies beyond a jump; `stats["jump"]` is its relative size.
 
     Args:
         start: by state, where the path begins; without end, where the search for a steady state does. By default the

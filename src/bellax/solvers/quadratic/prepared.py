@@ -1,5 +1,6 @@
 """A model under `ILQG`: checks, the programs of a solve, and what is said of a failure."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from jaxtyping import Bool
 
 from bellax.bellman.checks import check_arguments, sound
 from bellax.bellman.options import key
-from bellax.errors import check_names
+from bellax.errors import KinkWarning, check_names
 from bellax.model.model import Model
 from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete, quickly_at_first
@@ -20,11 +21,13 @@ from bellax.numerics.scalar import as_small
 from bellax.problem.averages import Rules
 from bellax.problem.draws import random_leaves
 from bellax.problem.problem import Arguments
+from bellax.problem.rough import may_be_rough
 from bellax.solution.gridless import GridlessSetting, GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.quadratic import complaints, search, starts, stationary
 from bellax.solvers.quadratic.doubts import Gap, gap
 from bellax.solvers.quadratic.path import Along
+from bellax.solvers.quadratic.rough import rough
 from bellax.solvers.quadratic.stage import Layout, Stage
 from bellax.solvers.quadratic.trajectory import Trajectory, stacked
 
@@ -91,9 +94,16 @@ class PreparedTrajectory(GridlessSetting):
             little = checked and self.layout.states + self.layout.actions <= _LITTLE
             self.model.programs[name] = quickly_at_first(partial(self.found, checked), little)
         found = self.model.programs[name](arguments, begin)
-        return GridlessSolution(
+        solution = GridlessSolution(
             arguments=arguments, values=found.behaviour, code=found.code, stats=found.stats, setting=self
         )
+        said = self.doubts(solution) if checked and not ticket else ""
+        if said:
+            warnings.warn(f"ILQG: {said}", KinkWarning, stacklevel=2)
+        return solution
+
+    def doubts(self, solution: GridlessSolution) -> str:
+        return complaints.doubts(solution)
 
     def found(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         """The whole of a solve, inside a compiled program.
@@ -133,7 +143,7 @@ class PreparedTrajectory(GridlessSetting):
         code = jnp.where(path.crossed, int(Result.infeasible), code).astype(jnp.int32)
         convex = jnp.max(jnp.where(concave, -1, along.periods()))
         stats = {"steps": ended.steps, "rounds": ended.rounds, "slope": ended.steep, "last_not_concave": convex}
-        return Found(trajectory, code, _told(stats, missed))
+        return self._weighed(along, Found(trajectory, code, _told(stats, missed)))
 
     def _steady(self, known: bool, arguments: Arguments, begin: Begin) -> Found:
         model = stationary.Model(self.layout, self.problem, self.rules, *begin)
@@ -153,7 +163,20 @@ class PreparedTrajectory(GridlessSetting):
         code = jnp.where(ended.there & concave & ~(own.radius < 1), int(Result.unstable), code).astype(jnp.int32)
         stats = {"steps": ended.steps, "starts": ended.tries, "radius": own.radius}
         stats |= {"steady": ended.there.astype(jnp.int32), "settled": settled.astype(jnp.int32)}
-        return Found(trajectory, code, _told(stats, missed))
+        return self._weighed(along, Found(trajectory, code, _told(stats, missed)))
+
+    def _weighed(self, along: Along, found: Found) -> Found:
+        """The same, and no success where the model jumps between its bounds, or where what the policy earns is no
+        number; whether kinks are near is said."""
+        unearned = (found.code == int(Result.successful)) & ~jnp.isfinite(found.stats["value_gap"])
+        found = found._replace(code=jnp.where(unearned, int(Result.nonfinite), found.code).astype(jnp.int32))
+        if not may_be_rough(self.plan):
+            return found
+        seen = rough(along, lax.stop_gradient(found.behaviour))
+        failed = (found.code == int(Result.successful)) & (seen.jump > 0)
+        code = jnp.where(failed, int(Result.not_concave), found.code).astype(jnp.int32)
+        stats = {**found.stats, "jump": seen.jump, "kinks": seen.kink.astype(jnp.int32)}
+        return found._replace(code=code, stats=stats)
 
     def stage(self, arguments: Arguments, number: int) -> Stage:
         """One period."""

@@ -22,6 +22,7 @@ from bellax.learning import sampling
 from bellax.numerics import loops
 from bellax.solvers.quadratic.decide import Rule
 from bellax.solvers.quadratic.path import Along, Path, acted
+from bellax.solvers.quadratic.stage import units
 
 RUNNING, CONVERGED, EXHAUSTED, FLAT, BEATEN, BROKEN = range(6)
 """How a search stands: goes on; has a maximum; ran out of steps or of damping; is where the slope is zero and Q is not
@@ -64,7 +65,7 @@ def search(along: Along, path: Path, most: int, tolerance: float) -> Search:
 
     Args:
         most: backward passes.
-        tolerance: the largest step that is none, relative to one and the action.
+        tolerance: the largest step that is none, relative to `units`.
     """
     zero = jnp.zeros((), jnp.int32)
     status = jnp.where(_known(path), RUNNING, BROKEN).astype(jnp.int32)
@@ -98,7 +99,7 @@ def _step(along: Along, state: Search, most: int, tolerance: float) -> Search:
     sound = jnp.all(found.decisions.sound)
     finite = jnp.all(jnp.isfinite(found.values.level)) & jnp.all(jnp.isfinite(found.decisions.steep))
     foreseen = found.values.level[0] - path.worth
-    small = jnp.max(jnp.abs(found.decisions.step) / (1 + jnp.abs(path.actions)), initial=0.0) <= tolerance
+    small = jnp.max(jnp.abs(found.decisions.step) / _units(along, path), initial=0.0) <= tolerance
     shares = jnp.asarray(_SHARES)
     tried = jax.vmap(lambda share: along.moved(path, found, share))(shares)
     enough = jnp.where(foreseen > rounded(path), _FAIR * shares * foreseen, 0.0) - rounded(path)
@@ -120,6 +121,16 @@ def _step(along: Along, state: Search, most: int, tolerance: float) -> Search:
     blocked = ~accept & (state.blocked | ~sound)
     steep = jnp.max(found.decisions.steep)
     return Search(new, found.decisions.rule, steep, after, blocked, status, steps, state.rounds)
+
+
+def _units(along: Along, path: Path) -> Float[Array, "t m"]:
+    """What steps of actions are compared with, by period."""
+
+    def one(number: Array, x: Array, u: Array) -> Array:
+        _, low, high = along.stage(number).bounds.box(x, u)
+        return units(u, low, high)
+
+    return jax.vmap(one)(along.periods(), path.states[:-1], path.actions)
 
 
 def _elsewhere(along: Along, state: Search) -> Search:
@@ -158,5 +169,5 @@ def _tried(kind: Array, draws: Array, part: slice, action: Array, low: Array, hi
     top = jnp.where(jnp.isfinite(high), high, jnp.where(jnp.isfinite(low), low, action) + far)
     share = draws[kind, part]
     wide = bottom + share * (top - bottom)
-    near = action + _ASIDE * (1 + jnp.abs(action)) * (2 * share - 1)
+    near = action + _ASIDE * units(action, low, high) * (2 * share - 1)
     return jnp.clip(jnp.where(kind < _WIDE, wide, near), low, high)

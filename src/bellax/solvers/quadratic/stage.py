@@ -160,9 +160,15 @@ class Stage:
         return Outcomes(jnp.ones(1), *(mean[None] for mean in means))
 
 
-def slack(bound: Float[Array, "m"]) -> Float[Array, "m"]:
-    """How near to a bound an action is at it; infinite bounds have none."""
-    return jnp.where(jnp.isfinite(bound), rounding() * (1 + jnp.abs(bound)), 0.0)
+def units(number: Float[Array, "m"], low: Float[Array, "m"], high: Float[Array, "m"]) -> Float[Array, "m"]:
+    """What sizes of numbers are compared with: their own, and one, or less where they have less room than that."""
+    width = jnp.where(jnp.isfinite(high - low) & (high > low), high - low, 1.0)
+    return jnp.abs(number) + jnp.minimum(1.0, width)
+
+
+def slack(bound: Float[Array, "m"], low: Float[Array, "m"], high: Float[Array, "m"]) -> Float[Array, "m"]:
+    """How near to one of two bounds an action is at it; infinite bounds have none."""
+    return jnp.where(jnp.isfinite(bound), rounding() * units(bound, low, high), 0.0)
 
 
 def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[slice, tuple[int, ...]]]:

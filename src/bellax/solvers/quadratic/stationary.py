@@ -21,7 +21,7 @@ from bellax.problem.problem import Arguments, Problem
 from bellax.solvers.quadratic import starts, steady
 from bellax.solvers.quadratic.decide import Decision, decide
 from bellax.solvers.quadratic.expansion import Quadratic, expand
-from bellax.solvers.quadratic.stage import Layout, Stage
+from bellax.solvers.quadratic.stage import Layout, Stage, units
 from bellax.solvers.quadratic.steady import Curved, Point
 
 _STARTS, _WIDE = 16, 20  # how many where the model is small, and how many numbers make it large
@@ -113,9 +113,10 @@ def _peak(stage: Stage, point: Point, curved: Curved) -> Bool[Array, ""]:
         return found.rewards[0] + later, jnp.abs(found.rewards[0]) + jnp.abs(later)
 
     def near(draw: Array) -> Array:
-        wanted = u + _ASIDE * (1 + jnp.abs(u)) * (2 * draw - 1)
+        wanted = u + _ASIDE * units(u, low, high) * (2 * draw - 1)
         return worth(stage.bounds.within(x, lambda part, low, high: jnp.clip(wanted[part], low, high)).action)[0]
 
+    _, low, high = stage.bounds.box(x, u)
     here, size = worth(u)
     slack = 1000 * float(jnp.finfo(here.dtype).eps) * size
     return ~jnp.any(jax.vmap(near)(draws) > here + slack)
@@ -124,6 +125,17 @@ def _peak(stage: Stage, point: Point, curved: Curved) -> Bool[Array, ""]:
 def averaged(stage: Stage, x: Float[Array, "n"], u: Float[Array, "m"], value: Quadratic) -> tuple[Decision, Quadratic]:
     """One period at a steady state, with all that may happen."""
     return decide(stage, expand(stage.lottery, x, u, value), x, u)
+
+
+def _sizes(value: Quadratic, room: Float[Array, "n"]) -> list[Array]:
+    """What changes of the level, the slope and the curvature are compared with: their own sizes, and one, or less
+    where all of V is less over the room that states have."""
+    slope, curvature = value.slope * room, value.curvature * room[:, None] * room[None]
+    whole = jnp.abs(value.level) + jnp.max(jnp.abs(slope)) + jnp.max(jnp.abs(curvature))
+    whole, least = jnp.where(whole > 0, whole, 1.0), jnp.min(room)
+    own = (value.level, value.slope, value.curvature)
+    per = (whole, whole / least, whole / least**2)
+    return [jnp.max(jnp.abs(part)) + jnp.minimum(1.0, each) for part, each in zip(own, per, strict=True)]
 
 
 def with_noise(
@@ -145,11 +157,11 @@ def with_noise(
         value, _, count = state
         new = averaged(stage, x, u, value)[1]
         new = new._replace(level=value.level + (new.level - value.level) / (1 - share))
-        pairs = zip(new[1:], value[1:], strict=True)
-        size = jnp.abs(jnp.stack([jnp.max(jnp.abs(a - b)) / (1 + jnp.max(jnp.abs(a))) for a, b in pairs]))
+        pairs = zip(new[1:], value[1:], _sizes(new, least_x), strict=True)
+        size = jnp.stack([jnp.max(jnp.abs(a - b)) / unit for a, b, unit in pairs])
         return new, jnp.max(size), count + 1
 
-    least = as_small(1e-13)
+    least, least_x = as_small(1e-13), steady.room(stage, Point(x, u, x)).x
     over = lambda state: (state[1] <= least) | ~jnp.isfinite(state[1]) & (state[2] > 0) | (state[2] >= _MOST)  # noqa: E731
     begun = (first, jnp.full((), jnp.inf), jnp.zeros((), jnp.int32))
     found, change, _ = lax.stop_gradient(loops.until(over, step, begun))

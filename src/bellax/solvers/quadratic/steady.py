@@ -27,8 +27,8 @@ from bellax.numerics import loops
 from bellax.numerics.scalar import as_small, rounding
 from bellax.solvers.quadratic.box import factored
 from bellax.solvers.quadratic.expansion import Expansion, Quadratic, expand
-from bellax.solvers.quadratic.stage import Stage
-from bellax.solvers.quadratic.starts import middle
+from bellax.solvers.quadratic.stage import Stage, units
+from bellax.solvers.quadratic.starts import limits, middle
 
 _NEWTON, _HOWARD, _DOUBLINGS, _PLAIN = 100, 40, 45, (50, 500, 5000)
 _STAYING, _MARGIN = 10, 0.01
@@ -73,9 +73,24 @@ class Newton(NamedTuple):
     steps: Int[Array, ""]
 
 
+def room(stage: Stage, point: Point) -> Point:
+    """What sizes are compared with, beside those of the numbers themselves: one, or less where there is less room
+    between bounds; of slopes less where less is paid."""
+    plan, layout = stage.layout.plan, stage.layout
+    lows, highs = layout.by_state(jnp.full_like(point.x, -jnp.inf)), layout.by_state(jnp.full_like(point.x, jnp.inf))
+    for name in plan.continuous:
+        lows[name], highs[name] = limits(layout, stage.bounds.period, name)
+    _, low, high = stage.bounds.box(point.x, point.u)
+    x = units(jnp.zeros_like(point.x), layout.in_a_row(lows), layout.in_a_row(highs))
+    paid = jnp.abs(stage.certain(point.x, point.u).rewards[0]) / x
+    p = jnp.where(jnp.isfinite(paid) & (paid > 0), jnp.minimum(1.0, paid), 1.0)
+    return Point(x, units(jnp.zeros_like(point.u), low, high), p)
+
+
 def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
     """Newton steps from a start, shortened until what is left, in the units of a step, shrinks."""
     flat, back = _flattener(start)
+    least = _flattener(room(stage, start))[0]
 
     def residual(y: Array) -> Array:
         return _flattener(equations(stage, back(y)))[0]
@@ -87,7 +102,7 @@ def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
 
     def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         y, _, steps, _ = state
-        scale = 1 + jnp.abs(y)
+        scale = least + jnp.abs(y)
         inverse = _inverse(jax.jacfwd(residual)(y) * scale[None])
         ahead = lambda at: -(inverse @ residual(at))  # noqa: E731
         move = ahead(y)
@@ -108,15 +123,15 @@ def newton(stage: Stage, start: Point, tolerance: float) -> Newton:
     done = lambda state: state[3] | (state[1] <= tolerance) | (state[2] >= _NEWTON)  # noqa: E731
     state = (flat, jnp.full((), jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros((), bool))
     y, size, steps, _ = loops.until(done, step, state)
-    return Newton(back(y), (size <= tolerance) & _hold(residual, y, back(jnp.ones_like(y))), steps)
+    return Newton(back(y), (size <= tolerance) & _hold(residual, y, least, back(y)), steps)
 
 
-def _hold(residual: Callable[[Array], Array], y: Array, ones: Point) -> Bool[Array, ""]:
+def _hold(residual: Callable[[Array], Array], y: Array, least: Array, point: Point) -> Bool[Array, ""]:
     """Whether equations hold, in units of their terms: where no step changes one of them, it may still be wrong."""
-    terms = jnp.max(jnp.abs(jax.jacfwd(residual)(y)) * (1 + jnp.abs(y))[None], axis=1)
-    own, count = 1 + jnp.abs(y), ones.x.shape[0]
+    terms = jnp.max(jnp.abs(jax.jacfwd(residual)(y)) * (least + jnp.abs(y))[None], axis=1)
+    own, count = least + jnp.abs(y), point.x.shape[0]
     # the equations of states and of slopes have units of their own
-    units = jnp.concatenate([own[:count], jnp.zeros_like(ones.u), own[-count:]])
+    units = jnp.concatenate([own[:count], jnp.zeros_like(point.u), own[-count:]])
     return jnp.all(jnp.abs(residual(y)) <= as_small(1e-8) * (terms + units))
 
 
@@ -125,7 +140,7 @@ def moved(stage: Stage, point: Point) -> Point:
     still = lax.stop_gradient(point)
     flat, back = _flattener(still)
     residual = lambda y: _flattener(equations(stage, back(y)))[0]  # noqa: E731
-    scale = 1 + jnp.abs(flat)
+    scale = lax.stop_gradient(_flattener(room(stage, still))[0]) + jnp.abs(flat)
     inverse = _inverse(lax.stop_gradient(jax.jacfwd(residual)(flat)) * scale[None])
     return back(flat - scale * (inverse @ residual(flat)))
 

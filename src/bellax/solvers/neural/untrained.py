@@ -15,7 +15,7 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
         return (
             "the conditions are no number at some points of the box. Likely causes: a law or a reward that is none "
             "there (a negative number under a logarithm or a root); bounds that cross; a box= beyond where the "
-            "model has a meaning."
+            "model has a meaning, or one of no width, such as that of a process whose sigma is zero."
         )
     if result == Result.escaped:
         return (

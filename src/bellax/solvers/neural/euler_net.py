@@ -368,10 +368,9 @@ class PreparedEuler(PreparedNets):
 
     def _beyond(self, arguments: Arguments, begun: Begun, found: NetBehaviour, points: Points) -> dict[str, Array]:
         """How much the model jumps, and by how much other actions are better, in units of the spread of V."""
-        bellman = self._bellman(arguments, begun, found)
+        bellman, seed = self._bellman(arguments, begun, found), self.options.seed + 2000
         value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
         unit = jnp.std(value) + 0.01 * jnp.sqrt(jnp.mean(value**2)) + 1e-12
-        seed = self.options.seed + 2000
         return {"jump": jump(bellman, seed), "better_elsewhere": better_elsewhere(bellman, found, points, unit, seed)}
 
     def _bellman(self, arguments: Arguments, begun: Begun, found: NetBehaviour) -> Bellman:

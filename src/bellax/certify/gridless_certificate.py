@@ -127,7 +127,7 @@ class GridlessCertificate:
     def _steady_lines(self) -> Iterable[str]:
         if self.steady:
             yield f"Without noise paths settle at {_listed(self.steady.states)}"
-            yield f"  spectral radius of the closed loop there: {self.steady.radius:.6g}"
+            yield f"  spectral radius of the closed loop there: {self.steady.radius:.6g}, without the discount"
         elif self.steady_missing:
             yield f"No deterministic steady state: {self.steady_missing}"
 

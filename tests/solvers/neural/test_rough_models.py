@@ -114,3 +114,14 @@ def test_euler_net_solves_a_model_whose_comparison_decides_nothing():
     solution = bx.solve(with_guard, {"discount": 0.95}, NETS)
     assert float(solution.stats["jump"]) == 0 and solution.result == bx.Result.successful
     np.testing.assert_allclose(solution.policy(capital=0.2, z=0.0)["saved"], 0.342 * 0.2**0.36, rtol=1e-3)
+
+
+def test_euler_net_names_the_state_at_which_bounds_cross():
+    model = bx.Model(
+        states={"k": bx.Continuous(0.1, 0.5)},
+        actions={"saved": bx.Continuous(0.3, lambda k: k**0.36 - 0.4)},
+        transitions={"k": lambda saved: saved},
+        reward=lambda k, saved: jnp.log(k**0.36 - saved),
+    )
+    with pytest.raises(bx.ModelError, match="nothing may be done at k = .*the lower bound of 'saved' is 0.3, above"):
+        bx.solve(model, {"discount": 0.95}, NETS)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from bellax.errors import (
@@ -26,7 +27,7 @@ from bellax.errors import (
 from bellax.learning import levenberg, nets, sampling, training
 from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
-from bellax.numerics.programs import concrete
+from bellax.numerics.programs import concrete, quickly
 from bellax.problem.problem import Arguments
 from bellax.problem.rough import may_be_rough
 from bellax.solution.gridless import GridlessSolution
@@ -282,6 +283,30 @@ class PreparedEuler(PreparedNets):
                 "not the same for all, a law or a bound that names one of them, a vector state or parameter that is "
                 "left out of symmetric=, a box= that is not the same for all."
             )
+
+    def check(self, arguments: Arguments) -> None:
+        super().check(arguments)
+        run = self.plain.program("crossed bounds", lambda: quickly(self._crossed, True))
+        crossed, low, high, states = jax.tree.map(np.asarray, run(arguments))
+        if crossed.any():
+            row, number = np.argwhere(crossed)[0]
+            name = self.plan.coordinates[number].name
+            at = ", ".join(f"{state} = {np.array2string(value[row], precision=6)}" for state, value in states.items())
+            raise ModelError(
+                f"EulerNet: nothing may be done at {at}: the lower bound of {name!r} is {low[row, number]:g}, above "
+                f"the upper one, {high[row, number]:g}. Give bounds that do not cross, or a box= in which they do not."
+            )
+
+    def _crossed(self, arguments: Arguments) -> tuple[Array, Array, Array, dict[str, Array]]:
+        """Where lower bounds of actions are above upper ones, with outputs of zero."""
+        states, periods = self.points(self.inputs(arguments), self.options.seed, self.count)
+
+        def at(states: Any, number: Array) -> Any:
+            acted = self.head.act(self.problem.period(arguments, number), states, jnp.zeros(self.head.size))
+            return acted.lower, acted.upper
+
+        low, high = jax.vmap(at)(states, periods)
+        return low > high + 1e-9 * jnp.abs(high), low, high, states
 
     def method(self, arguments: Arguments, begun: Begun) -> "Training":
         return Training(self, arguments, begun)

@@ -25,7 +25,7 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
         return (
             "the conditions, or what is paid, are no number at some points of the box. Likely causes: a law or a "
             "reward that is none there (a negative number under a logarithm or a root); bounds that cross; a box= "
-            "beyond where the model has a meaning."
+            "beyond where the model has a meaning, or one of no width, such as that of a process whose sigma is zero."
         )
     if result == Result.escaped:
         return (
@@ -43,7 +43,7 @@ def untrained(result: Result, stats: Mapping[str, Array], tolerance: float, fini
         jump, better = float(stats.get("jump", 0.0)), float(stats.get("better_elsewhere", 0.0))
         if jump > 0:
             return (
-                "EulerNet: conditions hold, and what lies beyond a jump they do not see: a reward, a law or the terminal "
+                "EulerNet: conditions hold, and what lies beyond a jump they do not see: a reward, a law or the last "
                 f"value jumps within the box, by {jump:.3g} of its size; other actions are better by {better:.3g} of "
                 f"what decisions are about, and V is itself off by {float(stats['value_error']):.3g} of its spread. "
                 "Likely causes: a comparison or a rounding in a function. Take bx.solvers.NeuralValueIteration() or "

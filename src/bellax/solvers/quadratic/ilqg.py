@@ -36,6 +36,9 @@ class ILQG(Solver):
     (`stats["kinks"]`). A model that jumps between its bounds (a comparison, a rounding) ends as `not_concave`, since
     nothing that follows derivatives weighs what lies beyond a jump; `stats["jump"]` is its relative size.
 
+    Without end `stats["radius"]` is sqrt(discount) times the largest eigenvalue of the closed loop, in size: V is
+    finite where it is below one. A certificate has the largest eigenvalue itself: paths settle where that is below one.
+
     Args:
         start: by state, where the path begins; without end, where the search for a steady state does. By default the
             middle of the bounds of the states (zero without bounds), and the means of processes.

@@ -175,3 +175,10 @@ def test_the_terminal_value_of_those_who_never_stop_is_in_no_row(put):
     ended = np.maximum(100.0 - np.asarray(panel.final["price"]), 0.0)
     assert ended[~stops].max() > 0
     np.testing.assert_allclose(panel.present_value(), np.where(stops, paid, ended), rtol=1e-12)
+
+
+def test_a_policy_without_end_is_asked_without_a_period():
+    model = bx.Model(**{**MOVED, "horizon": float("inf"), "reward": lambda x, y, a: -((x - 2.0 - y) ** 2) - a**2})
+    found = bx.solve(model, {"most": 10.0}, bx.solvers.ILQG(start={"x": 2.0, "y": 0.0}))
+    assert float(found.policy(x=2.0, y=0.0)["a"]) == pytest.approx(0.0, abs=1e-9)
+    assert np.isfinite(found.value(x=[1.0, 2.0], y=0.0)).all()

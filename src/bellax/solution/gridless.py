@@ -390,7 +390,7 @@ def _answers(setting: GridlessSetting, what: str, ended: bool) -> Callable[..., 
 
         off = jax.vmap(lambda states: outside(ends, numbers(plan, states)))(states)
         # after the last decision V is the model's own
-        over = numerics.problem.finite & (jnp.asarray(period) >= numerics.problem.clock.count)
+        over = period >= numerics.problem.clock.count if numerics.problem.finite else jnp.zeros((), bool)
         strange = {name: own & ~over for name, own in jax.vmap(unknown)(states).items()}
         return {"answer": jax.vmap(at)(states), "outside": off, "ends": ends, "beyond": strange}
 

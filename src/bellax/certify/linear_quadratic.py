@@ -157,7 +157,8 @@ def _read(setting: GridlessSetting, averages: Averages, sizes: Mapping[str, int]
     plan = setting.plan
     here, given = states_of(setting, z[:states]), by_action(plan, z[states:])
     cuts = np.cumsum(list(sizes.values()))[:-1]
-    standard = dict(zip(sizes, jnp.split(w, cuts), strict=True))
+    parts = jnp.split(w, cuts) if sizes else []  # without anything random one part of nothing would be left
+    standard = dict(zip(sizes, parts, strict=True))
     found = averages.at(here, given, standard)
     place = jnp.zeros((), jnp.int32)
     act = lambda name, lower, upper: (given[name], (given[name] - lower, upper - given[name]))  # noqa: E731

@@ -198,8 +198,9 @@ class PreparedNets(GridlessSetting):
     def check(self, arguments: Arguments) -> None:
         """Raises ParameterError for numbers that make no model, and ModelError for states without a box."""
         check_arguments(self.plain, arguments)
-        seen = lambda arguments: inputs(self.layout, arguments, self.options.box)  # noqa: E731
-        run = self.plain.program("box of nets", lambda: quickly(seen, True))
+        plain = self.plain  # the program is kept, and who began elsewhere is not
+        seen = lambda arguments: inputs(plain.layout, arguments, plain.options.box)  # noqa: E731
+        run = plain.program("box of nets", lambda: quickly(seen, True))
         check_box(run(arguments), type(self.options).__name__)
 
     def solve(self, arguments: Arguments, final: None, ticket: Any = None, well: bool = False) -> GridlessSolution:

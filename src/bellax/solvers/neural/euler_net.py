@@ -29,33 +29,25 @@ from bellax.learning.levenberg import Fit, Groups, LevenbergMarquardt
 from bellax.learning.nets import Shape
 from bellax.numerics.programs import concrete, quickly
 from bellax.problem.problem import Arguments
-from bellax.problem.rough import may_be_rough
 from bellax.solution.gridless import GridlessSolution
 from bellax.solution.solution import Result
 from bellax.solvers.neural.behaviour import NetBehaviour
-from bellax.solvers.neural.bellman import Bellman
-from bellax.solvers.neural.beyond import jump
-from bellax.solvers.neural.doubts import Sides, everywhere, paid, rising, sides_left, sizes_of, value_error
-from bellax.solvers.neural.elsewhere import elsewhere
 from bellax.solvers.neural.ergodic import visited
 from bellax.solvers.neural.euler import Euler, is_static
 from bellax.solvers.neural.euler_training import STEPS, TOGETHER, Begun, Rows, Training
+from bellax.solvers.neural.euler_verdict import judged
 from bellax.solvers.neural.evaluation import Evaluation, Rule, Scale, measure
 from bellax.solvers.neural.exchanged import asymmetry
-from bellax.solvers.neural.floors import TINY
 from bellax.solvers.neural.framed import Frame, around, folded, plain
 from bellax.solvers.neural.heads import Head, check_shares
 from bellax.solvers.neural.inputs import Inputs, inputs
 from bellax.solvers.neural.options import NetSolver, check_smooth, check_unconstrained
-from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.prepared import Found, PreparedNets
-from bellax.solvers.neural.stakes import decisive
 from bellax.solvers.neural.stated import Stated, check_outputs
 from bellax.solvers.neural.untrained import untrained, valueless
 from bellax.solvers.neural.wiring import Shared, wired
 
 _GAIN = 2.5  # see nets.initial
-_LEAVING = 0.02  # share of visited states that may lie beyond the box
 _COMPARED = 32  # points at which members change places
 _ASYMMETRIC = 1e-4  # relative: rules of quadrature are not the same in all directions
 _EVALUATION = 60  # steps of the least squares for V
@@ -238,9 +230,7 @@ class PreparedEuler(PreparedNets):
         actor = nets.flat(self.shapes[0], self.options.seed, 1.0 if self.framed else _GAIN)
         actor = self.from_prior(arguments, prior, self.head, self.shapes[0], actor)
         euler = self.euler(arguments)
-        (level, unit), _ = measure(
-            euler, self._rule(euler, seen, folded(self.shapes[0], actor, frame)), states, periods
-        )
+        (level, unit), _ = measure(euler, self.rule(euler, seen, folded(self.shapes[0], actor, frame)), states, periods)
         begun = Begun(states, periods, level, unit, frame, self._asymmetry(euler, states, periods))
         weights = actor
         if not self.static:
@@ -328,108 +318,37 @@ class PreparedEuler(PreparedNets):
         seen = self.inputs(arguments)
         behaviour = NetBehaviour(actor, critic, begun.level, begun.unit, seen, self.head, self.shapes, self.wiring)
         still = lax.stop_gradient((arguments, behaviour, state._replace(weights=weights)))
-        code, stats = self._judged(still[0], begun, *still[1:])
+        code, stats = judged(self, still[0], begun, *still[1:])
         # the policy does not hang on it: a V that is wrong is none
         level = jnp.where(stats["value_error"] <= self.options.tolerance, begun.level, jnp.nan)
         return Found(replace(behaviour, level=level), code, stats)
 
     def _evaluated(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows, moves: bool) -> Array:
         """V of the policy, by least squares on V = E[r + b V(s')]."""
-        still = self._equations(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor), rows)
+        still = self.equations(lax.stop_gradient(arguments), begun, lax.stop_gradient(actor), rows)
         keep = lambda weights, frozen: frozen  # noqa: E731
         method = LevenbergMarquardt(lambda frozen, number: still, keep, (_EVALUATION,))
         start = method.init(nets.flat(self.shapes[1], self.options.seed + 1, _GAIN), None)
         last = lax.stop_gradient(training.run(method, start))
-        return levenberg.moved(self._equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
+        return levenberg.moved(self.equations(arguments, begun, actor, rows), last.weights) if moves else last.weights
 
     def _rescaled(self, arguments: Arguments, begun: Begun, actor: Array) -> Begun:
         """With the level and the unit of what the policy is paid: what it began with may be paid no number."""
         seen, euler = self.inputs(arguments), self.euler(arguments)
-        (level, unit), _ = measure(euler, self._rule(euler, seen, actor), begun.states, begun.periods)
+        (level, unit), _ = measure(euler, self.rule(euler, seen, actor), begun.states, begun.periods)
         return begun._replace(level=level, unit=unit)
 
-    def _equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
+    def equations(self, arguments: Arguments, begun: Begun, actor: Array, rows: Rows) -> Groups:
         """The residuals of V under the policy."""
         seen, euler = self.inputs(arguments), self.euler(arguments)
         evaluation = Evaluation(euler, seen, self.shapes[1], Scale(begun.level, begun.unit), self.wiring)
-        rule = self._rule(euler, seen, actor)
+        rule = self.rule(euler, seen, actor)
         look = lambda states, number: evaluation.look(states, number, rule(number, states))  # noqa: E731
         return [(evaluation.residual, jax.vmap(look)(rows.states, rows.periods))]
 
-    def _rule(self, euler: Euler, seen: Inputs, actor: Array) -> Rule:
+    def rule(self, euler: Euler, seen: Inputs, actor: Array) -> Rule:
         outputs = self.outputs(seen, actor)
         return lambda number, states: euler.acted(number, states, outputs(number, states)).actions
-
-    def _judged(self, arguments: Arguments, begun: Begun, found: NetBehaviour, state: Fit) -> tuple[Array, Any]:
-        """How the training ended, by conditions at other points."""
-        seen = self.inputs(arguments)
-        method = Training(self, arguments, begun)
-        weights, rule = state.weights, self._rule(method.euler, seen, found.actor)
-        where = self.points(seen, self.options.seed + 1000, self.count)
-        least = method.least(weights, where)
-        left = lambda points: jnp.abs(jax.vmap(lambda s, n: method.conditions(weights, s, n, least))(*points))  # noqa: E731
-        stats, roots, looked = {"steps": state.total}, [jnp.zeros(())], []
-        size = left(where)
-        stats |= {"condition_mean": jnp.mean(size), "condition_max": jnp.max(size)}
-        if not self.framed:
-            roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan)]
-            looked.append(where)
-        if not self.problem.finite:
-            paths = method.visited(weights, where, jax.random.key(self.options.seed + 1000), 1.0)
-            size, far = left(paths.points), jnp.mean(paths.left)
-            stats |= {"path_mean": jnp.mean(size), "path_max": jnp.max(size), "path_leaving": far}
-            roots += [jnp.sqrt(jnp.mean(size**2)), jnp.where(far <= _LEAVING, 0.0, jnp.inf)]
-            where = paths.points
-            roots.append(jnp.where(paid(method.euler, rule, where), 0.0, jnp.nan))
-            looked.append(where)
-        if not self.static:
-            stats |= self._sides(method, weights, looked)
-            roots += [stats["value_left"], stats["slopes_left"]]
-        asked = Points(*where) if self.framed else everywhere(found, self.count, self.options.seed + 1000)
-        rows = Rows(*asked, *(jnp.zeros(0),) * 5)
-        stats["value_error"] = value_error(found, self._equations(arguments, begun, found.actor, rows), asked)
-        stats["convex"] = rising(method.euler, found, where, self.static, self.options.tolerance)
-        if not self.framed:  # else V is known where paths lead, and nowhere else
-            stats["better_elsewhere"] = self._elsewhere(method.euler, found, where, stats["value_error"])
-        root = jnp.max(jnp.stack(roots))
-        code = jnp.where(root <= self.options.tolerance, int(Result.successful), int(Result.max_steps_reached))
-        low = (code == int(Result.successful)) & (stats["convex"] > _LEAVING)
-        code = jnp.where(low, int(Result.not_concave), code)
-        lesser = stats.get("better_elsewhere", jnp.zeros(())) > self.options.tolerance
-        if may_be_rough(self.plan):
-            stats["jump"] = jump(self._bellman(method.euler, found), self.options.seed + 2000)
-            unweighed = jnp.asarray(self.framed) | ~(stats["value_error"] <= self.options.tolerance)
-            lesser = lesser | ((stats["jump"] > 0) & unweighed)
-        code = jnp.where(lesser & (code == int(Result.successful)), int(Result.trapped), code)
-        code = jnp.where(root == jnp.inf, int(Result.escaped), code)
-        code = jnp.where(jnp.isnan(root), int(Result.nonfinite), code)
-        return code.astype(jnp.int32), stats
-
-    def _sides(self, method: Training, weights: Array, looked: list[Any]) -> dict[str, Array]:
-        """What is left of V's own equation and of V_s = dQ/ds, which the conditions take for granted: root mean
-        squares, the larger of those of the box and of paths."""
-        found = [Sides(*jax.vmap(lambda s, n: method.sides(weights, s, n))(*points)) for points in looked]
-        left = [sides_left(sides, sizes_of(found[0])) for sides in found]
-        value, slopes = (jnp.max(jnp.stack(own)) for own in zip(*left, strict=True))
-        return {"value_left": value, "slopes_left": slopes}
-
-    def _elsewhere(self, euler: Euler, found: NetBehaviour, points: Any, off: Array) -> Array:
-        """By how much other actions are better, for ever, in units of what decisions are about.
-
-        Args:
-            off: see `value_error`.
-        """
-        bellman = self._bellman(euler, found)
-        scale, left = measure(euler, self._rule(euler, found.inputs, found.actor), *points)
-        better = elsewhere(lambda number: (bellman, found.critic), found.outputs, points, self.options.seed)
-        value = jax.vmap(lambda states, number: found.worth(number, states))(*points)
-        spread = jnp.std(value)
-        sure = jnp.maximum(better.gain - 2 * left * off * spread, 0.0)  # of V itself nothing is better known
-        size = spread + 0.01 * jnp.sqrt(jnp.mean(value**2)) + TINY * scale.unit
-        return sure / decisive(size / left, better.stake)
-
-    def _bellman(self, euler: Euler, found: NetBehaviour) -> Bellman:
-        return Bellman(euler, found.inputs, self.shapes, Scale(found.level, found.unit), self.wiring)
 
     def doubts(self, solution: GridlessSolution) -> str:
         off = solution.stats["value_error"]

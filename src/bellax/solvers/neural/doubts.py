@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from bellax.bellman.chunks import in_chunks
 from bellax.learning import sampling
 from bellax.learning.levenberg import Groups
 from bellax.solvers.neural.behaviour import NetBehaviour
@@ -17,6 +18,7 @@ from bellax.solvers.neural.points import Points
 from bellax.solvers.neural.single import SHARE
 
 _FAINT = 0.1  # of the mean size of slopes: what one is judged by where it is nothing
+_AT_ONCE = 2**26  # numbers that second derivatives at points may need together
 TENTH = 0.1  # of the way between bounds: how far to the sides of an action Q is looked at
 
 
@@ -44,7 +46,9 @@ def rising(euler: Euler, found: NetBehaviour, points: Any, static: bool, toleran
         free = terms.beyond == 0
         return jnp.where(jnp.outer(free, free), gained, 0.0)
 
-    matrices = jax.vmap(bent)(*points)
+    actions, states = found.head.size, found.inputs.layout.size
+    cells = actions**2 * states * euler.averages(0).nodes.weights.shape[0]
+    matrices = in_chunks(lambda point: bent(*point), tuple(points), max(1, _AT_ONCE // cells))
     known = jnp.all(jnp.isfinite(matrices), axis=(1, 2), keepdims=True)  # conditions that are none say so themselves
     gained = jnp.linalg.eigvalsh(jnp.where(known, matrices, 0.0))[:, -1]
     return jnp.mean((gained > TENTH * tolerance).astype(gained.dtype))

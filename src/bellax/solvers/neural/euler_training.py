@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from bellax.bellman.chunks import in_chunks
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
 from bellax.solvers.neural.clustered import clustered
@@ -237,10 +238,7 @@ class Training(LevenbergMarquardt):
             return jnp.concatenate([terms.later, right])
 
         one = lambda row: expected(self.better, *row) - expected(self.euler, *row)  # noqa: E731
-        # in whole batches: a last one that is shorter would be compiled once more
-        laid = jnp.arange(-(-prepared.count // TOGETHER) * TOGETHER).reshape(-1, TOGETHER) % prepared.count
-        batch = lambda at: jax.vmap(one)(jax.tree.map(lambda leaf: leaf[at], (rows.states, rows.periods)))  # noqa: E731
-        found = lax.map(batch, laid).reshape(-1, rows.more.shape[1])[: prepared.count]
+        found = in_chunks(one, (rows.states, rows.periods), TOGETHER)
         return rows._replace(more=lax.stop_gradient(jnp.where(jnp.isfinite(found), found, 0.0)))
 
     def _clustered(self, weights: Array, rows: Rows) -> Rows:

@@ -46,7 +46,7 @@ def test_a_lesser_hill_is_no_solution():
     for reward, start, result in (
         (higher, -0.48, bx.Result.trapped),
         (higher, 1.49, bx.Result.successful),
-        (step, 0.3, bx.Result.trapped),
+        (step, 0.3, bx.Result.max_steps_reached),  # V does not hold its own equation there
     ):
         prior = {"a": lambda x, start=start: start + 0 * x}
         solver = bx.solvers.EulerNet(**{**FEW, "hidden": (3,)}, finish=60, tolerance=2e-2, warm_start=prior)

@@ -218,7 +218,7 @@ def test_sides_that_contradict_each_other_are_no_bracket():
     side = lambda mean: Side(mean, 0.001, "the policy", 100)  # noqa: E731
     found = Bracket(side(1.0), side(0.9))
     assert found.interval == (-np.inf, np.inf)
-    assert "no bracket, as the side from below ends at 0.99804, above 0.90196" in "\n".join(found.lines())
+    assert "no bracket, as the side from below ends at 0.998016, above 0.901984" in "\n".join(found.lines())
     assert found.as_dict()["contradiction"]
     exact = Bracket(Side(1.0, 0.0, "the policy", 2), Side(1.0 - 1e-12, 0.0, "dual", 2))
     assert exact.interval == (1.0 - 1e-12, 1.0) and not exact.contradiction

@@ -36,7 +36,7 @@ def tracking(size):
             tracking,
             bx.solvers.NeuralValueIteration(hidden=(4,), trainer=bx.solvers.Gradients(steps=250), tolerance=1e-2),
         ),
-        (tracking, bx.solvers.DDPG(steps=60, hidden=(4,), worth=(4,))),
+        (tracking, bx.solvers.DDPG(steps=60, wait=20, hidden=(4,), worth=(4,))),
         (tracking, bx.solvers.PolicyGradient(hidden=(4,), paths=32, budget=60, finish=1, rate=1e-6)),
     ],
 )

@@ -22,7 +22,7 @@ SOLVERS = {
     "conditions with V": bx.solvers.EulerNet(**{**FEW, "finish": 40, "tolerance": 5e-2}, costates=True),
     "critic and actor": bx.solvers.NeuralValueIteration(**SHORT, trainer=bx.solvers.LeastSquares(alternations=6)),
     "paths": bx.solvers.PolicyGradient(**SHORT, paths=32, budget=60, finish=40),
-    "draws": bx.solvers.DDPG(steps=40, hidden=(4,), worth=(4,)),
+    "draws": bx.solvers.DDPG(steps=40, wait=20, hidden=(4,), worth=(4,)),
 }
 
 

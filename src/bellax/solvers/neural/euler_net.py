@@ -276,7 +276,8 @@ class PreparedEuler(PreparedNets):
 
     def check(self, arguments: Arguments) -> None:
         super().check(arguments)
-        run = self.plain.program("crossed bounds", lambda: quickly(self._crossed, True))
+        plain: Any = self.plain
+        run = plain.program("crossed bounds", lambda: quickly(plain._crossed, True))
         crossed, low, high, states = jax.tree.map(np.asarray, run(arguments))
         if crossed.any():
             row, number = np.argwhere(crossed)[0]

@@ -33,7 +33,7 @@ def by_size(x):
 
 def test_what_is_forbidden_or_impossible_has_no_slope():
     """The actor's gradient is that of a model which has numbers there, of which none matters."""
-    solver = bx.solvers.ActorCritic(hidden=(4,), steps=40, wait=20, through=True, **LITTLE)
+    solver = bx.solvers.ActorCritic(hidden=(4,), steps=400, through=True, **LITTLE)
 
     def slope(model):
         prepared = solver.prepare(model)

@@ -312,8 +312,7 @@ class EndogenousStep:
             return total
 
         def halved(row: Array, low: Array, high: Array, before: Array) -> tuple[Array, Array]:
-            """Both sides of the first kink beyond `low`, where V is of the kind `before`; as far from it as it takes
-            to be on their sides in every program, however that rounds."""
+            """Sides of the first kink beyond `low`, where V is of kind `before`, on which every program sees them."""
 
             def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
                 a, b = state

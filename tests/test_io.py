@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import bellax as bx
-from bellax.bellman.configuration import decode, encode
+from bellax.bellman.configuration import decode, encode, owned
 from bellax.model.fingerprint import fingerprint
 from bellax.numerics import archive
 from bellax.numerics.archive import Archive, Variable
@@ -283,6 +283,12 @@ def test_functions_of_the_user_are_given_again(tmp_path):
     np.testing.assert_array_equal(loaded.values.levels, solution.values.levels)
     at = {"wealth": np.linspace(0.5, 3.0, 7), "health": 1}
     np.testing.assert_array_equal(loaded.value(period=0, **at), solution.value(period=0, **at))
+
+
+def test_states_may_be_called_as_what_stands_for_functions():
+    text = encode(bx.solvers.BackwardInduction(grid={"own": 7, "hash": 9}))
+    assert owned(text) == []
+    assert owned(encode(scaled(2))) == ["scale of grids.Scaled"] * 2
 
 
 def test_a_solver_that_is_given_has_to_be_the_same(path):

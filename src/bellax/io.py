@@ -43,7 +43,8 @@ def save(solution: Solution | GridlessSolution | RegimeSolution | FlowSolution, 
         solution: what `bx.solve` returned.
         path: of the file; what is there is replaced once the new one is complete.
     Raises:
-        ModelError: of a solution under a transformation of jax, or one that follows a rule.
+        ModelError: of a solution under a transformation of jax, or one that follows a rule; if a function reads what
+            nobody can tell the contents of, so that another model could pass for this one.
         SolveError: if the file cannot be written.
     """
     solution.save(path)

@@ -53,8 +53,12 @@ def owned(text: str) -> list[str]:
     def walk(value: Any) -> None:
         if isinstance(value, dict) and set(value) == _OWN:
             found.append(str(value["own"]))
-        for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            walk(entry)
+        elif isinstance(value, dict):  # a user's own names, one of which may be `own`, are in a dict of theirs
+            for entry in (value["dict"] if set(value) == {"dict"} else value).values():
+                walk(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                walk(entry)
 
     with contextlib.suppress(ValueError):  # which `decode` tells
         walk(json.loads(text))

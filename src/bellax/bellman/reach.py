@@ -124,8 +124,8 @@ def first_outside(plan: Plan, ends: Reach, found: Any, states: Mapping[str, Any]
 _OURS = {"bellax", "equinox", "jaxtyping"}  # packages whose calls stand between a question and this file
 
 
-def _level() -> int:
-    """How many calls above its caller the first line is that is none of `_OURS`."""
+def users_line() -> int:
+    """How many calls above its caller the first line is that is none of `_OURS`: at which a warning points."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1
@@ -150,5 +150,5 @@ def warn_once(asked: Any, complaint: str | None, advice: str = _ADVICE) -> None:
     warnings.warn(
         f"{complaint}. {advice} This is said once a solution.",
         OutsideWarning,
-        stacklevel=_level(),
+        stacklevel=users_line(),
     )

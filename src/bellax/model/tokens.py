@@ -172,8 +172,6 @@ class Tokens:
             return ("property", *(self.of(part) for part in (value.fget, value.fset, value.fdel)))
         if isinstance(value, functools.cached_property):
             return ("property", self.of(value.func))
-        if isinstance(value, weakref.ref):
-            return ("reference", self.of(value()))
         if isinstance(value, staticmethod | classmethod):
             return (type(value).__name__, self.of(value.__func__))
         return self._object(value)

@@ -211,11 +211,11 @@ def test_twins_do_not_pass_for_two_paths():
 def test_what_is_drawn_for_one_purpose_has_nothing_to_do_with_another():
     """Paths of the verdict are none of those of the training, of the starts, or of those on which V is found."""
     data = jax.random.key_data(jax.random.key(0))
-    parts = [keys.key_for(data, purpose) for purpose in range(7)]
+    parts = [keys.key_for(data, purpose) for purpose in range(8)]
     steps = [jax.random.fold_in(keys.key_for(data, keys.STEP), step) for step in range(10)]
-    raw = [jax.random.fold_in(jax.random.key(0), step) for step in range(7, 100)]
+    raw = [jax.random.fold_in(jax.random.key(0), step) for step in range(8, 101)]
     seen = {tuple(jax.random.key_data(key).tolist()) for key in (*parts, *steps, *raw)}
-    assert len(seen) == 7 + 10 + 93
+    assert len(seen) == 8 + 10 + 93
     prepared = bx.solvers.PolicyGradient(**TINY, start={"x": 0.0}).prepare(line(plain))
     arguments = prepared.arguments({"discount": 0.9})
     begun, state = jax.jit(prepared.begin)(arguments, None)

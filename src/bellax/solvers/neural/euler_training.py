@@ -10,6 +10,7 @@ from jaxtyping import Float
 from bellax.bellman.chunks import in_chunks
 from bellax.learning.levenberg import Fit, LevenbergMarquardt
 from bellax.problem.problem import Arguments
+from bellax.solvers.neural import keys
 from bellax.solvers.neural.clustered import clustered
 from bellax.solvers.neural.ergodic import Visited, visited
 from bellax.solvers.neural.euler import Euler, Terms, moving, sizes, unit_free
@@ -218,7 +219,7 @@ class Training(LevenbergMarquardt):
         count = self.prepared.options.combined
         if count is None:
             return rows
-        signs = jax.random.rademacher(jax.random.wrap_key_data(rows.key), rows.ways.shape, rows.ways.dtype)
+        signs = jax.random.rademacher(keys.key_for(rows.key, keys.SIGNS), rows.ways.shape, rows.ways.dtype)
         return rows._replace(ways=signs / jnp.sqrt(float(count)))
 
     def corrected(self, weights: Array, rows: Rows) -> Rows:

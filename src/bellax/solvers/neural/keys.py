@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-STEP, FIXED, VALUE, FINAL, VERDICT, VISITED, ROUND = range(7)
+STEP, FIXED, VALUE, FINAL, VERDICT, VISITED, ROUND, SIGNS = range(8)
 """Paths of a step; those of all steps, where these have none of their own; those on which V is found between rounds,
-and at last; those of the verdict; where paths begin; the key of the next round."""
+and at last; those of the verdict; where paths begin; the key of the next round; signs of
+what is summed up."""
 
 
 def key_for(data: Array, purpose: int) -> Array:

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 
 from bellax.bellman.checks import check_arguments, sound
 from bellax.bellman.options import key
+from bellax.bellman.reach import users_line
 from bellax.errors import KinkWarning, check_names
 from bellax.model.model import Model
 from bellax.numerics.once import once
@@ -99,7 +100,7 @@ class PreparedTrajectory(GridlessSetting):
         )
         said = self.doubts(solution) if checked and not ticket else ""
         if said:
-            warnings.warn(f"ILQG: {said}", KinkWarning, stacklevel=2)
+            warnings.warn(f"ILQG: {said}", KinkWarning, stacklevel=users_line())
         return solution
 
     def doubts(self, solution: GridlessSolution) -> str:

@@ -4,11 +4,13 @@ This file must not import bellax: jaxtyping's hook instruments the package when 
 """
 
 import atexit
+import ctypes
 import gc
 import os
 import shutil
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 # Most of the suite's time is compilation of programs that run once. Code that was compiled in haste differs from good
 # code by rounding only. XLA_FLAGS="" python -m pytest tests the code that users get. XLA ends the
@@ -56,6 +58,22 @@ _LONG = {"solvers", "lives", "gallery", "test_memory.py", "test_readme.py"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long begin first: then no worker is left with one of them when the others have ended."""
     items.sort(key=lambda item: _LONG.isdisjoint(item.path.parts))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_end_with_their_file():
+    """A process may map 65,530 pieces of memory, every compiled program is several, and XLA dies where it has no more.
+
+    Long before that what jax keeps is given up, with the models of the files that have ended.
+    """
+    yield
+    pieces = Path("/proc/self/maps")
+    if pieces.exists() and pieces.read_bytes().count(b"\n") > 15_000:
+        jax.clear_caches()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # else what was freed remains with the process, some gigabytes at the end
+            trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,7 +64,10 @@ def working(rule):
 COLLOCATION = bx.solvers.Collocation(grid={"x": 20})
 
 
-@pytest.mark.parametrize("solver", [by(x=60), COLLOCATION], ids=["nodes", "polynomials"])
+@pytest.mark.parametrize(
+    "solver",
+    [pytest.param(by(x=60), id="nodes"), pytest.param(COLLOCATION, id="polynomials", marks=pytest.mark.long)],
+)
 def test_a_closed_form_of_a_discrete_action(solver):
     """As by comparison; one that is not the best is missed, and one beyond the values refused."""
     x = np.array([0.5, 2.0, 3.5])

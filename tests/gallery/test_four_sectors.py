@@ -15,6 +15,7 @@ def checks():
     return {check.quantity: check for check in four_sectors.compare("multilinear", four_sectors.solver)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_closed_form(checks, quantity):
     assert checks[quantity].error <= 1e-9

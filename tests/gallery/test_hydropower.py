@@ -13,6 +13,7 @@ def one():
     return hydropower.bracket(1, hydropower.solver, agents=1000)
 
 
+@pytest.mark.long
 def test_the_bracket_is_narrow_and_holds_the_value_of_a_grid(one):
     low, high = one.interval
     known = hydropower.on_a_grid(17)

@@ -81,6 +81,7 @@ def test_scales_that_are_none():
         bx.Continuous(1, 2, scale="log")
 
 
+@pytest.mark.long
 def test_single_precision():
     """In a process of its own: the format of floats is chosen when JAX is imported."""
     program = """

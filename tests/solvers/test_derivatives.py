@@ -89,7 +89,8 @@ def asked(name, what):
         pytest.param("newton", ("value", "policy"), (jax.jacrev, jax.jacfwd), marks=pytest.mark.long),
         ("golden", ("policy",), (jax.jacfwd,)),
         ("policy iteration", ("value", "policy"), (jax.jacrev,)),
-        ("value iteration", ("value",), (jax.jacfwd,)),  # the rule of a fixed point is one for both
+        # the rule of a fixed point is one for both
+        pytest.param("value iteration", ("value",), (jax.jacfwd,), marks=pytest.mark.long),
     ],
 )
 def test_every_parameter_against_differences(name, what, modes, jitted, with_value):
@@ -342,7 +343,9 @@ def test_second_derivatives_in_every_mode(jitted):
     np.testing.assert_allclose(over_forward(x[2]), expected[0, 2, 2], atol=1e-7)
 
 
-@pytest.mark.parametrize("interpolant", [bx.interpolants.Linear(), bx.interpolants.Hermite()])
+@pytest.mark.parametrize(
+    "interpolant", [bx.interpolants.Linear(), pytest.param(bx.interpolants.Hermite(), marks=pytest.mark.long)]
+)
 def test_an_infinite_derivative_stays_where_it_is(interpolant, with_value):
     """At w = 0 nothing can be consumed, and log 0 has neither a value nor a derivative; V(3) has both."""
     m = bx.Model(

@@ -92,7 +92,8 @@ def test_a_solution_says_that_v_is_none(caplog):
     assert "V is none" in caplog.text
 
 
-def test_a_condition_of_one_term_is_solved():
+@pytest.mark.parametrize("costates", [pytest.param(None, marks=pytest.mark.long), True])
+def test_a_condition_of_one_term_is_solved(costates):
     """Work is paid and disliked today: its condition passes zero where it holds, with V and without."""
     model = bx.Model(
         states={"wealth": bx.Continuous(0.5, 3.0)},
@@ -102,13 +103,12 @@ def test_a_condition_of_one_term_is_solved():
         horizon=2,
         terminal=lambda wealth: jnp.log(wealth),
     )
-    for costates in (None, True):
-        few = {**FEW, "hidden": (6,), "points": 96, "finish": 80}
-        solver = bx.solvers.EulerNet(**few, costates=costates, tolerance=1e-2)
-        found = bx.solve(model, {"discount": 0.9}, solver)
-        wealth = np.linspace(0.7, 2.5, 5)
-        np.testing.assert_allclose(found.policy(period=0, wealth=wealth)["work"], 2 * wealth, atol=5e-3)
-        assert bx.certify(found, points=40, agents=10, start={"wealth": 1.5}).euler["path"]["max"] < -1.5
+    few = {**FEW, "hidden": (6,), "points": 96, "finish": 80}
+    solver = bx.solvers.EulerNet(**few, costates=costates, tolerance=1e-2)
+    found = bx.solve(model, {"discount": 0.9}, solver)
+    wealth = np.linspace(0.7, 2.5, 5)
+    np.testing.assert_allclose(found.policy(period=0, wealth=wealth)["work"], 2 * wealth, atol=5e-3)
+    assert bx.certify(found, points=40, agents=10, start={"wealth": 1.5}).euler["path"]["max"] < -1.5
     assert single(solver.prepare(model).plan).tolist() == [False, True]
 
 

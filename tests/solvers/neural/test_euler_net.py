@@ -326,7 +326,7 @@ RISKY = bx.Model(
 )
 
 
-@pytest.mark.parametrize("costates", [None, True])
+@pytest.mark.parametrize("costates", [pytest.param(None, marks=pytest.mark.long), True])
 def test_a_rule_is_corrected_by_a_better_one(costates):
     """What is left of the conditions, at weights at which a round begins, is what the better rule alone leaves."""
 
@@ -344,7 +344,7 @@ def test_a_rule_is_corrected_by_a_better_one(costates):
     assert np.max(np.abs(left(3) - left(5))) > 1e-3
 
 
-@pytest.mark.parametrize("costates", [None, True])
+@pytest.mark.parametrize("costates", [None, pytest.param(True, marks=pytest.mark.long)])
 def test_what_was_corrected_moves_with_parameters_by_the_better_rule(costates):
     """With the discount, at weights with which a training begins."""
     wealth = jnp.linspace(1.0, 5.0, 9)
@@ -369,6 +369,7 @@ def test_what_was_corrected_moves_with_parameters_by_the_better_rule(costates):
     assert np.max(np.abs(moves(3) - better)) > 5e-3 * size
 
 
+@pytest.mark.long
 def test_what_was_corrected_is_judged_by_the_better_rule():
     found = {
         degree: bx.solve(

@@ -30,6 +30,7 @@ def test_full_depreciation_is_the_closed_form_where_paths_lead():
     assert apart.max() < 5e-3  # where hardly anybody comes
 
 
+@pytest.mark.long
 def test_euler_errors_of_two_countries(tmp_path):
     """Small, and far better than tolerance: numpy's Euler equations with seven nodes in each dimension."""
     solver = multi_country.trained(hidden=(12,), points=128, rounds=4, budget=15, finish=40)

@@ -44,7 +44,13 @@ def solved(changes, **more):
     return bx.solve(tracking(**changes), params, bx.solvers.ILQG(start={"x": 1.0}), **more)
 
 
-@pytest.mark.parametrize("changes", JUMPS.values(), ids=JUMPS)
+_AGAIN = {"narrow", "discount", "lump cost"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param(own, id=name, marks=pytest.mark.long if name in _AGAIN else ()) for name, own in JUMPS.items()],
+)
 def test_ilqg_is_not_successful_where_a_model_jumps(changes):
     solution = solved(changes, throw=False)
     assert solution.result != bx.Result.successful and float(solution.stats["jump"]) > 0.1

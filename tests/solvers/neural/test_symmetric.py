@@ -64,6 +64,7 @@ def test_who_is_not_alike_is_refused(model):
         bx.solve(model, params, trained(symmetric=GROUP, **SHORT))
 
 
+@pytest.mark.long
 def test_what_differs_too_little_to_be_refused_shows_in_the_euler_errors(monkeypatch):
     """Were it not refused, the conditions of the whole model would not hold, and no success would be claimed."""
     monkeypatch.setattr("bellax.solvers.neural.euler_net._ASYMMETRIC", 10.0)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,13 @@ class Certificate:
         undefined: share of points at which V or T V is infinite or not a number, left out of `residuals`.
         value_error: estimate of the largest |V - V*| that follows from the residuals, and where paths leave the grid
             from how much of V is a guess there, in units of the reward; for a finite horizon, in period 0.
+        bound: on |V - V*| that follows from sampled residuals: the largest, and by how much it grew as twice as many
+            points were looked at, over 1 - discount; of a finite horizon the discounted sum, in period 0. NaN where
+            none is known: where a next state may be off the grid, at which V is a guess.
+        estimate: of the largest |V - V*| in period 0: what a refined solve would change, see `certify`; NaN where there
+            is none.
+        estimate_words: what it rests on, or why there is none.
+        estimate_at: the state in period 0 at which it is so large.
         beyond: the estimate from that guess alone; zero where no path leaves. Else no bound is known.
         discount: the largest expected discount at the sampled points, on which the estimate rests.
         euler: by continuous action, quantiles of log10 |g / (r_aa a)|, and `interior`, the share of points at which
@@ -95,6 +102,10 @@ class Certificate:
     periods: tuple[int, ...]
     loss: Loss | None = None
     beyond: float = 0.0
+    bound: float = math.nan
+    estimate: float = math.nan
+    estimate_words: str = "none was asked for"
+    estimate_at: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""

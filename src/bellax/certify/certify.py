@@ -31,6 +31,7 @@ from bellax.certify.common import (
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.flows import certify_flows
 from bellax.certify.gridless import certify_gridless
+from bellax.certify.refined import refined
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -65,6 +66,7 @@ def certify(
     grids: int | None = None,
     wider: float | None = None,
     inner: int | None = None,
+    refine: bool | None = None,
 ) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
@@ -131,7 +133,17 @@ def certify(
     each = cells(numerics.maximiser, plan) + scanned
     run = setting.program(("examine", points), lambda: quickly(examination(numerics), points * each < LITTLE))
     found = jax.tree.map(np.asarray, run(arguments, values, looked))
-    return _summary(setting, arguments, looked, found, bulk, panel)
+    certificate = _summary(setting, arguments, looked, found, bulk, panel)
+    if not refine:
+        return certificate
+    error, words, where = refined(solution, looked, _leaving(certificate.escape), certificate.discount)
+    return replace(certificate, estimate=error, estimate_words=words, estimate_at=dict(where))
+
+
+def _leaving(escape: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """By line, how often it is left on either side, of sampled points and paths whichever is more."""
+    points, paths = escape["points"], escape["path"]
+    return {label: {side: max(p, paths[label][side]) for side, p in own.items()} for label, own in points.items()}
 
 
 def _check(solution: Any, panel: Panel | None) -> None:
@@ -170,6 +182,9 @@ def _summary(
     guess = min(1.0, left / _LITTLE_LEAVING) * (np.asarray(found.escape.guess) @ np.array([1.0, stay]))
     count = clock.count if clock.finite else None
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
+    half = size[:, ::2].max(axis=1)
+    grown = 2 * size.max(axis=1) - half if size.shape[1] > 1 else size.max(axis=1)
+    known = not np.any(np.asarray(found.escape.guess) > 0)
     loss, largest = lost(setting, periods, found, bulk)
     if loss is not None:
         # nothing bounds what there is to gain where paths leave for what is only guessed
@@ -181,6 +196,7 @@ def _summary(
         undefined=float(np.mean(~np.isfinite(relative[:, :bulk]))),
         value_error=estimate,
         beyond=beyond,
+        bound=value_error(grown, periods, discount, count) if known else math.nan,
         discount=discount,
         euler=euler_errors(setting, found, bulk),
         euler_missing=euler_missing(setting, found),

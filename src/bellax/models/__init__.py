@@ -5,7 +5,8 @@ simulation), `periods` (how long to simulate, or None for the model's own horizo
 solves the model and compares it with its reference, a `Check` for each quantity. It may define
 `long_checks()`, more of them, which take a minute or more and are made where they are asked for; and
 `reference(params, **states)`: value and actions at a state of period 0 by name, computed otherwise, which
-`bellax run` prints beside its own. A model in continuous time may come with `equilibrium`, a dict of what
+`bellax run` prints beside its own; where that has a discretisation in common with the solver, `truth(params, **states)`
+is the value without it. A model in continuous time may come with `equilibrium`, a dict of what
 `bx.equilibrium` takes beside model, parameters and solver: `params` then lacks the unknowns, which a run finds, and
 `reference` may say them and the aggregates, too.
 """

@@ -104,13 +104,18 @@ def checks() -> list[Check]:
     ]
 
 
-def endogenous_grid():
-    """The reference of this calibration: a callable c(t, m), with a method `value(t, m)`."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(INCOMES)
+def truth(given: dict[str, Any], cash: Any) -> dict[str, Any]:
+    """As `reference`, of incomes as they are distributed and not of seven of them."""
+    return {"value": endogenous_grid(101).value(0, np.asarray(cash))} if reference(given, cash) else {}
+
+
+def endogenous_grid(incomes: int = INCOMES):
+    """The reference of this calibration, with so many incomes: a callable c(t, m), with a method `value(t, m)`."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(incomes)
     years = np.arange(FIRST_AGE, LAST_AGE + 1.0)
     worked = years - 25
     hump = 1 + params["growth"] * worked - params["curvature"] * worked**2
     profile = np.where(years < 65, hump, params["pension"])
-    incomes = lognormal_incomes(profile, params["sigma"], nodes)
+    paid = lognormal_incomes(profile, params["sigma"], nodes)
     gross = 1 + params["interest"]
-    return carroll_deaton_egm(params["risk_aversion"], params["discount"], gross, incomes, weights / weights.sum())
+    return carroll_deaton_egm(params["risk_aversion"], params["discount"], gross, paid, weights / weights.sum())

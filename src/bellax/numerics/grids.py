@@ -4,6 +4,7 @@ A `Line` is uniform in the coordinate of a scale, so that the cell of a point is
 are searched.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -74,6 +75,31 @@ class Given:
             raise ModelError("grids.Given takes at least two increasing nodes in one dimension, all finite.")
         object.__setattr__(self, "nodes", tuple(array.tolist()))
         object.__setattr__(self, "scale", scale)
+
+
+@dataclass(frozen=True)
+class Wider:
+    """A line that goes on beyond the bounds of its state, which is not for users: what is there, a model may not say.
+
+    Args:
+        spec: the specification of the line between the bounds.
+        below, above: by how much of its length in the coordinate it goes on; uniform nodes end sooner where that is
+            negative.
+    """
+
+    spec: Any
+    below: float = 0.0
+    above: float = 0.0
+
+    def added(self, count: int) -> tuple[int, int]:
+        """How many nodes more there are before and after so many."""
+        low, high = (round(share * (count - 1)) for share in (self.below, self.above))
+        return low, high
+
+    @property
+    def scale(self) -> Any:
+        """As of the specification."""
+        return scales.linear if isinstance(self.spec, Regular) else self.spec.scale
 
 
 class Cell(NamedTuple):
@@ -284,6 +310,8 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
         scale: the scale that the space declares.
         quick: whether points are located in planes of candidates, where a quick logarithm pays.
     """
+    if isinstance(spec, Wider):
+        return _wider(line(spec.spec, lower, upper, scale, quick), spec)
     chosen = _scale(spec, scale)
     chosen = scales.quick(chosen) if quick else chosen
     if isinstance(spec, Given):
@@ -291,6 +319,42 @@ def line(spec: Any, lower: Float[Array, ""], upper: Float[Array, ""], scale: Any
         return _going_on(Line(chosen, len(spec.nodes), y[0], (y[-1] - y[0]) / (len(spec.nodes) - 1), y))
     first, last = chosen.forward(lower), chosen.forward(upper)
     return _going_on(Line(chosen, spec.count, first, (last - first) / (spec.count - 1)))
+
+
+def _wider(inner: Line, spec: Wider) -> Line:
+    """The line that goes on, at about the same distance between its nodes; or that ends sooner, if it is uniform."""
+    length, low, high = inner.step * (inner.count - 1), *spec.added(inner.count)
+    origin, count = inner.origin - spec.below * length, inner.count + low + high
+    step = length * (1 + spec.below + spec.above) / (count - 1)
+    if inner.given is None:
+        return _going_on(replace(inner, count=count, origin=origin, step=step))
+    return _going_on(Line(inner.scale, count, origin, step, jnp.asarray(_extended(inner.given, spec))))
+
+
+def _extended(y: Any, spec: Wider) -> Any:
+    """Coordinates with more before and after them, equally spaced."""
+    xp, length = (jnp if isinstance(y, jax.Array) else np), y[-1] - y[0]
+    low, high = (xp.arange(1, count + 1) / max(1, count) for count in spec.added(len(y)))
+    return xp.concatenate([y[0] - spec.below * length * low[::-1], y, y[-1] + spec.above * length * high])
+
+
+def resized(spec: Any, ratio: float, least: int = 2) -> Any:
+    """The specification with `ratio` times as many intervals, or chains as many nodes less one; at least so many nodes.
+
+    Of given nodes, places along them are equally spaced in their numbers.
+    """
+    if isinstance(spec, Wider):
+        return replace(spec, spec=resized(spec.spec, ratio, least))
+    if is_count(spec):
+        return _times(int(spec), ratio, least)
+    if isinstance(spec, Given):
+        places = np.linspace(0.0, len(spec.nodes) - 1.0, _times(len(spec.nodes), ratio, least))
+        return replace(spec, nodes=tuple(np.interp(places, np.arange(len(spec.nodes)), spec.nodes).tolist()))
+    return replace(spec, count=_times(spec.count, ratio, least))
+
+
+def _times(count: int, ratio: float, least: int) -> int:
+    return max(least, math.ceil(ratio * (count - 1) - 1e-9) + 1)
 
 
 def halved(spec: Any) -> Any:
@@ -317,6 +381,12 @@ def shares(spec: Any, scale: Any) -> np.ndarray:
     Args:
         scale: the scale that the space declares.
     """
+    if isinstance(spec, Wider):
+        y = shares(spec.spec, scale)
+        if not isinstance(spec.spec, Given):
+            return np.linspace(0.0, 1.0, len(y) + sum(spec.added(len(y))))
+        y = _extended(y, spec)
+        return (y - y[0]) / (y[-1] - y[0])
     if not isinstance(spec, Given):
         return np.linspace(0.0, 1.0, spec.count)
     y = np.asarray(_scale(spec, scale).forward(jnp.asarray(spec.nodes)))
@@ -347,6 +417,8 @@ def is_count(given: Any) -> bool:
 
 def as_spec(given: Any, what: str, least: int = 2) -> Any:
     """A specification from a count or itself; ModelError where it is neither or has fewer than `least` nodes."""
+    if isinstance(given, Wider):
+        return given
     if not (is_count(given) or isinstance(given, Scaled | Regular | Given)):
         raise ModelError(f"the grid of {what} is {given!r}; give a number of nodes or one of bx.grids.")
     count = given if is_count(given) else len(given.nodes) if isinstance(given, Given) else given.count

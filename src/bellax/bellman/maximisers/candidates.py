@@ -51,6 +51,19 @@ def candidates(plan: Plan, grid: Mapping[str, Any], default: int, what: str) -> 
     return nodes
 
 
+def resized(plan: Plan, grid: Mapping[str, Any], nodes: list[Array], ratio: float) -> dict[str, Any]:
+    """The grid with `ratio` times as many intervals between candidates.
+
+    Args:
+        nodes: what `candidates` made of it.
+    """
+    found, place = {}, 0
+    for name, space in plan.controls.items():
+        found[name] = grids.resized(grid.get(name, nodes[place].shape[0]), ratio)
+        place += space.size
+    return found
+
+
 def scan(objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
     """The best of the product of candidates: one plane, the last action inside."""
     plane = _plane(objective, point, combination, nodes)

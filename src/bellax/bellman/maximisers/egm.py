@@ -86,6 +86,10 @@ class _Endogenous(Maximiser):
         found = self.structure(plan)
         return replace(self, action=found.action, post_decision=found.savings)
 
+    def resized(self, plan: Plan, ratio: float) -> Maximiser:
+        found = self.structure(plan)
+        return replace(self, grid={found.savings: grids.resized(self._spec(found), ratio, 4)})
+
     def structure(self, plan: Plan) -> Structure:
         """What the method needs of a model.
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from bellax.bellman.continuation import Value
 from bellax.bellman.maximisers import dense, monotone
-from bellax.bellman.maximisers.candidates import candidates, scan
+from bellax.bellman.maximisers.candidates import candidates, resized, scan
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Optimum, Plane, cells, check_bounded, guarded
 from bellax.bellman.maximisers.newton import Newton, check_polish
 from bellax.bellman.mesh import Mesh, Point
@@ -118,6 +118,9 @@ class Enumerate(Maximiser):
             beside = jnp.clip(jnp.stack([place - 1, place + 1]), 0, nodes.shape[0] - 1)
             rows += [u.at[k].set(nodes[other]) for other in beside]
         return jnp.stack(rows)
+
+    def resized(self, plan: Plan, ratio: float) -> Maximiser:
+        return replace(self, grid=resized(plan, self.grid, self.candidates(plan), ratio))
 
     def candidates(self, plan: Plan) -> list[Array]:
         return candidates(plan, self.grid, 100, "Enumerate")

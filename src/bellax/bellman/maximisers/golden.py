@@ -5,14 +5,14 @@ It needs no derivatives. Values alone locate a maximum to the square root of rou
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from bellax.bellman.maximisers.candidates import candidates, scan
+from bellax.bellman.maximisers.candidates import candidates, resized, scan
 from bellax.bellman.maximisers.maximum import Best, Maximiser, check_bounded, check_constraints, guarded
 from bellax.bellman.maximisers.newton import Newton, check_polish
 from bellax.bellman.mesh import Point
@@ -65,6 +65,9 @@ class Golden(Maximiser):
         self.candidates(plan)
         if self.polish is not None:
             self.polish.check(plan)
+
+    def resized(self, plan: Plan, ratio: float) -> Maximiser:
+        return replace(self, grid=resized(plan, self.grid, self.candidates(plan), ratio))
 
     def candidates(self, plan: Plan) -> list[Array]:
         return candidates(plan, self.grid, 25, "Golden")

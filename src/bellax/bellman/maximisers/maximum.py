@@ -99,6 +99,10 @@ class Maximiser(abc.ABC):
         """The same with what the model says of options that were left out."""
         return self
 
+    def resized(self, plan: Plan, ratio: float) -> "Maximiser":
+        """The same with about `ratio` times as many candidates, or nodes of its own; itself where it has none."""
+        return self
+
     def nearby(self, plan: Plan, u: Float[Array, "m"]) -> Float[Array, "n m"]:
         """What the optimum may as well be, for all that is known of it: itself, and candidates beside it."""
         return u[None]

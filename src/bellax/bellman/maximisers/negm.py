@@ -108,6 +108,12 @@ class NEGM(Maximiser):
         inner = replace(self._inner(found), action=found.action, post_decision=found.savings)
         return replace(self, inner=inner, outer=outer_of(found))
 
+    def resized(self, plan: Plan, ratio: float) -> Maximiser:
+        found, outer = self.structure(plan), outer_of(self.structure(plan))
+        inner: Any = self._inner(found).resized(plan, ratio)
+        grid = {} if outer is None else {outer: grids.resized(self._spec(found), ratio, 4)}
+        return replace(self, grid=grid, inner=inner)
+
     def cells(self, plan: Plan) -> int:
         return 10 * self._count(self.structure(plan))
 

@@ -7,7 +7,7 @@ of rounding; one located by derivatives is good to rounding.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.maximisers.candidates import candidates, peaks, scan
+from bellax.bellman.maximisers.candidates import candidates, peaks, resized, scan
 from bellax.bellman.maximisers.climb import better_of, in_box
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bounded, check_constraints, highest
 from bellax.bellman.mesh import Point
@@ -105,6 +105,9 @@ class Newton(Maximiser):
     def improve(self, objective: Objective, point: Point, combination: Combination, start: Best, width: float) -> Best:
         """Polishes what another maximiser found to within `width` in u."""
         return self._improve(objective, point, combination, start, [width] * len(objective.plan.coordinates))
+
+    def resized(self, plan: Plan, ratio: float) -> Maximiser:
+        return replace(self, grid=resized(plan, self.grid, self.candidates(plan), ratio))
 
     def candidates(self, plan: Plan) -> list[Array]:
         counts = _RUGGED if plan.rugged else _CANDIDATES

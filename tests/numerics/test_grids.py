@@ -102,3 +102,28 @@ def test_distances_off_the_grid_are_shortened():
     np.testing.assert_allclose(by_rate, [0.0, -1.0, -6.25, 0.0], rtol=1e-14)
     slope = lambda b: jax.grad(grids.Bend(bend.first, bend.last, bend.below, b))(jnp.asarray(2.0))  # noqa: E731
     assert jax.grad(slope)(bend.above) == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize("spec", [grids.Scaled(5), grids.Regular(5), grids.Given([1.0, 2.0, 3.0, 6.0, 9.0])])
+def test_a_line_that_goes_on(spec):
+    """By shares of its length in the coordinate, at both ends, and as `shares` says."""
+    wider = grids.Wider(spec, below=0.25, above=0.5)
+    line = grids.line(wider, jnp.asarray(1.0), jnp.asarray(9.0), scales.linear)
+    np.testing.assert_allclose(np.asarray(line.nodes)[[0, -1]], [-1.0, 13.0])
+    assert line.count == 8 and np.all(np.diff(line.nodes) > 0)
+    np.testing.assert_allclose(grids.shares(wider, scales.linear), (np.asarray(line.nodes) + 1.0) / 14.0)
+
+
+def test_a_line_that_ends_sooner():
+    shorter = grids.Wider(grids.Scaled(9), below=-0.25, above=-0.25)
+    line = grids.line(shorter, jnp.asarray(1.0), jnp.asarray(9.0), scales.linear)
+    np.testing.assert_allclose(line.nodes, np.linspace(3.0, 7.0, 5))
+    again = grids.line(grids.resized(shorter, 2.0), jnp.asarray(1.0), jnp.asarray(9.0), scales.linear)
+    np.testing.assert_allclose(again.nodes, np.linspace(3.0, 7.0, 9))
+
+
+def test_specifications_of_another_size():
+    assert grids.resized(9, 0.25, 3) == 3 and grids.resized(9, 2.0) == 17
+    assert grids.resized(grids.Regular(9), 1.5) == grids.Regular(13)
+    assert grids.resized(grids.Rouwenhorst(7), 2.0) == grids.Rouwenhorst(13)
+    assert grids.resized(grids.Given([0.0, 1.0, 4.0]), 2.0) == grids.Given([0.0, 0.5, 1.0, 2.5, 4.0])

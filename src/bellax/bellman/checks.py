@@ -101,7 +101,7 @@ def _check_fits(numerics: Discretisation, work: Work) -> None:
             f"the grid has {' x '.join(map(str, shape))} = {math.prod(shape):.3g} nodes; V and a table of look-ups "
             f"take {needed:.3g} bytes ({needed / 2**30:.1f} GiB) over {periods} periods, and this machine has "
             f"{available:.3g} ({available / 2**30:.1f} GiB). Give fewer nodes (grid=), or use a solver that needs no "
-            "grid: trajectories (ILQG) or nets (PolicyGradient, EulerNet), which this version does not have yet."
+            "grid: bx.solvers.ILQG follows trajectories, EulerNet and PolicyGradient train nets."
         )
     if needed + passing > 0.8 * available:
         raise ModelError(

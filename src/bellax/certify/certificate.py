@@ -104,7 +104,7 @@ class Certificate:
     beyond: float = 0.0
     bound: float = math.nan
     estimate: float = math.nan
-    estimate_words: str = "none was asked for"
+    estimate_words: str = "none was asked for, refine=True"
     estimate_at: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,6 +122,8 @@ class Certificate:
         rows += [("missed by the maximiser", "", "max", self.missed)]
         rows += [("value error, estimated", "", "max", self.value_error)]
         rows += [("value error, beyond the grid", "", "max", self.beyond)]
+        rows += [("value error, bound", "", "max", self.bound)]
+        rows += [("value error, by a refined solve", "", "max", self.estimate)]
         if self.loss is not None:
             rows += [("lost by the rule", "", name, value) for name, value in self.loss.quantiles.items()]
             rows += [("lost by the rule, bound", "", "max", self.loss.bound)]
@@ -157,12 +159,27 @@ class Certificate:
         if self.own_nodes:
             names = ", ".join(self.own_nodes)
             yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
-        yield f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
+        yield from self._value_lines()
+
+    def _value_lines(self) -> Iterable[str]:
+        yield f"Value error, in V (largest sampled discount {self.discount:.6g})"
+        if math.isnan(self.bound):
+            yield "  bound: none, since next states may lie off the grid, where V is a guess"
+        else:
+            yield f"  bound, from sampled residuals: {self.bound:.1e}"
+        if not math.isnan(self.estimate):
+            where = ", ".join(f"{name} = {short(value)}" for name, value in self.estimate_at.items())
+            yield f"  estimated, by a refined solve: {self.estimate:.1e}, at {where}"
+            if self.estimate_words:
+                yield f"  {self.estimate_words}"
+            return
+        yield f"  estimated, from residuals alone: {self.value_error:.1e}"
         if self.own_nodes:
             yield f"  without what the nodes of {', '.join(self.own_nodes)} leave out"
         if self.beyond > 0:
             yield f"  paths leave the grid or stop at its end, beyond which V is a guess: {self.beyond:.1e} from that"
-            yield "  alone, and no bound is known; wider bounds of the states lower it where paths then stay inside"
+            yield "  alone; wider bounds of the states lower it where paths then stay inside"
+        yield f"  estimated, by a refined solve: {self.estimate_words}"
 
     def _escape_lines(self) -> Iterable[str]:
         if any(self.escape.values()):

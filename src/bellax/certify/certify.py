@@ -66,7 +66,7 @@ def certify(
     grids: int | None = None,
     wider: float | None = None,
     inner: int | None = None,
-    refine: bool | None = None,
+    refine: Any = False,
 ) -> Any:
     """Measures how wrong a solution can be: residuals, value error, Euler errors, escape, simulated value.
 
@@ -90,6 +90,9 @@ def certify(
             quarter, 0 not to ask.
         inner: of a solution without a grid, how many draws each mean is of that an upper bound rests on, by default
             500: fewer make the bracket wider, and no less valid.
+        refine: of a solution of one regime on a grid in discrete time, whether to solve again with twice the nodes,
+            draws and candidates, and on a wider grid where paths leave it: what that changes says how wrong V is, also
+            where residuals say nothing or far too much. It takes some four to ten times as long as the solve.
     Returns:
         A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`, of a solution
         without a grid a `GridlessCertificate`: print it, or take `.table()` or `.as_dict()`.
@@ -101,6 +104,11 @@ def certify(
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
+    if not isinstance(refine, bool):
+        raise ParameterError(f"refine is {refine!r}; give True or False.")
+    if not isinstance(solution, Solution):
+        why = "of solutions of one regime on a grid in discrete time, and this is none"
+        check_left_out({"refine": refine or None}, "certify", why)
     if not isinstance(solution, GridlessSolution):
         check_left_out({"inner": inner}, "certify", "of solutions without a grid, and this one has a grid")
     if isinstance(solution, FlowSolution):
@@ -111,7 +119,7 @@ def certify(
         share = 0.25 if wider is None else wider
         check_not_negative(share, "wider", "0.25")
         return certify_flows(solution, points, seed, min(count, 2), share)
-    others = {"grids": grids, "wider": wider}
+    others: dict[str, Any] = {"grids": grids, "wider": wider}
     check_left_out(others, "certify", "of continuous time, and this solution is in discrete time")
     if isinstance(solution, GridlessSolution):
         draws = 500 if inner is None else inner

@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.long
 def test_the_page_of_the_firm(tmp_path):
     """The wrong branch that a residual does not tell from the right one is refused, and V by nets is that of
     polynomials."""
@@ -24,7 +21,6 @@ def test_the_page_of_the_firm(tmp_path):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
-@pytest.mark.long
 def test_the_page_of_growth_by_nets(tmp_path):
     """Solvers by nets meet the closed form, and an agent that begins with the answer is nearer to it than one that
     does not: the page's own numpy says so."""

@@ -95,6 +95,38 @@ def test_draws_that_a_kink_needs_are_in_the_estimate():
     assert error / 10 < certificate.estimate < 10 * error
 
 
+def test_what_a_chain_leaves_out_is_in_the_estimate_and_has_no_bound():
+    """The value of an exponential of an AR1 is a sum of lognormal means."""
+    model = bx.Model(states={"x": bx.AR1(rho=0.9, sigma=0.2)}, reward=lambda x: jnp.exp(x), horizon=12, discount=0.95)
+    solution, certificate = certified(model, {}, bx.solvers.BackwardInduction(grid={"x": 3}))
+    x = np.sqrt(2) * 0.2 / np.sqrt(1 - 0.81) * np.array([-1.0, 0.0, 1.0])
+    spread = [0.04 * (1 - 0.81**t) / (1 - 0.81) for t in range(12)]
+    exact = sum(0.95**t * np.exp(0.9**t * x + spread[t] / 2) for t in range(12))
+    error = np.abs(np.asarray(solution.value(0, x=x)) - exact).max()
+    assert error > 1e-2
+    assert error / 10 < certificate.estimate < 10 * error
+    assert np.isnan(certificate.bound) and "bound: none, since residuals do not see what the nodes of x" in str(
+        certificate
+    )
+    assert "shows in the simulated value and the estimate only" in str(certificate)
+
+
+def test_what_a_maximiser_misses_on_both_grids_is_in_the_estimate():
+    """A bonus for a narrow range of actions, between the candidates of either grid."""
+    model = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"a": bx.Continuous(0.0, 1.0)},
+        transitions={"x": lambda x: x},
+        reward=lambda x, a: -((a - 0.2) ** 2) + 3.0 * jnp.exp(-(((a - 0.71) / 0.02) ** 2)) + 0.0 * x,
+        discount=0.5,
+    )
+    few = bx.solvers.ValueIteration(grid={"x": 4}, maximiser=bx.maximise.Newton(grid={"a": 2}))
+    solution, certificate = certified(model, {}, few)
+    error = 2 * 2.74 - float(solution.value(x=0.5))
+    assert error > 2.0
+    assert certificate.estimate > error / 10
+
+
 def test_what_is_exact_has_an_estimate_of_rounding():
     model = bx.Model(
         states={"s": bx.Discrete(2)},

@@ -61,7 +61,7 @@ class Certificate:
             from how much of V is a guess there, in units of the reward; for a finite horizon, in period 0.
         bound: on |V - V*| that follows from sampled residuals: the largest, and by how much it grew as twice as many
             points were looked at, over 1 - discount; of a finite horizon the discounted sum, in period 0. NaN where
-            none is known: where a next state may be off the grid, at which V is a guess.
+            none is known: where a next state may be off the grid, at which V is a guess, or a process is a chain.
         estimate: of the largest |V - V*| in period 0: what a refined solve would change, see `certify`; NaN where there
             is none.
         estimate_words: what it rests on, or why there is none.
@@ -157,13 +157,15 @@ class Certificate:
         if not self.finer:
             yield "  with the solver's own quadrature: a finer one has too many nodes, and its errors do not show here"
         if self.own_nodes:
-            names = ", ".join(self.own_nodes)
-            yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value only"
+            names, also = ", ".join(self.own_nodes), "" if math.isnan(self.estimate) else " and the estimate"
+            yield f"  on the solver's nodes of {names}: what they leave out shows in the simulated value{also} only"
         yield from self._value_lines()
 
     def _value_lines(self) -> Iterable[str]:
         yield f"Value error, in V (largest sampled discount {self.discount:.6g})"
-        if math.isnan(self.bound):
+        if self.own_nodes:
+            yield f"  bound: none, since residuals do not see what the nodes of {', '.join(self.own_nodes)} leave out"
+        elif math.isnan(self.bound):
             yield "  bound: none, since next states may lie off the grid, where V is a guess"
         else:
             yield f"  bound, from sampled residuals: {self.bound:.1e}"

@@ -145,7 +145,9 @@ def certify(
     if not refine:
         return certificate
     error, words, where = refined(solution, looked, _leaving(certificate.escape), certificate.discount)
-    return replace(certificate, estimate=error, estimate_words=words, estimate_at=dict(where))
+    # what a maximiser misses on one grid it may miss on another
+    estimate = error if math.isnan(error) else max(error, certificate.missed)
+    return replace(certificate, estimate=estimate, estimate_words=words, estimate_at=dict(where))
 
 
 def _leaving(escape: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
@@ -192,7 +194,8 @@ def _summary(
     estimate, beyond = (value_error(most.max(axis=1), periods, discount, count) for most in (size + guess, guess))
     half = size[:, ::2].max(axis=1)
     grown = 2 * size.max(axis=1) - half if size.shape[1] > 1 else size.max(axis=1)
-    known = not np.any(np.asarray(found.escape.guess) > 0)
+    chains = own_nodes(setting, arguments)
+    known = not chains and not np.any(np.asarray(found.escape.guess) > 0)
     loss, largest = lost(setting, periods, found, bulk)
     if loss is not None:
         # nothing bounds what there is to gain where paths leave for what is only guessed
@@ -211,7 +214,7 @@ def _summary(
         escape=_escape(setting, found, bulk, panel),
         simulated=simulated(panel),
         start=_start(setting, panel),
-        own_nodes=own_nodes(setting, arguments),
+        own_nodes=chains,
         finer=_refined(setting, arguments),
         points=relative.size,
         periods=tuple(periods.tolist()) if clock.finite else (),

@@ -263,3 +263,27 @@ def test_a_maximiser_may_make_whole_arrays():
     found = bx.solve(cake, {}, solver)
     truth = np.log((1 - b) * np.geomspace(0.1, 10.0, 5)) / (1 - b) + b * np.log(b) / (1 - b) ** 2
     np.testing.assert_allclose(found.values.levels, truth, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("maximiser", "grid"),
+    [
+        (NEWTON(), {"c": 29}),
+        (NEWTON(grid={"c": 5}), {"c": 9}),
+        (GOLDEN(), {"c": 49}),
+        (ENUMERATE(grid={"c": 11}), {"c": 21}),
+        (ENUMERATE(grid={"c": bx.grids.Given([0.0, 1.0])}), {"c": bx.grids.Given([0.0, 0.5, 1.0])}),
+        (bx.maximise.EGM(grid={"saved": 20}), {"saved": 39}),
+    ],
+)
+def test_twice_as_many_candidates(maximiser, grid):
+    model = bx.Model(
+        states={"w": bx.Continuous(0.1, 3.0)},
+        actions={"c": bx.Continuous(0.0, "w")},
+        functions={"saved": lambda w, c: w - c},
+        transitions={"w": lambda saved: saved + 1.0},
+        reward=lambda c: jnp.log(c),
+        horizon=2,
+    )
+    plan = bx.solvers.BackwardInduction(maximiser=maximiser).prepare(model).plan
+    assert maximiser.completed(plan).resized(plan, 2.0).grid == grid

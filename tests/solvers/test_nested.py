@@ -120,6 +120,13 @@ SHARES = {"aversion": 3.0, "riskless": 0.02, "discount": BETA}
 SHARE = NEGM(grid={"share": 8}, inner=bx.maximise.EGM(grid={"savings": 30}))
 
 
+def test_twice_as_many_nodes_outside_and_inside():
+    plan = backward(SHARE, wealth=25).prepare(shares()).plan
+    more = SHARE.completed(plan).resized(plan, 2.0)
+    assert more.grid == {"share": 15} and more.inner.grid == {"savings": 59}
+    assert NEGM().completed(plan).resized(plan, 0.25).inner.grid == {"savings": 21}
+
+
 @pytest.fixture(scope="module")
 def invested():
     return bx.solve(shares(), SHARES, backward(SHARE, wealth=25))

@@ -87,7 +87,10 @@ class _Endogenous(Maximiser):
         return replace(self, action=found.action, post_decision=found.savings)
 
     def resized(self, plan: Plan, ratio: float) -> Maximiser:
-        found = self.structure(plan)
+        return self.with_nodes(self.structure(plan), ratio)
+
+    def with_nodes(self, found: Structure, ratio: float) -> Any:
+        """The same with `ratio` times as many intervals of savings."""
         return replace(self, grid={found.savings: grids.resized(self._spec(found), ratio, 4)})
 
     def structure(self, plan: Plan) -> Structure:

@@ -110,9 +110,8 @@ class NEGM(Maximiser):
 
     def resized(self, plan: Plan, ratio: float) -> Maximiser:
         found, outer = self.structure(plan), outer_of(self.structure(plan))
-        inner: Any = self._inner(found).resized(plan, ratio)
         grid = {} if outer is None else {outer: grids.resized(self._spec(found), ratio, 4)}
-        return replace(self, grid=grid, inner=inner)
+        return replace(self, grid=grid, inner=self._inner(found).with_nodes(found, ratio))
 
     def cells(self, plan: Plan) -> int:
         return 10 * self._count(self.structure(plan))

@@ -68,7 +68,7 @@ def programs_end_with_their_file():
     """
     yield
     pieces = Path("/proc/self/maps")
-    if pieces.exists() and pieces.read_bytes().count(b"\n") > 15_000:
+    if pieces.exists() and pieces.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

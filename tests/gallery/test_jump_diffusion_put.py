@@ -30,6 +30,7 @@ def test_every_check_has_a_test(checks):
     assert checks.keys() == {"V, European", "V, 50 dates"}
 
 
+@pytest.mark.long
 def test_early_exercise_is_worth_something():
     premium = value(gallery.model) - value(gallery.european)
     assert premium.min() > 0

@@ -26,7 +26,10 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+_LONG = {"conditions", "critic and actor"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in _LONG else ()) for n in SOLVERS])
 def test_units_of_rewards_and_of_goods_are_nothing_to_a_training(name):
     found = {}
     for utils, goods in ((1.0, 1.0), (1e-20, 1.0), (1e20, 1.0), (1.0, 1e-10)):

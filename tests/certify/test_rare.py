@@ -40,7 +40,7 @@ FIRES = {
 }
 
 
-@pytest.mark.parametrize("fire", ["category", *(pytest.param(n, marks=pytest.mark.long) for n in ("mixture", "jump"))])
+@pytest.mark.parametrize("fire", [pytest.param(n, marks=() if n == "category" else pytest.mark.long) for n in FIRES])
 def test_a_rare_loss_is_insured_against(fire):
     """V is zero: with insurance nothing is left of the one that is earned."""
     solution = bx.solve(insurance(FIRES[fire]), {}, SOLVER)

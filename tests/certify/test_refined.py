@@ -166,6 +166,25 @@ def test_a_finer_grid_that_is_none_has_its_reason():
     assert certificate.estimate > 0 and "on no wider grid, as there" in certificate.estimate_words
 
 
+def test_states_of_which_one_grid_knows_nothing_are_told():
+    """Beside a node of minus infinity V is so in all of its cell, which is wider on the coarse grid."""
+    cake = bx.Model(
+        states={"w": bx.Continuous(0.0, 4.0)},
+        actions={"c": bx.Continuous(0.0, "w")},
+        transitions={"w": lambda w, c: w - c},
+        reward=lambda c: jnp.log(c),
+        discount=0.9,
+        horizon=3,
+        terminal=lambda w: jnp.log(w),
+    )
+    solution, certificate = certified(
+        cake, {}, bx.solvers.BackwardInduction(grid={"w": 9}, maximiser=bx.maximise.Newton())
+    )
+    assert float(solution.value(0, w=0.3)) == -np.inf
+    assert np.isfinite(certificate.estimate)
+    assert "of the states, where V is a number on one grid alone" in str(certificate)
+
+
 def test_what_is_no_option():
     solution = bx.solve(REGULATED, {}, bx.solvers.BackwardInduction(grid={"x": 5}))
     with pytest.raises(bx.ParameterError, match="refine is 2; give True or False"):

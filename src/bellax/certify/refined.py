@@ -73,12 +73,16 @@ def refined(solution: Solution, looked: Sample, leaving: Sides, discount: float)
         return Refined(math.nan, f"none: on a finer grid {found}")
     states = _states(solution, looked)
     value, other = (_value(one, states) for one in (solution, found))
-    apart = np.abs(value - other)
-    if not np.isfinite(apart).any():
+    both = np.isfinite(value) & np.isfinite(other)
+    alone = float(np.mean(np.isfinite(value) ^ np.isfinite(other)))
+    if not both.any():
         return Refined(math.nan, "none: V is nowhere a number on both grids")
-    apart, clock = np.where(np.isfinite(apart), apart, -1.0), setting.problem.clock
+    if alone > 0:
+        words += f"{'; ' if words else ''}without {alone:.2%} of the states, where V is a number on one grid alone"
+    value, other, clock = np.where(both, value, 0.0), np.where(both, other, 0.0), setting.problem.clock
+    apart = np.where(both, np.abs(value - other), -1.0)
     steps = clock.count if clock.finite else 1 / max(1 - discount, 1e-16)
-    added = float(np.finfo(value.dtype).eps * steps * np.abs(value[apart >= 0]).max())
+    added = float(np.finfo(value.dtype).eps * steps * np.abs(value).max())
     where = {name: own[apart.argmax()] for name, own in states.items()}
     return Refined(float(apart.max() / (1 - 1 / ratio)) + added, words, where)
 

@@ -16,6 +16,7 @@ from bellax.equilibrium import Equilibrium, TransitionPath, equilibrium, transit
 from bellax.equilibrium import methods as clearing
 from bellax.errors import BellaxError, KinkWarning, ModelError, OutsideWarning, ParameterError, SolveError, introduce
 from bellax.evaluate import evaluate
+from bellax.front import solve
 from bellax.io import load, save
 from bellax.model import shocks
 from bellax.model.conditions import Complementarity, Conditions
@@ -39,7 +40,7 @@ from bellax.simulate_flows import FlowPanel
 from bellax.solution.flowing import FlowSolution
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
-from bellax.solve import choose_solver, compile, solve
+from bellax.solve import choose_solver, compile
 
 __all__ = [
     "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",

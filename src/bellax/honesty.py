@@ -142,9 +142,9 @@ def verdict(error: float, bound: float, estimate: float) -> str:
 def _options(solution: Solution, setting: str) -> Any:
     own = solution.setting
     if setting == "coarse":
-        return resized(own, solution.arguments, _QUARTER, {})
+        return resized(solution, _QUARTER, {})
     ends = {"below": _SHORTER, "above": _SHORTER}
-    return resized(own, solution.arguments, 1.0, dict.fromkeys(own.plan.labels, ends))
+    return resized(solution, 1.0, {"": dict.fromkeys(own.plan.labels, ends)})
 
 
 def _states(solution: Solution, worst: Mapping[str, Any]) -> States:

@@ -1,4 +1,4 @@
-"""The front door: check what was asked, choose what was not, compile once, run, and say how it ended."""
+"""One solve: check what was asked, choose what was not, compile once, run, and say how it ended."""
 
 import logging
 import time
@@ -41,27 +41,7 @@ def solve(
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
 ) -> Any:
-    """Solves a model for given parameters.
-
-    Args:
-        model: what to solve.
-        params: parameters by name; a pytree that may be traced by `jit`, `grad` and `vmap`.
-        solver: one of `bx.solvers`; chosen by the structure of the model where absent. `print(solution)` says which,
-            `choose_solver` also why, and the logger `bellax` at level INFO both. An endogenous grid that does not serve
-            gives way to `Newton`; under a transformation it can only where a solve with numbers has shown that before.
-        horizon: a number of periods to solve a model of infinite horizon for.
-        terminal: a solution whose value is the value after the last decision.
-        throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
-        progress: called with the count of steps done and what is left: a residual, or the loss of a training. What it
-            raises is raised when the solve is over.
-    Returns:
-        A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime; of a
-        `DiffusionModel` a `FlowSolution`.
-    Raises:
-        ModelError: if the solver cannot solve such a model.
-        ParameterError: if the parameters do not fit.
-        SolveError: if the solve fails; the message says where.
-    """
+    """As `bx.solve`, by the solver as it stands."""
     if horizon is not None:
         model = with_horizon(model, horizon)
     if solver is None:

@@ -197,5 +197,5 @@ def test_what_is_no_option():
         discount=0.1,
         boundary={"x": bx.StateConstraint()},
     )
-    with pytest.raises(bx.ModelError, match="refine= is of solutions of one regime on a grid"):
+    with pytest.raises(bx.ModelError, match="refine= is of solutions on a grid"):
         bx.certify(bx.solve(flow, {}), refine=True)

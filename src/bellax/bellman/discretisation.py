@@ -29,6 +29,7 @@ from bellax.bellman.options import (
     complete_grid,
     complete_interpolant,
     complete_maximiser,
+    kinked_rules,
 )
 from bellax.bellman.pointwise import Ending, Function, Pointwise, located, pointwise
 from bellax.bellman.reached import Reached
@@ -72,7 +73,7 @@ class Discretisation:
         self.interpolant = complete_interpolant(plan, self.maximiser, options.interpolant)
         self.grid = complete_grid(plan, options.grid, self.interpolant, problem.finite)
         check_quadrature(plan, options.quadrature)
-        self.quadrature = dict(options.quadrature)
+        self._quadrature = dict(options.quadrature)
         self.budget = options.memory
         self.memory = options.memory // self.interpolant.cost(len(plan.lines)).held
         self.outside = options.outside
@@ -84,6 +85,12 @@ class Discretisation:
     def plan(self) -> Plan:
         """Which stages a period has."""
         return self.problem.plan
+
+    @property
+    def quadrature(self) -> dict[str, Any]:
+        """Counts or rules of shocks, by name: what was given, and where V may have kinks what bears them."""
+        usual = {name: rule for name, rule in kinked_rules(self.plan).items() if name in self.plan.shocks}
+        return {**usual, **self._quadrature}
 
     @cached_property
     def inside(self) -> "Discretisation":

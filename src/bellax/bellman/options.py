@@ -73,6 +73,22 @@ def key(value: Any) -> Any:
     return value
 
 
+_KINKED = {0: 201, 1: 31, 2: 15}
+"""By continuous numbers of the state, how many nodes has the one number that is drawn; two have 15 each."""
+
+
+def kinked_rules(plan: Plan) -> dict[str, Any]:
+    """Rules of what is drawn afresh, by name, where V tomorrow may have kinks in it: those of few nodes miss them."""
+    drawn = {name: plan.graph.regime.shocks[name] for name in plan.shocks}
+    drawn |= {name: space.distribution for name, space in plan.states.items() if isinstance(space, IID)}
+    drawn = {name: own for name, own in drawn.items() if not isinstance(own, Categorical)}
+    if not plan.rugged or not 1 <= len(drawn) <= 2:
+        return {}
+    count = _KINKED.get(len(plan.lines), 0) if len(drawn) == 1 else 15 if len(plan.lines) < 2 else 0
+    found = {name: own.bearing_kinks(count) for name, own in drawn.items()} if count else {}
+    return {name: rule for name, rule in found.items() if rule is not None}
+
+
 def complete_maximiser(plan: Plan, given: Maximiser | None) -> Maximiser:
     """The maximiser asked for, or the one that the structure suggests."""
     if given is None:
@@ -118,8 +134,8 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
         if name in fixed:
             raise ModelError(f"grid: state {name!r} is discrete and has exactly its categories; remove it from grid=.")
     check_names(given, gridded, "grid: state")
-    kinked = bool(plan.choices) or plan.evaluate_stop is not None
-    default = interpolant.default_nodes(len(plan.lines), kinked, finite)
+    switches, kinked = bool(plan.choices) or plan.evaluate_stop is not None, kinked_rules(plan)
+    default = interpolant.default_nodes(len(plan.lines), switches, finite)
     complete: dict[str, Any] = {}
     for name in gridded:
         space, spec = plan.states[name], given.get(name)
@@ -129,7 +145,7 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
             complete[name] = _tensor(name, spec, space)
         elif isinstance(space, IID):
             _check_nodes(f"grid: the IID state {name!r}", spec, space.distribution)
-            complete[name] = spec
+            complete[name] = kinked.get(name) if spec is None else spec
         else:
             complete[name] = _lines(name, default if spec is None else spec, plan.continuous[name].size, interpolant)
     return complete

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -85,12 +86,20 @@ class Settings:
         model: whose they are.
         options: how all of them are solved.
         regimes: the settings, each with the options as its regime sees them.
+        reached: by regime, those that may be reached from it.
     """
 
-    def __init__(self, model: Model, options: GridSolver, regimes: Mapping[str, Setting]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        options: GridSolver,
+        regimes: Mapping[str, Setting],
+        reached: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
         self.model = model
         self.options = options
         self.regimes = dict(regimes)
+        self.reached = dict(reached)
 
     @property
     def deciding(self) -> dict[str, Setting]:

@@ -170,10 +170,7 @@ class Certificate:
         else:
             yield f"  bound, from sampled residuals: {self.bound:.1e}"
         if not math.isnan(self.estimate):
-            where = ", ".join(f"{name} = {short(value)}" for name, value in self.estimate_at.items())
-            yield f"  estimated, by a refined solve: {self.estimate:.1e}, at {where}"
-            if self.estimate_words:
-                yield f"  {self.estimate_words}"
+            yield from estimate_lines(self.estimate, self.estimate_words, self.estimate_at)
             return
         yield f"  estimated, from residuals alone: {self.value_error:.1e}"
         if self.own_nodes:
@@ -265,3 +262,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def estimate_lines(estimate: float, words: str, where: Mapping[str, Any]) -> list[str]:
+    """What a refined solve says, if one was asked for."""
+    if math.isnan(estimate):
+        return [f"  estimated, by a refined solve: {words}"]
+    at = ", ".join(f"{name} = {short(value)}" for name, value in where.items())
+    lines = [f"  estimated, by a refined solve: {estimate:.1e}, at {at}"]
+    return [*lines, f"  {words}"] if words else lines

@@ -90,7 +90,7 @@ def certify(
             quarter, 0 not to ask.
         inner: of a solution without a grid, how many draws each mean is of that an upper bound rests on, by default
             500: fewer make the bracket wider, and no less valid.
-        refine: of a solution of one regime on a grid in discrete time, whether to solve again with twice the nodes,
+        refine: of a solution on a grid in discrete time, whether to solve again with twice the nodes,
             draws and candidates, and on a wider grid where paths leave it: what that changes says how wrong V is, also
             where residuals say nothing or far too much. It takes some four to ten times as long as the solve.
     Returns:
@@ -106,8 +106,8 @@ def certify(
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
     if not isinstance(refine, bool):
         raise ParameterError(f"refine is {refine!r}; give True or False.")
-    if not isinstance(solution, Solution):
-        why = "of solutions of one regime on a grid in discrete time, and this is none"
+    if not isinstance(solution, Solution | RegimeSolution):
+        why = "of solutions on a grid in discrete time, and this is none"
         check_left_out({"refine": refine or None}, "certify", why)
     if not isinstance(solution, GridlessSolution):
         check_left_out({"inner": inner}, "certify", "of solutions without a grid, and this one has a grid")
@@ -128,7 +128,7 @@ def certify(
         return certify_gridless(solution, points, seed, agents, start, periods, panel, draws)
     agents = 2000 if agents is None else agents
     if isinstance(solution, RegimeSolution):
-        return certify_regimes(solution, points, seed, agents, start, periods, panel)
+        return certify_regimes(solution, points, seed, agents, start, periods, panel, refine)
     setting, arguments, values = solution.setting, solution.arguments, solution.values
     numerics, plan = setting.numerics, setting.plan
     if panel is None:
@@ -165,7 +165,7 @@ def _check(solution: Any, panel: Panel | None) -> None:
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     solution.check_one()
     result = Result(int(solution.code))
-    if result != Result.successful:
+    if result not in (Result.successful, Result.inaccurate):
         raise ModelError(f"the solve ended as {result.name!r}; there is nothing to certify.")
     if panel is None:
         return

@@ -131,6 +131,22 @@ def looking(numerics: Discretisation) -> Callable[[Arguments, Values, Sample, Op
     return run
 
 
+def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Sample], tuple[Array, Array]]:
+    """A program for what a denser scan of actions gains at every point of a sample, and V there, shape (t, n)."""
+
+    def run(arguments: Arguments, values: Values, looked: Sample) -> tuple[Array, Array]:
+        def at_period(entry: Sample) -> tuple[Array, Array]:
+            asked, points = asked_in(numerics, arguments, values, entry)
+            optima, _ = _optima(asked, points, 0, 0)
+            look = lambda given: residual(asked, *given)  # noqa: E731
+            found = _over(asked, look, (points, optima, entry.shifts), _scanned(numerics))
+            return found.missed, found.value
+
+        return jax.lax.map(at_period, looked)
+
+    return run
+
+
 def points_of(numerics: Discretisation) -> Callable[[Arguments, Sample], dict[str, Array]]:
     """A program for the states of a sample, by name."""
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
+from bellax.certify.compared import Place, parts, places, values
 from bellax.certify.examine import Sample, points_of
 from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
@@ -24,6 +26,7 @@ from bellax.numerics import grids
 from bellax.numerics.programs import quickly
 from bellax.numerics.rules import RULES
 from bellax.problem.problem import Arguments
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 
 _MOST = 4.0
@@ -33,7 +36,11 @@ _WIDER = 0.25
 """Of the length of a line, by which it goes on where paths leave it."""
 
 
+DRAWS, CANDIDATES = "draws of shocks", "candidates of actions"
+"""What a solver has of which no single name says how many; no name of a model has a blank."""
+
 Sides = Mapping[str, Mapping[str, float]]
+BySides = dict[str, dict[str, dict[str, float]]]
 
 
 class Refined(NamedTuple):
@@ -57,34 +64,60 @@ def refined(solution: Solution, looked: Sample, leaving: Sides, discount: float)
         leaving: by line, `below` and `above`: how often it is left.
         discount: the largest expected one.
     """
-    setting, arguments = solution.setting, solution.arguments
+    setting = solution.setting
     if setting.follows:
         return Refined(math.nan, "none, since a rule is followed")
     if _ends_by_another(solution):
         return Refined(math.nan, "none, since V after the last decision was given")
-    ratio = min(2.0, _MOST ** (1 / max(1, len(setting.plan.lines))))
     sides = {label: {side: _WIDER for side, p in own.items() if p > 0} for label, own in leaving.items()}
-    found = _solved(setting, arguments, _finer(setting, arguments, ratio, sides))
-    words = ""
-    if isinstance(found, str) and any(sides.values()):
+    return _estimate(solution, [Place("", 0, _states(solution, looked))], {"": sides}, discount)
+
+
+def refined_regimes(solution: RegimeSolution, points: int, discount: float) -> Refined:
+    """The estimate of several regimes, each in its first period.
+
+    Args:
+        points: about how many states of each.
+        discount: the largest expected one.
+    """
+    if any(setting.follows for setting in solution.settings.deciding.values()):
+        return Refined(math.nan, "none, since a rule is followed")
+    sides: BySides = {}
+    for regime, own in parts(solution).items():
+        for label, side in (key for key, share in own.left.items() if share > 0 and key[0] in own.setting.plan.labels):
+            sides.setdefault(regime, {}).setdefault(label, {})[side] = _WIDER
+    return _estimate(solution, places(solution, points, middle=False), sides, discount)
+
+
+def _estimate(solution: Any, where: list[Place], sides: BySides, discount: float) -> Refined:
+    """What V differs by from that of a finer grid, and more where it may still move."""
+    lines = max(len(own.setting.plan.lines) for own in parts(solution).values())
+    ratio = min(2.0, _MOST ** (1 / max(1, lines)))
+    found, words = _solved(solution, _finer(solution, ratio, sides)), ""
+    if isinstance(found, str) and any(any(own.values()) for own in sides.values()):
         words = f"on no wider grid, as there {found}"
-        found = _solved(setting, arguments, _finer(setting, arguments, ratio, {}))
+        found = _solved(solution, _finer(solution, ratio, {}))
     if isinstance(found, str):
         return Refined(math.nan, f"none: on a finer grid {found}")
-    states = _states(solution, looked)
-    value, other = (_value(one, states) for one in (solution, found))
-    both = np.isfinite(value) & np.isfinite(other)
-    alone = float(np.mean(np.isfinite(value) ^ np.isfinite(other)))
-    if not both.any():
+    pairs = list(zip(values(solution, where), values(found, where), strict=True))
+    both = [np.isfinite(a) & np.isfinite(b) for a, b in pairs]
+    alone = float(np.mean(np.concatenate([np.isfinite(a) ^ np.isfinite(b) for a, b in pairs])))
+    if not any(each.any() for each in both):
         return Refined(math.nan, "none: V is nowhere a number on both grids")
     if alone > 0:
         words += f"{'; ' if words else ''}without {alone:.2%} of the states, where V is a number on one grid alone"
-    value, other, clock = np.where(both, value, 0.0), np.where(both, other, 0.0), setting.problem.clock
-    apart = np.where(both, np.abs(value - other), -1.0)
+    apart = [
+        np.where(fits, np.abs(np.where(fits, a, 0.0) - np.where(fits, b, 0.0)), -1.0)
+        for fits, (a, b) in zip(both, pairs, strict=True)
+    ]
+    size = max(float(np.abs(a[fits]).max(initial=0.0)) for fits, (a, _) in zip(both, pairs, strict=True))
+    clock = solution.model.clock
     steps = clock.count if clock.finite else 1 / max(1 - discount, 1e-16)
-    added = float(np.finfo(value.dtype).eps * steps * np.abs(value).max())
-    where = {name: own[apart.argmax()] for name, own in states.items()}
-    return Refined(float(apart.max() / (1 - 1 / ratio)) + added, words, where)
+    added = float(np.finfo(pairs[0][0].dtype).eps * steps * size)
+    most = max(range(len(where)), key=lambda k: float(apart[k].max()))
+    at = {name: own[apart[most].argmax()] for name, own in where[most].states.items()}
+    named = {"regime": where[most].regime} if where[most].regime else {}
+    return Refined(float(apart[most].max() / (1 - 1 / ratio)) + added, words, named | at)
 
 
 def _ends_by_another(solution: Solution) -> bool:
@@ -95,40 +128,80 @@ def _ends_by_another(solution: Solution) -> bool:
     return bool(np.any(np.asarray(solution.values.levels)[-1]))
 
 
-def _finer(setting: Setting, arguments: Arguments, ratio: float, sides: Sides) -> GridSolver:
+def _finer(solution: Any, ratio: float, sides: BySides) -> GridSolver:
     """The solver with more of everything, and a tenth of its tolerance."""
-    found: Any = resized(setting, arguments, ratio, sides)
+    found: Any = resized(solution, ratio, sides)
     return replace(found, tolerance=0.1 * found.tolerance) if hasattr(found, "tolerance") else found
 
 
-def resized(setting: Setting, arguments: Arguments, ratio: float, sides: Sides) -> GridSolver:
-    """The solver with `ratio` times as many nodes along every line, of all draws together, and candidates.
+def resized(solution: Any, ratio: float | Mapping[str, float], sides: BySides) -> GridSolver:
+    """A solution's solver with `ratio` times the nodes along every line, of all draws together, and the candidates.
 
     Args:
-        sides: by line, by how much of its length it goes on `below` and `above`.
+        ratio: one for all, or by line, by chain, and of `DRAWS` and `CANDIDATES`; what is not named stays as it is.
+        sides: by regime and by line, by how much of its length it goes on `below` and `above`.
     """
+    arguments, options = solution.arguments, {}
+    for name, own in parts(solution).items():
+        options[name] = _resized(own.setting, arguments, ratio, sides.get(name, {}))
+    if not isinstance(solution, RegimeSolution):
+        return options[""]
+    both: Any = {
+        what: {name: getattr(own, what) for name, own in options.items()}
+        for what in ("grid", "quadrature", "maximiser")
+    }
+    return replace(solution.settings.options, **both)
+
+
+def _resized(setting: Setting, arguments: Arguments, ratio: float | Mapping[str, float], sides: Sides) -> GridSolver:
+    """As `resized`, of one regime."""
     numerics, plan = setting.numerics, setting.plan
-    reach = [(line[0], sides.get(label, {})) for label, line in zip(plan.labels, plan.lines, strict=True)]
-    draws = _drawn(setting, arguments, ratio)
+    by = (lambda name: ratio.get(name, 1.0)) if isinstance(ratio, Mapping) else (lambda _: ratio)
+    reach = [(line[0], by(label), sides.get(label, {})) for label, line in zip(plan.labels, plan.lines, strict=True)]
+    draws = _drawn(setting, arguments, by(DRAWS))
     grid: dict[str, Any] = {}
     for name, space in plan.states.items():
         given: Any = numerics.grid.get(name)
         if name in plan.continuous:
-            own = [grids.resized(spec, ratio, numerics.interpolant.least) for spec in given]
-            ends = [by for of, by in reach if of == name]
-            grid[name] = tuple(grids.Wider(spec, **by) if by else spec for spec, by in zip(own, ends, strict=True))
+            ends = [(times, side) for of, times, side in reach if of == name]
+            own = [
+                grids.resized(s, times, numerics.interpolant.least) for s, (times, _) in zip(given, ends, strict=True)
+            ]
+            grid[name] = tuple(
+                grids.Wider(spec, **side) if side else spec for spec, (_, side) in zip(own, ends, strict=True)
+            )
         elif isinstance(space, AR1):
-            grid[name] = grids.resized(given, ratio)
+            grid[name] = grids.resized(given, by(name))
         elif isinstance(space, VAR) and isinstance(given, tuple):
-            grid[name] = tuple(grids.resized(part, ratio) for part in given)
+            grid[name] = tuple(grids.resized(part, by(name)) for part in given)
         elif name in draws:
             grid[name] = draws.pop(name)
     # Newton's method needs few candidates where Q has one maximum
     smooth = numerics.maximiser.smooth and not plan.rugged and not numerics.maximiser.makes_pieces
-    maximiser = numerics.maximiser if smooth and ratio > 1 else numerics.maximiser.resized(plan, ratio)
+    times = 1.0 if smooth and ratio == by(CANDIDATES) > 1 else by(CANDIDATES)
+    if numerics.maximiser.makes_pieces:  # its own nodes are spread over the line
+        times *= _longer(numerics, arguments, sides)
+    maximiser = numerics.maximiser.resized(plan, times)
     interpolant = None if maximiser.makes_pieces else numerics.interpolant
     quadrature = {**numerics.quadrature, **draws}
     return replace(setting.options, grid=grid, quadrature=quadrature, maximiser=maximiser, interpolant=interpolant)
+
+
+_LONGER = 8.0
+"""By so many times as much, at most, nodes of savings become more where a line goes on."""
+
+
+def _longer(numerics: Discretisation, arguments: Arguments, sides: Sides) -> float:
+    """How many times as long lines are, in units of the state, that go on."""
+    most = 1.0
+    for label, line in zip(numerics.plan.labels, numerics.mesh(arguments, 0).lines, strict=True):
+        own, (low, high) = sides.get(label, {}), np.asarray(line.coordinates)[[0, -1]]
+        ends = np.array([low - own.get("below", 0.0) * (high - low), high + own.get("above", 0.0) * (high - low)])
+        lengths = [
+            float(np.diff(np.asarray(line.scale.inverse(jnp.asarray(y))))[0]) for y in (np.array([low, high]), ends)
+        ]
+        most = max(most, lengths[1] / lengths[0])
+    return min(most, _LONGER)
 
 
 def _drawn(setting: Setting, arguments: Arguments, ratio: float) -> dict[str, Any]:
@@ -158,14 +231,16 @@ def _count(nodes: int, ratio: float) -> int:
     return max(nodes + 1, round(ratio * nodes)) if ratio > 1 else max(1, round(ratio * nodes))
 
 
-def _solved(setting: Setting, arguments: Arguments, options: Any) -> Solution | str:
+def _solved(solution: Any, options: Any) -> Any:
     """The same problem by another solver, or why not."""
     try:
-        prepared = options.prepare(setting.model)
-        prepared.check(arguments)
+        prepared = options.prepare(solution.model)
+        if isinstance(solution, RegimeSolution):
+            prepared.reach(solution.settings.reached)
+        prepared.check(solution.arguments)
     except (ModelError, ParameterError) as error:
         return str(error)
-    found = prepared.solve(arguments, None)
+    found = prepared.solve(solution.arguments, None)
     return found if int(found.code) == int(Result.successful) else f"the solve ends as {found.result!r}"
 
 
@@ -176,8 +251,3 @@ def _states(solution: Solution, looked: Sample) -> dict[str, np.ndarray]:
     run = setting.program(("points of", looked.shifts.shape), lambda: quickly(points_of(setting.numerics), True))
     found = run(solution.arguments, today)
     return {name: np.asarray(own).reshape(-1, *own.shape[2:]) for name, own in found.items()}
-
-
-def _value(solution: Solution, states: Mapping[str, np.ndarray]) -> np.ndarray:
-    when = {"period": 0} if solution.setting.problem.finite else {}
-    return np.asarray(solution.value(**when, **states))

@@ -6,7 +6,7 @@ discounted sum of the largest residual of *any* regime in each period, as for on
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from bellax.certify.aim import aimed
 from bellax.certify.certificate import (
     QUANTILES,
     Loss,
+    estimate_lines,
     euler_lines,
     loss_lines,
     plain,
@@ -42,6 +43,7 @@ from bellax.certify.common import (
 )
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
+from bellax.certify.refined import refined_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.errors import ModelError
@@ -90,6 +92,8 @@ class RegimeCertificate:
         leaving: a sentence on optimal next states that leave a grid, where V is a guess and nothing is known of its
             error; empty where none does.
         simulated, start: as of a `Certificate`; `start` has the regime, too.
+        estimate, estimate_words, estimate_at: as of a `Certificate`, in the first period of every regime; the state has
+            the regime, too.
     """
 
     regimes: Mapping[str, RegimeErrors]
@@ -98,6 +102,9 @@ class RegimeCertificate:
     leaving: str
     simulated: Mapping[str, float]
     start: Mapping[str, Any]
+    estimate: float = math.nan
+    estimate_words: str = ""
+    estimate_at: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
@@ -116,6 +123,7 @@ class RegimeCertificate:
             rows += [("lost by the rule", name, q, loss.quantiles[q]) for q in QUANTILES]
             rows += [("lost by the rule, bound", name, "max", loss.bound)]
         rows += [("value error, estimated", "", "max", self.value_error)]
+        rows += [("value error, by a refined solve", "", "max", self.estimate)]
         rows += [("simulated value", "", name, value) for name, value in self.simulated.items()]
         return pd.DataFrame(rows, columns=["quantity", "of", "statistic", "value"])
 
@@ -139,16 +147,37 @@ class RegimeCertificate:
         lines.append(
             f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
         )
+        if self.estimate_words or not math.isnan(self.estimate):
+            lines += estimate_lines(self.estimate, self.estimate_words, self.estimate_at)
         if self.leaving:
             lines.append(f"  of what lies on the grids alone.{self.leaving}")
         return "\n".join([*lines, *simulated_lines(self.simulated, self.start)])
 
 
 def certify_regimes(
-    solution: RegimeSolution, points: int, seed: int, agents: int, start: Any, periods: int | None, panel: Any
+    solution: RegimeSolution,
+    points: int,
+    seed: int,
+    agents: int,
+    start: Any,
+    periods: int | None,
+    panel: Any,
+    refine: bool,
 ) -> RegimeCertificate:
     """As `bx.certify`, of a solution of several regimes."""
     _check(solution, panel)
+    found = _certified(solution, points, seed, agents, start, periods, panel)
+    if not refine:
+        return found
+    error, words, where = refined_regimes(solution, points, found.discount)
+    missed = max(own.missed for own in found.regimes.values())
+    error = error if math.isnan(error) else max(error, missed)
+    return replace(found, estimate=error, estimate_words=words, estimate_at=dict(where))
+
+
+def _certified(
+    solution: RegimeSolution, points: int, seed: int, agents: int, start: Any, periods: int | None, panel: Any
+) -> RegimeCertificate:
     settings, arguments = solution.settings, solution.arguments
     deciding = settings.deciding
     if panel is None:
@@ -207,7 +236,7 @@ def _check(solution: RegimeSolution, panel: Any) -> None:
         raise ModelError("a solution that is being traced has no numbers yet; certify it outside the transformation.")
     if solution.code.ndim:
         raise ModelError("this is a batch of solutions, as jax.vmap returns. Certify one of them.")
-    if solution.result != Result.successful:
+    if solution.result not in (Result.successful, Result.inaccurate):
         raise ModelError(f"the solve ended as {solution.result}; there is nothing to certify.")
     if panel is None:
         return

@@ -58,6 +58,10 @@ def run(
     grid: Annotated[
         list[str] | None, typer.Option(metavar="STATE=COUNT", help="The number of nodes of a state.")
     ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(help="How wrong the value may be, over max(1, |V|): nodes become more until it is not more."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder for results; by default one named after the model.")
     ] = None,
@@ -73,7 +77,8 @@ def run(
     from bellax.cli.run import Request, run
 
     cache()
-    run(Request(model, tuple(settings or ()), solver, tuple(grid or ()), out, seed, agents, check), as_json)
+    asked = Request(model, tuple(settings or ()), solver, tuple(grid or ()), out, seed, agents, check, accuracy)
+    run(asked, as_json)
 
 
 @app.command()

@@ -16,7 +16,14 @@ from bellax.solve import prepare
 
 
 def computed(
-    source: Source, params: Mapping[str, Any], solver: Any, stage: Stage, staging: Staging, agents: int, seed: int
+    source: Source,
+    params: Mapping[str, Any],
+    solver: Any,
+    stage: Stage,
+    staging: Staging,
+    agents: int,
+    seed: int,
+    accuracy: float | None,
 ) -> dict[str, Any]:
     """What was found, under the names of a report."""
     prepared = prepare(source.model, solver)
@@ -24,7 +31,7 @@ def computed(
     start = middle_of_first(prepared.settings, arguments) if source.start is None else source.start
     stage.enter("solving", source.model.clock.count)
     watch = time.perf_counter()
-    solution = bx.solve(source.model, params, solver)
+    solution = bx.solve(source.model, params, solver, accuracy=accuracy)
     seconds = {"solve": time.perf_counter() - watch}
     stage.enter("simulating")
     panel = bx.simulate(solution, agents, start, seed)
@@ -47,6 +54,7 @@ def computed(
         "stats": solution.stats,
         "certificate": certificate.as_dict(),
         "certified": str(certificate),
+        "refinement": "" if solution.refinement is None else str(solution.refinement),
         "seconds": seconds,
     }
 

@@ -69,6 +69,8 @@ def _rows(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
     rows += [(f"left of {name}", _text(value)) for name, value in report.get("residuals", {}).items()]
     rows += _population(report.get("density", {}))
     rows += [("certificate" if k == 0 else "", line) for k, line in enumerate(report["certified"].splitlines())]
+    refined = report.get("refinement", "").splitlines()
+    rows += [("refinement" if k == 0 else "", line) for k, line in enumerate(refined)]
     return [*rows, ("files", ", ".join(report["files"].values())), ("time", f"{seconds['total']:.2f} s")]
 
 

@@ -41,6 +41,7 @@ class Request(NamedTuple):
     seed: int
     agents: int | None
     check: bool
+    accuracy: float | None = None
 
 
 class Results(NamedTuple):
@@ -102,9 +103,12 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any
     params = with_settings(source.model, source.params, request.settings)
     if request.check:
         source.model.check(params)
-    solver, why = chosen_solver(source.model, source.solver, request.solver, request.grid)
+    # what comes with a model fixes nodes, and an accuracy asks how many are needed
+    own = source.solver if request.accuracy is None else None
+    solver, why = chosen_solver(source.model, own, request.solver, request.grid)
     if source.model.regimes is not None:
-        found = regimes.computed(source, params, solver, stage, staging, request.agents or _AGENTS, request.seed)
+        sizes = (request.agents or _AGENTS, request.seed, request.accuracy)
+        found = regimes.computed(source, params, solver, stage, staging, *sizes)
         return _head(source, solver, why) | {name: plain(value) for name, value in found.items()}
     setting = prepare(source.model, solver)
     start = _middle(setting, params) if source.start is None else source.start
@@ -112,7 +116,8 @@ def _computed(request: Request, stage: Stage, staging: Staging) -> dict[str, Any
     clock = source.model.clock
     stage.enter("solving", clock.count if clock.finite else None)
     watch = time.perf_counter()
-    solution = bx.solve(source.model, params, solver, progress=stage.report if sys.stderr.isatty() else None)
+    told = stage.report if sys.stderr.isatty() else None
+    solution = bx.solve(source.model, params, solver, progress=told, accuracy=request.accuracy)
     seconds = {"solve": time.perf_counter() - watch}
     place = _place(solution, start)
     with ThreadPoolExecutor(1) as second:  # what remains is mostly compilation, which threads share
@@ -135,6 +140,8 @@ def _of_flows(request: Request, source: Source, stage: Stage, staging: Staging) 
     """The report of a model in continuous time."""
     if request.agents is not None:
         raise Refusal("--agents: a run in continuous time has the density of all agents, and simulates none.")
+    if request.accuracy is not None:
+        raise Refusal("--accuracy: it refines grids in discrete time, and time is continuous here.")
     params = with_settings(source.model, source.params, request.settings, flows.others(source))
     if request.check:
         flows.check(source, params)
@@ -233,6 +240,7 @@ def _report(results: Results) -> dict[str, Any]:
         "stats": plain(solution.stats),
         "certificate": results.certificate.as_dict(),
         "certified": str(results.certificate),
+        "refinement": "" if solution.refinement is None else str(solution.refinement),
         "seconds": dict(results.seconds),
     }
 

@@ -79,6 +79,10 @@ class Distribution(abc.ABC):
         """What the values of the parameters must be; the names are those of the parameters."""
         return ()
 
+    def bearing_kinks(self, count: int) -> Any:
+        """The rule of so many nodes for what has kinks in it; None where there is none, or several numbers."""
+        return None
+
     weighs: ClassVar[bool] = False
     """Whether parameters say what nodes weigh."""
 

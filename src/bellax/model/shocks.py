@@ -62,6 +62,9 @@ class Normal(Distribution):
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return mean + sd * jax.random.normal(key, self.shape)
 
+    def bearing_kinks(self, count: int) -> Any:
+        return rules.Equispaced(count) if self.shape == () else None
+
     def demands(self) -> tuple[Demand, ...]:
         return (not_negative("sd"),)
 
@@ -86,6 +89,9 @@ class Lognormal(Distribution):
 
     def draw(self, key: Array, mean: Array, sd: Array) -> Array:
         return jnp.exp(mean + sd * jax.random.normal(key, self.shape))
+
+    def bearing_kinks(self, count: int) -> Any:
+        return rules.Equispaced(count) if self.shape == () else None
 
     def demands(self) -> tuple[Demand, ...]:
         return (not_negative("sd"),)
@@ -186,6 +192,9 @@ class Uniform(Distribution):
 
     def draw(self, key: Array, lower: Array, upper: Array) -> Array:
         return lower + (upper - lower) * jax.random.uniform(key, self.shape)
+
+    def bearing_kinks(self, count: int) -> Any:
+        return rules.GaussLegendre(count) if self.shape == () else None
 
 
 @named_options

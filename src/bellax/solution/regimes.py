@@ -16,6 +16,7 @@ from bellax.numerics import archive
 from bellax.problem.problem import Arguments
 from bellax.solution.policy import Queried
 from bellax.solution.record import record_regimes
+from bellax.solution.refinement import Refinement
 from bellax.solution.result import Result, check_single
 from bellax.solution.solution import FOLLOWED, Solution
 from bellax.solution.tabulated import Interpolating, Tabulated
@@ -126,6 +127,7 @@ class RegimeSolution(QueriedRegimes):
         codes: how it ended, by regime; see `result`.
         stats: numbers about the solve, by regime.
         settings: the model and its numerics.
+        refinement: the rounds of a solve with `accuracy=`; a file does not keep them.
     """
 
     arguments: dict[str, Arguments]
@@ -133,6 +135,7 @@ class RegimeSolution(QueriedRegimes):
     codes: dict[str, Array]
     stats: dict[str, Any]
     settings: Settings = eqx.field(static=True)
+    refinement: Refinement | None = None
 
     @property
     def code(self) -> Array:
@@ -172,7 +175,8 @@ class RegimeSolution(QueriedRegimes):
             f"  {name}: {'ends, a function of its states' if name not in self.values else str(self[name])}"
             for name in self.regimes
         ]
-        return "\n".join([f"Solution of {len(parts)} regimes: {result}.", *parts])
+        refined = [] if self.refinement is None else [str(self.refinement)]
+        return "\n".join([f"Solution of {len(parts)} regimes: {result}.", *parts, *refined])
 
     def tabulate(self) -> RegimeTable:
         """The policies at the nodes, interpolated between them: much faster to query, exact only at the nodes."""

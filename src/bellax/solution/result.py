@@ -21,6 +21,7 @@ class Result(enum.IntEnum):
     biased = 7
     diverged = 8
     escaped = 9
+    inaccurate = 10
 
     def __str__(self) -> str:
         return self.name
@@ -28,7 +29,8 @@ class Result(enum.IntEnum):
 
 def unless_failed(code: Array) -> Array:
     """One, or NaN after a failure: as a factor it makes derivatives NaN, too."""
-    return jnp.where(code == int(Result.successful), 1.0, jnp.nan)
+    known = (code == int(Result.successful)) | (code == int(Result.inaccurate))
+    return jnp.where(known, 1.0, jnp.nan)
 
 
 def check_single(code: Array, one: str = "solution") -> None:

@@ -40,6 +40,7 @@ from bellax.solution.query import (
     undifferentiable,
 )
 from bellax.solution.record import record
+from bellax.solution.refinement import Refinement
 from bellax.solution.result import Result, check_single, unless_failed
 from bellax.solution.seeded import seeded
 from bellax.solution.tabulated import Tabulated, tabulated
@@ -60,6 +61,7 @@ class Solution(Queried):
         code: how the solve ended; see `result`.
         stats: numbers about the solve, by name.
         setting: the model and its numerics.
+        refinement: the rounds of a solve with `accuracy=`; a file does not keep them.
     """
 
     arguments: Arguments
@@ -67,6 +69,7 @@ class Solution(Queried):
     code: Array
     stats: dict[str, Array]
     setting: Setting = eqx.field(static=True)
+    refinement: Refinement | None = None
 
     @property
     def own(self) -> Value:
@@ -102,26 +105,27 @@ class Solution(Queried):
         return (
             f"Solution by {type(setting.options).__name__} ({length}): {result}. {how}"
             f"{f' ({tried})' if tried else ''}, {known}, nodes: {nodes}{f', of shocks: {drawn}' if drawn else ''}."
-            f"{self.leaving()}"
+            f"{self.leaving()}{_refined(self.refinement)}"
         )
 
     def leaving(self) -> str:
         """A sentence on the nodes whose optimal next state leaves the grid; empty where there are none."""
-        clock = self.setting.problem.clock
-        periods = clock.count if clock.finite else 1
         if self.setting.numerics.ends or self.code.ndim or not concrete(self.code):
             return ""
-        active = self.setting.model.active_periods.get(self.setting.problem.regime, [True] * periods)
-        count = self.own.levels.size // (periods + clock.finite) * max(sum(active[:periods]), 1)
-        shares = {
-            f"{side} {label} at {float(self.stats[f'{side}:{label}']) / count:.2g}"
-            for label in self.setting.plan.reached
-            for side in SIDES
-            if float(self.stats[f"{side}:{label}"]) > 0
-        }
+        shares = sorted(f"{side} {label} at {share:.2g}" for (label, side), share in self.left.items() if share > 0)
         if not shares:
             return ""
-        return f" The optimal next state leaves the grid {', '.join(sorted(shares))} of the nodes, where V is a guess."
+        return f" The optimal next state leaves the grid {', '.join(shares)} of the nodes, where V is a guess."
+
+    @property
+    def left(self) -> dict[tuple[str, str], float]:
+        """By line and side, at what share of the nodes the optimal next state leaves the grid."""
+        clock = self.setting.problem.clock
+        periods = clock.count if clock.finite else 1
+        active = self.setting.model.active_periods.get(self.setting.problem.regime, [True] * periods)
+        count = self.own.levels.size // (periods + clock.finite) * max(sum(active[:periods]), 1)
+        lines = self.setting.plan.reached
+        return {(label, side): float(self.stats[f"{side}:{label}"]) / count for label in lines for side in SIDES}
 
     @property
     def params(self) -> Arguments:
@@ -336,6 +340,10 @@ def _shock_nodes(solution: Solution) -> str:
         rules = jax.vmap(rules)
     found = jax.eval_shape(rules, solution.arguments)
     return _listed(list(found), [rule.weights.shape[-1] for rule in found.values()])
+
+
+def _refined(refinement: Refinement | None) -> str:
+    return "" if refinement is None else f"\n{refinement}"
 
 
 Program = Callable[[Arguments, Any, Array, dict[str, Array]], dict[str, Any]]

@@ -100,9 +100,15 @@ class PreparedRegimes:
                 f"by itself. Give a mapping: entry={{{state!r}: {{{source!r}: f}}}} on {target!r}."
             )
 
+    def reach(self, reached: Mapping[str, tuple[str, ...]]) -> None:
+        """Takes the settings in which regimes lead to given ones, as parameters that are known do."""
+        self.programs["latest"] = self._reaching(reached)
+
     def _settings(self, found: Mapping[str, Any]) -> Settings:
+        return self._reaching({name: tuple(targets(self.model, name, found) or ()) for name in self.model.graphs})
+
+    def _reaching(self, reached: Mapping[str, tuple[str, ...]]) -> Settings:
         graphs = self.model.graphs
-        reached = {name: tuple(targets(self.model, name, found) or ()) for name in graphs}
         key = ("settings", tuple(reached.items()))
         if key not in self.programs:
             crossings = {name: crossing.crossing(self.model, name, reached[name]) for name in graphs}
@@ -130,7 +136,7 @@ class PreparedRegimes:
                 setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
                 setting.numerics.alike = seen_alike(setting, regimes)
                 self._check_end(name, setting)
-            settings = Settings(self.model, self.options, regimes)
+            settings = Settings(self.model, self.options, regimes, reached)
             self.programs["crossings", settings] = crossings
             self.programs["families", settings] = [] if self.rule is not None else families(regimes)
             self.programs[key] = settings

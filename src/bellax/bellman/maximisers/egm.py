@@ -102,10 +102,13 @@ class _Endogenous(Maximiser):
         names = (self.action, self.resources, self.post_decision)
         return plan.once(("structure", names), lambda: structure(plan, type(self).__name__, *names))
 
-    def tried(self, plan: Plan) -> str:
+    def sizes(self, plan: Plan) -> dict[str, int]:
         found = self.structure(plan)
         spec = self._spec(found)
-        return f"{found.savings} {len(spec.nodes) if isinstance(spec, grids.Given) else spec}"
+        return {found.savings: len(spec.nodes) if isinstance(spec, grids.Given) else int(spec)}
+
+    def tried(self, plan: Plan) -> str:
+        return ", ".join(f"{name} {count}" for name, count in self.sizes(plan).items())
 
     def cells(self, plan: Plan) -> int:
         return 1

@@ -192,10 +192,14 @@ class Maximiser(abc.ABC):
         """Candidates of every continuous number, from which the search starts."""
         return []
 
+    def sizes(self, plan: Plan) -> dict[str, int]:
+        """How many candidates there are, or nodes of its own, by name."""
+        counts = zip(plan.coordinates, self.candidates(plan), strict=False)
+        return {number.name: array.shape[0] for number, array in counts}
+
     def tried(self, plan: Plan) -> str:
         """What `print(solution)` says of it: how many candidates there are."""
-        counts = zip(plan.coordinates, self.candidates(plan), strict=False)
-        found = ", ".join(f"{number.name} {array.shape[0]}" for number, array in counts)
+        found = ", ".join(f"{name} {count}" for name, count in self.sizes(plan).items())
         return f"candidates: {found}" if found else ""
 
     @abc.abstractmethod

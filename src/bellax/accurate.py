@@ -1,0 +1,374 @@
+"""Solving to an accuracy: more nodes where the error comes from, until V stays.
+
+A round is two solves, one with twice the nodes, draws and candidates of the other, on longer lines where paths leave.
+Where what V changes by is more than what was asked for, each of these is doubled by itself, and what changes V most has
+two or four times as many in the next round. Where errors at least halve as nodes double, the error of the finer solve
+is no more than the change; it is the one that is returned.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from bellax.bellman.setting import Setting
+from bellax.bellman.workload import estimated
+from bellax.certify.compared import parts, places, sampled, values
+from bellax.certify.examine import scanning
+from bellax.certify.refined import CANDIDATES, DRAWS, BySides, resized
+from bellax.certify.room import room
+from bellax.errors import ModelError, ParameterError, SolveError
+from bellax.model.shocks import Categorical
+from bellax.model.spaces import AR1, IID, VAR
+from bellax.numerics.programs import quickly
+from bellax.numerics.scalar import put
+from bellax.solution.refinement import Refinement
+from bellax.solution.regimes import RegimeSolution
+from bellax.solution.solution import Result, Solution
+from bellax.solve import prepare, run
+
+_LOG = logging.getLogger("bellax")
+
+_POINTS, _SCANNED = 1000, 200
+"""States at which V is compared, and at which actions are scanned."""
+_DOUBLINGS = 2  # of one thing from round to round, at most
+
+BOUNDS = "bounds of states"
+
+_FAR = 10.0  # times what may be left of an error: lines are made twice as long again
+
+_WIDER = (0.25, 0.05)
+"""Of the length of a line, by which it goes on at first where paths leave it; the less where the more is infeasible."""
+
+_SELDOM = 1e-4
+"""Of the accuracy: a share of nodes of which the next state may leave the grid."""
+
+_TOLERANCE = 1e-3
+"""The tolerance of a stationary solve, of the accuracy: its error is that over one less the discount."""
+
+
+def refined_to(
+    first: Any, params: Mapping[str, Any], terminal: Any, accuracy: float, seconds: float, started: float, throw: bool
+) -> Any:
+    """The finest of the solutions that it took to be as accurate as that, with what it took.
+
+    Args:
+        first: the solution by the solver as it stands.
+        params, terminal, accuracy, seconds, throw: as of `solve`.
+        started: when the first solve began.
+    """
+    return _Rounds(first, params, terminal, accuracy, seconds, started).solution(throw)
+
+
+class _Level(NamedTuple):
+    """How many times as many nodes there are than at first, by name, and by regime by how much lines are longer."""
+
+    ratio: dict[str, float]
+    sides: BySides
+
+    def times(self, by: Mapping[str, float]) -> "_Level":
+        return self._replace(ratio={**self.ratio, **{name: self.ratio.get(name, 1.0) * f for name, f in by.items()}})
+
+
+class _Tried(NamedTuple):
+    """A solve, and V at the places at which solves are compared, by place."""
+
+    level: _Level
+    solution: Any
+    values: list[np.ndarray]
+
+
+class _Round(NamedTuple):
+    """What is kept of a round; see `Refinement`."""
+
+    nodes: dict[str, int]
+    change: float
+    sources: dict[str, float]
+    missed: float
+    seconds: float
+
+
+class _Rounds:
+    """The rounds of one solve to an accuracy.
+
+    Args:
+        first: the solution by the solver as it stands.
+        params, terminal: as of `solve`.
+        accuracy: asked for.
+        seconds: after how long no solve is begun.
+        started: when the first solve began.
+    """
+
+    def __init__(self, first: Any, params: Any, terminal: Any, accuracy: float, seconds: float, started: float) -> None:
+        self.first, self.params, self.terminal = first, params, terminal
+        self.accuracy, self.seconds, self.started = accuracy, seconds, started
+        self.places = places(first, _POINTS, middle=True)
+        self.names = _names(first)
+        self.rounds: list[_Round] = []
+        self.grown: dict[str, float] = {}
+
+    def solution(self, throw: bool) -> Any:
+        """The finest solution that was found, with what it took."""
+        now, why = _Tried(_Level({}, {}), self.first, values(self.first, self.places)), ""
+        while not why:
+            then = self._finer(now)
+            if isinstance(then, str):
+                why = then
+                break
+            change = self._apart(now, then)
+            lost = self._missed(then.solution) if change <= self.accuracy else math.nan
+            self._note(then, change, lost)
+            if change <= self.accuracy and lost <= self.accuracy:
+                return self._with(then.solution, True)
+            found = self._next(now, then, change)
+            now, why = (then, found) if isinstance(found, str) else (found, "")
+        _LOG.info("%s", self._words(why))
+        if throw:
+            raise SolveError(self._words(why))
+        return self._with(now.solution, False)
+
+    def _finer(self, now: _Tried) -> _Tried | str:
+        """Twice as many of all, on longer lines where paths leave them; less long where the solve fails there."""
+        level = now.level.times({name: self._twice(name) for name in self.names})
+        then: _Tried | str = ""
+        for first in _WIDER:
+            sides = _longer(self.first, now, first, _SELDOM * self.accuracy)
+            if isinstance(sides, str):
+                return sides
+            then = self._attempt(level._replace(sides=sides))
+            if not isinstance(then, str) or sides == now.level.sides:
+                return then
+        leaving = " ".join(own.leaving().strip() for own in parts(now.solution).values())
+        return f"{leaving} What that costs a longer grid would tell, and there {then}"
+
+    def _twice(self, name: str) -> float:
+        """By how much more is finer: of lines so that there are about four times as many nodes in all."""
+        settings = [own.setting for own in parts(self.first).values()]
+        lines = max((len(s.plan.lines) for s in settings if name in s.plan.labels), default=1)
+        return min(2.0, 4.0 ** (1 / lines))
+
+    def _next(self, now: _Tried, then: _Tried, change: float) -> _Tried | str:
+        """Where the next round begins: more of what V changes by."""
+        if change <= self.accuracy:  # it is the maximiser that misses something
+            self.names |= {CANDIDATES}
+            return self._attempt(now.level.times({CANDIDATES: 4.0}))
+        finer = {name: now.level.times({name: self._twice(name)}) for name in sorted(self.names)}
+        if then.level.sides != now.level.sides:
+            finer[BOUNDS] = now.level._replace(sides=then.level.sides)
+        sources = self._expected(finer, change)
+        for name, level in finer.items() if not sources else ():
+            alone = self._attempt(level)
+            if isinstance(alone, str):
+                return alone
+            sources[name] = self._apart(now, alone)
+            _LOG.info("twice the %s alone: V changes by %.2g", name, sources[name])
+        self.rounds[-1] = self.rounds[-1]._replace(sources=sources)
+        return self._grown(now, then, sources)
+
+    def _expected(self, finer: Mapping[str, Any], change: float) -> dict[str, float]:
+        """By how much V changes by more of each, where that is known without more solves; else nothing.
+
+        Of one thing it is the whole change. Of several it is what it was in the round before over the square of what
+        there is more, if together they explain the change.
+        """
+        if len(finer) == 1:
+            return dict.fromkeys(finer, change)
+        if len(self.rounds) < 2 or not finer.keys() <= self.rounds[-2].sources.keys():
+            return {}
+        found = {name: self.rounds[-2].sources[name] / self.grown.get(name, 1.0) ** 2 for name in finer}
+        return found if 0.5 * change <= sum(found.values()) <= 4 * change else {}
+
+    def _grown(self, now: _Tried, then: _Tried, sources: Mapping[str, float]) -> _Tried | str:
+        """The next round, given by how much V changes by twice as many of each."""
+        some = 0.1 * self.accuracy / len(sources)
+        each = self.accuracy / max(1, sum(change > some for change in sources.values()))
+        by = {name: self._factor(name, change / each) for name, change in sources.items() if name != BOUNDS}
+        wider, sides = sources.get(BOUNDS, 0.0), now.level.sides
+        if wider > each:
+            sides = _twice_as_long(then.level.sides) if wider > _FAR * each else then.level.sides
+        level = now.level.times({name: factor for name, factor in by.items() if factor > 1})._replace(sides=sides)
+        if level in (now.level, then.level):  # the sources together may change V by more than each of them
+            level = then.level
+        self.grown = {name: count / now.level.ratio.get(name, 1.0) for name, count in level.ratio.items()}
+        return then if level == then.level else self._attempt(level)
+
+    def _factor(self, name: str, excess: float) -> float:
+        """How many times as many a change that is so many times too large asks for, if its order is two."""
+        twice = self._twice(name)
+        if excess <= 1:
+            return 1.0
+        doublings = round(0.5 * math.log2(excess)) if math.isfinite(excess) else _DOUBLINGS
+        return twice ** min(max(doublings, 1), _DOUBLINGS)
+
+    def _attempt(self, level: _Level) -> _Tried | str:
+        """A solve, or why there is none."""
+        if time.perf_counter() - self.started > self.seconds:
+            return f"seconds={self.seconds:g} are over"
+        options = _options(self.first, level, _TOLERANCE * self.accuracy)
+        try:
+            prepared = prepare(self.first.model, options)
+            arguments = prepared.arguments(self.params)
+            work = sum(estimated(s.numerics, arguments).seconds for s in _settings(prepared))
+            left = self.seconds - (time.perf_counter() - self.started)
+            if work > left:
+                return f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left"
+            solution = run(prepared, arguments, self.terminal, throw=False)
+        except (ModelError, ParameterError) as error:
+            return str(error)
+        if int(solution.code) != int(Result.successful):
+            return prepared.explain(solution)
+        return _Tried(level, solution, values(solution, self.places))
+
+    def _apart(self, now: _Tried, then: _Tried) -> float:
+        """By how much V differs, over max(1, |V|); infinite where it is a number in one of both alone."""
+        most = 0.0
+        for a, b in zip(now.values, then.values, strict=True):
+            same = (a == b) | (np.isnan(a) & np.isnan(b))
+            with np.errstate(invalid="ignore"):
+                off = np.where(same, 0.0, np.abs(a - b) / np.maximum(1.0, np.abs(b)))
+            most = max(most, float(np.where(np.isfinite(off), off, np.inf).max(initial=0.0)))
+        return most
+
+    def _missed(self, solution: Any) -> float:
+        """What a scan of more candidates finds, over max(1, |V|)."""
+        return max((_lost(own) for own in parts(solution).values()), default=0.0)
+
+    def _note(self, then: _Tried, change: float, lost: float) -> None:
+        seconds = time.perf_counter() - self.started
+        self.rounds.append(_Round(_nodes(then.solution), change, {}, lost, seconds))
+        _LOG.info("round %d after %.3g seconds: V changes by %.2g", len(self.rounds), seconds, change)
+
+    def _with(self, solution: Any, reached: bool) -> Any:
+        """The solution with what it took."""
+        table = self._table(reached)
+        if reached:
+            return replace(solution, refinement=table)
+        code = put(int(Result.inaccurate), jnp.int32)
+        if isinstance(solution, RegimeSolution):
+            return replace(solution, codes=dict.fromkeys(solution.codes, code), refinement=table)
+        return replace(solution, code=code, refinement=table)
+
+    def _table(self, reached: bool) -> Refinement:
+        def column(numbers: Any) -> Any:
+            return put(np.asarray(numbers, float))
+
+        def by_name(of: Callable[[_Round], Mapping[str, float]]) -> dict[str, Any]:
+            names = {name: None for row in self.rounds for name in of(row)}
+            return {name: column([of(row).get(name, math.nan) for row in self.rounds]) for name in names}
+
+        return Refinement(
+            accuracy=put(self.accuracy, float),
+            reached=put(reached, bool),
+            nodes=by_name(lambda row: row.nodes),
+            change=column([row.change for row in self.rounds]),
+            sources=by_name(lambda row: row.sources),
+            missed=column([row.missed for row in self.rounds]),
+            seconds=column([row.seconds for row in self.rounds]),
+        )
+
+    def _words(self, why: str) -> str:
+        """What was reached, and what stands in the way."""
+        if not self.rounds:
+            return (
+                f"accuracy={self.accuracy:g} was not reached: nothing is known of the error of the first solve. {why}"
+            )
+        last = self.rounds[-1]
+        sources = {name: change for row in self.rounds for name, change in row.sources.items()}
+        most = max(sources, key=lambda name: sources[name], default="")
+        where = f" Most of it comes from the {most}." if most and sources[most] > 0 else ""
+        lost = f" A scan of more candidates still gains {last.missed:.2g}." if last.missed > self.accuracy else ""
+        return (
+            f"accuracy={self.accuracy:g} was not reached in {len(self.rounds)} rounds: twice the nodes still change V "
+            f"by {last.change:.2g} of max(1, |V|).{where}{lost} What stands in the way: {why}. `throw=False` returns "
+            "the finest solution that there is."
+        )
+
+
+def _settings(prepared: Any) -> list[Setting]:
+    return list(prepared.settings.deciding.values()) if hasattr(prepared, "settings") else [prepared]
+
+
+def _lost(solution: Solution) -> float:
+    """The largest gain of a denser scan of actions over the maximiser, over max(1, |V|)."""
+    setting = solution.setting
+    if not setting.plan.actions or setting.follows:
+        return 0.0
+    looked = sampled(solution, _SCANNED)
+    run = setting.program(("scanning", looked.shifts.shape), lambda: quickly(scanning(setting.numerics), True))
+    lost, value = run(solution.arguments, solution.values, looked)
+    off = np.asarray(lost) / np.maximum(1.0, np.abs(np.asarray(value)))
+    return float(np.where(np.isfinite(off), off, 0.0).max(initial=0.0))
+
+
+def _names(solution: Any) -> set[str]:
+    """What there may be more of."""
+    found: set[str] = set()
+    for own in parts(solution).values():
+        plan, maximiser = own.setting.plan, own.setting.numerics.maximiser
+        found |= set(plan.labels)
+        found |= {name for name, space in plan.states.items() if isinstance(space, AR1 | VAR)}
+        shocks = {**{n: plan.graph.regime.shocks[n] for n in plan.shocks}, **plan.drawn}
+        drawn = [*shocks.values(), *(s.distribution for s in plan.states.values() if isinstance(s, IID))]
+        found |= {DRAWS} if any(not isinstance(each, Categorical) for each in drawn) else set()
+        searched = plan.actions and (plan.rugged or not maximiser.smooth or maximiser.makes_pieces)
+        found |= {CANDIDATES} if searched else set()
+    return found
+
+
+def _longer(start: Any, now: _Tried, first: float, seldom: float) -> BySides | str:
+    """By how much lines go on: where paths leave them, twice as far as they did, or as something is feasible there; or
+    why they cannot.
+
+    Args:
+        start: the solution whose lines they are.
+        first: by how much of its length at first.
+        seldom: the share of nodes from which they may leave.
+    """
+    sides = {regime: {label: dict(own) for label, own in by.items()} for regime, by in now.level.sides.items()}
+    settings = {name: own.setting for name, own in parts(start).items()}
+    for regime, own in parts(now.solution).items():
+        setting = settings[regime]
+        # nodes of savings are spread thinner over a longer line
+        least = _WIDER[-1] if setting.numerics.maximiser.makes_pieces else first
+        for (label, side), share in own.left.items():
+            if share <= seldom or label not in setting.plan.labels:
+                continue
+            line = sides.setdefault(regime, {}).setdefault(label, {})
+            before = line.get(side, 0.0)
+            line[side] = room(setting, start.arguments, label, side, (before, max(least, 2 * before)))
+            if line[side] == before:
+                return (
+                    f"the optimal next state leaves the grid {side} {label} at {share:.2g} of the nodes, and no action "
+                    "is feasible there, so that V there is not known. Give an action that is always possible"
+                )
+    return sides
+
+
+def _twice_as_long(sides: BySides) -> BySides:
+    return {
+        regime: {label: {side: 2 * by for side, by in own.items()} for label, own in lines.items()}
+        for regime, lines in sides.items()
+    }
+
+
+def _options(first: Any, level: _Level, tolerance: float) -> Any:
+    """The solver of a level."""
+    found: Any = resized(first, level.ratio, level.sides)
+    if hasattr(found, "tolerance"):
+        return replace(found, tolerance=min(found.tolerance, max(tolerance, 1e-13)))
+    return found
+
+
+def _nodes(solution: Any) -> dict[str, int]:
+    """How many nodes there are, by name."""
+    found: dict[str, int] = {}
+    for regime, own in parts(solution).items():
+        numerics, work = own.setting.numerics, estimated(own.setting.numerics, own.arguments)
+        counts = {**work.states, **work.shocks, **numerics.maximiser.sizes(own.setting.plan)}
+        found |= {f"{regime}: {name}" if regime else name: count for name, count in counts.items()}
+    return found

@@ -1,0 +1,83 @@
+"""Two solutions of one model by different grids, compared at the same states."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from bellax.bellman.setting import Setting
+from bellax.bellman.workload import mesh_shape
+from bellax.certify.aim import aimed
+from bellax.certify.examine import Sample, points_of, sample
+from bellax.numerics.programs import quickly
+from bellax.solution.regimes import RegimeSolution
+from bellax.solution.solution import Solution
+
+
+class Place(NamedTuple):
+    """Where solutions are compared: states of one regime in one period.
+
+    Attributes:
+        regime: its name; empty where there is one.
+        period: the period; 0 without a horizon.
+        states: by name, along a first axis.
+    """
+
+    regime: str
+    period: int
+    states: Mapping[str, np.ndarray]
+
+
+def parts(solution: Any) -> dict[str, Solution]:
+    """The solution of each regime in which something is decided; of a model of one regime under no name."""
+    if isinstance(solution, RegimeSolution):
+        return {name: solution.of(name) for name in solution.settings.deciding}
+    return {"": solution}
+
+
+def sampled(solution: Solution, points: int) -> Sample:
+    """States of one regime, over the periods in which it decides; those at which V bends most among them."""
+    setting, numerics = solution.setting, solution.setting.numerics
+    shape = mesh_shape(numerics, solution.arguments)
+    axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], shape, strict=False))
+    looked, _ = aimed(numerics, solution.own, sample(setting.problem, axes, points, 0, _active(setting)))
+    return looked
+
+
+def places(solution: Any, points: int, middle: bool) -> list[Place]:
+    """States of the first period of every regime, and of one in the middle.
+
+    Args:
+        points: about how many of a regime.
+        middle: whether that of the middle is wanted.
+    """
+    found = []
+    for regime, own in parts(solution).items():
+        setting, looked = own.setting, sampled(own, points)
+        some = {0, len(looked.periods) // 2} if middle and setting.problem.finite else {0}
+        run = setting.program(("points of", looked.shifts.shape), partial(quickly, points_of(setting.numerics), True))
+        for place in sorted(some):
+            period = int(looked.periods[place])
+            today = looked._replace(periods=jnp.full_like(looked.periods, period))
+            at = run(own.arguments, today)
+            states = {name: np.asarray(each).reshape(-1, *each.shape[2:]) for name, each in at.items()}
+            found.append(Place(regime, period, states))
+    return found
+
+
+def values(solution: Any, where: list[Place]) -> list[np.ndarray]:
+    """V at places, by place."""
+    return [_value(parts(solution)[place.regime], place) for place in where]
+
+
+def _value(solution: Solution, place: Place) -> np.ndarray:
+    when = {"period": place.period} if solution.setting.problem.finite else {}
+    return np.asarray(solution.value(**when, **place.states)).reshape(-1)
+
+
+def _active(setting: Setting) -> np.ndarray | None:
+    """Periods in which a regime decides; None without a horizon, or where it always does."""
+    active = setting.model.active_periods.get(setting.problem.regime)
+    return None if active is None else np.flatnonzero(active[: setting.problem.clock.count])

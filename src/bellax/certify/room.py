@@ -1,0 +1,75 @@
+"""How far a line may go on: beyond the bounds of a state nothing may be feasible, such as of wealth below zero."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.mesh import Mesh
+from bellax.bellman.setting import Setting
+from bellax.problem.period import Period, combinations
+from bellax.problem.problem import Arguments
+
+_PARTS = 32
+
+
+def room(setting: Setting, arguments: Arguments, label: str, side: str, beyond: tuple[float, float]) -> float:
+    """By how much of its length a line may go on, at most, so that bounds leave some action; the other numbers of the
+    state are in the middle, and processes at their first, middle and last node.
+
+    Args:
+        side: `below` or `above`.
+        beyond: by how much it goes on already, and how far it would.
+    Returns:
+        A number between them.
+    """
+    shares = beyond[0] + (beyond[1] - beyond[0]) * np.arange(1, _PARTS + 1) / _PARTS
+    build = lambda: jax.jit(partial(_feasible, setting.numerics, label, side))  # noqa: E731
+    fits = np.asarray(setting.program(("room", label, side), build)(arguments, shares))
+    many = _PARTS if fits.all() else int(np.argmin(fits))
+    return float(shares[many - 1]) if many else beyond[0]
+
+
+def _feasible(
+    numerics: Discretisation, label: str, side: str, arguments: Arguments, shares: Float[Array, "n"]
+) -> Array:
+    """Whether something may be done at the end of a line that goes on by shares of its length, shape (n,)."""
+    mesh, plan = numerics.mesh(arguments, 0), numerics.plan
+    period = Period(numerics.problem.environment(arguments, 0), plan)
+    place = plan.labels.index(label)
+
+    def at(share: Array, rank: int) -> Array:
+        states = mesh.point(_codes(mesh, rank), _coordinates(mesh, place, side, share)).values
+
+        def allowed(combination: Array, u: float) -> Array:
+            actions, open_ = period.resolved(
+                states, combination, lambda _, low, high: (low + u * (high - low), jnp.all(high >= low))
+            )
+            fits = period.feasible(states, actions)
+            for each in open_.values():
+                fits = fits & each
+            return fits
+
+        codes = jnp.arange(len(combinations(plan)), dtype=jnp.int32)
+        tried = [jax.vmap(partial(allowed, u=u))(codes) for u in (0.0, 0.5, 1.0)]
+        return jnp.any(jnp.stack(tried))
+
+    found = [jax.vmap(partial(at, rank=rank))(shares) for rank in range(3)]
+    return jnp.all(jnp.stack(found), axis=0)
+
+
+def _codes(mesh: Mesh, rank: int) -> dict[str, Array]:
+    lengths = mesh.discrete_axes
+    return {name: jnp.asarray((0, count // 2, count - 1)[rank], jnp.int32) for name, count in lengths.items()}
+
+
+def _coordinates(mesh: Mesh, place: int, side: str, share: Array) -> Float[Array, "d"]:
+    ends = [(line.coordinates[0], line.coordinates[-1]) for line in mesh.lines]
+    middle = [0.5 * (first + last) for first, last in ends]
+    first, last = ends[place]
+    middle[place] = first - share * (last - first) if side == "below" else last + share * (last - first)
+    return jnp.stack(middle)

@@ -19,7 +19,7 @@ def test_checks():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fixed": 20.0, "unit": 0.0}, {"shortage": 25.0, "discount": 0.9}, {"chances": inventory.poisson(6.0, 30)}],
+    [{"fixed": 10.0, "unit": 0.0}, {"shortage": 25.0, "discount": 0.9}, {"chances": inventory.poisson(3.0, 15)}],
 )
 def test_other_calibrations(changes):
     given = inventory.params | changes
@@ -35,7 +35,7 @@ def test_the_reference_knows_nothing_where_the_bounds_of_the_model_bind():
 
 
 def test_a_policy_that_is_no_two_numbers_is_refused():
-    """That which keeps stock at 20 below 10, and orders once more at 15."""
+    """One that keeps stock at 20 below 10 is; one that orders once more at 15, or up to 25 from 0, is not."""
     orders = np.where(inventory.STOCKS < 10, 20 - inventory.STOCKS, 0)
     known = SimpleNamespace(policy=lambda stock: {"order": orders})
     assert inventory.levels(known) == (9, 20)

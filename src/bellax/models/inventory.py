@@ -6,8 +6,8 @@ with x what is in stock, negative where customers wait, y - x the order, which i
 afresh in every period. A unit costs h to keep and b to owe. V is no concave function of stock, but K-concave, so that
 the best policy is one of two numbers: order where x <= s, as much as is missing to S.
 
-Calibration: D Poisson with mean 10, cut off at 30, K = 64, h = 1 and b = 9 as in the source; u = 2, beta = .99 (ours):
-s = 6 and S = 39. Stock may be from -30 to 60, and after an order at least 0: neither binds, since s is above 0.
+Calibration (ours): D Poisson with mean 5, cut off at 15; K = 32, u = 2, h = 1, b = 9, beta = .99: s = 3 and S = 20.
+Stock may be from -15 to 30, and after an order at least 0: neither binds, since s is above 0.
 Source: Scarf (1960), "The optimality of (S, s) policies in the dynamic inventory problem"; Zheng & Federgruen (1991),
 "Finding optimal (s, S) policies is about as simple as evaluating a single policy", Operations Research 39.
 """
@@ -25,8 +25,8 @@ from bellax.models.references import Inventory
 from bellax.models.references import inventory as renewal
 
 SOURCE = "renewal theory, Zheng & Federgruen (1991)"
-LARGEST, FULL = 30, 60
-"""The largest demand, as many as customers may wait for, and the largest stock."""
+LARGEST, FULL = 15, 30
+"""The largest demand, which is also how much customers may wait for, and the largest stock."""
 
 
 def poisson(mean: float, largest: int) -> np.ndarray:
@@ -56,14 +56,14 @@ model = bx.Model(
 )
 params: dict[str, Any] = {
     "discount": 0.99,
-    "fixed": 64.0,
+    "fixed": 32.0,
     "unit": 2.0,
     "holding": 1.0,
     "shortage": 9.0,
-    "chances": poisson(10.0, LARGEST),
+    "chances": poisson(5.0, LARGEST),
 }
 solver = bx.solvers.PolicyIteration()
-start = {"stock": 20}
+start = {"stock": 10}
 periods = 100
 
 STOCKS = np.arange(-LARGEST, FULL + 1)
@@ -71,7 +71,7 @@ STOCKS = np.arange(-LARGEST, FULL + 1)
 
 def reference(given: dict[str, Any], stock: Any) -> dict[str, Any]:
     """Value and order of the best (s, S); stock may be an array. Nothing where the bounds of the model bind."""
-    known = best(given)
+    known, stock = best(given), np.rint(stock).astype(int)
     if known.s < 0 or known.S > FULL:
         return {}
     return {"value": known.value(stock), "order": known.order(stock)}

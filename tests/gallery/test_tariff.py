@@ -39,3 +39,8 @@ def test_another_tariff():
     exact = tariff.known(given, wealth)
     np.testing.assert_allclose(solution.value(0, wealth=wealth), exact.value, atol=2e-5)
     np.testing.assert_allclose(solution.policy(0, wealth=wealth)["used"], exact.used[:, 0], atol=5e-3)
+
+
+def test_the_reference_knows_nothing_of_prices_that_fall():
+    assert tariff.reference(tariff.params | {"third_price": 1.2}, 8.0) == {}
+    assert tariff.reference(tariff.params, 8.0)["used"] == 1.0

@@ -33,6 +33,12 @@ def test_other_calibrations(risk_aversion, income):
     np.testing.assert_allclose(solution.policy(0, wealth=wealth)["consumption"], exact.consumption, rtol=1e-10)
 
 
+def test_the_reference_knows_nothing_of_a_budget_that_is_not_convex():
+    """Where debt costs less than savings pay there are two hills, and the closed form is of one."""
+    assert two_rates.reference(two_rates.params | {"borrowing": 0.01}, 1.0) == {}
+    assert two_rates.reference(two_rates.params, 1.08)["consumption"] == 1.08
+
+
 @pytest.fixture(scope="module")
 def slopes():
     """Of V and of consumption in parameters and wealth, by regime."""

@@ -84,7 +84,9 @@ def known(given: dict[str, Any], wealth: Any, period: int = 0) -> Path:
 
 
 def reference(given: dict[str, Any], wealth: Any) -> dict[str, Any]:
-    """Value and use of the closed form; wealth may be an array."""
+    """Value and use of the closed form; wealth may be an array. Nothing where prices fall."""
+    if not float(given["first_price"]) <= float(given["second_price"]) <= float(given["third_price"]):
+        return {}
     found = known(given, np.atleast_1d(wealth))
     return {"value": found.value.reshape(np.shape(wealth)), "used": found.used[:, 0].reshape(np.shape(wealth))}
 

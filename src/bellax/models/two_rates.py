@@ -58,7 +58,7 @@ params: dict[str, Any] = {
     "lending": 0.02,
     "income": 1.1,
 }
-solver = bx.solvers.BackwardInduction(maximiser=bx.maximise.DCEGM(grid={"savings": 200}))
+solver = bx.solvers.BackwardInduction(maximiser=bx.maximise.EGM(grid={"savings": 200}))
 start = {"wealth": 1.08}
 periods = None
 
@@ -74,7 +74,9 @@ def regimes(given: dict[str, Any]) -> tuple[float, float]:
 
 
 def reference(given: dict[str, Any], wealth: Any) -> dict[str, Any]:
-    """Value and consumption of the closed form; wealth may be an array."""
+    """Value and consumption of the closed form; wealth may be an array. Nothing where debt is cheap."""
+    if float(given["borrowing"]) < float(given["lending"]):
+        return {}
     found = known(given, np.atleast_1d(wealth))
     shape = np.shape(wealth)
     return {"value": found.value.reshape(shape), "consumption": found.consumption.reshape(shape)}

@@ -21,7 +21,7 @@ class TestInventory:
         [(10, (6, 40), 35.022), (15, (10, 49), 42.698), (20, (14, 62), 49.173), (25, (19, 56), 54.262)],
     )
     def test_published(self, mean, levels, cost):
-        """Zheng & Federgruen (1991), table 1: Poisson demand, K = 64, h = 1, b = 9, on average."""
+        """Zheng & Federgruen (1991), their examples: Poisson demand, K = 64, h = 1, b = 9, on average."""
         found = references.inventory(poisson(float(mean), 90), 64.0, 0.0, 1.0, 9.0, 1.0)
         assert (found.s, found.S) == levels
         assert found.cost == pytest.approx(cost, abs=5e-4)

@@ -85,7 +85,7 @@ def reference(given: dict[str, Any], volume: Any, log_price: Any) -> dict[str, A
     return {"value": known.value(*at), "rate": known.rate(*at)}
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=2)  # sixty megabytes each
 def solved(given: tuple[float, ...]) -> Storage:
     """The reference of parameters in the order of `params`."""
     by_name = dict(zip(params, given, strict=True))

@@ -14,6 +14,7 @@ from bellax.models._references.durables import costly_durable, frictionless_dura
 from bellax.models._references.european import black_scholes_put, merton_series
 from bellax.models._references.firm import Firm, firm
 from bellax.models._references.growth import brock_mirman, partial_depreciation, sectors
+from bellax.models._references.inventory import Inventory, inventory
 from bellax.models._references.life_cycle import carroll_deaton_egm, lognormal_incomes
 from bellax.models._references.lifestyle import Lifestyle, lifestyle
 from bellax.models._references.linear_quadratic import riccati
@@ -24,12 +25,21 @@ from bellax.models._references.precautionary_savings import precautionary_saving
 from bellax.models._references.quadratic_control import QuadraticControl, linear_quadratic
 from bellax.models._references.regimes import work_and_retirement
 from bellax.models._references.retirement import retirement
+from bellax.models._references.storage import Cavern, Storage, storage
+from bellax.models._references.tariff import Path, Tariff, tariff
 from bellax.models._references.trees import american_put_tree, crr_tree
+from bellax.models._references.two_rates import TwoRates, thresholds, two_rates
 
 __all__ = [
+    "Cavern",
     "Firm",
+    "Inventory",
     "Lifestyle",
+    "Path",
     "QuadraticControl",
+    "Storage",
+    "Tariff",
+    "TwoRates",
     "american_put_tree",
     "bermudan_max_call_lattice",
     "bermudan_put",
@@ -45,6 +55,7 @@ __all__ = [
     "firm",
     "gauss_hermite",
     "frictionless_durable",
+    "inventory",
     "jump_diffusion_put",
     "lifestyle",
     "linear_quadratic",
@@ -63,7 +74,11 @@ __all__ = [
     "rouwenhorst",
     "rust_replacement",
     "sectors",
+    "storage",
+    "tariff",
+    "thresholds",
     "two_asset_merton",
+    "two_rates",
     "unemployed",
     "work_and_retirement",
 ]

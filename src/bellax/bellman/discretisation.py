@@ -172,7 +172,8 @@ class Discretisation:
             if value is not None:
                 return other.expected(value, environment, mesh, found, rows)
             ending = Ending(Period(environment, other.plan))
-            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found})
+            lawful = frozenset(name for name, process in objective.processes.items() if process.law is not None)
+            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found}, lawful)
 
         given = [(arguments[name], value.get(name)) for name in targets]
         known, together = reached.each(expected, given), None
@@ -181,18 +182,24 @@ class Discretisation:
         return Reached(known, tomorrow, rules, arrivals, targets, together)
 
     def expected(
-        self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]
+        self,
+        value: Value,
+        environment: dict[str, Array],
+        mesh: Mesh,
+        ways: dict[str, Way],
+        rows: dict[str, Array],
+        lawful: frozenset[str] = frozenset(),
     ) -> Continuation | Pointwise:
         """The expected value of V on a mesh, interpolated or as it is known between the nodes.
 
         Args:
             environment: of the period of V.
-            ways, rows: see `continuation`.
+            ways, rows, lawful: see `continuation`.
         """
         known = self.function(value, environment)
         if known is not None:
-            return pointwise(known, mesh, ways, rows)
-        return continuation(value, mesh, ways, rows, self.interpolant)
+            return pointwise(known, mesh, ways, rows, lawful=lawful)
+        return continuation(value, mesh, ways, rows, self.interpolant, lawful)
 
     def function(self, value: Value, environment: dict[str, Array]) -> Function | None:
         """V as a function of states, where it is known between the nodes by itself."""
@@ -257,14 +264,15 @@ class Discretisation:
         # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
         # distribution.
         moving = {
-            name: replace(new, transition=(new if new.memoryless else today[name]).transition)
+            name: new if new.memoryless else replace(new, transition=today[name].transition, law=today[name].law)
             for name, new in tomorrow.processes.items()
         }
         rows = {
             name: tomorrow.processes[name].transition if moving[name].memoryless else moving[name].transition
             for name in self.plan.integrated
         }
-        following = self.expected(value, later, tomorrow, own_ways(self.plan), rows)
+        lawful = frozenset(name for name, process in moving.items() if process.law is not None)
+        following = self.expected(value, later, tomorrow, own_ways(self.plan), rows, lawful)
         period = Period(environment, self.plan)
         return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
 

@@ -68,11 +68,13 @@ class Law(eqx.Module):
     Attributes:
         centre, spread: mean and standard deviation today.
         correlation: of today and tomorrow.
+        span: distance of the last node from the mean, in standard deviations, on both days.
     """
 
     centre: Float[Array, ""]
     spread: Float[Array, ""]
     correlation: Float[Array, ""]
+    span: Float[Array, ""] | float
     spec: grids.Autoregression = eqx.field(static=True)
 
     def row(self, value: Float[Array, ""], shared: Float[Array, "n"]) -> Float[Array, "n"]:
@@ -83,7 +85,7 @@ class Law(eqx.Module):
         """
         moving = self.spread > 0
         here = jnp.where(moving, value - self.centre, 0.0) / jnp.where(moving, self.spread, 1.0)
-        return self.spec.row(self.correlation, shared, here)
+        return self.spec.row(self.correlation, self.span, shared, here)
 
 
 class Process(eqx.Module):
@@ -378,15 +380,20 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
 
 def _autoregression(name: str, spec: Any, given: dict[str, Array], environment: Mapping[str, Array]) -> Process:
     """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
-    if moments(name)[0] not in environment:
+    still = moments(name)[0] not in environment
+    if still:
         centre, spread = given["mean"], given["sigma"] / markov.shrink(given["rho"])
         correlation = given["rho"]
     else:
         centre, spread = (environment[leaf] for leaf in moments(name))
         correlation = markov.correlation(given["rho"], given["sigma"], spread)
-    units, transition = spec.chain(correlation)
-    law = Law(centre, spread, correlation, spec) if isinstance(spec, grids.Autoregression) else None
-    return Process(centre + spec.span * spread * units, transition, True, law=law)
+    if not isinstance(spec, grids.Autoregression):
+        units, transition = spec.chain(correlation)
+        return Process(centre + spec.span * spread * units, transition, True)
+    span = spec.reach(correlation) if still else spec.span
+    units, transition = spec.chain(correlation, span)
+    law = Law(centre, spread, correlation, span, spec)
+    return Process(centre + span * spread * units, transition, True, law=law)
 
 
 def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...] | vector.Corners, given: dict[str, Array]) -> Process:

@@ -120,7 +120,8 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
     check_names(given, gridded, "grid: state")
     kinked = bool(plan.choices) or plan.evaluate_stop is not None
     default = interpolant.default_nodes(len(plan.lines), kinked, finite)
-    usual_count = _usual_count(sum(isinstance(plan.states[name], AR1) for name in gridded))
+    autoregressions = [name for name in gridded if isinstance(plan.states[name], AR1)]
+    usual_count = _usual_count(len(autoregressions), any(n in plan.scanned for n in autoregressions))
     complete: dict[str, Any] = {}
     for name in gridded:
         space, spec = plan.states[name], given.get(name)
@@ -136,9 +137,13 @@ def complete_grid(plan: Plan, given: Mapping[str, Any], interpolant: Interpolant
     return complete
 
 
-def _usual_count(processes: int) -> int:
-    """Nodes of each of so many AR1 states: one has those that keep to four moments up to a correlation of .95."""
-    return {1: 17, 2: 11}.get(processes, 7)
+def _usual_count(processes: int, seen: bool) -> int:
+    """Nodes of each of so many AR1 states: one has those that keep to four moments up to a correlation of .95.
+
+    Args:
+        seen: whether laws or the reward see one of them tomorrow, so that Q costs a term for each node.
+    """
+    return {1: 13 if seen else 17, 2: 11}.get(processes, 7)
 
 
 def _chain(name: str, spec: Any) -> Any:

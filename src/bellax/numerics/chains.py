@@ -14,7 +14,10 @@ from jaxtyping import Array, Float
 from bellax.errors import ModelError, check_count, check_positive, named_options
 from bellax.numerics import entropy, markov
 
-_DENSE, _SPARSE = 1.6, 2.0  # distance of nodes in innovations: up to where moments alone decide, and from where coins do
+# all of these are distances of nodes in innovations, but _FAR, which is in standard deviations
+_CLOSE = 1.6  # up to where nodes may be spread, so that they reach
+_FAR = 4.0
+_DENSE, _SPARSE = 1.8, 2.2  # up to where moments alone decide, and from where coins do
 
 
 @named_options
@@ -103,15 +106,18 @@ class FarmerToda:
 class Autoregression:
     """Nodes of the autoregression itself, and not of a chain in its place: what a plain count means.
 
-    They are equally spaced, as far as sqrt(count - 1) standard deviations, where Rouwenhorst's chain has them. A row of
-    the transition is a quadrature of the innovation: of all probabilities of the nodes with the first four conditional
-    moments those that are nearest to the conditional density, which for nodes not farther apart than 1.6 innovations are
-    as good as the trapezoidal rule of a normal density. The same holds for a state between two nodes, so that V is no
-    straight line there. Where nodes are farther apart, near a unit root, no probabilities have four moments: from 2
-    innovations on the transition is Rouwenhorst's, with mixtures between them. No weight is negative.
+    A row of the transition is a quadrature of the innovation: of all probabilities of equally spaced nodes with the
+    first four conditional moments those that are nearest to the conditional density. With nodes no farther apart than
+    1.6 innovations that is as good as the trapezoidal rule of a normal density. The same holds for a state between two
+    nodes, so that V is no straight line there. Where nodes are farther apart, near a unit root, no probabilities have
+    four moments: from 2.2 innovations on nodes and transition are Rouwenhorst's, from 1.8 on they are mixed. No weight
+    is negative.
+
+    The nodes reach sqrt(count - 1) standard deviations, as Rouwenhorst's do, and farther, up to four, where they are
+    then no more than 1.6 innovations apart.
 
     Args:
-        count: number of nodes; 17 reach four standard deviations, and keep to four moments up to rho = .95.
+        count: number of nodes; 13 have four moments up to rho = .95, 17 up to .96.
     Source: Tanaka and Toda (2013); Farmer and Toda (2017); Rouwenhorst (1995).
     """
 
@@ -122,42 +128,56 @@ class Autoregression:
 
     @property
     def span(self) -> float:
-        """Distance of the last node from the mean, in standard deviations."""
+        """Distance of the last node from the mean of a law that moves with time, in standard deviations."""
         return math.sqrt(self.count - 1)
 
-    def chain(self, correlation: Float[Array, ""]) -> markov.Chain:
-        """Nodes from -1 to 1, and the transition between two periods of given correlation."""
+    def reach(self, correlation: Float[Array, ""]) -> Float[Array, ""]:
+        """The same of a law that does not move."""
+        close = 0.5 * _CLOSE * (self.count - 1) * markov.shrink(correlation)
+        return jnp.clip(close, self.span, max(_FAR, self.span))
+
+    def chain(self, correlation: Float[Array, ""], span: Float[Array, ""] | float | None = None) -> markov.Chain:
+        """Nodes from -1 to 1, and the transition between two periods of given correlation.
+
+        Args:
+            span: how far nodes reach in both; by default as far as `span`.
+        """
+        span = self.span if span is None else span
         units, coins = markov.standard_rouwenhorst(self.count, correlation)
-        sparse = self._sparse(correlation)
-        dense = markov.tilted_rows(self._deviations, self._safe(correlation, sparse), 4)
+        sparse = self._sparse(correlation, span)
+        dense = markov.tilted_rows(span * units, _safe(correlation, sparse), 4)
         return units, (1.0 - sparse) * dense + sparse * coins
 
-    def row(self, correlation: Float[Array, ""], coins: Float[Array, "n"], here: Float[Array, ""]) -> Float[Array, "n"]:
+    def row(
+        self,
+        correlation: Float[Array, ""],
+        span: Float[Array, ""] | float,
+        shared: Float[Array, "n"],
+        here: Float[Array, ""],
+    ) -> Float[Array, "n"]:
         """Probabilities of the nodes tomorrow, given a state between two of today's.
 
         Args:
-            coins: those of the mixture of the rows of the two nodes.
+            shared: the mixture of the rows of these two.
             here: the state, in standard deviations from the mean.
         """
-        here, sparse = jnp.clip(here, -self.span, self.span), self._sparse(correlation)
-        safe = self._safe(correlation, sparse)
-        dense = entropy.matched(self._deviations, safe * here, markov.shrink(safe), 4)
-        narrow, _ = entropy.narrowed(self._deviations, coins, markov.shrink(correlation) ** 2)
-        return (1.0 - sparse) * dense + sparse * narrow
+        nodes = span * jnp.asarray(np.linspace(-1.0, 1.0, self.count), float)
+        sparse = self._sparse(correlation, span)
+        safe = _safe(correlation, sparse)
+        dense = entropy.matched(nodes, safe * jnp.clip(here, nodes[0], nodes[-1]), markov.shrink(safe), 4)
+        narrow, _ = entropy.narrowed(nodes, shared, markov.shrink(correlation) ** 2)
+        return (1.0 - sparse) * dense + sparse * jnp.maximum(narrow, 0.0)
 
-    @property
-    def _deviations(self) -> Float[Array, "n"]:
-        return jnp.asarray(self.span * np.linspace(-1.0, 1.0, self.count), float)
-
-    def _sparse(self, correlation: Float[Array, ""]) -> Float[Array, ""]:
+    def _sparse(self, correlation: Float[Array, ""], span: Float[Array, ""] | float) -> Float[Array, ""]:
         """How far nodes are too far apart for four moments, from 0 to 1."""
-        apart = 2.0 / self.span / jnp.maximum(markov.shrink(correlation), 1e-6)
+        apart = 2.0 * span / (self.count - 1) / jnp.maximum(markov.shrink(correlation), 1e-6)
         share = jnp.clip((apart - _DENSE) / (_SPARSE - _DENSE), 0.0, 1.0)
         return share**2 * (3.0 - 2.0 * share)
 
-    def _safe(self, correlation: Float[Array, ""], sparse: Float[Array, ""]) -> Float[Array, ""]:
-        """The correlation where moments count; where they do not a number at which they have a derivative."""
-        return jnp.where(sparse < 1.0, correlation, 0.0)
+
+def _safe(correlation: Float[Array, ""], sparse: Float[Array, ""]) -> Float[Array, ""]:
+    """The correlation where moments count; where they do not a number at which they have a derivative."""
+    return jnp.where(sparse < 1.0, correlation, 0.0)
 
 
 CHAINS = (Autoregression, Rouwenhorst, Tauchen, FarmerToda)

@@ -27,10 +27,15 @@ from bellax.problem.plan import Plan
 
 
 class Place(eqx.Module):
-    """Where a state lies on a discrete axis: the code, and how far on the way to the next node, None at a node."""
+    """Where a state lies on a discrete axis: the code, and how far on the way to the next node, None at a node.
+
+    Attributes:
+        nodes: how many there are on the axis, if what is known at them may be laid through by a curve.
+    """
 
     code: Array
     fraction: Array | None = None
+    nodes: int | None = eqx.field(static=True, default=None)
 
 
 class Function(eqx.Module):
@@ -144,7 +149,8 @@ class Pointwise(eqx.Module):
                 states[name], places[name] = take(nodes, following[name]), Place(following[name])
             elif way is Way.between:
                 states[name] = following[name]
-                places[name] = Place(*self.arrivals[name].place(following[name]))
+                process = self.arrivals[name]
+                places[name] = Place(*process.place(following[name]), process.count if process.law else None)
             elif way is Way.category:
                 code, fits = self._category(name, following[name])
                 states[name], places[name] = take(nodes, code), Place(code)
@@ -215,7 +221,8 @@ def pointwise(
 
 def located(point: Point) -> dict[str, Place]:
     """The places of a state on the discrete axes."""
-    return {name: Place(code, point.fractions.get(name)) for name, code in point.codes.items()}
+    counts = {name: row.shape[0] for name, row in point.rows.items()}
+    return {name: Place(code, point.fractions.get(name), counts.get(name)) for name, code in point.codes.items()}
 
 
 def odd(count: int) -> Array:

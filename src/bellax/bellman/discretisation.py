@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -165,15 +166,17 @@ class Discretisation:
         tomorrow = {**here.discrete, **{name: process.values for name, process in here.arrivals.items()}}
         tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
 
+        own = {name: process for name, process in objective.processes.items() if process.law is not None}
+
         def expected(arguments: Arguments, value: Value | None) -> Continuation | Pointwise:
             environment = other.problem.environment({first: arguments}, period)
             mesh = other.nodes(environment)
             rows, seen = reached.rows(found, objective.processes, drawn, mesh, exact=value is None)
             if value is not None:
-                return other.expected(value, environment, mesh, found, rows)
+                lawful, nodes = frozenset(own), {name: process.values for name, process in own.items()}
+                return other.expected(value, environment, mesh, found, rows, lawful, nodes)
             ending = Ending(Period(environment, other.plan))
-            lawful = frozenset(name for name, process in objective.processes.items() if process.law is not None)
-            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found}, lawful)
+            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found}, frozenset(own))
 
         given = [(arguments[name], value.get(name)) for name in targets]
         known, together = reached.each(expected, given), None
@@ -189,17 +192,19 @@ class Discretisation:
         ways: dict[str, Way],
         rows: dict[str, Array],
         lawful: frozenset[str] = frozenset(),
+        carried: Mapping[str, Array] = MappingProxyType({}),
     ) -> Continuation | Pointwise:
         """The expected value of V on a mesh, interpolated or as it is known between the nodes.
 
         Args:
             environment: of the period of V.
-            ways, rows, lawful: see `continuation`.
+            ways, rows, lawful, carried: see `continuation`.
         """
         known = self.function(value, environment)
         if known is not None:
-            return pointwise(known, mesh, ways, rows, lawful=lawful)
-        return continuation(value, mesh, ways, rows, self.interpolant, lawful)
+            # what comes from another regime is a mixture of the rows of nodes there
+            return pointwise(known, mesh, ways, rows, lawful=lawful - carried.keys())
+        return continuation(value, mesh, ways, rows, self.interpolant, lawful, carried)
 
     def function(self, value: Value, environment: dict[str, Array]) -> Function | None:
         """V as a function of states, where it is known between the nodes by itself."""

@@ -20,6 +20,7 @@ from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.numerics import entropy, grids, markov, vector
+from bellax.numerics.chains import Law
 from bellax.numerics.grids import Line
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
@@ -60,32 +61,6 @@ class Frame(eqx.Module):
         for (below, _), step in zip(found, self.steps, strict=True):
             code = code + below * step
         return code, jnp.stack([fraction for _, fraction in found])
-
-
-class Law(eqx.Module):
-    """The law of a process of numbers, by which a state between two nodes has a row of its own.
-
-    Attributes:
-        centre, spread: mean and standard deviation today.
-        correlation: of today and tomorrow.
-        span: distance of the last node from the mean, in standard deviations, on both days.
-    """
-
-    centre: Float[Array, ""]
-    spread: Float[Array, ""]
-    correlation: Float[Array, ""]
-    span: Float[Array, ""] | float
-    spec: grids.Autoregression = eqx.field(static=True)
-
-    def row(self, value: Float[Array, ""], shared: Float[Array, "n"]) -> Float[Array, "n"]:
-        """Probabilities of tomorrow's nodes.
-
-        Args:
-            shared: those of the nodes around the value, mixed.
-        """
-        moving = self.spread > 0
-        here = jnp.where(moving, value - self.centre, 0.0) / jnp.where(moving, self.spread, 1.0)
-        return self.spec.row(self.correlation, self.span, shared, here)
 
 
 class Process(eqx.Module):

@@ -7,6 +7,7 @@ AR1 whose law moves with time and one that does not are laid on nodes in the sam
 import math
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -178,6 +179,32 @@ class Autoregression:
 def _safe(correlation: Float[Array, ""], sparse: Float[Array, ""]) -> Float[Array, ""]:
     """The correlation where moments count; where they do not a number at which they have a derivative."""
     return jnp.where(sparse < 1.0, correlation, 0.0)
+
+
+class Law(eqx.Module):
+    """The law of a process of numbers, by which a state between two nodes has a row of its own.
+
+    Attributes:
+        centre, spread: mean and standard deviation today.
+        correlation: of today and tomorrow.
+        span: distance of the last node from the mean, in standard deviations, on both days.
+    """
+
+    centre: Float[Array, ""]
+    spread: Float[Array, ""]
+    correlation: Float[Array, ""]
+    span: Float[Array, ""] | float
+    spec: Autoregression = eqx.field(static=True)
+
+    def row(self, value: Float[Array, ""], shared: Float[Array, "n"]) -> Float[Array, "n"]:
+        """Probabilities of tomorrow's nodes.
+
+        Args:
+            shared: those of the nodes around the value, mixed.
+        """
+        moving = self.spread > 0
+        here = jnp.where(moving, value - self.centre, 0.0) / jnp.where(moving, self.spread, 1.0)
+        return self.spec.row(self.correlation, self.span, shared, here)
 
 
 CHAINS = (Autoregression, Rouwenhorst, Tauchen, FarmerToda)

@@ -61,7 +61,7 @@ def transition(t):
 
 @pytest.fixture(scope="module")
 def solved():
-    return bx.solve(worker(), GIVEN, bx.solvers.BackwardInduction(grid={"z": COUNT}))
+    return bx.solve(worker(), GIVEN, bx.solvers.BackwardInduction(grid={"z": bx.grids.Rouwenhorst(COUNT)}))
 
 
 def test_the_value_of_a_life_is_that_of_a_recursion_on_the_same_nodes(solved):
@@ -164,7 +164,11 @@ def started(start, **changes):
 def begun(request):
     start, mean, sd = STARTS[request.param]
     params = {"sigma": bx.by_period(SIGMA)} | ({"spread": sd} if sd else {})
-    return bx.solve(started(start), params, bx.solvers.BackwardInduction(grid={"z": COUNT})), mean, sd
+    return (
+        bx.solve(started(start), params, bx.solvers.BackwardInduction(grid={"z": bx.grids.Rouwenhorst(COUNT)})),
+        mean,
+        sd,
+    )
 
 
 def test_a_process_that_starts_spreads_with_age(begun):

@@ -28,7 +28,7 @@ SEARCH = bx.Model(
 @pytest.mark.parametrize(
     ("grid", "nodes"),
     [
-        ({}, "offer 7, z 7, weather 2, wealth 4 x 4"),
+        ({}, "offer 7, z 17, weather 2, wealth 4 x 4"),
         ({"offer": 3, "z": 5}, "offer 3, z 5, weather 2, wealth 4 x 4"),
         (
             {

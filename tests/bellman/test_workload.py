@@ -82,8 +82,8 @@ def test_six_states_by_default_are_announced(caplog):
 @pytest.mark.parametrize(
     ("solver", "part"),
     [
-        (dict(grid={"k0": 20_000}), "420000 nodes of states, 20000 of 'k0'"),
-        (dict(grid={"k0": 50}, quadrature={"e": 300}), "1890000 nodes of what is random, 90000 of 'e'"),
+        (dict(grid={"k0": 20_000}), "780000 nodes of states, 20000 of 'k0'"),
+        (dict(grid={"k0": 50}, quadrature={"e": 300}), "3510000 nodes of what is random, 90000 of 'e'"),
         (dict(maximiser=bx.maximise.Enumerate(grid={"c": 99_999})), "199998 evaluations of Q in each state"),
     ],
 )

@@ -18,7 +18,9 @@ GIVEN = {"rho": RHO, "sigma": SIGMA, "spread": 0.15, "odds": np.array([0.2, 0.5,
 TARGETS = ("fixed", "moving", "still", "odd", "settled", "paid", "promised")
 
 
-SOLVER = bx.solvers.BackwardInduction(grid={name: {"z": COUNT} for name in ("fixed", "moving", "still")})
+SOLVER = bx.solvers.BackwardInduction(
+    grid={name: {"z": bx.grids.Rouwenhorst(COUNT)} for name in ("fixed", "moving", "still")}
+)
 
 
 def _model():
@@ -160,7 +162,8 @@ def test_the_quadrature_of_a_distribution_is_an_option():
     """Enough equally spaced nodes have the mean and the variance of the distribution."""
     model = _two(bx.AR1(RHO, SIGMA, MEAN), bx.shocks.Normal(0.05, 0.15), reward=lambda z: jnp.exp(z))
     quadrature = {"z": bx.quadrature.Equispaced(2001)}
-    found = bx.solve(model, {}, bx.solvers.BackwardInduction(grid={"z": COUNT}, quadrature=quadrature))
+    solver = bx.solvers.BackwardInduction(grid={"z": bx.grids.Rouwenhorst(COUNT)}, quadrature=quadrature)
+    found = bx.solve(model, {}, solver)
     exact = np.exp(0.05 + 0.15**2 / 2)
     assert float(found["a"].value(period=0)) == pytest.approx(DISCOUNT * exact, rel=3e-5)
     with pytest.raises(bx.ModelError, match="quadrature: shock 'y'"):
@@ -211,7 +214,7 @@ AR1 = bx.AR1(0.5, 0.1)
 REFUSED = {
     "nothing said": ((AR1, None), "'z' has no value on the way from 'a' to 'b'.*bx.ergodic"),
     "two islands": ((bx.MarkovChain(2, ISLANDS), bx.ergodic), "the chain 'z', which enters 'b' from 'a' by bx.ergodic"),
-    "too far": ((AR1, bx.shocks.Normal(3.0, 0.1)), "lies beyond its nodes, from -0.2828 to 0.2828, by 2.7"),
+    "too far": ((AR1, bx.shocks.Normal(3.0, 0.1)), "lies beyond its nodes, from -0.4619 to 0.4619, by 2.5"),
     "a number": (
         (bx.Continuous(0.0, 1.0), bx.shocks.Normal(), {"transitions": {"z": bx.fixed}}),
         "a distribution, and the state is a bx.Continuous; that is for processes. Declare a shock in 'a'",

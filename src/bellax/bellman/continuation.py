@@ -8,6 +8,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import equinox as eqx
@@ -82,6 +83,9 @@ class Continuation(eqx.Module):
         discrete: what functions see of tomorrow's discrete states.
         arrivals: tomorrow's processes: what they are worth there, and what IID states are drawn from.
         ways: how the place along each discrete axis is found.
+        between: the same for states between the nodes of processes with a `Law`, which bring their own rows: not
+            averaged over these. None where there is no such process.
+        carried: nodes tomorrow of those of them that go on in another regime, where they may have others.
     """
 
     table: Float[Array, "n ..."]
@@ -94,6 +98,8 @@ class Continuation(eqx.Module):
     interpolant: Interpolant = eqx.field(static=True)
     plan: Plan = eqx.field(static=True)
     ways: dict[str, Way] = eqx.field(static=True)
+    between: "Continuation | None" = None
+    carried: dict[str, Array] = eqx.field(default_factory=dict)
 
     def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
         """E[V] at tomorrow's states; NaN where a law gives what is none of its categories.
@@ -103,6 +109,8 @@ class Continuation(eqx.Module):
             following: tomorrow's values of states, and the codes of those that are `coded`.
             weights: probabilities of the categories of dotted states, and of the values of drawn ones, by name.
         """
+        if self.between is not None and point.rows:
+            return self.between(point, {**following, **self.carried}, {**weights, **point.rows})
         base, known = jnp.zeros((), jnp.int32), None
         fractions: dict[str, Array] = {}
         mixing: dict[str, int] = {}
@@ -169,7 +177,13 @@ def own_ways(plan: Plan) -> dict[str, Way]:
 
 
 def continuation(
-    value: Value, mesh: Mesh, ways: dict[str, Way], rows: Mapping[str, Array], interpolant: Interpolant
+    value: Value,
+    mesh: Mesh,
+    ways: dict[str, Way],
+    rows: Mapping[str, Array],
+    interpolant: Interpolant,
+    lawful: frozenset[str] = frozenset(),
+    carried: Mapping[str, Array] = MappingProxyType({}),
 ) -> Continuation:
     """The continuation from V on tomorrow's mesh.
 
@@ -177,8 +191,28 @@ def continuation(
         ways: how the place along each discrete axis is found.
         rows: of what is integrated the probabilities of tomorrow's nodes, one row for each of today's; of what is
             averaged the one row.
+        lawful: processes of which a state between nodes brings its own row.
+        carried: of those that come from another regime, the nodes that the row is of.
     """
     table, lines = _table(value, mesh, interpolant)
+    own = lawful & {name for name, way in ways.items() if way is Way.integrated}
+    between = None
+    if own:
+        weighed = ways | {name: Way.drawn if name in carried else Way.dotted for name in own}
+        between = _averages(table, lines, mesh, weighed, rows, interpolant)
+    nodes = {name: carried[name] for name in own & carried.keys()}
+    return replace(_averages(table, lines, mesh, ways, rows, interpolant), between=between, carried=nodes)
+
+
+def _averages(
+    table: Array,
+    lines: tuple[Line, ...],
+    mesh: Mesh,
+    ways: dict[str, Way],
+    rows: Mapping[str, Array],
+    interpolant: Interpolant,
+) -> Continuation:
+    """The continuation from the table of an interpolant."""
     names = list(mesh.discrete_axes)
     for name in [name for name in names if ways[name] in (Way.integrated, Way.averaged)]:
         axis = names.index(name)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -172,14 +173,17 @@ class Discretisation:
         tomorrow = {**here.discrete, **{name: process.values for name, process in here.arrivals.items()}}
         tomorrow = {name: tomorrow[name] for name in self.plan.scanned}
 
+        own = {name: process for name, process in objective.processes.items() if process.law is not None}
+
         def expected(arguments: Arguments, value: Value | None) -> Continuation | Pointwise:
             environment = other.problem.environment({first: arguments}, period)
             mesh = other.nodes(environment)
             rows, seen = reached.rows(found, objective.processes, drawn, mesh, exact=value is None)
             if value is not None:
-                return other.expected(value, environment, mesh, found, rows)
+                lawful, nodes = frozenset(own), {name: process.values for name, process in own.items()}
+                return other.expected(value, environment, mesh, found, rows, lawful, nodes)
             ending = Ending(Period(environment, other.plan))
-            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found})
+            return pointwise(ending, mesh, found, rows, {name: seen[name] for name in found}, frozenset(own))
 
         given = [(arguments[name], value.get(name)) for name in targets]
         known, together = reached.each(expected, given), None
@@ -188,18 +192,26 @@ class Discretisation:
         return Reached(known, tomorrow, rules, arrivals, targets, together)
 
     def expected(
-        self, value: Value, environment: dict[str, Array], mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array]
+        self,
+        value: Value,
+        environment: dict[str, Array],
+        mesh: Mesh,
+        ways: dict[str, Way],
+        rows: dict[str, Array],
+        lawful: frozenset[str] = frozenset(),
+        carried: Mapping[str, Array] = MappingProxyType({}),
     ) -> Continuation | Pointwise:
         """The expected value of V on a mesh, interpolated or as it is known between the nodes.
 
         Args:
             environment: of the period of V.
-            ways, rows: see `continuation`.
+            ways, rows, lawful, carried: see `continuation`.
         """
         known = self.function(value, environment)
         if known is not None:
-            return pointwise(known, mesh, ways, rows)
-        return continuation(value, mesh, ways, rows, self.interpolant)
+            # what comes from another regime is a mixture of the rows of nodes there
+            return pointwise(known, mesh, ways, rows, lawful=lawful - carried.keys())
+        return continuation(value, mesh, ways, rows, self.interpolant, lawful, carried)
 
     def function(self, value: Value, environment: dict[str, Array]) -> Function | None:
         """V as a function of states, where it is known between the nodes by itself."""
@@ -264,14 +276,15 @@ class Discretisation:
         # A process moves by today's law to the values of tomorrow; what is drawn afresh follows tomorrow's
         # distribution.
         moving = {
-            name: replace(new, transition=(new if new.memoryless else today[name]).transition)
+            name: new if new.memoryless else replace(new, transition=today[name].transition, law=today[name].law)
             for name, new in tomorrow.processes.items()
         }
         rows = {
             name: tomorrow.processes[name].transition if moving[name].memoryless else moving[name].transition
             for name in self.plan.integrated
         }
-        following = self.expected(value, later, tomorrow, own_ways(self.plan), rows)
+        lawful = frozenset(name for name, process in moving.items() if process.law is not None)
+        following = self.expected(value, later, tomorrow, own_ways(self.plan), rows, lawful)
         period = Period(environment, self.plan)
         return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
 

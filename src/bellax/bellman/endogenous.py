@@ -25,9 +25,10 @@ from bellax.model.autoregressions import VAR
 from bellax.model.graph import Graph
 from bellax.model.spaces import IID
 from bellax.numerics import pieces
+from bellax.numerics.interpolate import through_four
 from bellax.numerics.pieces import Pieces
 from bellax.numerics.powers import with_quick_powers
-from bellax.numerics.scalar import where
+from bellax.numerics.scalar import take, where
 from bellax.problem.period import Period, as_float, combinations
 from bellax.problem.plan import Plan
 
@@ -293,7 +294,7 @@ class Endogenous(Function):
         return jnp.where(self.pieces.ended > 0, kind_of_end(self.period, states), kind)
 
     def answers(self, states: Mapping[str, Array], places: Mapping[str, Place]) -> Answers:
-        """What is known at a state; between two nodes of a process a mixture of what is known at both."""
+        """What is known at a state; between two nodes of a process a mixture of what is known at both, or, of four."""
         inside = [(name, places[name]) for name in self.structure.axes]
         codes = jnp.arange(len(combinations(self.structure.plan)), dtype=jnp.int32)
 
@@ -301,6 +302,10 @@ class Endogenous(Function):
             if not rest:
                 return jax.vmap(lambda k: self._answer(states, (*place, k), k))(codes)
             (_, own), others = rest[0], rest[1:]
+            if own.fraction is not None and own.nodes is not None and own.nodes >= 4:
+                start = jnp.clip(own.code - 1, 0, own.nodes - 4)
+                four = jax.vmap(lambda j: mixed(others, (*place, start + j)))(jnp.arange(4, dtype=start.dtype))
+                return _through(four, own.code - start, own.fraction)
             low = mixed(others, (*place, own.code))
             if own.fraction is None:
                 return low
@@ -326,6 +331,18 @@ class Endogenous(Function):
         allowed = enough & period.feasible(states, {**choices, structure.action: action})
         value = worth(held, segment, utility)
         return Answers(where(allowed, value, -jnp.inf), action, jnp.asarray(stretch, jnp.uint32), allowed)
+
+
+def _through(four: Answers, below: Array, fraction: Array) -> Answers:
+    """What is known between the second and the third of four nodes, or at the ends between others.
+
+    Args:
+        four: at the nodes, along the first axis.
+        below: which of them is the one below.
+    """
+    low, high = (jax.tree.map(lambda leaf, k=k: take(leaf, below + k), four) for k in range(2))
+    value, action = (through_four(own, below, fraction) for own in (four.value, four.action))
+    return Answers(value, action, low.kind, low.allowed & high.allowed)
 
 
 @eqx.filter_custom_jvp

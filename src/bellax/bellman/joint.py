@@ -62,7 +62,9 @@ class Joint(eqx.Module):
             place = place * len(space.values) + code
         bends = [jax.tree.map(lambda leaf: take(leaf, place), line.bend) for line in self.value.lines]
         lines = tuple(replace(line, bend=bend) for line, bend in zip(self.value.lines, bends, strict=True))
-        return replace(self.value, lines=lines)(point, {**following, _AXIS: place}, weights)
+        between = None if self.value.between is None else replace(self.value.between, lines=lines)
+        value = replace(self.value, lines=lines, between=between)
+        return value(point, {**following, _AXIS: place}, weights)
 
 
 def joint(
@@ -117,6 +119,7 @@ def _averaged(value: Continuation, odds: Float[Array, "k r"], there: Bool[Array,
         lines=lines,
         strides={_AXIS: shape[0], **value.strides},
         ways={_AXIS: Way.coded, **value.ways},
+        between=None if value.between is None else _averaged(value.between, odds, there),
     )
 
 

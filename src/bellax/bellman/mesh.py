@@ -20,6 +20,7 @@ from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR, Continuous, Discrete, MarkovChain
 from bellax.numerics import entropy, grids, markov, vector
+from bellax.numerics.chains import Law
 from bellax.numerics.grids import Line
 from bellax.numerics.rules import Nodes
 from bellax.numerics.scalar import take
@@ -70,12 +71,14 @@ class Process(eqx.Module):
         transition: rows today, columns tomorrow's nodes, shape (n, n); for IID states one row of probabilities, (n,).
         continuous: whether a value between two nodes makes sense; nodes then increase.
         frame: of a vector between whose nodes values make sense, too.
+        law: of one whose rows between nodes are not the mixtures of those at the nodes.
     """
 
     values: Array
     transition: Float[Array, "..."]
     continuous: bool = eqx.field(static=True)
     frame: Frame | None = None
+    law: Law | None = None
 
     def sides(self, name: str, stride: int, fraction: Array) -> tuple[dict[str, int], dict[str, Array]]:
         """The directions in which a value lies between nodes: by name the distance of neighbours in a table whose
@@ -128,11 +131,13 @@ class Point(eqx.Module):
         codes: by process and discrete state, the category, or the node below the value.
         fractions: by process, how far the value lies on the way to the next node, of a vector along each coordinate of
             its `Frame`; absent at a node.
+        rows: by process with a `Law`, the probabilities of its nodes tomorrow; absent at a node.
     """
 
     values: dict[str, Array]
     codes: dict[str, Int[Array, ""]]
     fractions: dict[str, Float[Array, "..."]]
+    rows: dict[str, Float[Array, "n"]] = eqx.field(default_factory=dict)
 
 
 class Mesh(eqx.Module):
@@ -184,6 +189,7 @@ class Mesh(eqx.Module):
         """
         codes: dict[str, Array] = {}
         fractions: dict[str, Array] = {}
+        rows: dict[str, Array] = {}
         for name, process in self.processes.items():
             if process.memoryless and not remember:
                 codes[name] = jnp.zeros((), jnp.int32)
@@ -191,9 +197,12 @@ class Mesh(eqx.Module):
                 codes[name], fractions[name] = process.place(values[name])
             else:
                 codes[name] = nearest_place(process.values, values[name])
+            if process.law is not None:
+                low, high = (take(process.transition, codes[name] + k) for k in range(2))
+                rows[name] = process.law.row(values[name], low + fractions[name] * (high - low))
         for name in self.discrete:
             codes[name], _ = category(self.plan.states[name], values[name])
-        return Point(dict(values), codes, fractions)
+        return Point(dict(values), codes, fractions, rows)
 
     def holds(self, values: Mapping[str, Array]) -> Bool[Array, ""]:
         """Whether every discrete state and every chain is at one of its categories, and the others are numbers."""
@@ -337,23 +346,29 @@ def _process(plan: Plan, name: str, grid: Mapping[str, Any], environment: dict[s
         return Process(*chain(plan, name, environment), False)
     given = parameters(plan, plan.process_nodes(name), environment)
     if isinstance(space, AR1):
-        return Process(*_autoregression(name, grid.get(name, grids.Rouwenhorst(7)), given, environment), True)
+        return _autoregression(name, grid.get(name, grids.Autoregression(7)), given, environment)
     if isinstance(space, VAR):
         return _vector(space, grid.get(name, (grids.FarmerToda(5),) * space.shape[0]), given)
     assert isinstance(space, IID)
     return _independent(space, given, grid.get(name))
 
 
-def _autoregression(
-    name: str, spec: Any, given: dict[str, Array], environment: Mapping[str, Array]
-) -> tuple[Array, Array]:
+def _autoregression(name: str, spec: Any, given: dict[str, Array], environment: Mapping[str, Array]) -> Process:
     """Nodes of an AR1 today, and the transition from them to those of tomorrow, by today's law."""
-    if moments(name)[0] not in environment:
-        units, transition = spec.chain(given["rho"])
-        return given["mean"] + spec.span * given["sigma"] / markov.shrink(given["rho"]) * units, transition
-    centre, spread = (environment[leaf] for leaf in moments(name))
-    units, transition = spec.chain(markov.correlation(given["rho"], given["sigma"], spread))
-    return centre + spec.span * spread * units, transition
+    still = moments(name)[0] not in environment
+    if still:
+        centre, spread = given["mean"], given["sigma"] / markov.shrink(given["rho"])
+        correlation = given["rho"]
+    else:
+        centre, spread = (environment[leaf] for leaf in moments(name))
+        correlation = markov.correlation(given["rho"], given["sigma"], spread)
+    if not isinstance(spec, grids.Autoregression):
+        units, transition = spec.chain(correlation)
+        return Process(centre + spec.span * spread * units, transition, True)
+    span = spec.reach(correlation) if still else spec.span
+    units, transition = spec.chain(correlation, span)
+    law = Law(centre, spread, correlation, span, spec)
+    return Process(centre + span * spread * units, transition, True, law=law)
 
 
 def _vector(space: VAR, specs: tuple[grids.FarmerToda, ...] | vector.Corners, given: dict[str, Array]) -> Process:

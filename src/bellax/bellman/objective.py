@@ -260,6 +260,8 @@ class Objective(eqx.Module):
         process = self.processes[name]
         if process.memoryless:
             return self.continuation.arrivals[name].transition
+        if name in point.rows:
+            return point.rows[name]
         rows = lambda place: take(process.transition, place)  # noqa: E731
         if name not in point.fractions:
             return rows(point.codes[name])

@@ -27,10 +27,15 @@ from bellax.problem.plan import Plan
 
 
 class Place(eqx.Module):
-    """Where a state lies on a discrete axis: the code, and how far on the way to the next node, None at a node."""
+    """Where a state lies on a discrete axis: the code, and how far on the way to the next node, None at a node.
+
+    Attributes:
+        nodes: how many there are on the axis, if what is known at them may be laid through by a curve.
+    """
 
     code: Array
     fraction: Array | None = None
+    nodes: int | None = eqx.field(static=True, default=None)
 
 
 class Function(eqx.Module):
@@ -90,6 +95,7 @@ class Pointwise(eqx.Module):
         function: V.
         seen: what functions see of the categories and nodes of each state that has some.
         rows: probabilities of these, as in `continuation`.
+        lawful: processes whose nodes these are tomorrow, so that a state between them brings its own row.
         discrete, arrivals, ends, ways: as of a `Continuation`.
     """
 
@@ -101,6 +107,7 @@ class Pointwise(eqx.Module):
     ends: tuple[Line, ...]
     ways: dict[str, Way] = eqx.field(static=True)
     interpolant: Interpolant = eqx.field(static=True, default=Linear())
+    lawful: frozenset[str] = eqx.field(static=True, default=frozenset())
 
     @property
     def plan(self) -> Plan:
@@ -142,7 +149,8 @@ class Pointwise(eqx.Module):
                 states[name], places[name] = take(nodes, following[name]), Place(following[name])
             elif way is Way.between:
                 states[name] = following[name]
-                places[name] = Place(*self.arrivals[name].place(following[name]))
+                process = self.arrivals[name]
+                places[name] = Place(*process.place(following[name]), process.count if process.law else None)
             elif way is Way.category:
                 code, fits = self._category(name, following[name])
                 states[name], places[name] = take(nodes, code), Place(code)
@@ -151,7 +159,8 @@ class Pointwise(eqx.Module):
                 codes, fractions = jax.vmap(self.arrivals[name].place)(following[name])
                 open_[name] = weights[name], following[name], Place(codes, fractions)
             else:
-                chances = weights[name] if way is Way.dotted else _row(self.rows[name], point, name)
+                own = {name: point.rows[name] for name in self.lawful & point.rows.keys()}
+                chances = weights[name] if way is Way.dotted else own.get(name, _row(self.rows[name], point, name))
                 open_[name] = chances, nodes, Place(jnp.arange(nodes.shape[0], dtype=jnp.int32))
         return states, places, open_, known
 
@@ -189,7 +198,12 @@ class Pointwise(eqx.Module):
 
 
 def pointwise(
-    function: Function, mesh: Mesh, ways: dict[str, Way], rows: dict[str, Array], seen: dict[str, Array] | None = None
+    function: Function,
+    mesh: Mesh,
+    ways: dict[str, Way],
+    rows: dict[str, Array],
+    seen: dict[str, Array] | None = None,
+    lawful: frozenset[str] = frozenset(),
 ) -> Pointwise:
     """The expected value of what is known pointwise.
 
@@ -197,16 +211,18 @@ def pointwise(
         mesh: of tomorrow.
         ways, rows: as in `continuation`.
         seen: what functions see of nodes, if not those of the mesh.
+        lawful: see `Pointwise`.
     """
     if seen is None:
         seen = {**mesh.discrete, **{name: process.values for name, process in mesh.processes.items()}}
         seen = {name: seen[name] for name in ways}
-    return Pointwise(function, seen, dict(rows), mesh.discrete, mesh.processes, mesh.lines, ways)
+    return Pointwise(function, seen, dict(rows), mesh.discrete, mesh.processes, mesh.lines, ways, lawful=lawful)
 
 
 def located(point: Point) -> dict[str, Place]:
     """The places of a state on the discrete axes."""
-    return {name: Place(code, point.fractions.get(name)) for name, code in point.codes.items()}
+    counts = {name: row.shape[0] for name, row in point.rows.items()}
+    return {name: Place(code, point.fractions.get(name), counts.get(name)) for name, code in point.codes.items()}
 
 
 def odd(count: int) -> Array:

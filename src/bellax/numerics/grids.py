@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float, Int
 from bellax.errors import ModelError, check_count, named_options
 from bellax.numerics import scales
 from bellax.numerics.bend import Bend
-from bellax.numerics.chains import FarmerToda, Rouwenhorst, Tauchen
+from bellax.numerics.chains import Autoregression, FarmerToda, Rouwenhorst, Tauchen
 from bellax.numerics.scalar import numeric, take, where
 
-__all__ = ["FarmerToda", "Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
+__all__ = ["Autoregression", "FarmerToda", "Given", "Regular", "Rouwenhorst", "Scaled", "Tauchen"]
 
 
 @named_options

@@ -185,3 +185,34 @@ def along(axis: int, function: Any, *arrays: Array, coordinates: Array) -> Array
     """A function of the last axis of arrays, along another one."""
     moved = [jnp.moveaxis(array, axis, -1) for array in arrays]
     return jnp.moveaxis(function(*moved, coordinates), -1, axis)
+
+
+def through_four(values: Float[Array, "4 *k"], below: Int[Array, ""], fraction: Float[Array, ""]) -> Float[Array, "*k"]:
+    """The cubic through numbers at four equally spaced nodes, between two of them; the straight line where one is not
+    finite, where the cubic leaves the two in spite of numbers that rise or fall, or changes the sign of all of them.
+
+    Args:
+        values: at the nodes, along the first axis.
+        below: the node below the place, from 0 to 2.
+        fraction: of the way to the next.
+    """
+    low, high = (jnp.take(values, below + k, axis=0) for k in range(2))
+    straight = jnp.where(fraction > 0, low + fraction * (high - low), low)
+    known = jnp.all(jnp.isfinite(values) & ~is_barrier(values), axis=0)
+    held = jnp.where(known, values, 0.0)
+    t = below.astype(fraction.dtype) + fraction
+    away = [t - k for k in range(4)]
+    weights = jnp.stack(
+        [
+            -away[1] * away[2] * away[3] / 6,
+            away[0] * away[2] * away[3] / 2,
+            -away[0] * away[1] * away[3] / 2,
+            away[0] * away[1] * away[2] / 6,
+        ]
+    )
+    curve = jnp.tensordot(weights, held, axes=1)
+    steps = jnp.diff(held, axis=0)
+    turning = jnp.any(steps > 0, axis=0) & jnp.any(steps < 0, axis=0)
+    between = (curve >= jnp.minimum(low, high)) & (curve <= jnp.maximum(low, high))
+    signs = (jnp.any(held <= 0, axis=0) | (curve > 0)) & (jnp.any(held >= 0, axis=0) | (curve < 0))
+    return jnp.where(known & signs & (between | turning), curve, straight)

@@ -134,11 +134,12 @@ def standard_farmer_toda(count: int, correlation: Scalar, moments: int = 2, widt
     (correlation,) = _floats(correlation)
     units = _units("farmer_toda", count)
     width = np.sqrt(count - 1.0).item() if width is None else width
-    return units, _tilted_rows(units * width, correlation, moments)
+    return units, tilted_rows(units * width, correlation, moments)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _tilted_rows(nodes: Float[Array, "s"], rho: Float[Array, ""], moments: int) -> Float[Array, "s s"]:
+def tilted_rows(nodes: Float[Array, "s"], rho: Float[Array, ""], moments: int) -> Float[Array, "s s"]:
+    """Rows with the conditional moments of a process with nodes in its standard deviations."""
     return jax.vmap(lambda mean: matched(nodes, mean, shrink(rho), moments))(rho * nodes)
 
 

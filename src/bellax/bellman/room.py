@@ -109,18 +109,18 @@ class Room(NamedTuple):
     margins: Margins
     anchor: Float[Array, "m"]
 
-    def filled(self, u: Float[Array, "m"]) -> Float[Array, "m"]:
-        """The point of the room that corresponds to one of the box, in the same direction from the anchor."""
+    def filled(self, u: Float[Array, "m"], whole: Array | bool = True) -> Float[Array, "m"]:
+        """The point of the room that corresponds to one of the box, in the same direction from the anchor.
+
+        Args:
+            whole: whether the box corresponds to the room; else u is itself where all of the way there is in the room,
+                and the point at which one leaves it.
+        """
         ray = u - self.anchor
         edge = jnp.where(ray > 0, 1 - self.anchor, self.anchor) / jnp.where(ray != 0, jnp.abs(ray), 1.0)
         end = jnp.min(jnp.where(ray != 0, edge, jnp.inf))
-        end = where(jnp.isfinite(end), end, 1.0)
-        return jnp.clip(self.anchor + ray * (self.leaves(ray, end) / end), 0.0, 1.0)
-
-    def pulled(self, u: Float[Array, "m"]) -> Float[Array, "m"]:
-        """u itself, or where it is outside the point at which one leaves the room on the way there."""
-        ray = u - self.anchor
-        return jnp.clip(self.anchor + ray * self.leaves(ray, jnp.ones(())), 0.0, 1.0)
+        end = jnp.where(jnp.isfinite(end) & whole, end, 1.0)
+        return jnp.clip(self.anchor + ray * (self._leaves(ray, end) / end), 0.0, 1.0)
 
     def holds(self, u: Float[Array, "m"]) -> Array:
         """Whether u is in the room."""
@@ -132,7 +132,7 @@ class Room(NamedTuple):
         least = jnp.min(numbers / slack)
         return where(jnp.isnan(least), -jnp.inf, least)
 
-    def leaves(self, ray: Float[Array, "m"], end: Float[Array, ""]) -> Float[Array, ""]:
+    def _leaves(self, ray: Float[Array, "m"], end: Float[Array, ""]) -> Float[Array, ""]:
         """How much of a ray from the anchor lies in the room: `end`, or the root of the least constraint before it, by
         regula falsi with the weights of Illinois."""
 

@@ -104,8 +104,9 @@ class Newton(Maximiser):
             return jnp.where(inside.holds(u), u, filled) if several else filled
 
         def followed(start: Best) -> Best:
-            nudged = laid(jnp.clip(start.u, 1e-6, 1 - 1e-6))
-            return self._within(objective, point, combination, start._replace(u=laid(start.u)), nudged)
+            # and off the bounds a little, where a derivative may be infinite
+            u, nudged = jax.vmap(laid)(jnp.stack([start.u, jnp.clip(start.u, 1e-6, 1 - 1e-6)]))
+            return self._within(objective, point, combination, start._replace(u=u), nudged)
 
         if several or not objective.plan.rugged:
             return followed(scan(objective, point, combination, nodes, laid))

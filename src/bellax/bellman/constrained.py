@@ -43,17 +43,26 @@ def multipliers(
     return jnp.where(sound & jnp.isfinite(found), found, 0.0)
 
 
-def shadow(
-    prices: Float[Array, "j"], objective: Objective, point: Point, decision: Decision
-) -> Float[Array, ""]:
+@eqx.filter_custom_jvp
+def shadow(prices: Float[Array, "j"], objective: Objective, point: Point, decision: Decision) -> Float[Array, ""]:
     """Zero, with the derivative l'dg: what V gains where the edges that hold a decision move away.
 
     Args:
         prices: the multipliers.
     """
-    numbers, _ = Objective.margins(*guard_inputs(jnp.any(prices != 0), (objective, point, decision)))
-    moved = numbers - lax.stop_gradient(numbers)
-    return jnp.sum(jnp.where(prices != 0, prices * moved, 0.0))
+    return jnp.zeros(())
+
+
+@shadow.def_jvp
+def _shadow_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    prices, objective, point, decision = primals
+
+    def worth(*inputs: Any) -> Array:
+        numbers, _ = Objective.margins(*guard_inputs(jnp.any(prices != 0), inputs))
+        return jnp.sum(jnp.where(prices != 0, prices * (numbers - lax.stop_gradient(numbers)), 0.0))
+
+    # The primal can be differentiated as it stands, see `implicit.moving`; where nothing is, nothing is worked out.
+    return eqx.filter_jvp(worth, (objective, point, decision), tangents[1:])
 
 
 @eqx.filter_custom_jvp
@@ -144,11 +153,12 @@ def _together(u: Array, inputs: tuple, combination: Array) -> Float[Array, "f"]:
 def _edges(
     u: Array, values: Array, gradients: Array, objective: Objective, point: Point, combination: Array
 ) -> tuple[Bool[Array, "j"], Bool[Array, "m"]]:
-    """Which constraints hold an optimum, those alone that say something of their own, and which coordinates are free."""
+    """Which constraints hold an optimum, without those that follow from others, and which coordinates are free."""
     slack = objective.margins(point, Decision(combination, u))[1]
     u, values, gradients, slack = lax.stop_gradient((u, values, gradients, slack))
     free = (u > 0) & (u < 1) & jnp.any(gradients != 0, axis=1)
-    held, known = [], []
+    held: list[Array] = []
+    known: list[Array] = []
     for number, normal, least in zip(values[1:], gradients.T[1:], slack, strict=True):
         across = rest = jnp.where(free, normal, 0.0)
         for other in known:
@@ -197,9 +207,7 @@ def _at_kink(
     hessian = hessians[..., 0] + hessians[..., 1:] @ prices
 
     def kink(way: Array) -> Array:
-        (low, left), (high, right) = (
-            jax.jvp(value, (u + sign * aside * way,), (way,)) for sign in (-1.0, 1.0)
-        )
+        (low, left), (high, right) = (jax.jvp(value, (u + sign * aside * way,), (way,)) for sign in (-1.0, 1.0))
         scale = jnp.maximum(jnp.abs(low), jnp.abs(high)) + jnp.maximum(jnp.abs(left), jnp.abs(right))
         rounding = _NOISE * float(jnp.finfo(u.dtype).eps) * (scale + jnp.max(jnp.abs(gradients[:, 0])))
         drop = left - right

@@ -65,11 +65,13 @@ def _on_edges(objective: Objective, point: Point, optimum: Optimum) -> Optimum:
     """As `differentiable`, where smooth constraints may hold the optimum; with the multipliers of these."""
 
     def at(one: Decision, value: Array) -> tuple[Array, Array]:
-        u = constrained.moving(one.u, objective, point, one.combination)
-        return u, constrained.multipliers(u, objective, point, one.combination, _sound(value))
+        place = objective.period.place(one.combination)
+        u = constrained.moving(one.u, objective, point, place)
+        return u, constrained.multipliers(u, objective, point, place, _sound(value))
 
     combination = optimum.decision.combination
     if objective.plan.taste_shocks is None:
+        assert optimum.value is not None
         u, prices = at(optimum.decision, optimum.value)
         return optimum._replace(decision=Decision(combination, u), multipliers=prices)
     shares, prices = jax.vmap(at)(combinations_of(optimum), optimum.choice_values)
@@ -102,7 +104,9 @@ def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, 
 
     def priced(value: Array, one: Decision, prices: Array | None = None) -> Array:
         if prices is None:
-            prices = constrained.multipliers(one.u, objective, point, one.combination, _sound(value))
+            prices = constrained.multipliers(
+                one.u, objective, point, objective.period.place(one.combination), _sound(value)
+            )
         return known(value, one) + constrained.shadow(prices, objective, point, one)
 
     given = () if optimum.multipliers.ndim == 1 else (optimum.multipliers,)

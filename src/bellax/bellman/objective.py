@@ -113,7 +113,7 @@ class Objective(eqx.Module):
         return self.plan.shared(judged)(self, point, Decision(codes, decision.u))
 
     def margins(self, point: Point, decision: Decision) -> tuple[Float[Array, "j"], Float[Array, "j"]]:
-        """The numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
+        """Numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
         codes = self.period.codes(decision.combination)
         return self.plan.shared(margins)(self, point, Decision(codes, decision.u))
 

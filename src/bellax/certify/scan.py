@@ -3,7 +3,8 @@
 Candidates fill the whole box, shifted from point to point so that no ridge lies between them at all points, and then
 ever smaller boxes around the best. Values alone are asked, which is exact for a maximum's value to twice the digits of
 its place. Where smooth constraints leave less than the box, candidates beyond an edge are moved to it, on the way to a
-point inside: values just short of an edge would be wrong by as much as they are short of it. One loop holds one copy of the objective, which is most of what there is to compile.
+point inside: values just short of an edge would be wrong by as much as they are short of it. One loop holds one copy of
+the objective, which is most of what there is to compile.
 """
 
 import math

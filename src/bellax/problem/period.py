@@ -151,7 +151,7 @@ class Period(eqx.Module):
         return found
 
     def margins(self, states: Values, actions: Values) -> tuple[Float[Array, "j"], Float[Array, "j"]]:
-        """The numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
+        """Numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
         leaves, nodes = {**states, **actions}, self.plan.limiting
         values = self.plan.evaluate_limiting(**self.environment, **leaves)
         slack = rounding() * jnp.stack([self._size(node, leaves) for node in nodes])

@@ -309,8 +309,8 @@ def check_constraints(plan: Plan, what: str) -> None:
     """Raises ModelError for a constraint on a continuous action."""
     for node in plan.limiting:
         raise ModelError(
-            f"{what} cannot honour {_named(plan, node)}: it would stop short of the edge. Use bx.maximise.Newton, which "
-            "follows the edge of a smooth constraint, or state it as a bound of the action."
+            f"{what} cannot honour {_named(plan, node)}: it would stop short of the edge. Use bx.maximise.Newton, "
+            "which follows the edge of a smooth constraint, or state it as a bound of the action."
         )
     check_comparisons(plan, what)
 

@@ -90,9 +90,7 @@ class Newton(Maximiser):
         value, best = highest(found.value)
         return Best(value, take(found.u, best), jnp.sum(found.evaluations))
 
-    def _best_within(
-        self, objective: Objective, point: Point, combination: Combination, nodes: list[Array]
-    ) -> Best:
+    def _best_within(self, objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
         """The best continuous actions where smooth constraints hold."""
         objective, point = jax.tree.map(lax.stop_gradient, (objective, point))
         inside = room(objective, point, combination)

@@ -186,7 +186,7 @@ def _moves(
     gradients, hessians, prices = (jnp.where(sound, leaf, 0.0) for leaf in (gradients, hessians, prices))
     hessian = hessians[..., 0] + hessians[..., 1:] @ prices
     # where nothing curves Q along a coordinate, and no edge turns with it, any u is optimal and stays
-    loose = free & (jnp.any(hessian != 0, axis=1) | jnp.any(held & (gradients[:, 1:] != 0), axis=1))
+    loose = free & (jnp.any(hessian != 0, axis=1) | jnp.any(held[None, :] & (gradients[:, 1:] != 0), axis=1))
     right = jnp.where(loose, along, 0.0)
     return on_edges(-hessian, right, gradients[:, 1:].T, numbers, loose, held)[0]
 

@@ -62,7 +62,7 @@ def solve(program: Program) -> Answer:
     free = program.free
     matrix = program.matrix * scale[:, None] * scale[None, :]
     gradient = jnp.where(free, program.gradient * scale, 0.0)
-    normals = jnp.where(free, program.normals * scale, 0.0)
+    normals = jnp.where(free[None, :], program.normals * scale[None, :], 0.0)
     length = jnp.sqrt(jnp.sum(normals * normals, axis=1))
     length = jnp.where(length > 0, length, 1.0)
     scaled = Program(
@@ -82,7 +82,8 @@ def solve(program: Program) -> Answer:
     )  # fmt: skip
     most = 4 * (count + own) + 2
     found = loops.until(lambda s: s.done | (s.steps >= most), lambda s: _moved(scaled, s), start)
-    step = jnp.where(found.at_low, program.low, jnp.where(found.at_high, program.high, found.step * scale))
+    step = jnp.clip(found.step * scale, program.low, program.high)
+    step = jnp.where(found.at_low, program.low, jnp.where(found.at_high, program.high, step))
     return Answer(step, found.multipliers / length, found.held, found.at_low, found.at_high)
 
 
@@ -114,7 +115,8 @@ def _moved(program: Program, state: _Search) -> _Search:
     right = jnp.where(still, fixed, program.gradient)
     target, multipliers = on_edges(program.matrix, right, program.normals, program.room, ~still, state.held)
     way = target - state.step
-    tiny = 1e-13 * jnp.max(jnp.abs(way))
+    # where bounds and edges leave no way to go, rounding does: numbers are scaled, so that steps are as large as slopes
+    tiny = 1e-13 * jnp.max(jnp.abs(way)) + 1e-14 * jnp.max(jnp.abs(program.gradient))
     outward = program.normals @ way
     to_low = jnp.where(~still & (way < -tiny), (program.low - state.step) / where(way < 0, way, -1.0), jnp.inf)
     to_high = jnp.where(~still & (way > tiny), (program.high - state.step) / where(way > 0, way, 1.0), jnp.inf)

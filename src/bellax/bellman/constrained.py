@@ -194,7 +194,8 @@ def _moves(
 def _at_kink(
     together: Callable[[Array], Array], u: Array, hessians: Array, prices: Array, held: Array, free: Array
 ) -> Bool[Array, ""]:
-    """Whether the Lagrangian has a kink at u along the edges: then the optimum does not move as its Hessian says."""
+    """Whether the Lagrangian has a kink at u along the edges, or is not flat there: then the optimum does not move as its
+    Hessian says."""
     u, prices = lax.stop_gradient((u, prices))
     size = u.shape[0]
     aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
@@ -210,7 +211,10 @@ def _at_kink(
         (low, left), (high, right) = (jax.jvp(value, (u + sign * aside * way,), (way,)) for sign in (-1.0, 1.0))
         scale = jnp.maximum(jnp.abs(low), jnp.abs(high)) + jnp.maximum(jnp.abs(left), jnp.abs(right))
         rounding = _NOISE * float(jnp.finfo(u.dtype).eps) * (scale + jnp.max(jnp.abs(gradients[:, 0])))
-        drop = left - right
-        return (left > 0) & (right < 0) & (drop > 6 * aside * jnp.abs(way @ hessian @ way) + rounding)
+        drop, bent = left - right, jnp.abs(way @ hessian @ way)
+        kink = (left > 0) & (right < 0) & (drop > 6 * aside * bent + rounding)
+        # a search may end before a kink: no derivative is known there
+        steep = 1e-6 * jnp.maximum(jnp.abs(left), jnp.abs(right))
+        return kink | (jnp.abs(0.5 * (left + right)) > 1e-5 * bent + steep + rounding)
 
     return jnp.any(jax.vmap(kink, in_axes=1)(ways))

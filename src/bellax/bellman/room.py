@@ -122,6 +122,21 @@ class Room(NamedTuple):
         end = jnp.where(jnp.isfinite(end) & whole, end, 1.0)
         return jnp.clip(self.anchor + ray * (self._leaves(ray, end) / end), 0.0, 1.0)
 
+    def ends(self) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
+        """Of a single number the ends of the room around its anchor, on the edges to rounding."""
+
+        def end(corner: Array) -> Array:
+            u = self.filled(corner)
+            numbers, normals = slopes_of(self.margins, u)
+            # `filled` stops a little short: a step of Newton's method to the edge that is nearest
+            steps = jnp.where(normals[:, 0] != 0, -numbers / jnp.where(normals[:, 0] != 0, normals[:, 0], 1.0), jnp.inf)
+            outward = jnp.where((steps > 0) == (corner > self.anchor), jnp.abs(steps), jnp.inf)
+            step = jnp.where(corner > self.anchor, 1.0, -1.0) * jnp.min(outward)
+            edge = jnp.clip(u + step, 0.0, 1.0)
+            return jnp.where((jnp.abs(edge - u) < 1e-6) & self.holds(edge) & (u != corner), edge, u)
+
+        return end(jnp.zeros_like(self.anchor)), end(jnp.ones_like(self.anchor))
+
     def holds(self, u: Float[Array, "m"]) -> Array:
         """Whether u is in the room."""
         return self._number(u) >= -0.5

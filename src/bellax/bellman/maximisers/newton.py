@@ -21,7 +21,7 @@ from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bou
 from bellax.bellman.maximisers.walk import within
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.room import margins_of, room
+from bellax.bellman.room import Room, margins_of, room
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.scalar import take, where
@@ -91,27 +91,38 @@ class Newton(Maximiser):
         return Best(value, take(found.u, best), jnp.sum(found.evaluations))
 
     def _best_within(self, objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
-        """The best continuous actions where smooth constraints hold."""
+        """The best continuous actions where smooth constraints hold: of one on a line between their edges, of several
+        by a walk along these."""
         objective, point = jax.tree.map(lax.stop_gradient, (objective, point))
         inside = room(objective, point, combination)
-        several = len(nodes) != 1
+        if len(nodes) == 1:
+            return self._best_between(objective, point, combination, nodes[0], inside)
 
         def laid(u: Float[Array, "m"]) -> Float[Array, "m"]:
-            # candidates of one action keep their order, and of several those in the room their places
-            filled = inside.filled(u)
-            return jnp.where(inside.holds(u), u, filled) if several else filled
+            return jnp.where(inside.holds(u), u, inside.filled(u))
 
-        def followed(start: Best) -> Best:
-            # and off the bounds a little, where a derivative may be infinite
-            u, nudged = jax.vmap(laid)(jnp.stack([start.u, jnp.clip(start.u, 1e-6, 1 - 1e-6)]))
-            return self._within(objective, point, combination, start._replace(u=u), nudged)
+        start = scan(objective, point, combination, nodes, laid)
+        # and off the bounds a little, where a derivative may be infinite
+        u, nudged = jax.vmap(laid)(jnp.stack([start.u, jnp.clip(start.u, 1e-6, 1 - 1e-6)]))
+        return self._within(objective, point, combination, start._replace(u=u), nudged)
 
-        if several or not objective.plan.rugged:
-            return followed(scan(objective, point, combination, nodes, laid))
-        starts = peaks(objective, point, combination, nodes[0], _PEAKS, laid)
-        found = jax.vmap(followed)(starts)
-        value, best = highest(found.value)
-        return Best(value, take(found.u, best), jnp.sum(found.evaluations))
+    def _best_between(
+        self, objective: Objective, point: Point, combination: Combination, nodes: Array, inside: Room
+    ) -> Best:
+        low, high = inside.ends()
+        laid = lambda share: (1 - share) * low + share * high  # noqa: E731
+        value = lambda share: objective(point, Decision(combination, laid(share)))  # noqa: E731
+
+        def improved(start: Best) -> Best:
+            found = on_line(value, start, 1.0 / (nodes.shape[0] - 1), self.steps, self.tolerance)
+            best = better_of(start, found)
+            return best._replace(u=laid(best.u))
+
+        if not objective.plan.rugged:
+            return improved(scan(objective, point, combination, [nodes], laid))
+        found = jax.vmap(improved)(peaks(objective, point, combination, nodes, _PEAKS, laid))
+        value_found, best = highest(found.value)
+        return Best(value_found, take(found.u, best), jnp.sum(found.evaluations))
 
     def _within(
         self, objective: Objective, point: Point, combination: Combination, start: Best, nudged: Float[Array, "m"]

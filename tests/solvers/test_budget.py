@@ -78,6 +78,21 @@ def test_the_last_period_in_closed_form(solution):
     np.testing.assert_allclose(moves, 0.4 / 1.5, rtol=1e-10)
 
 
+@pytest.mark.long
+def test_a_derivative_on_the_edge_and_off_it():
+    """Of V in the price, by reverse mode: the poor spend all in both periods, the rich do not."""
+    model = household(horizon=2)
+    solver = bx.solvers.BackwardInduction(grid={"wealth": 12})
+
+    @jax.jit
+    def value(price):
+        return bx.solve(model, {**PARAMS, "price": price}, solver).value(period=0, wealth=jnp.array([0.7, 5.0]))
+
+    found = jax.jit(jax.jacrev(value))(1.5)
+    np.testing.assert_allclose(found, (value(1.5 + 1e-5) - value(1.5 - 1e-5)) / 2e-5, rtol=1e-7)
+
+
+@pytest.mark.long
 def test_derivatives_in_parameters_are_those_of_the_optimum():
     """Central differences, where the budget binds and where it does not, and of what is done on its edge."""
 
@@ -127,3 +142,39 @@ def test_a_certificate_sees_what_a_search_on_the_edge_missed():
     chosen = poor.policy(period=0, wealth=asked)
     own = 0.6 * np.log(chosen["food"]) + 0.4 * np.log(chosen["housing"] + 0.1)
     assert 0.5 * (best - own).max() < missed <= 1.02 * (best - own).max()
+
+
+@pytest.mark.long
+def test_taste_shocks_and_regimes():
+    """What is worth as much as with a bound where discrete choices are smooth, and where regimes follow each other."""
+
+    def tastes(bounded):
+        return household(
+            bounded,
+            actions={"work": bx.Discrete(2), **household(bounded).graphs[""].regime.actions},
+            transitions={"wealth": lambda left, work, R: 0.7 + 0.6 * work + R * left},
+            reward=lambda food, housing, work, taste: (
+                taste * jnp.log(food) + (1 - taste) * jnp.log(housing + 0.1) - 0.5 * work
+            ),
+            taste_shocks=bx.ExtremeValue(0.2, over=("work",)),
+            horizon=3,
+        )
+
+    one, other = (bx.solve(tastes(bounded), PARAMS, SOLVER) for bounded in (False, True))
+    np.testing.assert_allclose(one.values.levels, other.values.levels, atol=1e-12)
+    np.testing.assert_allclose(one.values.slopes[0], other.values.slopes[0], rtol=1e-9)
+    chances = [each.choice_probabilities(period=0, wealth=WEALTH) for each in (one, other)]
+    np.testing.assert_allclose(chances[0], chances[1], atol=1e-12)
+
+
+def test_a_comparison_is_told_and_its_loss_is_seen():
+    """What is left must not be negative, said as a comparison: candidates stop short of the edge."""
+    model = household(constraints={"budget": lambda left: left >= 0}, horizon=1)
+    assert "'budget' is a comparison that sees the continuous actions 'food', 'housing'" in bx.choose_solver(model)[1]
+    with pytest.warns(bx.CoarseWarning, match="10,000 candidates in every state.*certify.*bx.nonnegative"):
+        coarse = bx.solve(model, PARAMS, bx.solvers.BackwardInduction(grid={"wealth": 12}))
+    nodes = np.linspace(0.5, 6.0, 12)
+    whole = nodes + 0.15
+    lost = 0.6 * np.log(0.6 * whole) + 0.4 * np.log(0.4 * whole / 1.5) - np.asarray(coarse.values.levels[0])
+    assert lost.max() > 0.01
+    assert bx.certify(coarse, points=60, agents=5).missed > 0.3 * lost.max()

@@ -26,7 +26,12 @@ Margins = Callable[[Float[Array, "m"]], tuple[Float[Array, "j"], Float[Array, "j
 
 _SIDES = {1: 17, 2: 7, 3: 5, 4: 3}  # points of the lattice along each action, from which an anchor is sought
 _DEEP = 1e-2  # in u, from the nearest edge: an anchor that is as deep needs no improvement
-_INWARDS = 0.1, 0.65, 30, 45  # first depth that is sought, what is left of it at each step, steps until none, and in all
+_INWARDS = (
+    0.1,
+    0.65,
+    30,
+    45,
+)  # first depth that is sought, what is left of it at each step, steps until none, and in all
 _ALONG = 40  # steps at most to where a ray leaves the room
 
 

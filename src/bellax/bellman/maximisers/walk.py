@@ -21,6 +21,7 @@ from bellax.bellman.maximisers.climb import worth_something
 from bellax.bellman.maximisers.maximum import Best
 from bellax.bellman.room import Margins, slopes_of
 from bellax.numerics import loops
+from bellax.numerics.scalar import where
 
 _BACK = 3  # steps of Newton's method from the end of a step to the edges
 
@@ -92,7 +93,7 @@ def _step(together: Callable[[Array], Array], margins: Margins, state: Walk, tol
     hessian = hessians[..., 0] + hessians[..., 1:] @ state.multipliers
     scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
     matrix = -hessian + damping * jnp.diag(scale)
-    definite = jnp.all(jnp.isfinite(jnp.linalg.cholesky(_on(free, matrix))))
+    definite = _definite(_on(free, matrix))
     program = Program(matrix, gradients[:, 0], gradients[:, 1:].T, values[1:], -u, 1 - u, free)
     answer = solve(program)
     trial = _put_back(margins, u, answer, scale, free)
@@ -142,6 +143,16 @@ def _norm(u: Array, gradients: Array, multipliers: Array) -> Array:
 
 def _on(free: Array, matrix: Array) -> Array:
     return jnp.where(free[:, None] & free[None, :], matrix, jnp.eye(free.shape[0]))
+
+
+def _definite(matrix: Array) -> Bool[Array, ""]:
+    """Whether a matrix is positive definite: its pivots are. Without LAPACK, see `elimination`."""
+    positive = jnp.ones((), bool)
+    for k in range(matrix.shape[0]):
+        pivot = matrix[k, k]
+        positive = positive & (pivot > 0)
+        matrix = matrix - matrix[:, k, None] * (matrix[k] / where(pivot > 0, pivot, 1.0))[None, :]
+    return positive
 
 
 def _put_back(margins: Margins, u: Array, answer: Answer, scale: Array, free: Array) -> Float[Array, "m"]:

@@ -1,4 +1,4 @@
-"""Smooth constraints over several continuous actions, which Newton follows: against bounds, closed forms and differences.
+"""Smooth constraints over several continuous actions, which Newton follows: against bounds and closed forms.
 
 At its edge a constraint says how actions move and what more of a state is worth; there V_s is not Q_s.
 """
@@ -21,7 +21,7 @@ def left(wealth, food, housing, price):
 
 
 def household(bounded=False, **changes):
-    """Log utility of food and housing beside a little of it that is free, out of wealth; the poor spend all they have."""
+    """Log utility of food and housing beside a little that is free, out of wealth; the poor spend all they have."""
     room = (lambda wealth, food, price: (wealth - food) / price) if bounded else 10.0
     slots = {
         "states": {"wealth": bx.Continuous(0.5, 6.0)},

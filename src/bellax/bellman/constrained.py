@@ -194,8 +194,8 @@ def _moves(
 def _at_kink(
     together: Callable[[Array], Array], u: Array, hessians: Array, prices: Array, held: Array, free: Array
 ) -> Bool[Array, ""]:
-    """Whether the Lagrangian has a kink at u along the edges, or is not flat there: then the optimum does not move as its
-    Hessian says."""
+    """Whether the Lagrangian has a kink at u along the edges, or is not flat there: then the optimum does not move as
+    its Hessian says."""
     u, prices = lax.stop_gradient((u, prices))
     size = u.shape[0]
     aside = _ASIDE if u.dtype == jnp.float64 else 1e-3

@@ -14,7 +14,16 @@ from bellax.cache import cache
 from bellax.certify import Certificate, FlowCertificate, RegimeCertificate, certify
 from bellax.equilibrium import Equilibrium, TransitionPath, equilibrium, transition_path
 from bellax.equilibrium import methods as clearing
-from bellax.errors import BellaxError, KinkWarning, ModelError, OutsideWarning, ParameterError, SolveError, introduce
+from bellax.errors import (
+    BellaxError,
+    CoarseWarning,
+    KinkWarning,
+    ModelError,
+    OutsideWarning,
+    ParameterError,
+    SolveError,
+    introduce,
+)
 from bellax.evaluate import evaluate
 from bellax.front import solve
 from bellax.io import load, save
@@ -43,11 +52,11 @@ from bellax.solution.solution import Result, Solution
 from bellax.solve import choose_solver, compile
 
 __all__ = [
-    "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "Complementarity", "Conditions", "Continuous",
-    "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue", "FlowCertificate",
-    "FlowPanel", "FlowSolution", "IID", "KinkWarning", "Markov", "MarkovChain", "Model", "ModelError", "Natural",
-    "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting", "Regime",
-    "RegimeCertificate", "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution",
+    "AR1", "Absorbing", "Ages", "BellaxError", "Certificate", "CoarseWarning", "Complementarity", "Conditions",
+    "Continuous", "Density", "DiffusionModel", "Discrete", "EpsteinZin", "Equilibrium", "ExtremeValue",
+    "FlowCertificate", "FlowPanel", "FlowSolution", "IID", "KinkWarning", "Markov", "MarkovChain", "Model",
+    "ModelError", "Natural", "OutsideWarning", "Panel", "ParameterError", "QuasiHyperbolic", "Recursive", "Reflecting",
+    "Regime", "RegimeCertificate", "RegimePanel", "RegimeSolution", "Reset", "Result", "RiskSensitive", "Solution",
     "SolveError", "StateConstraint", "Terminal", "TransitionPath", "VAR", "by_age", "by_period", "cache", "certify",
     "choose_solver", "clearing", "compile", "draws", "equilibrium", "ergodic", "evaluate", "fixed", "grids",
     "interpolants", "load", "maximise", "nonnegative", "operators", "outside", "plot", "quadrature", "save", "scales",

@@ -40,6 +40,10 @@ class OutsideWarning(UserWarning):
     """A solution was asked outside its grid, where it is extrapolated."""
 
 
+class CoarseWarning(UserWarning):
+    """A comparison that sees continuous actions leaves a solve nothing better than to mask candidates with it."""
+
+
 class KinkWarning(UserWarning):
     """A solver that follows derivatives ended next to a kink, and does not know what lies on its other side."""
 

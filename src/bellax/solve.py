@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bellax.bellman.masked import advice, masks
 from bellax.bellman.maximisers.by_structure import ByStructure, endogenous_grid
 from bellax.errors import ModelError, SolveError, named_arguments
 from bellax.model.diffusion import DiffusionModel
@@ -166,7 +167,10 @@ def usual_solver(model: Any) -> tuple[BellmanSolver, str]:
     name, interpolant = type(numerics.maximiser).__name__, type(numerics.interpolant).__name__
     how = f"{name} for the continuous actions" if numerics.plan.controls else "enumeration of the discrete actions"
     how += f", {interpolant} interpolation of V" if numerics.plan.lines else ""
-    return solver, f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
+    why = f"{type(solver).__name__}: the horizon is {_horizon(model)}; {how}."
+    if numerics.plan.masking:
+        why += f" Not Newton, which would be exact and quick: {masks(numerics.plan)} {advice(numerics.plan)}"
+    return solver, why
 
 
 def _may_save(regime: Any) -> bool:

@@ -17,6 +17,10 @@ def left(wealth, food, housing, price):
     return wealth - food - price * housing
 
 
+def spent(wealth, food, housing, price):
+    return food + price * housing <= wealth
+
+
 def household(constraint=left, **changes):
     slots = {
         "states": {"wealth": bx.Continuous(0.5, 4.0)},
@@ -95,7 +99,8 @@ def test_a_budget_that_is_spent_to_the_last_digit():
 
 
 def test_the_default_is_a_maximiser_that_honours_it():
-    assert "Enumerate for the continuous actions" in bx.choose_solver(MODEL)[1]
+    assert "Newton for the continuous actions" in bx.choose_solver(MODEL)[1]
+    assert "Enumerate for the continuous actions" in bx.choose_solver(household(constraints={"budget": spent}))[1]
 
 
 def test_a_file_knows_the_constraint(solution, tmp_path):

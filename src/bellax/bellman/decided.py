@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from bellax.bellman import constrained
 from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
@@ -48,6 +49,8 @@ def differentiable(maximiser: Maximiser, objective: Objective, point: Point, opt
     """What was found at a state, whose u moves by the implicit function theorem where `maximiser.smooth`."""
     if not maximiser.smooth:
         return optimum
+    if objective.plan.limiting:
+        return _on_edges(objective, point, optimum)
     combination, u = optimum.decision
     if objective.plan.taste_shocks is None:
         return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
@@ -58,6 +61,28 @@ def differentiable(maximiser: Maximiser, objective: Objective, point: Point, opt
     )
 
 
+def _on_edges(objective: Objective, point: Point, optimum: Optimum) -> Optimum:
+    """As `differentiable`, where smooth constraints may hold the optimum; with the multipliers of these."""
+
+    def at(one: Decision, value: Array) -> tuple[Array, Array]:
+        place = objective.period.place(one.combination)
+        u = constrained.moving(one.u, objective, point, place)
+        return u, constrained.multipliers(u, objective, point, place, _sound(value))
+
+    combination = optimum.decision.combination
+    if objective.plan.taste_shocks is None:
+        assert optimum.value is not None
+        u, prices = at(optimum.decision, optimum.value)
+        return optimum._replace(decision=Decision(combination, u), multipliers=prices)
+    shares, prices = jax.vmap(at)(combinations_of(optimum), optimum.choice_values)
+    u = take(shares, objective.period.place(combination))
+    return optimum._replace(decision=Decision(combination, u), shares=shares, multipliers=prices)
+
+
+def _sound(value: Array) -> Array:
+    return jnp.isfinite(value) & ~is_barrier(value)
+
+
 def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     """V of following a decision at one state, or of stopping where that is better; minus infinity if infeasible."""
     if optimum.value is None:  # a rule that does not see taste shocks gets their mean, which is zero
@@ -66,13 +91,26 @@ def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
         value = chosen(objective.period, worth(objective, point, optimum)).value
     else:
         value = envelope(optimum.value, objective, point, optimum.decision)
+        if optimum.multipliers is not None:
+            value = value + constrained.shadow(optimum.multipliers, objective, point, optimum.decision)
     return or_stopped(value, objective, point, optimum)
 
 
 def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, "k"]:
     """Q of every combination of discrete actions that was sought, each with its own best continuous actions."""
     known = lambda value, one: envelope(value, objective, point, one)  # noqa: E731
-    return jax.vmap(known)(optimum.choice_values, combinations_of(optimum))
+    if optimum.multipliers is None:
+        return jax.vmap(known)(optimum.choice_values, combinations_of(optimum))
+
+    def priced(value: Array, one: Decision, prices: Array | None = None) -> Array:
+        if prices is None:
+            prices = constrained.multipliers(
+                one.u, objective, point, objective.period.place(one.combination), _sound(value)
+            )
+        return known(value, one) + constrained.shadow(prices, objective, point, one)
+
+    given = () if optimum.multipliers.ndim == 1 else (optimum.multipliers,)
+    return jax.vmap(priced)(optimum.choice_values, combinations_of(optimum), *given)
 
 
 def combinations_of(optimum: Optimum) -> Decision:

@@ -112,6 +112,11 @@ class Objective(eqx.Module):
         codes = self.period.codes(decision.combination)  # of one structure, so that it is traced once
         return self.plan.shared(judged)(self, point, Decision(codes, decision.u))
 
+    def margins(self, point: Point, decision: Decision) -> tuple[Float[Array, "j"], Float[Array, "j"]]:
+        """Numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
+        codes = self.period.codes(decision.combination)
+        return self.plan.shared(margins)(self, point, Decision(codes, decision.u))
+
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
         known = self.period.known(point.values, actions)
@@ -298,6 +303,11 @@ def judged(objective: Objective, point: Point, decision: Decision) -> tuple[Floa
     if objective.plan.constraints:
         allowed = allowed & objective.period.feasible(point.values, actions)
     return objective.value(point, actions), allowed
+
+
+def margins(objective: Objective, point: Point, decision: Decision) -> tuple[Float[Array, "j"], Float[Array, "j"]]:
+    """What `Objective.margins` traces."""
+    return objective.period.margins(point.values, objective.actions(point, decision)[0])
 
 
 def outcomes(objective: Objective, point: Point, actions: dict[str, Array]) -> tuple[Float[Array, "q"], Outcome]:

@@ -2,7 +2,9 @@
 
 Candidates fill the whole box, shifted from point to point so that no ridge lies between them at all points, and then
 ever smaller boxes around the best. Values alone are asked, which is exact for a maximum's value to twice the digits of
-its place. One loop holds one copy of the objective, which is most of what there is to compile.
+its place. Where smooth constraints leave less than the box, candidates beyond an edge are moved to it, on the way to a
+point inside: values just short of an edge would be wrong by as much as they are short of it. One loop holds one copy of
+the objective, which is most of what there is to compile.
 """
 
 import math
@@ -18,6 +20,7 @@ from bellax.bellman.decided import each
 from bellax.bellman.maximisers.maximum import first_maximum, guarded
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.room import Room, room
 from bellax.numerics import loops
 from bellax.numerics.scalar import take
 from bellax.problem.period import combinations
@@ -68,9 +71,13 @@ def _zoomed(
     distance = len(fixed) ** (-1 / dimensions)
     shifted = (fixed + shift * distance) % 1.0
 
+    inside = room(objective, point, combination) if objective.plan.limiting else None
+
     def closer(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, value, middle, reach = state
         tried = jnp.clip(middle[None, :] + reach * (2 * shifted - 1), 0.0, 1.0)
+        if inside is not None:
+            tried = jax.vmap(lambda x: _allowed(inside, x, reach))(tried)
         q = jax.vmap(lambda x: guarded(objective, point, Decision(combination, x)))(tried)
         place = first_maximum(q)
         better = q[place] > value
@@ -79,6 +86,12 @@ def _zoomed(
 
     start = (u, value, jnp.full_like(u, 0.5), jnp.asarray(0.5, u.dtype))
     return loops.repeat(rounds(dimensions), closer, start)[1]
+
+
+def _allowed(inside: Room, u: Float[Array, "m"], reach: Array) -> Float[Array, "m"]:
+    """A candidate itself where it is allowed; else, in a scan of the whole box the point of the room that corresponds
+    to it, of which there may be little, and closer the one at which the way there leaves the room."""
+    return jnp.where(inside.holds(u), u, inside.filled(u, whole=reach >= 0.5))
 
 
 def lattice(dimensions: int) -> np.ndarray:

@@ -259,6 +259,24 @@ class Plan:
         return {f"constraint:{name}" for name, constraint in given if isinstance(constraint, Nonnegative)}
 
     @cached_property
+    def limiting(self) -> list[str]:
+        """Nodes of the smooth constraints that see a continuous action: an optimum may lie on their edge."""
+        return [node for node in self.constraints if node in self.smooth_constraints and self._limits(node)]
+
+    @cached_property
+    def masking(self) -> list[str]:
+        """Nodes of the comparisons that see a continuous action: nobody can tell how far it is to their edge."""
+        return [node for node in self.constraints if node not in self.smooth_constraints and self._limits(node)]
+
+    def _limits(self, node: str) -> bool:
+        return bool(self.graph.leaves(node, "action") & set(self.controls))
+
+    @cached_property
+    def evaluate_limiting(self):  # noqa: ANN201
+        """The numbers of the `limiting` constraints, of leaves."""
+        return self.graph.compose(self.limiting)
+
+    @cached_property
     def evaluate_constraints(self):  # noqa: ANN201
         """Whether each constraint holds, or its number where it is smooth, of leaves."""
         return self.graph.compose(self.constraints)

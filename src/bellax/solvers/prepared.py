@@ -19,6 +19,7 @@ from bellax.bellman.continuation import Value
 from bellax.bellman.decided import value_and_slopes
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.masked import warn_of_masks
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
@@ -51,6 +52,7 @@ class Prepared(Setting):
         take long."""
         check_arguments(self, arguments)
         check_memory(self, arguments)
+        warn_of_masks(self)
 
     @property
     def endogenous(self) -> bool:

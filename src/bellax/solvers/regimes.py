@@ -14,6 +14,7 @@ from jax import Array
 from bellax.bellman.checks import check_arguments, check_memory, sound
 from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
+from bellax.bellman.masked import warn_of_masks
 from bellax.bellman.maximisers.follow import Functions
 from bellax.bellman.options import GridSolver, key
 from bellax.bellman.setting import Setting, Settings
@@ -223,6 +224,7 @@ class PreparedRegimes:
         for setting in self.settings.deciding.values():
             check_arguments(setting, arguments)
             check_memory(setting, arguments)
+            warn_of_masks(setting)
         _check_ends(self.settings, arguments)
         entering.check_numbers(self.settings.regimes, arguments)
 

@@ -43,8 +43,8 @@ class ByStructure(Maximiser):
 
 
 def usual(plan: Plan) -> Maximiser:
-    """What serves every model: `Newton` where there are continuous actions that nothing but bounds limits."""
-    return Newton() if plan.controls and not _constrained(plan) else Enumerate()
+    """What serves every model: `Newton` where bounds and smooth constraints alone limit the continuous actions."""
+    return Newton() if plan.controls and not plan.masking else Enumerate()
 
 
 def endogenous_grid(plan: Plan) -> Maximiser | None:
@@ -58,7 +58,3 @@ def endogenous_grid(plan: Plan) -> Maximiser | None:
     # V of what follows is the largest of several functions, or has kinks, or may be so in another regime
     several = bool(plan.choices) or bool(plan.arrivals) or structure.kinked
     return DCEGM() if several else EGM()
-
-
-def _constrained(plan: Plan) -> bool:
-    return any(plan.graph.leaves(node, "action") & set(plan.controls) for node in plan.constraints)

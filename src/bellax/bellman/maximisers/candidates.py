@@ -1,7 +1,7 @@
 """Candidates of the continuous actions, and the best of their product at one state."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +18,9 @@ from bellax.numerics import grids
 from bellax.numerics.scalar import take, where
 from bellax.problem.period import Combination
 from bellax.problem.plan import Plan
+
+Laid = Callable[[Array], Array]
+"""Where a candidate of the unit box lies."""
 
 _MOST = 100_000  # candidates of one number: a count beyond is a slip
 
@@ -64,9 +67,15 @@ def resized(plan: Plan, grid: Mapping[str, Any], nodes: list[Array], ratio: floa
     return found
 
 
-def scan(objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
-    """The best of the product of candidates: one plane, the last action inside."""
-    plane = _plane(objective, point, combination, nodes)
+def scan(
+    objective: Objective, point: Point, combination: Combination, nodes: list[Array], laid: Laid | None = None
+) -> Best:
+    """The best of the product of candidates: one plane, the last action inside; its u is that of the product.
+
+    Args:
+        laid: where candidates lie; as they are where it is absent.
+    """
+    plane = _plane(objective, point, combination, nodes, laid)
     shape = tuple(node.shape[0] for node in nodes)
     value, place = highest(plane)
     numbers = [
@@ -76,14 +85,16 @@ def scan(objective: Objective, point: Point, combination: Combination, nodes: li
     return Best(value, u, jnp.asarray(float(math.prod(shape))))
 
 
-def peaks(objective: Objective, point: Point, combination: Combination, nodes: Array, count: int) -> Best:
+def peaks(
+    objective: Objective, point: Point, combination: Combination, nodes: Array, count: int, laid: Laid | None = None
+) -> Best:
     """The highest local maxima among the candidates of one action, first axis; for want of more, the highest again.
 
     Which of two peaks is higher, candidates that miss both by a little cannot say.
     """
     # Where Q is flat its rounding decides what is a peak, and XLA may work it out anew, as other numbers, for each use:
     # then none may be one. So the plane is worked out once, and its maximum is a peak whatever lies beside it.
-    plane = lax.optimization_barrier(_plane(objective, point, combination, [nodes]))
+    plane = lax.optimization_barrier(_plane(objective, point, combination, [nodes], laid))
     wide = jnp.pad(plane, 1, constant_values=-jnp.inf)
     local = (plane >= wide[:-2]) & (plane >= wide[2:])
     top, place = highest(plane)
@@ -99,11 +110,14 @@ def peaks(objective: Objective, point: Point, combination: Combination, nodes: A
     return Best(values, places[:, None], jnp.full(count, each))
 
 
-def _plane(objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Array:
+def _plane(
+    objective: Objective, point: Point, combination: Combination, nodes: list[Array], laid: Laid | None
+) -> Array:
     """Q of the product of candidates, flat."""
 
     def value(*u: Array) -> Array:
         numbers = jnp.stack(u) if u else jnp.zeros(0)
+        numbers = numbers if laid is None else laid(numbers)
         return guarded(objective, point, Decision(combination, numbers))
 
     for inner in reversed(range(len(nodes))):

@@ -66,6 +66,8 @@ class Optimum(NamedTuple):
         feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.
         evaluations: how many Q were evaluated.
         stop: whether a rule says to stop; None where stopping is weighed against going on.
+        multipliers: of the smooth constraints on continuous actions, shape (j,), or under taste shocks of every
+            combination, shape (k, j); None where there are none, or nobody asked for derivatives yet.
     """
 
     value: Float[Array, ""] | None
@@ -75,6 +77,7 @@ class Optimum(NamedTuple):
     feasible: Bool[Array, ""]
     evaluations: Float[Array, ""]
     stop: Bool[Array, ""] | None = None
+    multipliers: Float[Array, "..."] | None = None
 
 
 class Maximiser(abc.ABC):
@@ -308,12 +311,24 @@ def check_bounded(plan: Plan, what: str) -> None:
 
 def check_constraints(plan: Plan, what: str) -> None:
     """Raises ModelError for a constraint on a continuous action."""
-    for node in plan.constraints:
-        names = plan.graph.leaves(node, "action") & set(plan.controls)
-        if names:
-            known = "is smooth and " if node in plan.smooth_constraints else ""
-            raise ModelError(
-                f"{what} cannot honour {node.replace(':', ' ')!r}, which {known}sees the continuous action "
-                f"{listed(sorted(names))}: it would stop short of the edge. State it as a bound of the action, or use "
-                "bx.maximise.Enumerate, which masks."
-            )
+    for node in plan.limiting:
+        raise ModelError(
+            f"{what} cannot honour {_named(plan, node)}: it would stop short of the edge. Use bx.maximise.Newton, "
+            "which follows the edge of a smooth constraint, or state it as a bound of the action."
+        )
+    check_comparisons(plan, what)
+
+
+def check_comparisons(plan: Plan, what: str) -> None:
+    """Raises ModelError for a comparison that sees a continuous action."""
+    for node in plan.masking:
+        raise ModelError(
+            f"{what} cannot honour {_named(plan, node)}: True and False do not say how far it is to the edge. State it "
+            "as a bound of the action, or as bx.nonnegative(f) with f >= 0 where it holds, for bx.maximise.Newton; "
+            "bx.maximise.Enumerate masks its candidates with it, and stops short of the edge."
+        )
+
+
+def _named(plan: Plan, node: str) -> str:
+    names = plan.graph.leaves(node, "action") & set(plan.controls)
+    return f"{node.replace(':', ' ')!r}, which sees the continuous action {listed(sorted(names))}"

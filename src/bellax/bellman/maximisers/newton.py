@@ -1,8 +1,8 @@
 """Newton's method on the unit box, with derivatives by autodiff, safeguarded where the objective is not concave.
 
 One action: Newton on Q_u = 0 inside a bracket around the best of a few candidates, halved where a step leaves it.
-Several: see `climb`. A maximum located by values alone is good to the square root
-of rounding; one located by derivatives is good to rounding.
+Several: see `climb`. Within smooth constraints: see `walk`. A maximum located by values alone is good to the square
+root of rounding; one located by derivatives is good to rounding.
 """
 
 import math
@@ -17,9 +17,11 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.maximisers.candidates import candidates, peaks, resized, scan
 from bellax.bellman.maximisers.climb import better_of, in_box
-from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bounded, check_constraints, highest
+from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bounded, check_comparisons, highest
+from bellax.bellman.maximisers.walk import within
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.room import Room, margins_of, room
 from bellax.errors import ModelError, check_count, check_mapping, check_positive, named_options
 from bellax.numerics import grids, loops
 from bellax.numerics.scalar import take, where
@@ -44,8 +46,10 @@ class Newton(Maximiser):
         steps: Newton steps at most; then the last iterate is taken, if it beats the candidate that it started from.
         tolerance: stops when u moves by less than this, relative to itself.
     Raises:
-        ModelError: for a constraint on a continuous action, or an action without bounds.
-    Assumes: Q twice differentiable almost everywhere; the best candidate lies in the basin of the maximum.
+        ModelError: for a comparison on a continuous action, or an action without bounds.
+    Assumes: Q twice differentiable almost everywhere; the best candidate lies in the basin of the maximum. Smooth
+        constraints are twice differentiable, too, and what they allow is seen from some point of it in straight lines,
+        as where they are concave in the continuous actions.
     """
 
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -63,7 +67,7 @@ class Newton(Maximiser):
 
     def check(self, plan: Plan) -> None:
         check_bounded(plan, "Newton")
-        check_constraints(plan, "Newton")
+        check_comparisons(plan, "Newton")
         if any(isinstance(spec, grids.Given) for spec in self.grid.values()):
             raise ModelError(
                 "Newton starts from a number of candidates between the bounds; grids.Given is for Enumerate."
@@ -76,6 +80,8 @@ class Newton(Maximiser):
 
     def best(self, objective: Objective, point: Point, combination: Combination) -> Best:
         nodes = self.candidates(objective.plan)
+        if objective.plan.limiting:
+            return self._best_within(objective, point, combination, nodes)
         widths = [1.0 / (node.shape[0] - 1) for node in nodes]
         if len(nodes) != 1 or not objective.plan.rugged:
             return self._improve(objective, point, combination, scan(objective, point, combination, nodes), widths)
@@ -84,8 +90,50 @@ class Newton(Maximiser):
         value, best = highest(found.value)
         return Best(value, take(found.u, best), jnp.sum(found.evaluations))
 
+    def _best_within(self, objective: Objective, point: Point, combination: Combination, nodes: list[Array]) -> Best:
+        """The best continuous actions where smooth constraints hold: of one on a line between their edges, of several
+        by a walk along these."""
+        objective, point = jax.tree.map(lax.stop_gradient, (objective, point))
+        inside = room(objective, point, combination)
+        if len(nodes) == 1:
+            return self._best_between(objective, point, combination, nodes[0], inside)
+
+        def laid(u: Float[Array, "m"]) -> Float[Array, "m"]:
+            return jnp.where(inside.holds(u), u, inside.filled(u))
+
+        start = scan(objective, point, combination, nodes, laid)
+        # and off the bounds a little, where a derivative may be infinite
+        u, nudged = jax.vmap(laid)(jnp.stack([start.u, jnp.clip(start.u, 1e-6, 1 - 1e-6)]))
+        return self._within(objective, point, combination, start._replace(u=u), nudged)
+
+    def _best_between(
+        self, objective: Objective, point: Point, combination: Combination, nodes: Array, inside: Room
+    ) -> Best:
+        low, high = inside.ends()
+        laid = lambda share: (1 - share) * low + share * high  # noqa: E731
+        value = lambda share: objective(point, Decision(combination, laid(share)))  # noqa: E731
+
+        def improved(start: Best) -> Best:
+            found = on_line(value, start, 1.0 / (nodes.shape[0] - 1), self.steps, self.tolerance)
+            best = better_of(start, found)
+            return best._replace(u=laid(best.u))
+
+        if not objective.plan.rugged:
+            return improved(scan(objective, point, combination, [nodes], laid))
+        found = jax.vmap(improved)(peaks(objective, point, combination, nodes, _PEAKS, laid))
+        value_found, best = highest(found.value)
+        return Best(value_found, take(found.u, best), jnp.sum(found.evaluations))
+
+    def _within(
+        self, objective: Objective, point: Point, combination: Combination, start: Best, nudged: Float[Array, "m"]
+    ) -> Best:
+        value = lambda u: objective(point, Decision(combination, u))  # noqa: E731
+        margins = margins_of(objective, point, combination)
+        return better_of(start, within(value, margins, start, nudged, self.steps, self.tolerance))
+
     def starts_near(self, plan: Plan) -> bool:
-        return len(plan.coordinates) == 1 and len(combinations(plan)) == 1 and not plan.rugged
+        single = len(plan.coordinates) == 1 and len(combinations(plan)) == 1
+        return single and not plan.rugged and not plan.limiting
 
     def near(
         self, objective: Objective, point: Point, combination: Combination, u: Float[Array, "m"], steps: int
@@ -119,6 +167,10 @@ class Newton(Maximiser):
         if not widths:
             return start
         objective, point, start = jax.tree.map(lax.stop_gradient, (objective, point, start))
+        if objective.plan.limiting:
+            inside = room(objective, point, combination)
+            nudged = inside.anchor + (1 - 1e-6) * (start.u - inside.anchor)
+            return self._within(objective, point, combination, start, nudged)
 
         def value(u: Float[Array, "m"]) -> Float[Array, ""]:
             return objective(point, Decision(combination, u))

@@ -62,6 +62,10 @@ class Hermite(Interpolant):
     extrapolation: str = "bent"
     needs_slopes: ClassVar[bool] = True
 
+    @property
+    def kinked(self) -> bool:
+        return self.extrapolation == "constant"
+
     def __post_init__(self) -> None:
         check_extrapolation(self.extrapolation, ("bent", "linear", "constant", "extend"), "Hermite")
 

@@ -248,7 +248,9 @@ class Crossing(NamedTuple):
             unit = across / long[:, None]
             gram = unit @ unit.T + jnp.diag(where(self.active, 1e-10, 1.0))
             multipliers = elimination.solve(gram, -unit @ slope) / long
-        weights = _pattern(actions).weights(jnp.clip(multipliers, 0.0, 1.0))
+        # between zero and one of a kink that one action alone meets, and sums of those that several meet
+        least = 0.0 if actions == 1 else -float(actions)
+        weights = _pattern(actions).weights(jnp.clip(multipliers, least, float(actions)))
         alone = jnp.broadcast_to(~jnp.any(self.active), weights.shape)
         return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), unit
 

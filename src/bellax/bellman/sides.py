@@ -82,7 +82,7 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -
     q_held, held, at = jax.tree.map(still, (value, inputs, u))
     inside, beside = (at > 0) & (at < 1), at * (1 - at)
     h = (_ASIDE if u.dtype == jnp.float64 else _NARROW) * jnp.clip(4 * beside, _NEAREST, 1.0)
-    offsets = h * pattern.towards(at, inside)
+    offsets = h[None] * pattern.towards(at, inside)
     looked, size = _looked(q_held, held, at, offsets)
     rounding = float(jnp.finfo(u.dtype).eps) * size
     noise, slack = _NOISE * rounding, _FLAT * rounding
@@ -129,7 +129,7 @@ def conditions(
     sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]
 ) -> tuple[Float[Array, ""], Float[Array, "m"]]:
     """L, and what is zero at the optimum: its gradient, and that the optimum is where the kinks are."""
-    looked = _seen(value, inputs, u + sides.offsets)
+    looked = _seen(value, inputs, u[None] + sides.offsets)
     total = sides.weights @ looked
     pieces, _ = _pattern(u.shape[0]).pieces(looked)
     gap = pieces[0, :, 0] - pieces[1, :, 0]
@@ -156,9 +156,9 @@ class _Pattern(NamedTuple):
 
     def towards(self, u: Float[Array, "m"], inside: Bool[Array, "m"]) -> Float[Array, "p m"]:
         if u.shape[0] == 1:
-            return self.ahead.astype(u.dtype)
+            return jnp.asarray(self.ahead, u.dtype)
         # along an action that is held by a bound there is nothing to see
-        return where(inside, 1.0, 0.0) * self.ahead + where(u > 0.5, -1.0, 1.0) * self.aside
+        return where(inside, 1.0, 0.0)[None] * self.ahead + where(u > 0.5, -1.0, 1.0)[None] * self.aside
 
     def pieces(self, looked: Float[Array, "p n"]) -> tuple[Float[Array, "2 m n"], Float[Array, "n"]]:
         """What was seen of the pieces on both sides along each action, and of the one that L starts from, at u."""
@@ -172,7 +172,7 @@ class _Pattern(NamedTuple):
         """Of the rows, in L."""
         actions = multipliers.shape[0]
         apart = self.continued[:actions] - self.continued[actions:-1]
-        return self.continued[-1].astype(multipliers.dtype) + _times(apart.T, multipliers)
+        return jnp.asarray(self.continued[-1], multipliers.dtype) + _times(apart.T, multipliers)
 
 
 @cache
@@ -196,7 +196,7 @@ def _times(matrix: np.ndarray, vector: Float[Array, "p *n"]) -> Float[Array, "r 
 
 def _own(pieces: Float[Array, "2 m n"]) -> Float[Array, "2 m"]:
     """Beside each action, the slope along it, of levels and slopes."""
-    return jnp.sum(pieces[:, :, 1:] * np.eye(pieces.shape[1], dtype=pieces.dtype), axis=-1)
+    return jnp.sum(pieces[:, :, 1:] * np.eye(pieces.shape[1], dtype=pieces.dtype)[None], axis=-1)
 
 
 def _seen(value: Value, inputs: Any, places: Float[Array, "p m"]) -> Float[Array, "p n"]:
@@ -217,8 +217,8 @@ def _looked(
     """
     count, actions = offsets.shape
     axes = np.eye(actions, dtype=u.dtype)
-    far = [u * (1 - axes) + share * axes for share in (0.25, 0.75)]
-    found = _seen(value, inputs, jnp.concatenate([u + offsets, *far]))
+    far = [u[None] * (1 - axes) + share * axes for share in (0.25, 0.75)]
+    found = _seen(value, inputs, jnp.concatenate([u[None] + offsets, *far]))
     sizes = jnp.abs(found)
     sizes = where(sizes < jnp.inf, sizes, 0.0)
     # beside an action how steep it is there; far along it, too
@@ -242,7 +242,7 @@ class Crossing(NamedTuple):
             drop = where(self.active, across[0], 1.0)
             unit, multipliers = across, where(self.active, -base[1:] / drop, 0.0)
         else:  # several actions may meet one kink: of all multipliers that do, the least
-            across = where(self.active[:, None] & self.moves, across, 0.0)
+            across = where(self.active[:, None] & self.moves[None], across, 0.0)
             slope = where(self.moves & jnp.any(self.active), base[1:], 0.0)
             long = jnp.sqrt(where(self.active, jnp.sum(across**2, axis=1), 1.0))
             unit = across / long[:, None]
@@ -267,7 +267,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, t_value, t_inputs, t_u, _, _ = tangents
 
     def again(value: Value, inputs: Any, u: Array) -> Array:
-        pieces, base = _pattern(u.shape[0]).pieces(_seen(value, inputs, u + offsets))
+        pieces, base = _pattern(u.shape[0]).pieces(_seen(value, inputs, u[None] + offsets))
         return crossing.weights(pieces, base)[0]
 
     found, moved = eqx.filter_jvp(again, (value, inputs, u), (t_value, t_inputs, t_u))

@@ -1,4 +1,4 @@
-"""Derivatives of V and of policies where optima are at kinks, against closed forms and differences of the same solve."""
+"""Derivatives of V and of policies where optima are at kinks, against closed forms and differences of a solve."""
 
 import itertools
 
@@ -266,7 +266,7 @@ def test_at_kinks_derivatives_are_differences(case, mode, jitted):
     agree(found, expected, rtol=1e-6, atol=3e-6, without=["p"])
 
 
-# -- what else there is to a kink ---------------------------------------------------------------------------------------
+# -- what else there is to a kink --------------------------------------------------------------------------------
 
 
 def test_slopes_of_the_table_are_exact_at_kinks_and_where_a_kink_meets_a_bound():

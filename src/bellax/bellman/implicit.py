@@ -129,9 +129,7 @@ def drift(
     return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
 
 
-def _interior(
-    at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None
-) -> Float[Array, "m"]:
+def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None) -> Float[Array, "m"]:
     """The move -H^-1 g on the coordinates that are not at a bound; `at` is u and the Hessian H there."""
     u, hessian = at
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays

@@ -1,7 +1,7 @@
 """The sides of a kink of Q, and what an optimum at one obeys.
 
-Near an optimum u at kinks Q is the least of smooth pieces. Weights of the pieces at which the mean of their gradients is
-zero make a smooth function of it, with theta the multiplier of "the k-th kink stays where it is",
+Near an optimum u at kinks Q is the least of smooth pieces. Weights of the pieces at which the mean of their gradients
+is zero make a smooth function of it, with theta the multiplier of "the k-th kink stays where it is",
 
     L = f + sum_k theta_k K_k,    K_k = f on one side of kink k - f on the other,    L_u = 0,    K_k = 0.
 
@@ -12,8 +12,8 @@ V moves as L does with u held fixed, V_p = L_p, and u as the conditions demand; 
 which is the envelope theorem of a saddle point (Milgrom & Segal 2002, Econometrica 70). Where there is no kink, L is Q.
 
 A piece is known by Q a little way off the kink, at h and 2 h, continued to u: f = 2 f(h) - f(2 h), an error of h^2.
-Beside the k-th action all others are moved off as well, by less, so that no place is on another kink, and a kink that is
-oblique to all of them is met along the one that crosses it best.
+Beside the k-th action all others are moved off as well, by less, so that no place is on another kink, and a kink that
+is oblique to all of them is met along the one that crosses it best.
 """
 
 from collections.abc import Callable
@@ -114,7 +114,9 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -
     return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, pull)
 
 
-def _pulled(kinks: Bool[Array, "m"], normals: Float[Array, "m m"], curvatures: Float[Array, "m"]) -> Float[Array, "m m"]:
+def _pulled(
+    kinks: Bool[Array, "m"], normals: Float[Array, "m m"], curvatures: Float[Array, "m"]
+) -> Float[Array, "m m"]:
     """The directions across kinks, as long as it takes to hold an optimum there."""
     return where(kinks, 1.0, 0.0)[:, None] * normals * (_STIFF * jnp.max(curvatures))
 
@@ -187,7 +189,8 @@ def _pattern(actions: int) -> _Pattern:
     continued = 2 * near - far
     # of one action, L starts from the right side
     continued = np.concatenate([continued, continued[1:]]) if actions == 1 else continued
-    return _Pattern(*(np.array(column) for column in zip(*rows, strict=True)), continued, (near - far)[: 2 * actions])
+    ahead, aside = (np.array([row[k] for row in rows]) for k in (0, 1))
+    return _Pattern(ahead, aside, continued, (near - far)[: 2 * actions])
 
 
 def _times(matrix: np.ndarray, vector: Float[Array, "p *n"]) -> Float[Array, "r *n"]:

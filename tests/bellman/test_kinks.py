@@ -318,7 +318,7 @@ def test_at_a_jump_derivatives_are_no_number():
     f = asked(model, bx.solvers.BackwardInduction(grid={"w": 4}, maximiser=bx.maximise.Golden()), ["c"])
     at = lambda p: f({"p": p}, {"w": jnp.array([1.1])})[0]  # noqa: E731
     np.testing.assert_allclose(at(jnp.asarray(0.4)), [0.44, 0.44], atol=1e-6)
-    assert np.all(np.isnan(jax.jacfwd(at)(jnp.asarray(0.4))))
+    assert np.all(np.isnan(jax.jacrev(at)(jnp.asarray(0.4))))
 
 
 def test_with_linear_interpolation_optima_stay_at_nodes():

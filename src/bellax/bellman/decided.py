@@ -18,7 +18,7 @@ from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import mean, sides
+from bellax.bellman.sides import mean, sides, spoiled
 from bellax.bellman.taste import chosen
 from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.scalar import take, where
@@ -149,7 +149,7 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
-        moved = moved * jnp.where(at_kinks.broken, jnp.nan, 1.0)
+        moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
     return envelope(differentiable, objective, point, decision), moved
 
 

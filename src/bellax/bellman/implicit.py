@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import Sides, Value, conditions, sides
+from bellax.bellman.sides import Sides, Value, conditions, sides, spoiled
 from bellax.numerics import elimination
 
 
@@ -62,11 +62,11 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
         at_kinks = sides(q, inputs, u)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
-    if moved is None:
-        return u, jnp.zeros_like(u)
-    found = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
-    if at_kinks is not None:  # in reverse mode a factor is NaN for all that Q sees, which what moves may not
-        found = found * jnp.where(at_kinks.unknown | at_kinks.broken, jnp.nan, 1.0)
+    found = jnp.zeros_like(u)
+    if moved is not None:
+        found = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
+    if at_kinks is not None:
+        found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
     return u, jnp.where(sound, found, 0.0)
 
 

@@ -140,6 +140,20 @@ def conditions(
     return total[0], total[1:] - gap @ sides.pull
 
 
+def spoiled(bad: Bool[Array, "*m"], objective: Any, point: Any) -> Float[Array, "*m"]:
+    """What makes a derivative NaN where it is bad, and nothing elsewhere, whatever Q sees of what moves.
+
+    A factor would do it in forward mode. In reverse mode nothing comes through it to what a jump alone reads.
+
+    Args:
+        objective, point: the directions in which they move.
+    """
+    moved = [
+        jnp.sum(t) for t in jax.tree.leaves((objective.period.environment, point.values)) if eqx.is_inexact_array(t)
+    ]
+    return where(bad, jnp.nan, 0.0) * sum(moved, jnp.zeros(()))
+
+
 class _Pattern(NamedTuple):
     """Where to look, in h, and what to make of it. Row 0 is u; each piece has two rows, at h and at 2 h.
 

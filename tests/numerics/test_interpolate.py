@@ -179,6 +179,26 @@ def test_rising_data_rise_and_concave_data_bend_down():
     np.testing.assert_allclose(limited(true[0], true[1][0], axes[0].coordinates), true[1][0], rtol=1e-14)
 
 
+def test_inflections_keep_the_order_and_kinks_the_shape():
+    """Of a sine, whose second derivative changes its sign; |x - .3|, of which one turn of the secants stands alone."""
+    x = np.linspace(0.0, 2.0, 4001)[:, None]
+
+    def error(n):
+        values, slopes = tabulate(lambda x: jnp.sin(4.1 * x[0] + 0.3), axes := lines([n]))
+        return np.max(np.abs(hermite(values, slopes, axes, x) - np.sin(4.1 * x[:, 0] + 0.3)))
+
+    errors = [error(n) for n in (20, 40, 80, 160, 320)]
+    assert np.min(np.log2(np.divide(errors[:-1], errors[1:]))) > 3.8, errors
+    for n in (11, 16, 21):  # the kink is at a node, and within cells
+        nodes = np.linspace(0.0, 2.0, n)
+        kink = jnp.asarray(np.abs(nodes - 0.8))
+        wild = jnp.asarray(RNG.normal(size=n) * 30)
+        secants = np.diff(np.asarray(kink)) / np.diff(nodes)
+        inner = np.asarray(limited(kink, wild, jnp.asarray(nodes)))[1:-1]
+        assert np.all(inner >= np.minimum(secants[:-1], secants[1:]) - 1e-12)
+        assert np.all(inner <= np.maximum(secants[:-1], secants[1:]) + 1e-12)
+
+
 def test_extrapolation():
     axes = lines([5])
     values, slopes = tabulate(lambda x: jnp.exp(x[0]), axes)

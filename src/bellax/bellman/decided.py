@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.tree_util import Partial
 from jaxtyping import Float
 
 from bellax.bellman import constrained
@@ -18,6 +19,7 @@ from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.sides import mean, sides, spoiled
 from bellax.bellman.taste import chosen
 from bellax.numerics.interpolate import is_barrier
 from bellax.numerics.scalar import take, where
@@ -168,17 +170,30 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, t_objective, t_point, t_decision = tangents
 
     sound = jnp.isfinite(value) & ~is_barrier(value)
+    at_kinks = sides(Partial(_q, decision.combination), (objective, point), decision.u) if objective.sided else None
 
     def q(*inputs: Any) -> Array:
         # chosen already: a constraint must not judge rounding
-        return Objective.judged(*guard_inputs(sound, inputs))[0]
+        objective, point, decision = guard_inputs(sound, inputs)
+        if at_kinks is None:
+            return Objective.judged(objective, point, decision)[0]
+        return mean(at_kinks, Partial(_q, decision.combination), (objective, point), decision.u)
 
-    reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, t_decision))
+    # where an optimum is at a kink Q has slopes in u, and V moves as if it stayed
+    moves = jax.tree.map(lambda _: None, decision) if objective.sided else t_decision
+    reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, moves))
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.
     differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
+    if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
+        moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
     return envelope(differentiable, objective, point, decision), moved
+
+
+def _q(combination: Array, inputs: tuple, u: Array) -> Array:
+    objective, point = inputs
+    return Objective.judged(objective, point, Decision(combination, u))[0]
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

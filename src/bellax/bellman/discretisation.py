@@ -286,7 +286,14 @@ class Discretisation:
         lawful = frozenset(name for name, process in moving.items() if process.law is not None)
         following = self.expected(value, later, tomorrow, own_ways(self.plan), rows, lawful)
         period = Period(environment, self.plan)
-        return Objective(period, following, moving, self._shock_nodes(environment), self.maximiser.absolute)
+        shocks, absolute = self._shock_nodes(environment), self.maximiser.absolute
+        return Objective(period, following, moving, shocks, absolute, sided=self._sided)
+
+    @property
+    def _sided(self) -> bool:
+        """Whether an optimum that is searched between candidates may be at a kink of Q."""
+        searched = bool(self.plan.controls) and self.maximiser.smooth and not self.maximiser.makes_pieces
+        return searched and (self.plan.kinked or self.interpolant.kinked)
 
     def shock_nodes(self, arguments: Arguments) -> dict[str, Nodes]:
         """Standard nodes of the scanned shocks, by name."""

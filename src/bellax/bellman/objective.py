@@ -54,6 +54,7 @@ class Objective(eqx.Module):
         regime: today's.
         solved: what the maximiser knows of the period already, where it is asked of many states: today's V, or a part
             of the problem.
+        sided: whether an optimum of numbers may be at a kink of Q, where derivatives of one side are not those of V.
     """
 
     period: Period
@@ -65,6 +66,7 @@ class Objective(eqx.Module):
     exists: dict[str, Array] = eqx.field(default_factory=dict)
     regime: str = eqx.field(static=True, default="")
     solved: eqx.Module | None = None
+    sided: bool = eqx.field(static=True, default=False)
 
     @property
     def plan(self) -> Plan:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, final
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from bellax.errors import named_options
@@ -61,6 +61,10 @@ class Hermite(Interpolant):
 
     extrapolation: str = "bent"
     needs_slopes: ClassVar[bool] = True
+
+    @property
+    def kinked(self) -> bool:
+        return self.extrapolation == "constant"
 
     def __post_init__(self) -> None:
         check_extrapolation(self.extrapolation, ("bent", "linear", "constant", "extend"), "Hermite")
@@ -205,10 +209,10 @@ def _at_each(function: Any, axes: int) -> Any:
 
 
 def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Array:
-    """Slopes limited to the range of the adjacent secants, along the last axis.
+    """Slopes limited to the range of the adjacent secants, along the last axis, and a little more at inflections.
 
     At the two ends, where one secant is missing, the range is two secant differences on either side of the one there
-    is: the end slope of a parabola lies half a difference away.
+    is: the end slope of a parabola lies half a difference away. At an inflection, see `_inflected`.
 
     Args:
         values: shape (..., n).
@@ -222,10 +226,39 @@ def limited(values: Array, slopes: Array, coordinates: Float[Array, "n"]) -> Arr
     low, high = jnp.minimum(left, right), jnp.maximum(left, right)
     margin = 2 * (high - low)
     first, last = margin[..., :1], margin[..., -1:]
+    inflected = _inflected(*lax.stop_gradient((slopes[..., 1:-1], low, high, right - left)))
     low = jnp.concatenate([secants[..., :1] - first, low, secants[..., -1:] - last], axis=-1)
     high = jnp.concatenate([secants[..., :1] + first, high, secants[..., -1:] + last], axis=-1)
-    bounded = jnp.where(slopes < low, low, jnp.where(slopes > high, high, slopes))
+    kept = jnp.pad(inflected, [(0, 0)] * (slopes.ndim - 1) + [(1, 1)])
+    bounded = jnp.where(kept, slopes, jnp.where(slopes < low, low, jnp.where(slopes > high, high, slopes)))
     return jnp.where(jnp.isfinite(low + high), bounded, 0.0)
+
+
+def _inflected(slopes: Array, low: Array, high: Array, turns: Array) -> Array:
+    """Whether a slope is kept though it may lie outside the secants, at an inflection: where secants turn from falling
+    to rising at a steady rate, or the other way.
+
+    Within a third of a cell of it both secants are on one side of the slope, by a twelfth of the difference of the
+    turns beside it. At a kink one turn stands alone, and data that are concave or convex turn one way: neither is an
+    inflection. No slope changes the sign of both secants, or is more than three times the smaller one of them, so that
+    data that rise go on rising.
+
+    Args:
+        slopes: at inner nodes, shape (..., n).
+        low, high: the secants beside them.
+        turns: by how much the right one exceeds the left one.
+    """
+    if turns.shape[-1] < 2:
+        return jnp.zeros(turns.shape, bool)
+    first, last = 2 * turns[..., :1] - turns[..., 1:2], 2 * turns[..., -1:] - turns[..., -2:-1]
+    wide = jnp.concatenate([first, turns, last], axis=-1)
+    before, after = wide[..., :-2], wide[..., 2:]
+    change = jnp.abs(after - before)
+    steady = (before * after < 0) & (4 * jnp.abs(before + after - 2 * turns) < change)
+    near = (6 * (low - slopes) <= change) & (6 * (slopes - high) <= change)
+    rising = (slopes >= 0) & (slopes <= 3 * low)
+    falling = (slopes <= 0) & (slopes >= 3 * high)
+    return steady & near & ((low * high < 0) | rising | falling)
 
 
 def columns(values: Array, slopes: Sequence[Array], lines: Sequence[Line], limit: bool = True) -> list[Array]:

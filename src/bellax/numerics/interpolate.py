@@ -64,11 +64,16 @@ class Interpolant(abc.ABC):
 
     Attributes:
         needs_slopes: whether `tables` is given the derivatives of V.
+        kinked: whether V may have kinks where its data have none, so that optima are at them.
         least: nodes that a line has at least.
     """
 
     needs_slopes: ClassVar[bool] = False
     least: ClassVar[int] = 2
+
+    @property
+    def kinked(self) -> bool:
+        return False
 
     @abc.abstractmethod
     def tables(

@@ -23,9 +23,9 @@ _NODES = {1: 500, 2: 60, 3: 25}
 class Linear(Interpolant):
     """Multilinear interpolation in the coordinates of the scales.
 
-    A node next to one of minus infinity keeps its value where arithmetic hits it exactly. V has a kink at every node:
-    where an optimum lies on one, as with `Newton` or `Golden` it may, derivatives with respect to parameters are those
-    of one side. `Hermite` has no kinks of its own.
+    A node next to one of minus infinity keeps its value where arithmetic hits it exactly. V has a kink at every node,
+    on which optima of `Newton` and `Golden` often lie: they stay there while parameters move a little. `Hermite` has no
+    kinks of its own.
 
     Args:
         extrapolation: off the grid, `bent` continues the trend of the last tenth of the line, and where V rises
@@ -38,6 +38,10 @@ class Linear(Interpolant):
 
     def __post_init__(self) -> None:
         check_extrapolation(self.extrapolation, ("bent", "linear", "constant"), "Linear")
+
+    @property
+    def kinked(self) -> bool:
+        return True
 
     def tables(
         self, levels: Array, slopes: Sequence[Array], lines: Sequence[Line], rough: bool

@@ -81,27 +81,30 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     sound = jnp.isfinite(values[0]) & jnp.all(jnp.isfinite(gradients)) & jnp.all(jnp.isfinite(hessians))
     held, free = _edges(u, values, gradients, objective, point, combination)
 
-    def conditions(at: Array, prices: Array, *inputs: Any) -> tuple[Array, Array]:
-        """L_u and g."""
+    def conditions(at: Array, prices: Array, *inputs: Any) -> tuple[Array, Array, Array]:
+        """L_u, g, and Q itself."""
         found = lambda x: _together(x, guard_inputs(sound, inputs), combination)  # noqa: E731
         values, gradients = jax.vmap(lambda d: jax.jvp(found, (at,), (d,)))(jnp.eye(at.shape[0]))
-        return gradients[:, 0] + gradients[:, 1:] @ prices, values[0, 1:]
+        return gradients[:, 0] + gradients[:, 1:] @ prices, values[0, 1:], values[0, 0]
 
     # see `implicit.moving` for why the primal passes through `moving` again
     prices = _multipliers(gradients, held, free)
     fixed = lax.stop_gradient(u)
     away = jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), conditions(fixed, prices, *inputs))
-    u = moving(fixed + _moves(away, gradients, hessians, prices, held, free, sound), *inputs, combination)
+    u = moving(fixed + _moves(away[:2], gradients, hessians, prices, held, free, sound), *inputs, combination)
     prices = multipliers(u, objective, point, combination, sound)
     _, moved = eqx.filter_jvp(lambda *given: conditions(u, prices, *given), inputs, t_inputs)
-    if moved[0] is None and moved[1] is None:
+    if all(leaf is None for leaf in moved):
         return u, jnp.zeros_like(u)
-    gradient, number = (jnp.zeros_like(of) if leaf is None else leaf for leaf, of in zip(moved, away, strict=True))
+    gradient, number, seen = (
+        jnp.zeros_like(of) if leaf is None else leaf for leaf, of in zip(moved, away, strict=True)
+    )
     _, gradients, hessians = derivatives(lambda at: _together(at, inputs, combination), u)
     found = _moves((gradient, number), gradients, hessians, prices, held, free, sound)
     if objective.plan.kinked:
         kink = _at_kink(here, u, hessians, prices, held, free)
-        found = found * jnp.where(kink, jnp.nan, 1.0)
+        # in reverse mode no number is one for all that Q sees
+        found = jnp.where(kink, 0.0, found) + seen * jnp.where(kink, jnp.nan, 0.0)
     return u, jnp.where(sound, found, 0.0)
 
 

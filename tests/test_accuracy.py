@@ -1,6 +1,7 @@
 """Solving to an accuracy, beside closed forms and plain numpy."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ def _inverse(value: np.ndarray) -> np.ndarray:
 
 
 def test_lines_that_paths_leave_become_longer_and_draws_more() -> None:
-    solver = bx.solvers.BackwardInduction(maximiser=bx.maximise.Newton())
+    solver: Any = bx.solvers.BackwardInduction(maximiser=bx.maximise.Newton())
     solution = bx.solve(SAVER, {"discount": 0.9}, solver, accuracy=1e-4, seconds=100)
     wealth = np.linspace(0.15, 9.9, 40)
     off = np.abs(solution.value(period=0, wealth=wealth) / saved(wealth) - 1)

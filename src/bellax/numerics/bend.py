@@ -37,7 +37,7 @@ def _shortened(order: int, y: Array, first: Array, last: Array, below: Array, ab
     low, high = y < first, y > last
     if order > 2:
         return jnp.zeros_like(y)
-    distance = where(low, first - y, y - last)
+    distance = _off(y, first, last)
     rate = where(low, below, above)
     share = where(rate > 0, distance * rate, 0.0)  # a distance may be infinite: log 0
     most = share < 0.5
@@ -64,6 +64,15 @@ def _shortened_jvp(order: int, primals: tuple, tangents: tuple) -> tuple[Array, 
     return _shortened(order, *primals), moved
 
 
+def _off(y: Array, first: Array, last: Array) -> Array:
+    """How far y is off the line.
+
+    XLA may work y out anew for each of its uses, and round it to this side of an end for one and to that for another:
+    then it is nearly no distance, where the one from the other end would be the whole line, with the wrong sign.
+    """
+    return jnp.maximum(jnp.maximum(first - y, y - last), 0.0)
+
+
 def _of_side(y: Array, first: Array, last: Array, below: Array | None, above: Array | None) -> Array:
     """What belongs to the side of the line on which y is; zero on the line, and where there is None."""
     zero = jnp.zeros_like(y)
@@ -75,7 +84,7 @@ def _by_rate(order: int, y: Array, first: Array, last: Array, below: Array, abov
     low = y < first
     rate = where(low, below, above)
     bends = rate > 0
-    distance = where(bends, where(low, first - y, y - last), 0.0)
+    distance = where(bends, _off(y, first, last), 0.0)
     most, outwards = distance * rate < 0.5, where(low, -1.0, 1.0)
     if order == 0:
         return -outwards * where(most, distance**2, 0.25 / where(bends, rate, 1.0) ** 2)

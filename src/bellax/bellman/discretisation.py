@@ -287,10 +287,10 @@ class Discretisation:
         following = self.expected(value, later, tomorrow, own_ways(self.plan), rows, lawful)
         period = Period(environment, self.plan)
         shocks, absolute = self._shock_nodes(environment), self.maximiser.absolute
-        return Objective(period, following, moving, shocks, absolute, sided=self._sided)
+        return Objective(period, following, moving, shocks, absolute, sided=self.sided)
 
     @property
-    def _sided(self) -> bool:
+    def sided(self) -> bool:
         """Whether an optimum that is searched between candidates may be at a kink of Q."""
         searched = bool(self.plan.controls) and self.maximiser.smooth and not self.maximiser.makes_pieces
         return searched and (self.plan.kinked or self.interpolant.kinked)

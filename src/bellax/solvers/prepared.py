@@ -25,6 +25,7 @@ from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, check_names
 from bellax.model.spaces import agree
+from bellax.numerics.once import once
 from bellax.numerics.programs import all_concrete, quickly_at_first
 from bellax.numerics.shared import Shared
 from bellax.problem.problem import Arguments
@@ -85,6 +86,9 @@ class Prepared(Setting):
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
+            if self.numerics.sided and self.problem.clock.count != 1:
+                # what follows a kink of tomorrow's V moves by a rule that jax loses in second derivatives
+                arguments = once(arguments, "V of several periods with kinks in actions")
             iteration = solver.iteration(self.numerics, arguments, final, sane)
             found = drive(iteration, report(ticket) if told else None)
             return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))

@@ -155,7 +155,7 @@ def test_several_regimes() -> None:
     # total resources w + 2 are split 1 : 1 : 3
     value = math.log(8 / 5) + math.log(8 / 5) + 3 * math.log(24 / 5)
     assert abs(float(solution["working"].value(period=0, wealth=6.0)) - value) < 1e-6
-    assert "Accuracy 1e-06 reached" in str(solution)
+    assert "Accuracy 0.0001 reached" in str(solution)
 
 
 @pytest.mark.parametrize("accuracy", [0, 0.0, -1e-5, math.nan, math.inf, True, "1e-5"])

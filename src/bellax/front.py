@@ -27,8 +27,8 @@ def solve(
     terminal: Solution | None = None,
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
-    accuracy: float | None = None,
-    seconds: float | None = None,
+    accuracy: Any = None,
+    seconds: Any = None,
 ) -> Any:
     """Solves a model for given parameters.
 

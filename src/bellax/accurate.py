@@ -20,11 +20,10 @@ from bellax.bellman.setting import Setting
 from bellax.bellman.workload import estimated
 from bellax.certify.compared import parts, places, sampled, values
 from bellax.certify.examine import scanning
-from bellax.certify.refined import CANDIDATES, DRAWS, BySides, resized
+from bellax.certify.refined import BySides, plenty, resized
 from bellax.certify.room import room
+from bellax.certify.sources import BOUNDS, CANDIDATES, remedy
 from bellax.errors import ModelError, ParameterError, SolveError
-from bellax.model.shocks import Categorical
-from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics.programs import quickly
 from bellax.numerics.scalar import put
 from bellax.solution.refinement import Refinement
@@ -37,8 +36,6 @@ _LOG = logging.getLogger("bellax")
 _POINTS, _SCANNED = 1000, 200
 """States at which V is compared, and at which actions are scanned."""
 _DOUBLINGS = 2  # of one thing from round to round, at most
-
-BOUNDS = "bounds of states"
 
 _FAR = 10.0  # times what may be left of an error: lines are made twice as long again
 
@@ -108,7 +105,7 @@ class _Rounds:
         self.first, self.params, self.terminal = first, params, terminal
         self.accuracy, self.seconds, self.started = accuracy, seconds, started
         self.places = places(first, _POINTS, middle=True)
-        self.names = _names(first)
+        self.names = plenty(first)
         self.rounds: list[_Round] = []
         self.grown: dict[str, float] = {}
 
@@ -280,7 +277,9 @@ class _Rounds:
         last = self.rounds[-1]
         sources = {name: change for row in self.rounds for name, change in row.sources.items()}
         most = max(sources, key=lambda name: sources[name], default="")
-        where = f" Most of it comes from the {most}." if most and sources[most] > 0 else ""
+        where = (
+            f" Most of it comes from the {most}, and {remedy(most)} lowers it." if most and sources[most] > 0 else ""
+        )
         lost = f" A scan of more candidates still gains {last.missed:.2g}." if last.missed > self.accuracy else ""
         return (
             f"accuracy={self.accuracy:g} was not reached in {len(self.rounds)} rounds: twice the nodes still change V "
@@ -303,21 +302,6 @@ def _lost(solution: Solution) -> float:
     lost, value = run(solution.arguments, solution.values, looked)
     off = np.asarray(lost) / np.maximum(1.0, np.abs(np.asarray(value)))
     return float(np.where(np.isfinite(off), off, 0.0).max(initial=0.0))
-
-
-def _names(solution: Any) -> set[str]:
-    """What there may be more of."""
-    found: set[str] = set()
-    for own in parts(solution).values():
-        plan, maximiser = own.setting.plan, own.setting.numerics.maximiser
-        found |= set(plan.labels)
-        found |= {name for name, space in plan.states.items() if isinstance(space, AR1 | VAR)}
-        shocks = {**{n: plan.graph.regime.shocks[n] for n in plan.shocks}, **plan.drawn}
-        drawn = [*shocks.values(), *(s.distribution for s in plan.states.values() if isinstance(s, IID))]
-        found |= {DRAWS} if any(not isinstance(each, Categorical) for each in drawn) else set()
-        searched = plan.actions and (plan.rugged or not maximiser.smooth or maximiser.makes_pieces)
-        found |= {CANDIDATES} if searched else set()
-    return found
 
 
 def _longer(start: Any, now: _Tried, first: float, seldom: float) -> BySides | str:

@@ -163,7 +163,7 @@ def test_a_finer_grid_that_is_none_has_its_reason():
         horizon=3,
     )
     _, certificate = certified(model, {}, bx.solvers.BackwardInduction(grid={"w": 12}))
-    assert certificate.estimate > 0 and "on no wider grid, as there" in certificate.estimate_words
+    assert certificate.estimate > 0 and "on a grid no wider below w, where no action is feasible" in certificate.estimate_words
 
 
 def test_states_of_which_one_grid_knows_nothing_are_told():
@@ -187,7 +187,7 @@ def test_states_of_which_one_grid_knows_nothing_are_told():
 
 def test_what_is_no_option():
     solution = bx.solve(REGULATED, {}, bx.solvers.BackwardInduction(grid={"x": 5}))
-    with pytest.raises(bx.ParameterError, match="refine is 2; give True or False"):
+    with pytest.raises(bx.ParameterError, match="refine is 2; give True, False or 'by source'"):
         bx.certify(solution, refine=2)
     flow = bx.DiffusionModel(
         states={"x": bx.Continuous(0.0, 1.0)},
@@ -199,3 +199,51 @@ def test_what_is_no_option():
     )
     with pytest.raises(bx.ModelError, match="refine= is of solutions on a grid"):
         bx.certify(bx.solve(flow, {}), refine=True)
+
+
+def test_each_source_has_its_own_number_and_the_option_that_lowers_it():
+    """V = E max(w, 0.5) + ..., of few draws: lines have nothing to do with it."""
+    model = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        shocks={"w": bx.shocks.Uniform()},
+        transitions={"x": bx.fixed},
+        reward=lambda x, w: x + jnp.maximum(w - 0.37, 0.0),
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"x": 5}, quadrature={"w": 4})
+    solution = bx.solve(model, {"discount": 1.0}, solver)
+    certificate = bx.certify(solution, points=50, agents=20, refine="by source")
+    assert set(certificate.sources) == {"x", "draws of shocks"} and certificate.sources["x"] < 1e-12
+    truth = abs(float(solution.value(period=0, x=0.5)) - 0.5 - 0.63**2 / 2)
+    assert truth / 10 < certificate.sources["draws of shocks"] < 10 * truth
+    assert "what lowers the largest: quadrature=" in str(certificate)
+    assert "draws of shocks" in certificate.table()["of"].values
+
+
+def test_several_regimes_have_an_estimate():
+    """log of what is left, with V a straight line between few nodes."""
+    model = bx.Model(
+        regimes={
+            "working": bx.Regime(
+                states={"wealth": bx.Continuous(0.5, 4.0)},
+                actions={"spent": bx.Continuous(0.1, "wealth")},
+                transitions={"wealth": lambda wealth, spent: wealth - spent + 1.0},
+                reward=lambda spent: jnp.log(spent),
+                next_regime=lambda period: {"working": period < 1, "gone": period >= 1},
+            ),
+            "gone": bx.Terminal(value=lambda wealth: jnp.log(wealth)),
+        },
+        horizon=2,
+    )
+    solver = bx.solvers.BackwardInduction(
+        grid={"wealth": 6}, interpolant=bx.interpolants.Linear(), maximiser=bx.maximise.Golden(grid={"spent": 30})
+    )
+    solution = bx.solve(model, {"discount": 1.0}, solver)
+    certificate = bx.certify(solution, points=100, agents=20, refine=True)
+    wealth = np.linspace(1.0, 4.0, 200)
+    exact = 3 * np.log((wealth + 2) / 3)
+    truth = np.abs(solution["working"].value(period=0, wealth=wealth) - exact).max()
+    assert truth / 3 < certificate.estimate < 10 * truth
+    assert certificate.estimate_at["regime"] == "working"
+    assert "estimated, by a refined solve" in str(certificate)
+    assert "refined solve" not in str(bx.certify(solution, points=50, agents=20))

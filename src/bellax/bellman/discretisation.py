@@ -210,7 +210,7 @@ class Discretisation:
         known = self.function(value, environment)
         if known is not None:
             # what comes from another regime is a mixture of the rows of nodes there
-            return pointwise(known, mesh, ways, rows, lawful=lawful - carried.keys())
+            return pointwise(known, mesh, ways, rows, lawful=lawful.difference(carried))
         return continuation(value, mesh, ways, rows, self.interpolant, lawful, carried)
 
     def function(self, value: Value, environment: dict[str, Array]) -> Function | None:

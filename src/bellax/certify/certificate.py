@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bellax.certify.sources import remedy
 from bellax.numerics.scalar import rounding
 
 QUANTILES = {"50%": 0.5, "90%": 0.9, "99%": 0.99, "max": 1.0}
@@ -66,6 +67,7 @@ class Certificate:
             is none.
         estimate_words: what it rests on, or why there is none.
         estimate_at: the state in period 0 at which it is so large.
+        sources: the same of what twice as many nodes of one thing alone would change, by its name, if asked for.
         beyond: the estimate from that guess alone; zero where no path leaves. Else no bound is known.
         discount: the largest expected discount at the sampled points, on which the estimate rests.
         euler: by continuous action, quantiles of log10 |g / (r_aa a)|, and `interior`, the share of points at which
@@ -106,6 +108,7 @@ class Certificate:
     estimate: float = math.nan
     estimate_words: str = "none was asked for, refine=True"
     estimate_at: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
@@ -124,6 +127,7 @@ class Certificate:
         rows += [("value error, beyond the grid", "", "max", self.beyond)]
         rows += [("value error, bound", "", "max", self.bound)]
         rows += [("value error, by a refined solve", "", "max", self.estimate)]
+        rows += [("value error, by more of one", name, "max", value) for name, value in self.sources.items()]
         if self.loss is not None:
             rows += [("lost by the rule", "", name, value) for name, value in self.loss.quantiles.items()]
             rows += [("lost by the rule, bound", "", "max", self.loss.bound)]
@@ -170,7 +174,7 @@ class Certificate:
         else:
             yield f"  bound, from sampled residuals: {self.bound:.1e}"
         if not math.isnan(self.estimate):
-            yield from estimate_lines(self.estimate, self.estimate_words, self.estimate_at)
+            yield from estimate_lines(self)
             return
         yield f"  estimated, from residuals alone: {self.value_error:.1e}"
         if self.own_nodes:
@@ -264,10 +268,18 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def estimate_lines(estimate: float, words: str, where: Mapping[str, Any]) -> list[str]:
+def estimate_lines(found: Any) -> list[str]:
     """What a refined solve says, if one was asked for."""
-    if math.isnan(estimate):
-        return [f"  estimated, by a refined solve: {words}"]
-    at = ", ".join(f"{name} = {short(value)}" for name, value in where.items())
-    lines = [f"  estimated, by a refined solve: {estimate:.1e}, at {at}"]
-    return [*lines, f"  {words}"] if words else lines
+    if math.isnan(found.estimate):
+        return [f"  estimated, by a refined solve: {found.estimate_words}"]
+    at = ", ".join(f"{name} = {short(value)}" for name, value in found.estimate_at.items())
+    lines = [f"  estimated, by a refined solve: {found.estimate:.1e}, at {at}"]
+    if found.estimate_words:
+        lines.append(f"  {found.estimate_words}")
+    if found.sources:
+        lines.append("  of it, by more of one thing alone:")
+        width = max(map(len, found.sources))
+        order = sorted(found.sources, key=lambda name: -found.sources[name])
+        lines += [f"    {name:{width}}  {found.sources[name]:.1e}" for name in order]
+        lines.append(f"  what lowers the largest: {remedy(order[0])}")
+    return lines

@@ -31,7 +31,7 @@ from bellax.certify.common import (
 from bellax.certify.examine import Found, Sample, examination, sample
 from bellax.certify.flows import certify_flows
 from bellax.certify.gridless import certify_gridless
-from bellax.certify.refined import refined
+from bellax.certify.refined import BY_SOURCE, estimated, refined
 from bellax.certify.regimes import certify_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
@@ -104,8 +104,8 @@ def certify(
     check_count(points, "points")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ParameterError(f"seed is {seed!r}; give a whole number, not negative.")
-    if not isinstance(refine, bool):
-        raise ParameterError(f"refine is {refine!r}; give True or False.")
+    if not isinstance(refine, bool) and refine != BY_SOURCE:
+        raise ParameterError(f"refine is {refine!r}; give True, False or {BY_SOURCE!r}.")
     if not isinstance(solution, Solution | RegimeSolution):
         why = "of solutions on a grid in discrete time, and this is none"
         check_left_out({"refine": refine or None}, "certify", why)
@@ -144,10 +144,8 @@ def certify(
     certificate = _summary(setting, arguments, looked, found, bulk, panel)
     if not refine:
         return certificate
-    error, words, where = refined(solution, looked, _leaving(certificate.escape), certificate.discount)
-    # what a maximiser misses on one grid it may miss on another
-    estimate = error if math.isnan(error) else max(error, certificate.missed)
-    return replace(certificate, estimate=estimate, estimate_words=words, estimate_at=dict(where))
+    leaving, discount = _leaving(certificate.escape), certificate.discount
+    return estimated(certificate, refined(solution, looked, leaving, discount, refine == BY_SOURCE), certificate.missed)
 
 
 def _leaving(escape: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

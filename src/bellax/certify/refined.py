@@ -19,6 +19,8 @@ from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
 from bellax.certify.compared import Place, parts, places, values
 from bellax.certify.examine import Sample, points_of
+from bellax.certify.room import room
+from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
 from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
@@ -29,15 +31,14 @@ from bellax.problem.problem import Arguments
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
 
+BY_SOURCE = "by source"
+
 _MOST = 4.0
 """So many times as many nodes in all, about."""
 
 _WIDER = 0.25
 """Of the length of a line, by which it goes on where paths leave it."""
 
-
-DRAWS, CANDIDATES = "draws of shocks", "candidates of actions"
-"""What a solver has of which no single name says how many; no name of a model has a blank."""
 
 Sides = Mapping[str, Mapping[str, float]]
 BySides = dict[str, dict[str, dict[str, float]]]
@@ -50,74 +51,143 @@ class Refined(NamedTuple):
         error: estimate of the largest |V - V*|, in units of the reward; NaN where there is none.
         words: what it rests on, or why there is none.
         where: the state in period 0 at which most changes, by name; empty where there is no estimate.
+        sources: the same of a solve with more of one thing alone, by its name.
     """
 
     error: float
     words: str
     where: Mapping[str, np.ndarray] = MappingProxyType({})
+    sources: Mapping[str, float] = MappingProxyType({})
 
 
-def refined(solution: Solution, looked: Sample, leaving: Sides, discount: float) -> Refined:
+def refined(solution: Solution, looked: Sample, leaving: Sides, discount: float, by_source: bool) -> Refined:
     """The estimate, in period 0 at the states of a sample.
 
     Args:
         leaving: by line, `below` and `above`: how often it is left.
         discount: the largest expected one.
+        by_source: whether to solve with more of one thing alone, too, one after another.
     """
     setting = solution.setting
     if setting.follows:
         return Refined(math.nan, "none, since a rule is followed")
     if _ends_by_another(solution):
         return Refined(math.nan, "none, since V after the last decision was given")
-    sides = {label: {side: _WIDER for side, p in own.items() if p > 0} for label, own in leaving.items()}
-    return _estimate(solution, [Place("", 0, _states(solution, looked))], {"": sides}, discount)
+    left = {("", label, side) for label, own in leaving.items() for side, p in own.items() if p > 0}
+    return _estimate(solution, [Place("", 0, _states(solution, looked))], left, discount, by_source)
 
 
-def refined_regimes(solution: RegimeSolution, points: int, discount: float) -> Refined:
+def refined_regimes(solution: RegimeSolution, points: int, discount: float, by_source: bool) -> Refined:
     """The estimate of several regimes, each in its first period.
 
     Args:
         points: about how many states of each.
-        discount: the largest expected one.
+        discount, by_source: as of `refined`.
     """
     if any(setting.follows for setting in solution.settings.deciding.values()):
         return Refined(math.nan, "none, since a rule is followed")
-    sides: BySides = {}
-    for regime, own in parts(solution).items():
-        for label, side in (key for key, share in own.left.items() if share > 0 and key[0] in own.setting.plan.labels):
-            sides.setdefault(regime, {}).setdefault(label, {})[side] = _WIDER
-    return _estimate(solution, places(solution, points, middle=False), sides, discount)
+    left = {
+        (regime, label, side)
+        for regime, own in parts(solution).items()
+        for (label, side), share in own.left.items()
+        if share > 0 and label in own.setting.plan.labels
+    }
+    return _estimate(solution, places(solution, points, middle=False), left, discount, by_source)
 
 
-def _estimate(solution: Any, where: list[Place], sides: BySides, discount: float) -> Refined:
+def _estimate(
+    solution: Any, where: list[Place], left: set[tuple[str, str, str]], discount: float, by_source: bool
+) -> Refined:
     """What V differs by from that of a finer grid, and more where it may still move."""
     lines = max(len(own.setting.plan.lines) for own in parts(solution).values())
     ratio = min(2.0, _MOST ** (1 / max(1, lines)))
-    found, words = _solved(solution, _finer(solution, ratio, sides)), ""
-    if isinstance(found, str) and any(any(own.values()) for own in sides.values()):
-        words = f"on no wider grid, as there {found}"
-        found = _solved(solution, _finer(solution, ratio, {}))
+    sides, words = _longer_lines(solution, left)
+    found = _solved(solution, _finer(solution, ratio, sides))
+    if isinstance(found, str) and sides:
+        words, sides = [*words, f"on no wider grid, as there {found}"], {}
+        found = _solved(solution, _finer(solution, ratio, sides))
     if isinstance(found, str):
         return Refined(math.nan, f"none: on a finer grid {found}")
-    pairs = list(zip(values(solution, where), values(found, where), strict=True))
-    both = [np.isfinite(a) & np.isfinite(b) for a, b in pairs]
-    alone = float(np.mean(np.concatenate([np.isfinite(a) ^ np.isfinite(b) for a, b in pairs])))
-    if not any(each.any() for each in both):
+    own = values(solution, where)
+    pairs = list(zip(own, values(found, where), strict=True))
+    both = np.concatenate([np.isfinite(a) & np.isfinite(b) for a, b in pairs])
+    if not both.any():
         return Refined(math.nan, "none: V is nowhere a number on both grids")
+    alone = float(np.mean(np.concatenate([np.isfinite(a) ^ np.isfinite(b) for a, b in pairs])))
     if alone > 0:
-        words += f"{'; ' if words else ''}without {alone:.2%} of the states, where V is a number on one grid alone"
-    apart = [
-        np.where(fits, np.abs(np.where(fits, a, 0.0) - np.where(fits, b, 0.0)), -1.0)
-        for fits, (a, b) in zip(both, pairs, strict=True)
-    ]
-    size = max(float(np.abs(a[fits]).max(initial=0.0)) for fits, (a, _) in zip(both, pairs, strict=True))
+        words = [*words, f"without {alone:.2%} of the states, where V is a number on one grid alone"]
     clock = solution.model.clock
     steps = clock.count if clock.finite else 1 / max(1 - discount, 1e-16)
-    added = float(np.finfo(pairs[0][0].dtype).eps * steps * size)
+    size = max(float(np.abs(a[np.isfinite(a)]).max(initial=0.0)) for a in own)
+    added = float(np.finfo(own[0].dtype).eps * steps * size)
+    apart = [_apart(a, b) for a, b in pairs]
     most = max(range(len(where)), key=lambda k: float(apart[k].max()))
-    at = {name: own[apart[most].argmax()] for name, own in where[most].states.items()}
+    at = {name: states[apart[most].argmax()] for name, states in where[most].states.items()}
     named = {"regime": where[most].regime} if where[most].regime else {}
-    return Refined(float(apart[most].max() / (1 - 1 / ratio)) + added, words, named | at)
+    scale = 1 - 1 / ratio
+    sources = {}
+    for name, options in _one_by_one(solution, ratio, sides).items() if by_source else ():
+        other = _solved(solution, options)
+        pairs = [] if isinstance(other, str) else list(zip(own, values(other, where), strict=True))
+        sources[name] = max((float(_apart(a, b).max()) for a, b in pairs), default=math.nan) / scale
+    return Refined(float(apart[most].max() / scale) + added, "; ".join(words), named | at, sources)
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|V - V| where both are numbers, and less than nothing elsewhere."""
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.where(both, np.abs(np.where(both, a, 0.0) - np.where(both, b, 0.0)), -1.0)
+
+
+def _longer_lines(solution: Any, left: set[tuple[str, str, str]]) -> tuple[BySides, list[str]]:
+    """By how much lines that are left go on, as far as something is feasible there, and what is to be said of it."""
+    sides: BySides = {}
+    words = []
+    for regime, label, side in sorted(left):
+        setting = parts(solution)[regime].setting
+        longer = room(setting, solution.arguments, label, side, (0.0, _WIDER))
+        if longer > 0:
+            sides.setdefault(regime, {}).setdefault(label, {})[side] = longer
+        else:
+            words.append(f"on a grid no wider {side} {label}, where no action is feasible")
+    return sides, words
+
+
+def _one_by_one(solution: Any, ratio: float, sides: BySides) -> dict[str, GridSolver]:
+    """The solver with more of one thing alone, by its name."""
+    found = {name: resized(solution, {name: ratio}, {}) for name in sorted(plenty(solution))}
+    return {**found, BOUNDS: resized(solution, {}, sides)} if sides else found
+
+
+def plenty(solution: Any) -> set[str]:
+    """What there may be more of: lines and chains by name, `DRAWS`, and `CANDIDATES` where they matter."""
+    found: set[str] = set()
+    for own in parts(solution).values():
+        plan, maximiser = own.setting.plan, own.setting.numerics.maximiser
+        found |= set(plan.labels)
+        found |= {name for name, space in plan.states.items() if isinstance(space, AR1 | VAR)}
+        shocks = {**{n: plan.graph.regime.shocks[n] for n in plan.shocks}, **plan.drawn}
+        drawn = [*shocks.values(), *(s.distribution for s in plan.states.values() if isinstance(s, IID))]
+        found |= {DRAWS} if any(not isinstance(each, Categorical) for each in drawn) else set()
+        searched = plan.actions and (plan.rugged or not maximiser.smooth or maximiser.makes_pieces)
+        found |= {CANDIDATES} if searched else set()
+    return found
+
+
+def estimated(certificate: Any, found: Refined, missed: float) -> Any:
+    """A certificate with the estimate; what a maximiser misses on one grid it may miss on another.
+
+    Args:
+        missed: by the maximiser, in units of the reward.
+    """
+    error = found.error if math.isnan(found.error) else max(found.error, missed)
+    return replace(
+        certificate,
+        estimate=error,
+        estimate_words=found.words,
+        estimate_at=dict(found.where),
+        sources=dict(found.sources),
+    )
 
 
 def _ends_by_another(solution: Solution) -> bool:

@@ -43,7 +43,7 @@ from bellax.certify.common import (
 )
 from bellax.certify.euler import unavailable
 from bellax.certify.examine import Found, Sample, examination, sample
-from bellax.certify.refined import refined_regimes
+from bellax.certify.refined import BY_SOURCE, estimated, refined_regimes
 from bellax.certify.residuals import value_error
 from bellax.certify.scan import evaluations
 from bellax.errors import ModelError
@@ -92,8 +92,8 @@ class RegimeCertificate:
         leaving: a sentence on optimal next states that leave a grid, where V is a guess and nothing is known of its
             error; empty where none does.
         simulated, start: as of a `Certificate`; `start` has the regime, too.
-        estimate, estimate_words, estimate_at: as of a `Certificate`, in the first period of every regime; the state has
-            the regime, too.
+        estimate, estimate_words, estimate_at, sources: as of a `Certificate`, in the first period of every regime; the
+            state has the regime, too.
     """
 
     regimes: Mapping[str, RegimeErrors]
@@ -105,6 +105,7 @@ class RegimeCertificate:
     estimate: float = math.nan
     estimate_words: str = ""
     estimate_at: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not finite is None."""
@@ -148,7 +149,7 @@ class RegimeCertificate:
             f"Value error, estimated: {self.value_error:.1e} in V (largest sampled discount {self.discount:.6g})"
         )
         if self.estimate_words or not math.isnan(self.estimate):
-            lines += estimate_lines(self.estimate, self.estimate_words, self.estimate_at)
+            lines += estimate_lines(self)
         if self.leaving:
             lines.append(f"  of what lies on the grids alone.{self.leaving}")
         return "\n".join([*lines, *simulated_lines(self.simulated, self.start)])
@@ -162,17 +163,15 @@ def certify_regimes(
     start: Any,
     periods: int | None,
     panel: Any,
-    refine: bool,
+    refine: Any,
 ) -> RegimeCertificate:
     """As `bx.certify`, of a solution of several regimes."""
     _check(solution, panel)
     found = _certified(solution, points, seed, agents, start, periods, panel)
     if not refine:
         return found
-    error, words, where = refined_regimes(solution, points, found.discount)
     missed = max(own.missed for own in found.regimes.values())
-    error = error if math.isnan(error) else max(error, missed)
-    return replace(found, estimate=error, estimate_words=words, estimate_at=dict(where))
+    return estimated(found, refined_regimes(solution, points, found.discount, refine == BY_SOURCE), missed)
 
 
 def _certified(

@@ -86,7 +86,8 @@ class Prepared(Setting):
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
-            if self.numerics.sided and self.problem.clock.count != 1:
+            clock = self.problem.clock
+            if self.numerics.sided and not (clock.finite and clock.count == 1):
                 # what follows a kink of tomorrow's V moves by a rule that jax loses in second derivatives
                 arguments = once(arguments, "V of several periods with kinks in actions")
             iteration = solver.iteration(self.numerics, arguments, final, sane)

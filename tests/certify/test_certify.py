@@ -367,3 +367,22 @@ class TestMistakes:
 
         with pytest.raises(bx.ModelError, match="being traced"):
             jax.grad(error)(MU)
+
+
+def test_an_action_at_a_kink_has_no_euler_equation():
+    """c = w / 2 where more is dear: slopes of Q on both sides are not zero, and nothing is wrong with it."""
+
+    def reward(c, w):
+        return jnp.log(c) - jnp.where(c > 0.5 * w, 3.0 / w, 0.5 / w) * (c - 0.5 * w)
+
+    model = bx.Model(
+        states={"w": bx.Continuous(1.0, 2.0)},
+        actions={"c": bx.Continuous(0.1, "w")},
+        transitions={"w": bx.fixed},
+        reward=reward,
+        horizon=2,
+    )
+    solution = bx.solve(model, {"discount": 1.0}, bx.solvers.BackwardInduction(grid={"w": 9}))
+    np.testing.assert_allclose(solution.policy(period=0, w=1.3)["c"], 0.65, rtol=1e-9)
+    certificate = bx.certify(solution, points=60, agents=20)
+    assert certificate.euler == {} and "between its bounds" in certificate.euler_missing

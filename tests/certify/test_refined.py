@@ -163,7 +163,10 @@ def test_a_finer_grid_that_is_none_has_its_reason():
         horizon=3,
     )
     _, certificate = certified(model, {}, bx.solvers.BackwardInduction(grid={"w": 12}))
-    assert certificate.estimate > 0 and "on a grid no wider below w, where no action is feasible" in certificate.estimate_words
+    assert (
+        certificate.estimate > 0
+        and "on a grid no wider below w, where no action is feasible" in certificate.estimate_words
+    )
 
 
 def test_states_of_which_one_grid_knows_nothing_are_told():

@@ -22,10 +22,12 @@ from bellax.certify.stage import Stage
 from bellax.problem.period import by_action, in_a_row
 
 _EDGE = 1e-7  # in u: closer to a bound than this counts as being there
+_ASIDE, _KINK = 1e-7, 1e-4
+"""How far beside an action slopes are taken, as a share of it, and by which share a kink that holds it turns them."""
 
 
 class Euler(NamedTuple):
-    """Of each continuous number: the error, and whether it lies inside its bounds."""
+    """Of each continuous number: the error, and whether it lies inside its bounds, at no kink of Q."""
 
     error: Float[Array, "m"]
     interior: Bool[Array, "m"]
@@ -84,6 +86,13 @@ def euler(
     scale = jnp.abs(curvature * flat)
     shares = asked.objective.shares(point, decision)
     interior = (shares > _EDGE) & (shares < 1 - _EDGE)
+    if numerics.sided:
+        # at a kink both sides are downhill, and no derivative is zero
+        step = _ASIDE * (jnp.abs(flat) + _KINK)
+        left, right = (
+            jax.vmap(lambda d, side=side: _slope(worth, d)(flat + side * step * d))(directions) for side in (-1.0, 1.0)
+        )
+        interior = interior & ~((left > 0) & (right < 0) & (left - right > _KINK * scale))
     error = jnp.where(scale > 0, jnp.abs(gradient) / jnp.where(scale > 0, scale, 1.0), jnp.nan)
     return Euler(error, interior)
 

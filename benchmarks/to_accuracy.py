@@ -1,0 +1,137 @@
+"""Solves to an accuracy: whether the true error is below what was asked for, and what finding that out costs.
+
+    python benchmarks/to_accuracy.py [--asked 1e-3,1e-5] [--hand] [MODEL ...]
+
+Every row runs in a fresh process: the first solve with its compilation, the same again, warm, and the largest error of
+V at the states at which a certificate looks, over max(1, |V|), beside the reference of the model. With `--hand` the
+warm time is divided by that of the best solver that a search over nodes, draws and candidates finds to be as accurate,
+which knows the truth.
+"""
+
+import argparse
+import itertools
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+
+MODELS = [
+    *("merton", "merton_crra", "carroll_deaton", "american_put", "retirement", "rbc", "lqg", "job_search"),
+    *("storage", "two_rates", "tariff", "buffer_stock", "unstable"),
+]
+SECONDS = 400.0
+
+
+def unstable():
+    """x' = 1.2 x + a + .1 z, reward -x^2 - a^2: V = -P x^2 - b P .01 / (1 - b), P from the Riccati equation."""
+    import bellax as bx
+
+    model = bx.Model(
+        states={"x": bx.Continuous(-3.0, 3.0)},
+        actions={"a": bx.Continuous(-8.0, 8.0)},
+        shocks={"z": bx.shocks.Normal()},
+        transitions={"x": lambda x, a, z: 1.2 * x + a + 0.1 * z},
+        reward=lambda x, a: -(x**2) - a**2,
+    )
+
+    def reference(params, x):
+        b, p = params["discount"], 1.0
+        for _ in range(1000):
+            p = 1 + b * 1.44 * p / (1 + b * p)
+        return {"value": -p * np.asarray(x) ** 2 - b * p * 0.01 / (1 - b)}
+
+    return types.SimpleNamespace(model=model, params={"discount": 0.95}, reference=reference)
+
+
+def source(name):
+    """Model, parameters and reference of a row; the reference may be none."""
+    from bellax import models
+
+    return unstable() if name == "unstable" else models.load(name)
+
+
+def off(module, solution):
+    """The largest error of V, and at how many states; NaN where nobody knows V."""
+    from bellax import honesty
+
+    if not hasattr(module, "reference"):
+        return float("nan"), 0
+    states, exact = honesty._exact(module, honesty._states(solution, {}))
+    if exact is None:
+        return float("nan"), 0
+    when = {"period": 0} if solution.setting.problem.finite else {}
+    value = np.asarray(solution.value(**when, **states)).reshape(-1)
+    both = np.isfinite(value) & np.isfinite(exact)
+    return float((np.abs(value - exact) / np.maximum(1, np.abs(exact)))[both].max()), int(both.sum())
+
+
+def timed(solve):
+    """What a solve gives, and its seconds."""
+    started = time.perf_counter()
+    found = solve()
+    return found, time.perf_counter() - started
+
+
+def by_hand(module, asked):
+    """Warm seconds of the quickest of many solvers that is as accurate as asked."""
+    import bellax as bx
+    from bellax.certify.refined import plenty, resized
+
+    first = bx.solve(module.model, module.params, throw=False)
+    names, best = sorted(plenty(first)), float("inf")
+    for ratios in itertools.product((0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), repeat=len(names)):
+        try:
+            solver = resized(first, dict(zip(names, ratios, strict=True)), {})
+            solution = bx.solve(module.model, module.params, solver, throw=False)
+            if solution.result.name == "successful" and off(module, solution)[0] <= asked:
+                best = min(best, *(timed(lambda s=solver: bx.solve(module.model, module.params, s))[1] for _ in "123"))
+        except bx.ModelError:
+            continue
+    return best
+
+
+def row(name, asked, hand):
+    """One row of Markdown."""
+    import bellax as bx
+
+    module = source(name)
+    solve = lambda: bx.solve(module.model, module.params, accuracy=asked, seconds=SECONDS, throw=False)  # noqa: E731
+    solution, cold = timed(solve)
+    _, warm = timed(solve)
+    error, states = off(module, solution)
+    found = solution.refinement
+    nodes = ", ".join(f"{key} {int(own[-1])}" for key, own in found.nodes.items()) if len(found.change) else ""
+    reached = "yes" if bool(found.reached) else "no"
+    cells = [name, f"{asked:g}", reached, f"{error:.1e}", str(states), str(len(found.change)), nodes]
+    cells += [f"{cold:.1f}", f"{warm:.2f}"]
+    if hand:
+        cells.append(f"{warm / by_hand(module, asked):.1f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--asked", default="1e-3,1e-5")
+    parser.add_argument("--hand", action="store_true")
+    parser.add_argument("--one", action="store_true", help="run in this process")
+    given = parser.parse_args()
+    if given.one:
+        print(row(given.models[0], float(given.asked), given.hand), flush=True)
+        return
+    heads = ["model", "asked", "reached", "true error", "states", "rounds", "nodes", "first s", "warm s"]
+    heads += ["warm / by hand"] if given.hand else []
+    print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
+    for name, asked in itertools.product(given.models, given.asked.split(",")):
+        command = [sys.executable, __file__, "--one", "--asked", asked, *(["--hand"] if given.hand else []), name]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        rows = [line for line in found.stdout.splitlines() if line.startswith("|")]
+        print(
+            rows[-1] if rows else f"| {name} | {asked} | failed: {found.stderr.strip().splitlines()[-1:]} |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

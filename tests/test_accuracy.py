@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import bellax as bx
+from bellax.certify.refined import resized
+from bellax.certify.sources import DRAWS
 from bellax.solution.solution import Result
 
 OFFERS = bx.Model(
@@ -130,8 +132,54 @@ OVERDRAWN = bx.Model(
 
 
 def test_what_stands_in_the_way_is_said() -> None:
-    with pytest.raises(bx.SolveError, match="leaves the grid below wealth at .*, and no action is feasible there"):
+    with pytest.raises(bx.SolveError, match="leaves the grid below wealth at .*, and no action was found"):
         bx.solve(OVERDRAWN, {"discount": 0.9}, accuracy=1e-4)
+
+
+def test_a_line_that_goes_on_a_little_is_not_one_that_goes_on() -> None:
+    """Beyond -.02 nothing is feasible, and half of the paths go there: V is minus infinity."""
+    model = bx.Model(
+        states={"wealth": bx.Continuous(0.0, 2.0)},
+        actions={"spending": bx.Continuous(0.0, lambda wealth: wealth + 0.02)},
+        shocks={"loss": bx.shocks.Normal(0.0, 0.3)},
+        transitions={"wealth": lambda wealth, spending, loss: wealth - spending + loss},
+        reward=lambda spending: spending,
+        horizon=2,
+    )
+    with pytest.raises(bx.SolveError, match="leaves the grid below wealth at .*, and no action was found"):
+        bx.solve(model, {"discount": 0.9}, bx.solvers.BackwardInduction(maximiser=bx.maximise.Newton()), accuracy=1e-4)
+
+
+ARRIVING = bx.Model(
+    regimes={
+        "before": bx.Regime(
+            states={"x": bx.Continuous(0.0, 1.0)},
+            transitions={"x": bx.fixed},
+            reward=0.0,
+            next_regime=lambda: {"after": 1.0},
+        ),
+        "after": bx.Regime(
+            states={"z": bx.AR1(0.5, 0.8)},
+            reward=lambda z: jnp.maximum(z - 0.6, 0.0),
+            entry={"z": {"before": bx.shocks.Normal(0.0, 1.0)}},
+        ),
+    },
+    horizon=2,
+)
+"""z ~ N(0, 1) on arrival, where max(z - .6, 0) is paid: .1687 on average."""
+
+
+def test_what_is_drawn_at_a_boundary_has_more_nodes_too() -> None:
+    solution = bx.solve(ARRIVING, {"discount": 1.0})
+    finer: Any = resized(solution, {DRAWS: 2.0}, {})
+    assert finer.quadrature["before"]["z"] == 14
+
+
+@pytest.mark.long
+def test_an_accuracy_of_what_is_drawn_at_a_boundary() -> None:
+    solution = bx.solve(ARRIVING, {"discount": 1.0}, accuracy=1e-3)
+    truth = math.exp(-0.18) / math.sqrt(2 * math.pi) - 0.6 * 0.5 * math.erfc(0.6 / math.sqrt(2))
+    assert abs(float(solution["before"].value(period=0, x=0.5)) - truth) < 1e-3
 
 
 CAREER = bx.Model(

@@ -18,7 +18,7 @@ import numpy as np
 
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import estimated
-from bellax.certify.compared import parts, places, sampled, values
+from bellax.certify.compared import owner, parts, places, sampled, values
 from bellax.certify.examine import scanning
 from bellax.certify.refined import BySides, plenty, resized
 from bellax.certify.room import room
@@ -37,8 +37,6 @@ _POINTS, _SCANNED = 1000, 200
 """States at which V is compared, and at which actions are scanned."""
 _DOUBLINGS = 2  # of one thing from round to round, at most
 
-_FAR = 10.0  # times what may be left of an error: lines are made twice as long again
-
 _WIDER = (0.25, 0.05)
 """Of the length of a line, by which it goes on at first where paths leave it; the less where the more is infeasible."""
 
@@ -49,17 +47,23 @@ _TOLERANCE = 1e-3
 """The tolerance of a stationary solve, of the accuracy: its error is that over one less the discount."""
 
 
-def refined_to(
-    first: Any, params: Mapping[str, Any], terminal: Any, accuracy: float, seconds: float, started: float, throw: bool
-) -> Any:
+class Given(NamedTuple):
+    """What every solve is given; see `solve`."""
+
+    params: Mapping[str, Any]
+    terminal: Any
+    progress: Any
+
+
+def refined_to(first: Any, given: Given, accuracy: float, seconds: float, started: float, throw: bool) -> Any:
     """The finest of the solutions that it took to be as accurate as that, with what it took.
 
     Args:
         first: the solution by the solver as it stands.
-        params, terminal, accuracy, seconds, throw: as of `solve`.
+        given, accuracy, seconds, throw: as of `solve`.
         started: when the first solve began.
     """
-    return _Rounds(first, params, terminal, accuracy, seconds, started).solution(throw)
+    return _Rounds(first, given, accuracy, seconds, started).solution(throw)
 
 
 class _Level(NamedTuple):
@@ -95,53 +99,80 @@ class _Rounds:
 
     Args:
         first: the solution by the solver as it stands.
-        params, terminal: as of `solve`.
+        given: parameters, `terminal` and `progress`, as of `solve`.
         accuracy: asked for.
         seconds: after how long no solve is begun.
         started: when the first solve began.
     """
 
-    def __init__(self, first: Any, params: Any, terminal: Any, accuracy: float, seconds: float, started: float) -> None:
-        self.first, self.params, self.terminal = first, params, terminal
+    def __init__(self, first: Any, given: Given, accuracy: float, seconds: float, started: float) -> None:
+        self.first = first
+        self.params, self.terminal, self.progress = given
         self.accuracy, self.seconds, self.started = accuracy, seconds, started
-        self.places = places(first, _POINTS, middle=True)
+        self.places = places(first, _POINTS, later=True)
         self.names = plenty(first)
         self.rounds: list[_Round] = []
         self.grown: dict[str, float] = {}
+        self.sources: dict[str, float] = {}
+        self.walls: set[tuple[str, str, str]] = set()
+        self.seldom = _SELDOM * accuracy
 
     def solution(self, throw: bool) -> Any:
-        """The finest solution that was found, with what it took."""
+        """The finest solution that was compared with another, with what it took."""
         now, why = _Tried(_Level({}, {}), self.first, values(self.first, self.places)), ""
+        best = self.first
         while not why:
             then = self._finer(now)
             if isinstance(then, str):
                 why = then
                 break
-            change = self._apart(now, then)
+            best, change = then.solution, self._apart(now, then) / self._order
             lost = self._missed(then.solution) if change <= self.accuracy else math.nan
             self._note(then, change, lost)
             if change <= self.accuracy and lost <= self.accuracy:
-                return self._with(then.solution, True)
+                why = self._walled(then)
+                if not why:
+                    return self._with(then.solution, True)
+                break
             found = self._next(now, then, change)
-            now, why = (then, found) if isinstance(found, str) else (found, "")
+            now, why = (now, found) if isinstance(found, str) else (found, "")
         _LOG.info("%s", self._words(why))
         if throw:
             raise SolveError(self._words(why))
-        return self._with(now.solution, False)
+        return self._with(best, False)
 
     def _finer(self, now: _Tried) -> _Tried | str:
         """Twice as many of all, on longer lines where paths leave them; less long where the solve fails there."""
         level = now.level.times({name: self._twice(name) for name in self.names})
         then: _Tried | str = ""
         for first in _WIDER:
-            sides = _longer(self.first, now, first, _SELDOM * self.accuracy)
-            if isinstance(sides, str):
-                return sides
+            sides, self.walls, blocked = _longer(self.first, now, first, self.seldom)
+            if blocked:
+                return self._walled(now)
             then = self._attempt(level._replace(sides=sides))
-            if not isinstance(then, str) or sides == now.level.sides:
+            if not isinstance(then, str) or sides == now.level.sides or self._over():
                 return then
         leaving = " ".join(own.leaving().strip() for own in parts(now.solution).values())
         return f"{leaving} What that costs a longer grid would tell, and there {then}"
+
+    def _walled(self, then: _Tried) -> str:
+        """Where paths still leave for states in which nothing can be done, in words; empty where they do not."""
+        for regime, own in parts(then.solution).items():
+            for (label, side), share in own.left.items():
+                if share > self.seldom and (*owner(regime, label), side) in self.walls:
+                    return (
+                        f"the optimal next state leaves the grid {side} {label} at {share:.2g} of the nodes, and no "
+                        "action was found that is feasible there, so that V there is not known. Give an action that "
+                        "is always possible, or a bound that is not left"
+                    )
+        return ""
+
+    @property
+    def _order(self) -> float:
+        """By how much of itself, at least, a change is more than the error that is left, if errors are of order one."""
+        plans = [own.setting.plan for own in parts(self.first).values()]
+        lines = max((len(plan.lines) for plan in plans), default=1)
+        return min(2.0, 4.0 ** (1 / max(lines, 1))) - 1
 
     def _twice(self, name: str) -> float:
         """By how much more is finer: of lines so that there are about four times as many nodes in all."""
@@ -158,13 +189,15 @@ class _Rounds:
         if then.level.sides != now.level.sides:
             finer[BOUNDS] = now.level._replace(sides=then.level.sides)
         sources = self._expected(finer, change)
-        for name, level in finer.items() if not sources else ():
-            alone = self._attempt(level)
-            if isinstance(alone, str):
-                return alone
-            sources[name] = self._apart(now, alone)
-            _LOG.info("twice the %s alone: V changes by %.2g", name, sources[name])
-        self.rounds[-1] = self.rounds[-1]._replace(sources=sources)
+        if not sources:
+            for name, level in finer.items():
+                alone = self._attempt(level)
+                if isinstance(alone, str):
+                    return alone
+                sources[name] = self._apart(now, alone)
+                _LOG.info("twice the %s alone: V changes by %.2g", name, sources[name])
+            self.rounds[-1] = self.rounds[-1]._replace(sources=sources)
+        self.sources = sources
         return self._grown(now, then, sources)
 
     def _expected(self, finer: Mapping[str, Any], change: float) -> dict[str, float]:
@@ -175,9 +208,9 @@ class _Rounds:
         """
         if len(finer) == 1:
             return dict.fromkeys(finer, change)
-        if len(self.rounds) < 2 or not finer.keys() <= self.rounds[-2].sources.keys():
+        if not finer.keys() <= self.sources.keys():
             return {}
-        found = {name: self.rounds[-2].sources[name] / self.grown.get(name, 1.0) ** 2 for name in finer}
+        found = {name: self.sources[name] / self.grown.get(name, 1.0) ** 2 for name in finer}
         return found if 0.5 * change <= sum(found.values()) <= 4 * change else {}
 
     def _grown(self, now: _Tried, then: _Tried, sources: Mapping[str, float]) -> _Tried | str:
@@ -185,9 +218,7 @@ class _Rounds:
         some = 0.1 * self.accuracy / len(sources)
         each = self.accuracy / max(1, sum(change > some for change in sources.values()))
         by = {name: self._factor(name, change / each) for name, change in sources.items() if name != BOUNDS}
-        wider, sides = sources.get(BOUNDS, 0.0), now.level.sides
-        if wider > each:
-            sides = _twice_as_long(then.level.sides) if wider > _FAR * each else then.level.sides
+        sides = then.level.sides if sources.get(BOUNDS, 0.0) > each else now.level.sides
         level = now.level.times({name: factor for name, factor in by.items() if factor > 1})._replace(sides=sides)
         if level in (now.level, then.level):  # the sources together may change V by more than each of them
             level = then.level
@@ -202,9 +233,12 @@ class _Rounds:
         doublings = round(0.5 * math.log2(excess)) if math.isfinite(excess) else _DOUBLINGS
         return twice ** min(max(doublings, 1), _DOUBLINGS)
 
+    def _over(self) -> bool:
+        return time.perf_counter() - self.started > self.seconds
+
     def _attempt(self, level: _Level) -> _Tried | str:
         """A solve, or why there is none."""
-        if time.perf_counter() - self.started > self.seconds:
+        if self._over():
             return f"seconds={self.seconds:g} are over"
         options = _options(self.first, level, _TOLERANCE * self.accuracy)
         try:
@@ -214,7 +248,7 @@ class _Rounds:
             left = self.seconds - (time.perf_counter() - self.started)
             if work > left:
                 return f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left"
-            solution = run(prepared, arguments, self.terminal, throw=False)
+            solution = run(prepared, arguments, self.terminal, throw=False, progress=self.progress)
         except (ModelError, ParameterError) as error:
             return str(error)
         if int(solution.code) != int(Result.successful):
@@ -293,20 +327,22 @@ def _settings(prepared: Any) -> list[Setting]:
 
 
 def _lost(solution: Solution) -> float:
-    """The largest gain of a denser scan of actions over the maximiser, over max(1, |V|)."""
+    """What a denser scan of actions gains over the maximiser, at most and in every period, over max(1, |V|)."""
     setting = solution.setting
     if not setting.plan.actions or setting.follows:
         return 0.0
     looked = sampled(solution, _SCANNED)
     run = setting.program(("scanning", looked.shifts.shape), lambda: quickly(scanning(setting.numerics), True))
-    lost, value = run(solution.arguments, solution.values, looked)
-    off = np.asarray(lost) / np.maximum(1.0, np.abs(np.asarray(value)))
-    return float(np.where(np.isfinite(off), off, 0.0).max(initial=0.0))
+    lost, value, discount = (np.asarray(each) for each in run(solution.arguments, solution.values, looked))
+    off = lost / np.maximum(1.0, np.abs(value))
+    most = float(np.where(np.isfinite(off), off, 0.0).max(initial=0.0))
+    clock = setting.problem.clock
+    return most * (clock.count if clock.finite else 1 / max(1 - float(np.nanmax(discount)), 1e-6))
 
 
-def _longer(start: Any, now: _Tried, first: float, seldom: float) -> BySides | str:
-    """By how much lines go on: where paths leave them, twice as far as they did, or as something is feasible there; or
-    why they cannot.
+def _longer(start: Any, now: _Tried, first: float, seldom: float) -> tuple[BySides, set[tuple[str, str, str]], bool]:
+    """By how much lines go on: where paths leave them, twice as far as they did, or as something is feasible there;
+    where that is less far; and whether it is nothing somewhere.
 
     Args:
         start: the solution whose lines they are.
@@ -314,30 +350,27 @@ def _longer(start: Any, now: _Tried, first: float, seldom: float) -> BySides | s
         seldom: the share of nodes from which they may leave.
     """
     sides = {regime: {label: dict(own) for label, own in by.items()} for regime, by in now.level.sides.items()}
+    walls, blocked = set(), False
     settings = {name: own.setting for name, own in parts(start).items()}
-    for regime, own in parts(now.solution).items():
-        setting = settings[regime]
-        # nodes of savings are spread thinner over a longer line
-        least = _WIDER[-1] if setting.numerics.maximiser.makes_pieces else first
-        for (label, side), share in own.left.items():
-            if share <= seldom or label not in setting.plan.labels:
-                continue
-            line = sides.setdefault(regime, {}).setdefault(label, {})
-            before = line.get(side, 0.0)
-            line[side] = room(setting, start.arguments, label, side, (before, max(least, 2 * before)))
-            if line[side] == before:
-                return (
-                    f"the optimal next state leaves the grid {side} {label} at {share:.2g} of the nodes, and no action "
-                    "is feasible there, so that V there is not known. Give an action that is always possible"
-                )
-    return sides
-
-
-def _twice_as_long(sides: BySides) -> BySides:
-    return {
-        regime: {label: {side: 2 * by for side, by in own.items()} for label, own in lines.items()}
-        for regime, lines in sides.items()
+    left = {
+        (*owner(regime, label), side)
+        for regime, own in parts(now.solution).items()
+        for (label, side), share in own.left.items()
+        if share > seldom
     }
+    for regime, label, side in left:
+        setting = settings[regime]
+        line = sides.setdefault(regime, {}).setdefault(label, {})
+        before = line.get(side, 0.0)
+        # nodes of savings are spread thinner over a longer line
+        wanted = max(_WIDER[-1] if setting.numerics.maximiser.makes_pieces else first, 2 * before)
+        found = room(setting, start.arguments, label, side, (before, wanted))
+        if found > before:
+            line[side] = found
+        if found < wanted:
+            walls.add((regime, label, side))
+            blocked |= found == before
+    return sides, walls, blocked
 
 
 def _options(first: Any, level: _Level, tolerance: float) -> Any:

@@ -1,10 +1,11 @@
 """The front door: a solve as the solver stands, or with as many nodes as an accuracy takes."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bellax.accurate import refined_to
+from bellax.accurate import Given, refined_to
 from bellax.bellman.options import GridSolver
 from bellax.errors import ModelError, check_left_out, check_positive, named_arguments
 from bellax.model.diffusion import DiffusionModel
@@ -43,8 +44,9 @@ def solve(
         throw: whether to raise where the solve fails; else the `result` says so. Under a transformation nothing raises.
         progress: called with the count of steps done and what is left: a residual, or the loss of a training. What it
             raises is raised when the solve is over.
-        accuracy: of a model in discrete time on grids: how wrong V may be, over max(1, |V|). Nodes of states, processes
-            and shocks, bounds and candidates become more until V stays; `solution.refinement` says how. A solver that
+        accuracy: of a model in discrete time on grids: how wrong V may be, over max(1, |V|), in the first, a middle and
+            the last period. Nodes of states, processes and shocks, bounds and candidates become more until V stays at
+            a thousand states; `solution.refinement` says how. A solver that
             is given must leave them open. `solution.setting.options` is then the solver that was found, for solves
             under a transformation.
         seconds: with `accuracy`, after how long no solve is begun any more, by default 600.
@@ -68,7 +70,8 @@ def solve(
     first = solve_once(model, params, solver, horizon=horizon, terminal=terminal, throw=throw, progress=progress)
     if int(first.code) != int(Result.successful):
         return first
-    return refined_to(first, params, terminal, float(accuracy), float(budget), started, throw)
+    given = Given(params, terminal, progress)
+    return refined_to(first, given, float(accuracy), float(budget), started, throw)
 
 
 def _check_refinable(model: Any, params: Any, solver: Any) -> None:
@@ -86,10 +89,17 @@ def _check_refinable(model: Any, params: Any, solver: Any) -> None:
         raise ModelError(
             f"accuracy= refines grids, and solver={type(solver).__name__} has none. Leave one of both out."
         )
-    candidates = isinstance(solver.maximiser, Mapping) or getattr(solver.maximiser, "grid", None)
-    given = {"grid": solver.grid, "quadrature": solver.quadrature, "maximiser": candidates}
+    given = {"grid": solver.grid, "quadrature": solver.quadrature, "maximiser": _fixes(solver.maximiser)}
     for name, value in given.items():
         if value:
             raise ModelError(
                 f"accuracy= says how many nodes, and the solver fixes them by {name}=: leave one of both out."
             )
+
+
+def _fixes(maximiser: Any) -> bool:
+    """Whether a maximiser, or one that it asks in turn, is given candidates or nodes of its own."""
+    if not dataclasses.is_dataclass(maximiser):
+        return isinstance(maximiser, Mapping)
+    own = {field.name: getattr(maximiser, field.name) for field in dataclasses.fields(maximiser)}
+    return bool(own.get("grid")) or any(_fixes(each) for each in own.values() if dataclasses.is_dataclass(each))

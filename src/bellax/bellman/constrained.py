@@ -31,7 +31,7 @@ def multipliers(
     """The multipliers of the smooth constraints at an optimum, by Q_u + N'l = 0; differentiable.
 
     Args:
-        sound: whether there is an optimum; else they are zero.
+        sound: whether there is an optimum; else they are zero. At a kink of Q they are NaN.
     """
 
     def together(at: Array) -> Array:
@@ -40,7 +40,14 @@ def multipliers(
     values, gradients = jax.vmap(lambda d: jax.jvp(together, (u,), (d,)))(jnp.eye(u.shape[0]))
     held, free = _edges(u, values[0], gradients, objective, point, combination)
     found = _multipliers(gradients, held, free)
-    return jnp.where(sound & jnp.isfinite(found), found, 0.0)
+    found = jnp.where(sound & jnp.isfinite(found), found, 0.0)
+    if not objective.sided:
+        return found
+    # at a kink of Q the gradient is that of one side, and nobody knows what an edge is worth
+    here = lambda at: _together(at, lax.stop_gradient((objective, point)), combination)  # noqa: E731
+    _, _, hessians = lax.stop_gradient(derivatives(here, u))
+    kink = jnp.any(held) & _at_kink(here, u, hessians, found, held, free)
+    return jnp.where(kink, jnp.nan, found)
 
 
 @eqx.filter_custom_jvp
@@ -62,7 +69,10 @@ def _shadow_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         return jnp.sum(jnp.where(prices != 0, prices * (numbers - lax.stop_gradient(numbers)), 0.0))
 
     # The primal can be differentiated as it stands, see `implicit.moving`; where nothing is, nothing is worked out.
-    return eqx.filter_jvp(worth, (objective, point, decision), tangents[1:])
+    # `envelope` lets no decision move where it may be at a kink: there V moves as Q and l'g do with u held fixed
+    moves = jax.tree.map(lambda _: None, decision) if objective.sided else tangents[3]
+    total, moved = eqx.filter_jvp(worth, (objective, point, decision), (*tangents[1:3], moves))
+    return total, jnp.zeros_like(total) if moved is None else moved
 
 
 @eqx.filter_custom_jvp
@@ -101,7 +111,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     )
     _, gradients, hessians = derivatives(lambda at: _together(at, inputs, combination), u)
     found = _moves((gradient, number), gradients, hessians, prices, held, free, sound)
-    if objective.plan.kinked:
+    if objective.sided:
         kink = _at_kink(here, u, hessians, prices, held, free)
         # in reverse mode no number is one for all that Q sees
         found = jnp.where(kink, 0.0, found) + seen * jnp.where(kink, jnp.nan, 0.0)
@@ -138,9 +148,10 @@ def drift(
         return _moves(moved, gradients, hessians, prices, held, free, jnp.ones((), bool))
 
     found = jax.vmap(moves, out_axes=1)(slopes[actions:], along[actions:])
-    if objective.plan.kinked:
+    if objective.sided:
         kink = _at_kink(lambda x: _together(x, (objective, here), combination), u, hessians, prices, held, free)
         found = jnp.where(kink, 0.0, found)
+        prices = jnp.where(kink & jnp.any(held), jnp.nan, prices)
     total = slopes[actions:, 0] + slopes[actions:, 1:] @ prices
     return jnp.where(jnp.isfinite(found), found, 0.0), total
 

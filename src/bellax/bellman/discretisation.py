@@ -90,7 +90,11 @@ class Discretisation:
     @property
     def quadrature(self) -> dict[str, Any]:
         """Counts or rules of shocks, by name: what was given, and where V may have kinks what bears them."""
-        usual = {name: rule for name, rule in kinked_rules(self.plan).items() if name in self.plan.shocks}
+        usual = {
+            name: rule
+            for name, rule in kinked_rules(self.plan).items()
+            if name in self.plan.shocks or name in self.plan.drawn
+        }
         return {**usual, **self._quadrature}
 
     @cached_property

@@ -79,7 +79,7 @@ _KINKED = {0: 201, 1: 31, 2: 15}
 
 def kinked_rules(plan: Plan) -> dict[str, Any]:
     """Rules of what is drawn afresh, by name, where V tomorrow may have kinks in it: those of few nodes miss them."""
-    drawn = {name: plan.graph.regime.shocks[name] for name in plan.shocks}
+    drawn = {**plan.drawn, **{name: plan.graph.regime.shocks[name] for name in plan.shocks}}
     drawn |= {name: space.distribution for name, space in plan.states.items() if isinstance(space, IID)}
     drawn = {name: own for name, own in drawn.items() if not isinstance(own, Categorical)}
     if not plan.rugged or not 1 <= len(drawn) <= 2:

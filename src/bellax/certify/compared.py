@@ -37,6 +37,12 @@ def parts(solution: Any) -> dict[str, Solution]:
     return {"": solution}
 
 
+def owner(regime: str, label: str) -> tuple[str, str]:
+    """The regime and the line of a label: `retired.wealth` is that of another regime."""
+    other, _, line = label.rpartition(".")
+    return (other, line) if other else (regime, label)
+
+
 def sampled(solution: Solution, points: int) -> Sample:
     """States of one regime, over the periods in which it decides; those at which V bends most among them."""
     setting, numerics = solution.setting, solution.setting.numerics
@@ -46,17 +52,18 @@ def sampled(solution: Solution, points: int) -> Sample:
     return looked
 
 
-def places(solution: Any, points: int, middle: bool) -> list[Place]:
-    """States of the first period of every regime, and of one in the middle.
+def places(solution: Any, points: int, later: bool) -> list[Place]:
+    """States of the first period of every regime, and of later ones.
 
     Args:
         points: about how many of a regime.
-        middle: whether that of the middle is wanted.
+        later: whether one in the middle and the last are wanted.
     """
     found = []
     for regime, own in parts(solution).items():
         setting, looked = own.setting, sampled(own, points)
-        some = {0, len(looked.periods) // 2} if middle and setting.problem.finite else {0}
+        count = len(looked.periods)
+        some = {0, count // 2, count - 1} if later and setting.problem.finite else {0}
         run = setting.program(("points of", looked.shifts.shape), partial(quickly, points_of(setting.numerics), True))
         for place in sorted(some):
             period = int(looked.periods[place])

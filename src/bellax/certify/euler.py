@@ -22,8 +22,7 @@ from bellax.certify.stage import Stage
 from bellax.problem.period import by_action, in_a_row
 
 _EDGE = 1e-7  # in u: closer to a bound than this counts as being there
-_ASIDE, _KINK = 1e-7, 1e-4
-"""How far beside an action slopes are taken, as a share of it, and by which share a kink that holds it turns them."""
+_KINK = 1e-4  # a share of itself by which a kink that holds an action turns the slope
 
 
 class Euler(NamedTuple):
@@ -86,9 +85,9 @@ def euler(
     scale = jnp.abs(curvature * flat)
     shares = asked.objective.shares(point, decision)
     interior = (shares > _EDGE) & (shares < 1 - _EDGE)
-    if numerics.sided:
+    if numerics.plan.kinked and numerics.sided:
         # at a kink both sides are downhill, and no derivative is zero
-        step = _ASIDE * (jnp.abs(flat) + _KINK)
+        step = float(jnp.finfo(flat.dtype).eps) ** 0.45 * (jnp.abs(flat) + _KINK)
         left, right = (
             jax.vmap(lambda d, side=side: _slope(worth, d)(flat + side * step * d))(directions) for side in (-1.0, 1.0)
         )

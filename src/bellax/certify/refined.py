@@ -17,7 +17,7 @@ import numpy as np
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
-from bellax.certify.compared import Place, parts, places, values
+from bellax.certify.compared import Place, owner, parts, places, values
 from bellax.certify.examine import Sample, points_of
 from bellax.certify.room import room
 from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
@@ -87,12 +87,12 @@ def refined_regimes(solution: RegimeSolution, points: int, discount: float, by_s
     if any(setting.follows for setting in solution.settings.deciding.values()):
         return Refined(math.nan, "none, since a rule is followed")
     left = {
-        (regime, label, side)
+        (*owner(regime, label), side)
         for regime, own in parts(solution).items()
         for (label, side), share in own.left.items()
-        if share > 0 and label in own.setting.plan.labels
+        if share > 0
     }
-    return _estimate(solution, places(solution, points, middle=False), left, discount, by_source)
+    return _estimate(solution, places(solution, points, later=False), left, discount, by_source)
 
 
 def _estimate(
@@ -149,7 +149,7 @@ def _longer_lines(solution: Any, left: set[tuple[str, str, str]]) -> tuple[BySid
         if longer > 0:
             sides.setdefault(regime, {}).setdefault(label, {})[side] = longer
         else:
-            words.append(f"on a grid no wider {side} {label}, where no action is feasible")
+            words.append(f"on a grid no wider {side} {label}, where no action was found")
     return sides, words
 
 
@@ -282,6 +282,10 @@ def _drawn(setting: Setting, arguments: Arguments, ratio: float) -> dict[str, An
         if isinstance(space, IID):
             count = numerics.mesh(arguments, 0).processes[name].count
             found[name] = (space.distribution, numerics.grid.get(name), count)
+    entering = {n: own for n, own in setting.plan.drawn.items() if not isinstance(own, Categorical)}
+    for name, distribution in entering.items():
+        given = numerics.quadrature.get(name)
+        found[name] = (distribution, given, distribution.rule(given, {}).weights.shape[0])
     found = {name: own for name, own in found.items() if not isinstance(own[0], Categorical)}
     dimensions = sum(max(1, math.prod(distribution.shape)) for distribution, _, _ in found.values())
     each = ratio ** min(1.0, 2 / max(1, dimensions))

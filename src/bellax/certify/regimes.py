@@ -125,6 +125,7 @@ class RegimeCertificate:
             rows += [("lost by the rule, bound", name, "max", loss.bound)]
         rows += [("value error, estimated", "", "max", self.value_error)]
         rows += [("value error, by a refined solve", "", "max", self.estimate)]
+        rows += [("value error, by more of one", name, "max", value) for name, value in self.sources.items()]
         rows += [("simulated value", "", name, value) for name, value in self.simulated.items()]
         return pd.DataFrame(rows, columns=["quantity", "of", "statistic", "value"])
 

@@ -103,7 +103,10 @@ class _Endogenous(Maximiser):
         return plan.once(("structure", names), lambda: structure(plan, type(self).__name__, *names))
 
     def sizes(self, plan: Plan) -> dict[str, int]:
-        found = self.structure(plan)
+        return self.sizes_of(self.structure(plan))
+
+    def sizes_of(self, found: Structure) -> dict[str, int]:
+        """Nodes of savings of a structure."""
         spec = self._spec(found)
         return {found.savings: len(spec.nodes) if isinstance(spec, grids.Given) else int(spec)}
 

@@ -113,6 +113,11 @@ class NEGM(Maximiser):
         grid = {} if outer is None else {outer: grids.resized(self._spec(found), ratio, 4)}
         return replace(self, grid=grid, inner=self._inner(found).with_nodes(found, ratio))
 
+    def sizes(self, plan: Plan) -> dict[str, int]:
+        found, outer = self.structure(plan), outer_of(self.structure(plan))
+        own = {} if outer is None else {outer: self._count(found)}
+        return {**own, **self._inner(found).sizes_of(found)}
+
     def cells(self, plan: Plan) -> int:
         return 10 * self._count(self.structure(plan))
 

@@ -33,7 +33,7 @@ _UNSERVED = "why an endogenous grid does not serve"
 
 @named_arguments
 def solve(
-    model: Model | DiffusionModel,
+    model: Any,
     params: Mapping[str, Any],
     solver: Solver | None = None,
     *,

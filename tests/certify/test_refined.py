@@ -165,7 +165,7 @@ def test_a_finer_grid_that_is_none_has_its_reason():
     _, certificate = certified(model, {}, bx.solvers.BackwardInduction(grid={"w": 12}))
     assert (
         certificate.estimate > 0
-        and "on a grid no wider below w, where no action is feasible" in certificate.estimate_words
+        and "on a grid no wider below w, where no action was found" in certificate.estimate_words
     )
 
 

@@ -14,7 +14,8 @@ from bellax.bellman.setting import Setting
 from bellax.problem.period import Period, combinations
 from bellax.problem.problem import Arguments
 
-_PARTS = 32
+_PARTS = np.concatenate([2.0 ** -np.arange(20, 5, -1.0), np.arange(1, 33) / 32])
+"""Of the way, at which something is asked to be feasible: close to where it begins, too, as to wealth of zero."""
 
 
 def room(setting: Setting, arguments: Arguments, label: str, side: str, beyond: tuple[float, float]) -> float:
@@ -27,10 +28,10 @@ def room(setting: Setting, arguments: Arguments, label: str, side: str, beyond: 
     Returns:
         A number between them.
     """
-    shares = beyond[0] + (beyond[1] - beyond[0]) * np.arange(1, _PARTS + 1) / _PARTS
+    shares = beyond[0] + (beyond[1] - beyond[0]) * _PARTS
     build = lambda: jax.jit(partial(_feasible, setting.numerics, label, side))  # noqa: E731
     fits = np.asarray(setting.program(("room", label, side), build)(arguments, shares))
-    many = _PARTS if fits.all() else int(np.argmin(fits))
+    many = len(_PARTS) if fits.all() else int(np.argmin(fits))
     return float(shares[many - 1]) if many else beyond[0]
 
 

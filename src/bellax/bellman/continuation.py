@@ -86,6 +86,7 @@ class Continuation(eqx.Module):
         between: the same for states between the nodes of processes with a `Law`, which bring their own rows: not
             averaged over these. None where there is no such process.
         carried: nodes tomorrow of those of them that go on in another regime, where they may have others.
+        own: those processes; another regime may have one of the same name that begins anew.
     """
 
     table: Float[Array, "n ..."]
@@ -100,6 +101,7 @@ class Continuation(eqx.Module):
     ways: dict[str, Way] = eqx.field(static=True)
     between: "Continuation | None" = None
     carried: dict[str, Array] = eqx.field(default_factory=dict)
+    own: frozenset[str] = eqx.field(static=True, default=frozenset())
 
     def __call__(self, point: Point, following: Mapping[str, Array], weights: Mapping[str, Array]) -> Float[Array, ""]:
         """E[V] at tomorrow's states; NaN where a law gives what is none of its categories.
@@ -110,7 +112,8 @@ class Continuation(eqx.Module):
             weights: probabilities of the categories of dotted states, and of the values of drawn ones, by name.
         """
         if self.between is not None and point.rows:
-            return self.between(point, {**following, **self.carried}, {**weights, **point.rows})
+            rows = {name: row for name, row in point.rows.items() if name in self.own}
+            return self.between(point, {**following, **self.carried}, {**weights, **rows})
         base, known = jnp.zeros((), jnp.int32), None
         fractions: dict[str, Array] = {}
         mixing: dict[str, int] = {}
@@ -201,7 +204,9 @@ def continuation(
         weighed = ways | {name: Way.drawn if name in carried else Way.dotted for name in own}
         between = _averages(table, lines, mesh, weighed, rows, interpolant)
     nodes = {name: carried[name] for name in own & carried.keys()}
-    return replace(_averages(table, lines, mesh, ways, rows, interpolant), between=between, carried=nodes)
+    return replace(
+        _averages(table, lines, mesh, ways, rows, interpolant), between=between, carried=nodes, own=frozenset(own)
+    )
 
 
 def _averages(

@@ -11,6 +11,7 @@ import pytest
 import bellax as bx
 from bellax.certify.refined import resized
 from bellax.certify.sources import DRAWS
+from bellax.models import merton_crra
 from bellax.solution.solution import Result
 
 OFFERS = bx.Model(
@@ -180,6 +181,16 @@ def test_an_accuracy_of_what_is_drawn_at_a_boundary() -> None:
     solution = bx.solve(ARRIVING, {"discount": 1.0}, accuracy=1e-3)
     truth = math.exp(-0.18) / math.sqrt(2 * math.pi) - 0.6 * 0.5 * math.erfc(0.6 / math.sqrt(2))
     assert abs(float(solution["before"].value(period=0, x=0.5)) - truth) < 1e-3
+
+
+def test_a_scale_may_end_before_a_line_does() -> None:
+    """On minus one over the square of wealth, which ends at zero, a quarter of the line is more than all wealth."""
+    gallery = merton_crra
+    solution = bx.solve(gallery.model, gallery.params, accuracy=1e-5)
+    assert solution.result == Result.successful
+    for wealth in (0.06, 1.0, 150.0):
+        exact = gallery.reference(gallery.params, wealth)["value"]
+        assert abs(float(solution.value(period=0, wealth=wealth)) / float(exact) - 1) < 1e-5
 
 
 CAREER = bx.Model(

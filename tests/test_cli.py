@@ -164,6 +164,16 @@ def test_a_solver_by_name_keeps_the_options_of_the_file(cake):
     assert report["why"] == "ValueIteration: asked for."
 
 
+def test_a_run_to_an_accuracy_says_how_it_came_there(cake):
+    """The solver of the file, which fixes nodes, is set aside."""
+    text = CAKE + "solver = bx.solvers.BackwardInduction(grid={'cake': 7})\n"
+    Path("cake.py").write_text(text.replace("print(", "str("))
+    found = invoke("run", cake, "--accuracy", "1e-4", "--json", "--agents", 5)
+    report = json.loads(found.stdout)
+    assert "Accuracy 0.0001 reached" in report["refinement"] and report["options"]["grid"]["cake"] != 7
+    assert abs(report["policy"]["bite"] / report["reference"]["bite"] - 1) < 1e-3
+
+
 def test_list_has_a_line_a_model():
     lines = invoke("list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(bx.models.names())
@@ -257,6 +267,8 @@ def test_a_number_that_is_frozen_is_found_when_asked_for(cake):
         (["--grid", "kake=20"], "--grid kake=20: the model has no state 'kake'. Did you mean 'cake'?"),
         (["--grid", "cake=many"], "--grid cake=many: 'many' is no number of nodes."),
         (["--grid", "cake=1"], "at least 2"),
+        (["--accuracy", "-1"], "accuracy is -1.0; give a positive number"),
+        (["--accuracy", "1e-3", "--grid", "cake=20"], "the solver fixes them by grid="),
         (["--solver", "BackwardInductoin"], "there is no such solver. Did you mean 'BackwardInduction'?"),
         (["--solver", "ValueIteration"], "ValueIteration looks for a stationary value, and the horizon is finite"),
     ],

@@ -122,6 +122,7 @@ def test_a_price_that_is_given_is_not_sought(savers):
         ((), ["--grid", "income=20"], "state 'income' is a chain"),
         ((), ["--solver", "ValueIteration"], "there is no such solver. There are 'Collocation', 'FiniteDifference'"),
         ((), ["--agents", "5"], "--agents: a run in continuous time"),
+        ((), ["--accuracy", "1e-3"], "--accuracy: it refines grids in discrete time"),
         (('"assets": -0.15, "income"', '"asets": -0.15, "income"'), [], "state 'asets' is unknown"),
         (('{"assets": -0.15, "income": 0.1}', "3"), [], "start is 3"),
         (('"assets": -0.15, "income": 0.1}', '"assets": [0.0, 0.1], "income": 0.1}'), [], "start has shape (2,)"),

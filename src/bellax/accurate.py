@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from bellax.bellman.setting import Setting
 from bellax.bellman.workload import estimated
 from bellax.certify.compared import owner, parts, places, sampled, values
 from bellax.certify.examine import scanning
 from bellax.certify.refined import BySides, plenty, resized
-from bellax.certify.room import room
 from bellax.certify.sources import BOUNDS, CANDIDATES, remedy
+from bellax.certify.stretch import stretch
 from bellax.errors import ModelError, ParameterError, SolveError
 from bellax.numerics.programs import quickly
 from bellax.numerics.scalar import put
@@ -116,6 +115,7 @@ class _Rounds:
         self.sources: dict[str, float] = {}
         self.walls: set[tuple[str, str, str]] = set()
         self.seldom = _SELDOM * accuracy
+        self.spent = False
 
     def solution(self, throw: bool) -> Any:
         """The finest solution that was compared with another, with what it took."""
@@ -150,7 +150,7 @@ class _Rounds:
             if blocked:
                 return self._walled(now)
             then = self._attempt(level._replace(sides=sides))
-            if not isinstance(then, str) or sides == now.level.sides or self._over():
+            if not isinstance(then, str) or sides == now.level.sides or self.spent:
                 return then
         leaving = " ".join(own.leaving().strip() for own in parts(now.solution).values())
         return f"{leaving} What that costs a longer grid would tell, and there {then}"
@@ -169,10 +169,8 @@ class _Rounds:
 
     @property
     def _order(self) -> float:
-        """By how much of itself, at least, a change is more than the error that is left, if errors are of order one."""
-        plans = [own.setting.plan for own in parts(self.first).values()]
-        lines = max((len(plan.lines) for plan in plans), default=1)
-        return min(2.0, 4.0 ** (1 / max(lines, 1))) - 1
+        """Change over the error that is left, at least, if errors are of order one: one where there is twice of all."""
+        return min((self._twice(name) for name in self.names), default=2.0) - 1
 
     def _twice(self, name: str) -> float:
         """By how much more is finer: of lines so that there are about four times as many nodes in all."""
@@ -233,20 +231,19 @@ class _Rounds:
         doublings = round(0.5 * math.log2(excess)) if math.isfinite(excess) else _DOUBLINGS
         return twice ** min(max(doublings, 1), _DOUBLINGS)
 
-    def _over(self) -> bool:
-        return time.perf_counter() - self.started > self.seconds
-
     def _attempt(self, level: _Level) -> _Tried | str:
         """A solve, or why there is none."""
-        if self._over():
+        if time.perf_counter() - self.started > self.seconds:
+            self.spent = True
             return f"seconds={self.seconds:g} are over"
         options = _options(self.first, level, _TOLERANCE * self.accuracy)
         try:
             prepared = prepare(self.first.model, options)
             arguments = prepared.arguments(self.params)
-            work = sum(estimated(s.numerics, arguments).seconds for s in _settings(prepared))
+            work = sum(estimated(s.numerics, arguments).seconds for s in prepared.deciding.values())
             left = self.seconds - (time.perf_counter() - self.started)
             if work > left:
+                self.spent = True
                 return f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left"
             solution = run(prepared, arguments, self.terminal, throw=False, progress=self.progress)
         except (ModelError, ParameterError) as error:
@@ -322,10 +319,6 @@ class _Rounds:
         )
 
 
-def _settings(prepared: Any) -> list[Setting]:
-    return list(prepared.settings.deciding.values()) if hasattr(prepared, "settings") else [prepared]
-
-
 def _lost(solution: Solution) -> float:
     """What a denser scan of actions gains over the maximiser, at most and in every period, over max(1, |V|)."""
     setting = solution.setting
@@ -364,10 +357,10 @@ def _longer(start: Any, now: _Tried, first: float, seldom: float) -> tuple[BySid
         before = line.get(side, 0.0)
         # nodes of savings are spread thinner over a longer line
         wanted = max(_WIDER[-1] if setting.numerics.maximiser.makes_pieces else first, 2 * before)
-        found = room(setting, start.arguments, label, side, (before, wanted))
+        found, wall = stretch(setting, start.arguments, label, side, (before, wanted))
         if found > before:
             line[side] = found
-        if found < wanted:
+        if wall or found == before:
             walls.add((regime, label, side))
             blocked |= found == before
     return sides, walls, blocked

@@ -46,9 +46,8 @@ def solve(
             raises is raised when the solve is over.
         accuracy: of a model in discrete time on grids: how wrong V may be, over max(1, |V|), in the first, a middle and
             the last period. Nodes of states, processes and shocks, bounds and candidates become more until V stays at
-            a thousand states; `solution.refinement` says how. A solver that
-            is given must leave them open. `solution.setting.options` is then the solver that was found, for solves
-            under a transformation.
+            a thousand states; `solution.refinement` says how. A solver that is given must leave them open.
+            `solution.setting.options` is then the solver that was found, for solves under a transformation.
         seconds: with `accuracy`, after how long no solve is begun any more, by default 600.
     Returns:
         A `Solution`; of a model with several regimes a `RegimeSolution`, which gives one by the name of a regime; of a

@@ -313,6 +313,22 @@ def test_second_derivatives_through_kinks_of_several_periods_are_refused():
         jax.jacfwd(jax.jacrev(bent(2)))(jnp.array([0.4, 1.1]))
 
 
+def test_second_derivatives_through_kinks_of_regimes_are_refused():
+    own = {"states": {"w": bx.Continuous(0.5, 2.0)}, "transitions": {"w": lambda w: w}}
+    first = bx.Regime(
+        actions={"c": bx.Continuous(0.0, 2.0)},
+        reward=lambda c, w, p: -2.0 * jnp.abs(c - p * w) - (c - 0.5) ** 2,
+        next_regime=lambda: {"first": 0.5, "second": 0.5},
+        **own,
+    )
+    model = bx.Model(regimes={"first": first, "second": bx.Regime(reward=lambda w: w, **own)}, horizon=2)
+    run = bx.compile(model, bx.solvers.BackwardInduction(grid={"w": 5}))
+    value = lambda p: run({"p": p, "discount": 0.9})["first"].value(period=0, w=1.1)  # noqa: E731
+    assert np.isfinite(jax.grad(value)(0.4))
+    with pytest.raises(bx.ModelError, match="no second ones in this version: take differences"):
+        jax.jacfwd(jax.grad(value))(0.4)
+
+
 def test_at_a_jump_derivatives_are_no_number():
     """V = p w where more than that is fined: no derivative of the reward knows, and zero would be wrong."""
     model = bx.Model(

@@ -6,7 +6,7 @@ stop short of the edge, by up to their distance, and what each state loses by it
 
 import warnings
 
-from bellax.bellman.maximisers.enumeration import Enumerate
+from bellax.bellman.maximisers.by_structure import ByStructure
 from bellax.bellman.maximisers.maximum import cells
 from bellax.bellman.reach import users_line
 from bellax.bellman.setting import Setting
@@ -17,7 +17,7 @@ from bellax.problem.plan import Plan
 def warn_of_masks(setting: Setting) -> None:
     """Warns of a solve that masks candidates with a comparison because there was nothing better to do."""
     maximiser, plan = setting.numerics.maximiser, setting.plan
-    if not (plan.masking and maximiser == Enumerate()):
+    if not plan.masking or not isinstance(setting.options.maximiser, ByStructure | None):
         return
     counts = [nodes.shape[0] for nodes in maximiser.candidates(plan)]
     share = f"1/{max(counts) - 1} of the way between the bounds of an action"
@@ -35,11 +35,11 @@ def warn_of_masks(setting: Setting) -> None:
 def masks(plan: Plan) -> str:
     """Which comparison sees which continuous actions."""
     node = plan.masking[0]
-    names = listed(name for name in plan.controls if name in plan.graph.leaves(node, "action"))
-    many = "actions" if names.count("'") > 2 else "action"
+    names = [name for name in plan.controls if name in plan.graph.leaves(node, "action")]
+    many = "actions" if len(names) > 1 else "action"
     return (
-        f"the constraint {node.partition(':')[2]!r} is a comparison that sees the continuous {many} {names}, and True "
-        "or False do not say how far it is to the edge."
+        f"the constraint {node.partition(':')[2]!r} is a comparison that sees the continuous {many} {listed(names)}, "
+        "and True or False do not say how far it is to the edge."
     )
 
 

@@ -19,8 +19,8 @@ from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
 from bellax.certify.compared import Place, owner, parts, places, values
 from bellax.certify.examine import Sample, points_of
-from bellax.certify.room import room
 from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
+from bellax.certify.stretch import stretch
 from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
@@ -145,7 +145,7 @@ def _longer_lines(solution: Any, left: set[tuple[str, str, str]]) -> tuple[BySid
     words = []
     for regime, label, side in sorted(left):
         setting = parts(solution)[regime].setting
-        longer = room(setting, solution.arguments, label, side, (0.0, _WIDER))
+        longer, _ = stretch(setting, solution.arguments, label, side, (0.0, _WIDER))
         if longer > 0:
             sides.setdefault(regime, {}).setdefault(label, {})[side] = longer
         else:

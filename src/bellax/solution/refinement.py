@@ -1,5 +1,7 @@
 """What it took to solve a model to an accuracy: the rounds of refinement, as a table."""
 
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 from jax import Array
@@ -34,7 +36,7 @@ class Refinement(eqx.Module):
             return float("nan")
         return float(np.fmax(self.change[-1], self.missed[-1]))
 
-    def table(self) -> "object":
+    def table(self) -> Any:
         """A pandas DataFrame, one row a round."""
         import pandas as pd  # costs .4 s at import
 

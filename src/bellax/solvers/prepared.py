@@ -56,6 +56,11 @@ class Prepared(Setting):
         warn_of_masks(self)
 
     @property
+    def deciding(self) -> dict[str, Setting]:
+        """Itself, under no name; of several regimes those in which something is decided."""
+        return {"": self}
+
+    @property
     def endogenous(self) -> bool:
         """Whether an endogenous grid solves it."""
         return self.numerics.maximiser.makes_pieces
@@ -86,10 +91,7 @@ class Prepared(Setting):
 
         def run(arguments: Arguments, final: Value | None, ticket: Array, sane: Array) -> Run:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
-            clock = self.problem.clock
-            if self.numerics.sided and not (clock.finite and clock.count == 1):
-                # what follows a kink of tomorrow's V moves by a rule that jax loses in second derivatives
-                arguments = once(arguments, "V of several periods with kinks in actions")
+            arguments = differentiable(arguments, [self.numerics])
             iteration = solver.iteration(self.numerics, arguments, final, sane)
             found = drive(iteration, report(ticket) if told else None)
             return found._replace(code=jnp.where(sane, found.code, int(Result.nonfinite)).astype(jnp.int32))
@@ -151,6 +153,18 @@ _WORTHLESS = (
     "grid with a node of minus infinity, such as log 0, that every state may move next to: a cell with such a "
     "node is minus infinity. Raise the lower bound of the state, or that of the action."
 )
+
+
+def differentiable(arguments: Any, numerics: Iterable[Discretisation]) -> Any:
+    """Arguments of a solve; with kinks in actions of which second derivatives are refused through several periods.
+
+    What follows a kink of tomorrow's V moves by a rule that jax loses in second derivatives.
+
+    Args:
+        numerics: of every regime.
+    """
+    several = [own for own in numerics if not (own.problem.finite and own.problem.clock.count == 1)]
+    return once(arguments, "V of several periods with kinks in actions") if any(n.sided for n in several) else arguments
 
 
 def haste(numerics: Iterable[Discretisation], arguments: Arguments) -> tuple[bool, bool]:

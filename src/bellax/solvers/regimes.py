@@ -33,7 +33,7 @@ from bellax.solution.solution import Result
 from bellax.solvers import entering
 from bellax.solvers.driver import Iteration, drive
 from bellax.solvers.families import families, seen_alike
-from bellax.solvers.prepared import haste
+from bellax.solvers.prepared import differentiable, haste
 from bellax.solvers.progress import report
 from bellax.solvers.recursions import Backward, Endless
 
@@ -116,6 +116,10 @@ class PreparedRegimes:
             problems = {
                 name: Problem(found.graph, self.model.clock, name, found.arrivals) for name, found in crossings.items()
             }
+            following = nx.DiGraph([(name, other) for name, found in crossings.items() for other in found.targets])
+            for name, problem in problems.items():
+                later = nx.descendants(following, name) if name in following else ()
+                problem.plan.rugged_elsewhere = any(problems[other].plan.rugged_here for other in later)
             drawn = {state for problem in problems.values() for state in problem.plan.drawn}
             regimes = {
                 name: Setting(
@@ -131,10 +135,7 @@ class PreparedRegimes:
                 active = {key: self.model.active_periods.get(key) for key in (name, *others)}
                 # after the last decision a regime exists that did until then
                 setting.numerics.active = {k: np.append(own, own[-1]) for k, own in active.items() if own is not None}
-            following = nx.DiGraph([(name, other) for name, found in crossings.items() for other in found.targets])
             for name, setting in regimes.items():
-                later = nx.descendants(following, name) if name in following else ()
-                setting.plan.rugged_elsewhere = any(regimes[other].plan.rugged_here for other in later)
                 setting.numerics.alike = seen_alike(setting, regimes)
                 self._check_end(name, setting)
             settings = Settings(self.model, self.options, regimes, reached)
@@ -215,6 +216,11 @@ class PreparedRegimes:
         return self.programs["latest"]
 
     @property
+    def deciding(self) -> dict[str, Setting]:
+        """Those of regimes in which something is decided."""
+        return self.settings.deciding
+
+    @property
     def endogenous(self) -> bool:
         """Whether endogenous grids solve a regime."""
         return any(own.numerics.maximiser.makes_pieces for own in self.settings.deciding.values())
@@ -237,6 +243,7 @@ class PreparedRegimes:
 
         def run(arguments: dict[str, Arguments], ticket: Array) -> Any:
             self.programs["traces"] = self.programs.get("traces", 0) + 1
+            arguments = differentiable(arguments, numerics.values())
             sane = reduce(jnp.logical_and, [sound(own, arguments) for own in numerics.values()])
             found = drive(self._iteration(numerics, arguments, sane), report(ticket) if told else None)
             failed = jnp.asarray(int(Result.nonfinite), jnp.int32)

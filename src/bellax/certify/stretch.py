@@ -14,11 +14,13 @@ from bellax.bellman.setting import Setting
 from bellax.problem.period import Period, combinations
 from bellax.problem.problem import Arguments
 
-_PARTS = np.concatenate([2.0 ** -np.arange(20, 5, -1.0), np.arange(1, 33) / 32])
-"""Of the way, at which something is asked to be feasible: close to where it begins, too, as to wealth of zero."""
+_PARTS = np.concatenate([2.0 ** -np.arange(45, 5, -1.0), np.arange(1, 33) / 32])
+"""Of the way, at which something is asked to be feasible: close to where it begins, too, as a scale may end there."""
 
 
-def room(setting: Setting, arguments: Arguments, label: str, side: str, beyond: tuple[float, float]) -> float:
+def stretch(
+    setting: Setting, arguments: Arguments, label: str, side: str, beyond: tuple[float, float]
+) -> tuple[float, bool]:
     """By how much of its length a line may go on, at most, so that bounds leave some action; the other numbers of the
     state are in the middle, and processes at their first, middle and last node.
 
@@ -26,19 +28,21 @@ def room(setting: Setting, arguments: Arguments, label: str, side: str, beyond: 
         side: `below` or `above`.
         beyond: by how much it goes on already, and how far it would.
     Returns:
-        A number between them.
+        A number between them, and whether there are states beyond it: a scale may end there, as minus one over the
+        square of wealth does where wealth is infinite.
     """
     shares = beyond[0] + (beyond[1] - beyond[0]) * _PARTS
     build = lambda: jax.jit(partial(_feasible, setting.numerics, label, side))  # noqa: E731
-    fits = np.asarray(setting.program(("room", label, side), build)(arguments, shares))
+    fits, numbers = map(np.asarray, setting.program(("stretch", label, side), build)(arguments, shares))
     many = len(_PARTS) if fits.all() else int(np.argmin(fits))
-    return float(shares[many - 1]) if many else beyond[0]
+    return float(shares[many - 1]) if many else beyond[0], many < len(_PARTS) and bool(numbers[many])
 
 
 def _feasible(
     numerics: Discretisation, label: str, side: str, arguments: Arguments, shares: Float[Array, "n"]
-) -> Array:
-    """Whether something may be done at the end of a line that goes on by shares of its length, shape (n,)."""
+) -> tuple[Array, Array]:
+    """Whether something may be done at the end of a line that goes on by shares of its length, and whether a number of
+    the line is there, shape (n,)."""
     mesh, plan = numerics.mesh(arguments, 0), numerics.plan
     period = Period(numerics.problem.environment(arguments, 0), plan)
     place = plan.labels.index(label)
@@ -60,7 +64,12 @@ def _feasible(
         return jnp.any(jnp.stack(tried))
 
     found = [jax.vmap(partial(at, rank=rank))(shares) for rank in range(3)]
-    return jnp.all(jnp.stack(found), axis=0)
+    line = mesh.lines[place]
+    ends = jax.vmap(lambda share: line.coordinate(line.number(_coordinates(mesh, place, side, share)[place])))(shares)
+    there = jax.vmap(lambda share: _coordinates(mesh, place, side, share)[place])(shares)
+    # beyond its end a scale has no number, or one that lies elsewhere
+    numbers = jnp.isfinite(ends) & (jnp.abs(ends - there) <= 1e-6 * (line.coordinates[-1] - line.coordinates[0]))
+    return jnp.all(jnp.stack(found), axis=0) & numbers, numbers
 
 
 def _codes(mesh: Mesh, rank: int) -> dict[str, Array]:

@@ -197,7 +197,11 @@ BUDGET = bx.nonnegative(lambda w, c: w - c)
             {"constraints": {"budget": BUDGET}},
             "Golden cannot honour 'constraint budget'.*'c'.*Use bx.maximise.Newton, which follows the edge",
         ),
-        (bx.maximise.EGM(action="c"), {"constraints": {"budget": BUDGET}}, "EGM cannot honour .constraint budget.*Use bx.maximise.Newton"),
+        (
+            bx.maximise.EGM(action="c"),
+            {"constraints": {"budget": BUDGET}},
+            "EGM cannot honour .constraint budget.*Use bx.maximise.Newton",
+        ),
         (
             ENUMERATE(single_peaked=("c",)),
             {"constraints": {"budget": BUDGET}},

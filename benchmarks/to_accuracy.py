@@ -22,6 +22,8 @@ MODELS = [
     *("storage", "two_rates", "tariff", "buffer_stock", "unstable"),
 ]
 SECONDS = 400.0
+LEAST, MOST = 1 / 32, 8
+"""So many times the nodes of the default solve are tried by hand."""
 
 
 def unstable():
@@ -75,21 +77,33 @@ def timed(solve):
 
 
 def by_hand(module, asked):
-    """Warm seconds of the quickest of many solvers that is as accurate as asked."""
+    """Warm seconds of the quickest solver that a search by hand finds to be as accurate as asked, and its nodes: more of
+    all until V is, then half of each thing in turn as long as V stays so."""
     import bellax as bx
     from bellax.certify.refined import plenty, resized
 
     first = bx.solve(module.model, module.params, throw=False)
-    names, best = sorted(plenty(first)), float("inf")
-    for ratios in itertools.product((0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0), repeat=len(names)):
+
+    def tried(ratios):
         try:
-            solver = resized(first, dict(zip(names, ratios, strict=True)), {})
+            solver = resized(first, ratios, {})
             solution = bx.solve(module.model, module.params, solver, throw=False)
-            if solution.result.name == "successful" and off(module, first, solution)[0] <= asked:
-                best = min(best, *(timed(lambda s=solver: bx.solve(module.model, module.params, s))[1] for _ in "123"))
-        except bx.ModelError:
-            continue
-    return best
+        except (bx.ModelError, bx.ParameterError):
+            return None
+        good = solution.result.name == "successful" and off(module, first, solution)[0] <= asked
+        return solver if good else None
+
+    ratios = dict.fromkeys(sorted(plenty(first)), 1.0)
+    solver = tried(ratios)
+    while solver is None and max(ratios.values()) < MOST:
+        ratios = {name: 2 * ratio for name, ratio in ratios.items()}
+        solver = tried(ratios)
+    if solver is None:
+        return float("nan"), {}
+    for name in ratios:
+        while ratios[name] > LEAST and (fewer := tried({**ratios, name: ratios[name] / 2})) is not None:
+            solver, ratios = fewer, {**ratios, name: ratios[name] / 2}
+    return min(timed(lambda: bx.solve(module.model, module.params, solver))[1] for _ in range(3)), ratios
 
 
 def row(name, asked, hand):
@@ -107,7 +121,8 @@ def row(name, asked, hand):
     cells = [name, f"{asked:g}", reached, f"{error:.1e}", str(states), str(len(found.change)), nodes]
     cells += [f"{cold:.1f}", f"{warm:.2f}"]
     if hand:
-        cells.append(f"{warm / by_hand(module, asked):.1f}")
+        hand, ratios = by_hand(module, asked)
+        cells += [f"{hand:.3f}", f"{warm / hand:.1f}", ", ".join(f"{key} {own:g}" for key, own in ratios.items())]
     return f"| {' | '.join(cells)} |"
 
 
@@ -122,7 +137,7 @@ def main():
         print(row(given.models[0], float(given.asked), given.hand), flush=True)
         return
     heads = ["model", "asked", "reached", "true error", "states", "rounds", "nodes", "first s", "warm s"]
-    heads += ["warm / by hand"] if given.hand else []
+    heads += ["by hand s", "warm / by hand", "nodes by hand / default"] if given.hand else []
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
     for name, asked in itertools.product(given.models, given.asked.split(",")):
         command = [sys.executable, __file__, "--one", "--asked", asked, *(["--hand"] if given.hand else []), name]

@@ -1,9 +1,11 @@
 """Solving to an accuracy: more nodes where the error comes from, until V stays.
 
 A round is two solves, one with twice the nodes, draws and candidates of the other, on longer lines where paths leave.
+In the first round the finer one has as many as the solver takes by itself, for the coarser one costs little beside it.
 Where what V changes by is more than what was asked for, each of these is doubled by itself, and what changes V most has
 two or four times as many in the next round. Where errors at least halve as nodes double, the error of the finer solve
-is no more than the change; it is the one that is returned.
+is no more than the change; it is the one that is returned. What both solves overlook shows in Bellman's equation, which
+has to hold between the nodes, too.
 """
 
 import logging
@@ -16,25 +18,26 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from bellax.bellman.workload import estimated
-from bellax.certify.compared import owner, parts, places, sampled, values
-from bellax.certify.examine import scanning
-from bellax.certify.refined import BySides, plenty, resized
+from bellax.bellman.checks import work_of
+from bellax.certify.compared import owner, parts, places, values
+from bellax.certify.refined import plenty, resized
+from bellax.certify.scanned import Scanned, scanned
 from bellax.certify.sources import BOUNDS, CANDIDATES, remedy
-from bellax.certify.stretch import stretch
+from bellax.certify.stretch import BySides, longer
 from bellax.errors import ModelError, ParameterError, SolveError
-from bellax.numerics.programs import quickly
 from bellax.numerics.scalar import put
 from bellax.solution.refinement import Refinement
 from bellax.solution.regimes import RegimeSolution
-from bellax.solution.solution import Result, Solution
+from bellax.solution.solution import Result
 from bellax.solve import prepare, run
 
 _LOG = logging.getLogger("bellax")
 
-_POINTS, _SCANNED = 1000, 200
-"""States at which V is compared, and at which actions are scanned."""
+_POINTS = 1000
+"""States at which V is compared, about, of every regime and period."""
 _DOUBLINGS = 2  # of one thing from round to round, at most
+
+_EXTENSIONS = 4  # times, at most, that lines become longer by themselves
 
 _WIDER = (0.25, 0.05)
 """Of the length of a line, by which it goes on at first where paths leave it; the less where the more is infeasible."""
@@ -89,7 +92,7 @@ class _Round(NamedTuple):
     nodes: dict[str, int]
     change: float
     sources: dict[str, float]
-    missed: float
+    scan: Scanned
     seconds: float
 
 
@@ -110,43 +113,75 @@ class _Rounds:
         self.accuracy, self.seconds, self.started = accuracy, seconds, started
         self.places = places(first, _POINTS, later=True)
         self.names = plenty(first)
+        self.stationary = not first.model.clock.finite
         self.rounds: list[_Round] = []
         self.grown: dict[str, float] = {}
         self.sources: dict[str, float] = {}
         self.walls: set[tuple[str, str, str]] = set()
         self.seldom = _SELDOM * accuracy
         self.spent = False
+        self.beyond = 0.0
+        self.settled = False
 
     def solution(self, throw: bool) -> Any:
         """The finest solution that was compared with another, with what it took."""
-        now, why = _Tried(_Level({}, {}), self.first, values(self.first, self.places)), ""
+        now, why = self._wide_enough(self._coarser()), ""
         best = self.first
         while not why:
             then = self._finer(now)
             if isinstance(then, str):
                 why = then
                 break
-            best, change = then.solution, self._apart(now, then) / self._order
-            lost = self._missed(then.solution) if change <= self.accuracy else math.nan
-            self._note(then, change, lost)
-            if change <= self.accuracy and lost <= self.accuracy:
+            best, change = then.solution, self._apart(now, then) / self._order + self.beyond
+            scan = scanned(then.solution, then.level.sides) if change <= self.accuracy else Scanned()
+            self._note(then, change, scan)
+            if scan.agrees(self.accuracy):
                 why = self._walled(then)
                 if not why:
                     return self._with(then.solution, True)
                 break
-            found = self._next(now, then, change)
+            found = self._next(now, then, change, scan)
             now, why = (now, found) if isinstance(found, str) else (found, "")
         _LOG.info("%s", self._words(why))
         if throw:
             raise SolveError(self._words(why))
         return self._with(best, False)
 
+    def _coarser(self) -> _Tried:
+        """Half as many of all as the solver takes by itself; those themselves where half of them are no solution."""
+        first = _Tried(_Level({}, {}), self.first, values(self.first, self.places))
+        half = self._attempt(first.level.times({name: 1 / self._twice(name) for name in self.names}))
+        return first if isinstance(half, str) else half
+
+    def _wide_enough(self, now: _Tried) -> _Tried:
+        """On lines so long that V stays on longer ones, where there are several lines that paths leave: so many more
+        nodes cost less before all else is finer. As it was where V does not stay."""
+        first = now
+        if all(len(own.setting.plan.lines) < 2 for own in parts(now.solution).values()):
+            return first
+        for _ in range(_EXTENSIONS):
+            sides, walls, _ = longer(self.first, now.solution, now.level.sides, _WIDER[0], self.seldom)
+            if walls or sides == now.level.sides:
+                return first
+            then = self._attempt(now.level._replace(sides=sides))
+            if isinstance(then, str):
+                return first
+            change = self._apart(now, then)
+            _LOG.info("longer lines alone: V changes by %.2g", change)
+            if change <= 0.25 * self.accuracy:
+                self.beyond, self.settled = change, True
+                return now
+            now = then
+        return first
+
     def _finer(self, now: _Tried) -> _Tried | str:
         """Twice as many of all, on longer lines where paths leave them; less long where the solve fails there."""
         level = now.level.times({name: self._twice(name) for name in self.names})
+        if self.settled:
+            return self._attempt(level)
         then: _Tried | str = ""
         for first in _WIDER:
-            sides, self.walls, blocked = _longer(self.first, now, first, self.seldom)
+            sides, self.walls, blocked = longer(self.first, now.solution, now.level.sides, first, self.seldom)
             if blocked:
                 return self._walled(now)
             then = self._attempt(level._replace(sides=sides))
@@ -178,11 +213,13 @@ class _Rounds:
         lines = max((len(s.plan.lines) for s in settings if name in s.plan.labels), default=1)
         return min(2.0, 4.0 ** (1 / lines))
 
-    def _next(self, now: _Tried, then: _Tried, change: float) -> _Tried | str:
+    def _next(self, now: _Tried, then: _Tried, change: float, scan: Scanned) -> _Tried | str:
         """Where the next round begins: more of what V changes by."""
-        if change <= self.accuracy:  # it is the maximiser that misses something
+        if scan.missed > self.accuracy:
             self.names |= {CANDIDATES}
             return self._attempt(now.level.times({CANDIDATES: 4.0}))
+        if scan.known:  # both grids overlook something
+            return then
         finer = {name: now.level.times({name: self._twice(name)}) for name in sorted(self.names)}
         if then.level.sides != now.level.sides:
             finer[BOUNDS] = now.level._replace(sides=then.level.sides)
@@ -236,11 +273,13 @@ class _Rounds:
         if time.perf_counter() - self.started > self.seconds:
             self.spent = True
             return f"seconds={self.seconds:g} are over"
+        if not level.sides and not self.stationary and all(math.isclose(each, 1.0) for each in level.ratio.values()):
+            return _Tried(level, self.first, values(self.first, self.places))
         options = _options(self.first, level, _TOLERANCE * self.accuracy)
         try:
             prepared = prepare(self.first.model, options)
             arguments = prepared.arguments(self.params)
-            work = sum(estimated(s.numerics, arguments).seconds for s in prepared.deciding.values())
+            work = sum(work_of(s, arguments).seconds for s in prepared.deciding.values())
             left = self.seconds - (time.perf_counter() - self.started)
             if work > left:
                 self.spent = True
@@ -262,13 +301,9 @@ class _Rounds:
             most = max(most, float(np.where(np.isfinite(off), off, np.inf).max(initial=0.0)))
         return most
 
-    def _missed(self, solution: Any) -> float:
-        """What a scan of more candidates finds, over max(1, |V|)."""
-        return max((_lost(own) for own in parts(solution).values()), default=0.0)
-
-    def _note(self, then: _Tried, change: float, lost: float) -> None:
+    def _note(self, then: _Tried, change: float, scan: Scanned) -> None:
         seconds = time.perf_counter() - self.started
-        self.rounds.append(_Round(_nodes(then.solution), change, {}, lost, seconds))
+        self.rounds.append(_Round(_nodes(then.solution), change, {}, scan, seconds))
         _LOG.info("round %d after %.3g seconds: V changes by %.2g", len(self.rounds), seconds, change)
 
     def _with(self, solution: Any, reached: bool) -> Any:
@@ -295,7 +330,7 @@ class _Rounds:
             nodes=by_name(lambda row: row.nodes),
             change=column([row.change for row in self.rounds]),
             sources=by_name(lambda row: row.sources),
-            missed=column([row.missed for row in self.rounds]),
+            missed=column([row.scan.missed for row in self.rounds]),
             seconds=column([row.seconds for row in self.rounds]),
         )
 
@@ -311,59 +346,12 @@ class _Rounds:
         where = (
             f" Most of it comes from the {most}, and {remedy(most)} lowers it." if most and sources[most] > 0 else ""
         )
-        lost = f" A scan of more candidates still gains {last.missed:.2g}." if last.missed > self.accuracy else ""
+        lost = last.scan.words(self.accuracy)
         return (
             f"accuracy={self.accuracy:g} was not reached in {len(self.rounds)} rounds: twice the nodes still change V "
             f"by {last.change:.2g} of max(1, |V|).{where}{lost} What stands in the way: {why}. `throw=False` returns "
             "the finest solution that there is."
         )
-
-
-def _lost(solution: Solution) -> float:
-    """What a denser scan of actions gains over the maximiser, at most and in every period, over max(1, |V|)."""
-    setting = solution.setting
-    if not setting.plan.actions or setting.follows:
-        return 0.0
-    looked = sampled(solution, _SCANNED)
-    run = setting.program(("scanning", looked.shifts.shape), lambda: quickly(scanning(setting.numerics), True))
-    lost, value, discount = (np.asarray(each) for each in run(solution.arguments, solution.values, looked))
-    off = lost / np.maximum(1.0, np.abs(value))
-    most = float(np.where(np.isfinite(off), off, 0.0).max(initial=0.0))
-    clock = setting.problem.clock
-    return most * (clock.count if clock.finite else 1 / max(1 - float(np.nanmax(discount)), 1e-6))
-
-
-def _longer(start: Any, now: _Tried, first: float, seldom: float) -> tuple[BySides, set[tuple[str, str, str]], bool]:
-    """By how much lines go on: where paths leave them, twice as far as they did, or as something is feasible there;
-    where that is less far; and whether it is nothing somewhere.
-
-    Args:
-        start: the solution whose lines they are.
-        first: by how much of its length at first.
-        seldom: the share of nodes from which they may leave.
-    """
-    sides = {regime: {label: dict(own) for label, own in by.items()} for regime, by in now.level.sides.items()}
-    walls, blocked = set(), False
-    settings = {name: own.setting for name, own in parts(start).items()}
-    left = {
-        (*owner(regime, label), side)
-        for regime, own in parts(now.solution).items()
-        for (label, side), share in own.left.items()
-        if share > seldom
-    }
-    for regime, label, side in left:
-        setting = settings[regime]
-        line = sides.setdefault(regime, {}).setdefault(label, {})
-        before = line.get(side, 0.0)
-        # nodes of savings are spread thinner over a longer line
-        wanted = max(_WIDER[-1] if setting.numerics.maximiser.makes_pieces else first, 2 * before)
-        found, wall = stretch(setting, start.arguments, label, side, (before, wanted))
-        if found > before:
-            line[side] = found
-        if wall or found == before:
-            walls.add((regime, label, side))
-            blocked |= found == before
-    return sides, walls, blocked
 
 
 def _options(first: Any, level: _Level, tolerance: float) -> Any:
@@ -378,7 +366,7 @@ def _nodes(solution: Any) -> dict[str, int]:
     """How many nodes there are, by name."""
     found: dict[str, int] = {}
     for regime, own in parts(solution).items():
-        numerics, work = own.setting.numerics, estimated(own.setting.numerics, own.arguments)
+        numerics, work = own.setting.numerics, work_of(own.setting, own.arguments)
         counts = {**work.states, **work.shocks, **numerics.maximiser.sizes(own.setting.plan)}
         found |= {f"{regime}: {name}" if regime else name: count for name, count in counts.items()}
     return found

@@ -81,14 +81,24 @@ def _start(spec: Any, space: Continuous, place: int) -> Demand | None:
 
 def check_memory(setting: Setting, arguments: Arguments) -> None:
     """Raises ModelError for what does not fit in the machine's memory, and says what will take long."""
-    own = setting.problem.own(arguments)
-    shapes = ("fits", *((name, np.shape(leaf)) for name, leaf in own.items() if not isinstance(leaf, ByPeriod)))
+    shapes = ("fits", *_shapes(setting, arguments))
     if shapes in setting.programs:
         return
-    work = estimated(setting.numerics, arguments)
+    work = work_of(setting, arguments)
     _check_fits(setting.numerics, work)
     announce(setting.numerics, work)
     setting.programs[shapes] = True
+
+
+def work_of(setting: Setting, arguments: Arguments) -> Work:
+    """What a solve has to do, which is known once for all arguments of the same shapes."""
+    name = ("work", *_shapes(setting, arguments))
+    return setting.program(name, lambda: estimated(setting.numerics, arguments))
+
+
+def _shapes(setting: Setting, arguments: Arguments) -> list[tuple[str, tuple[int, ...]]]:
+    own = setting.problem.own(arguments)
+    return [(name, np.shape(leaf)) for name, leaf in own.items() if not isinstance(leaf, ByPeriod)]
 
 
 def _check_fits(numerics: Discretisation, work: Work) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from bellax.bellman.checks import work_of
 from bellax.bellman.setting import Setting
-from bellax.bellman.workload import mesh_shape
 from bellax.certify.aim import aimed
 from bellax.certify.examine import Sample, points_of, sample
 from bellax.numerics.programs import quickly
@@ -46,7 +46,7 @@ def owner(regime: str, label: str) -> tuple[str, str]:
 def sampled(solution: Solution, points: int) -> Sample:
     """States of one regime, over the periods in which it decides; those at which V bends most among them."""
     setting, numerics = solution.setting, solution.setting.numerics
-    shape = mesh_shape(numerics, solution.arguments)
+    shape = tuple(work_of(setting, solution.arguments).states.values())
     axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], shape, strict=False))
     looked, _ = aimed(numerics, solution.own, sample(setting.problem, axes, points, 0, _active(setting)))
     return looked

@@ -131,21 +131,21 @@ def looking(numerics: Discretisation) -> Callable[[Arguments, Values, Sample, Op
     return run
 
 
-def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Sample], tuple[Array, Array, Array]]:
-    """A program for what a denser scan of actions gains at every point of a sample, V and the discount there, shape
-    (t, n)."""
+def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Sample], tuple[Array, Array, Array, Array]]:
+    """A program for what a denser scan of actions gains at every point of a sample, the residual of Bellman's equation,
+    V and the discount there, shape (t, n)."""
 
-    def run(arguments: Arguments, values: Values, looked: Sample) -> tuple[Array, Array, Array]:
-        def at_period(entry: Sample) -> tuple[Array, Array, Array]:
+    def run(arguments: Arguments, values: Values, looked: Sample) -> tuple[Array, Array, Array, Array]:
+        def at_period(entry: Sample) -> tuple[Array, Array, Array, Array]:
             asked, points = asked_in(numerics, arguments, values, entry)
             optima, _ = _optima(asked, points, 0, 0)
 
-            def look(given: tuple[Point, Optimum, Array]) -> tuple[Array, Array, Array]:
+            def look(given: tuple[Point, Optimum, Array]) -> tuple[Array, Array, Array, Array]:
                 point, optimum, shift = given
                 found = residual(asked, point, optimum, shift)
                 actions, _ = asked.objective.actions(point, optimum.decision)
                 weights, outcome = asked.objective.outcomes(point, actions)
-                return found.missed, found.value, jnp.sum(weights * outcome.discount)
+                return found.missed, found.error, found.value, jnp.sum(weights * outcome.discount)
 
             return _over(asked, look, (points, optima, entry.shifts), _scanned(numerics))
 

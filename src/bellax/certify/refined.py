@@ -20,7 +20,7 @@ from bellax.bellman.setting import Setting
 from bellax.certify.compared import Place, owner, parts, places, values
 from bellax.certify.examine import Sample, points_of
 from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
-from bellax.certify.stretch import stretch
+from bellax.certify.stretch import BySides, Sides, stretch
 from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
@@ -38,10 +38,6 @@ _MOST = 4.0
 
 _WIDER = 0.25
 """Of the length of a line, by which it goes on where paths leave it."""
-
-
-Sides = Mapping[str, Mapping[str, float]]
-BySides = dict[str, dict[str, dict[str, float]]]
 
 
 class Refined(NamedTuple):

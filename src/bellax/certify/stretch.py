@@ -1,6 +1,8 @@
 """How far a line may go on: beyond the bounds of a state nothing may be feasible, such as of wealth below zero."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,56 @@ from jaxtyping import Float
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.mesh import Mesh
 from bellax.bellman.setting import Setting
+from bellax.certify.compared import owner, parts
 from bellax.problem.period import Period, combinations
 from bellax.problem.problem import Arguments
 
+Sides = Mapping[str, Mapping[str, float]]
+"""By line, by how much of its length it goes on `below` and `above`."""
+
+BySides = dict[str, dict[str, dict[str, float]]]
+"""The same, by regime."""
+
+_OF_SAVINGS = 0.05
+"""Of the length of a line, by which it goes on at first where nodes of savings are spread thinner over a longer one."""
+
 _PARTS = np.concatenate([2.0 ** -np.arange(45, 5, -1.0), np.arange(1, 33) / 32])
 """Of the way, at which something is asked to be feasible: close to where it begins, too, as a scale may end there."""
+
+
+def longer(
+    start: Any, solution: Any, sides: BySides, first: float, seldom: float
+) -> tuple[BySides, set[tuple[str, str, str]], bool]:
+    """By how much lines go on: where paths leave them, twice as far as they did, or as something is feasible there;
+    where that is less far; and whether it is nothing somewhere.
+
+    Args:
+        start: the solution whose lines they are.
+        solution: on lines that are longer by `sides` already, whose paths are looked at.
+        first: by how much of its length at first.
+        seldom: the share of nodes from which they may leave.
+    """
+    sides = {regime: {label: dict(own) for label, own in by.items()} for regime, by in sides.items()}
+    walls, blocked = set(), False
+    settings = {name: own.setting for name, own in parts(start).items()}
+    left = {
+        (*owner(regime, label), side)
+        for regime, own in parts(solution).items()
+        for (label, side), share in own.left.items()
+        if share > seldom
+    }
+    for regime, label, side in left:
+        setting = settings[regime]
+        line = sides.setdefault(regime, {}).setdefault(label, {})
+        before = line.get(side, 0.0)
+        wanted = max(_OF_SAVINGS if setting.numerics.maximiser.makes_pieces else first, 2 * before)
+        found, wall = stretch(setting, start.arguments, label, side, (before, wanted))
+        if found > before:
+            line[side] = found
+        if wall or found == before:
+            walls.add((regime, label, side))
+            blocked |= found == before
+    return sides, walls, blocked
 
 
 def stretch(

@@ -4,8 +4,8 @@
 
 Every row runs in a fresh process: the first solve with its compilation, the same again, warm, and the largest error of
 V at states of the default solve, over max(1, |V|), beside the reference of the model. With `--hand` the
-warm time is divided by that of the best solver that a search over nodes, draws and candidates finds to be as accurate,
-which knows the truth.
+warm time is divided by that of the best solver that a search over nodes, draws and candidates finds to be as accurate:
+it knows the truth, and looks at the first period alone.
 """
 
 import argparse
@@ -77,8 +77,10 @@ def timed(solve):
 
 
 def by_hand(module, asked):
-    """Warm seconds of the quickest solver that a search by hand finds to be as accurate as asked, and its nodes: more of
-    all until V is, then half of each thing in turn as long as V stays so."""
+    """Warm seconds of the quickest solver that a search by hand finds to be as accurate as asked, and its nodes.
+
+    More of all until V is, then half of each thing in turn as long as V stays so.
+    """
     import bellax as bx
     from bellax.certify.refined import plenty, resized
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from bellax.certify.compared import parts, sampled
@@ -78,4 +79,5 @@ def _within(looked: Sample, sides: Sequence[Mapping[str, float]]) -> Sample:
     """The same shares of lines before they became longer."""
     below = np.array([own.get("below", 0.0) for own in sides])
     above = np.array([own.get("above", 0.0) for own in sides])
-    return looked._replace(shares=(below + looked.shares) / (1 + below + above)) if sides else looked
+    within = (below + np.asarray(looked.shares)) / (1 + below + above)
+    return looked._replace(shares=jnp.asarray(within, looked.shares.dtype))

@@ -10,6 +10,7 @@ import pytest
 
 import bellax as bx
 from bellax.certify.refined import resized
+from bellax.certify.scanned import scanned
 from bellax.certify.sources import DRAWS
 from bellax.models import merton_crra
 from bellax.solution.solution import Result
@@ -244,3 +245,47 @@ def test_what_accuracy_cannot_honour(options: dict, message: str) -> None:
 def test_numbers_that_are_traced_cannot_be_looked_at() -> None:
     with pytest.raises(bx.ModelError, match="these parameters are traced"):
         jax.jit(lambda b: bx.solve(OFFERS, {"discount": b}, accuracy=1e-3).value(wage=0.5))(0.9)
+
+
+PUSHED = bx.Model(
+    states={"place": bx.Continuous(-1.0, 1.0), "speed": bx.Continuous(-1.0, 1.0)},
+    actions={"force": bx.Continuous(-20.0, 20.0)},
+    transitions={"place": lambda place, speed: place + 0.5 * speed, "speed": lambda speed, force: speed + 0.5 * force},
+    reward=lambda place, speed, force: -(place**2) - 0.1 * speed**2 - 0.1 * force**2,
+    horizon=3,
+)
+
+
+def pushed(states: np.ndarray) -> np.ndarray:
+    """V of `PUSHED` by the Riccati recursion, discount .9."""
+    a, b = np.array([[1, 0.5], [0, 1]]), np.array([[0], [0.5]])
+    p = np.zeros((2, 2))
+    for _ in range(3):
+        gain = np.linalg.solve(0.1 + 0.9 * b.T @ p @ b, 0.9 * b.T @ p @ a)
+        p = np.diag([1.0, 0.1]) + 0.9 * a.T @ p @ (a - b @ gain)
+    return -np.einsum("ni,ij,nj->n", states, p, states)
+
+
+def test_several_lines_go_on_by_themselves(caplog: pytest.LogCaptureFixture) -> None:
+    corners = np.array([[1.0, 1.0], [-1.0, -1.0], [0.97, 0.93], [0.2, -0.4]])
+    with caplog.at_level("INFO", logger="bellax"):
+        found = bx.solve(PUSHED, {"discount": 0.9}, accuracy=1e-5)
+    value = found.value(period=0, place=corners[:, 0], speed=corners[:, 1])
+    assert np.abs(np.asarray(value) - pushed(corners)).max() < 1e-5
+    assert "longer lines alone: V changes by" in caplog.text and np.all(np.asarray(found.refinement.change) < 1e-12)
+
+
+def test_what_both_grids_overlook_shows_in_bellmans_equation() -> None:
+    """A peak in a state that lies between the nodes: two grids agree, and V is off by its height."""
+    model = bx.Model(
+        states={"x": bx.Continuous(0.0, 1.0)},
+        actions={"a": bx.Continuous(0.0, 1.0)},
+        reward=lambda x, a: -((a - x) ** 2) + jnp.exp(-(((x - 0.31234) / 0.004) ** 2)),
+        transitions={"x": bx.fixed},
+        horizon=1,
+    )
+    found = scanned(bx.solve(model, {"discount": 1.0}), {})
+    assert found.residual > 0.1 and not found.agrees(1e-3)
+    assert "Bellman's equation is off by" in found.words(1e-3)
+    # of a line that has become longer what lay on it before is looked at alone
+    assert scanned(bx.solve(model, {"discount": 1.0}), {"": {"x": {"below": 1.0}}}).residual < 1e-6

@@ -218,6 +218,12 @@ class _Rounds:
         if scan.missed > self.accuracy:
             self.names |= {CANDIDATES}
             return self._attempt(now.level.times({CANDIDATES: 4.0}))
+        if scan.beyond > self.accuracy:  # lines alone go on, until paths that leave them find V as it is there
+            self.settled, walled = False, self._walled(then)
+            if walled or then.level.sides != now.level.sides:
+                return walled or self._attempt(now.level._replace(sides=then.level.sides))
+        if math.isinf(scan.residual):
+            return "no number of nodes mends that"
         if scan.known:  # both grids overlook something
             return then
         finer = {name: now.level.times({name: self._twice(name)}) for name in sorted(self.names)}

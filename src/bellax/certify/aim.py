@@ -23,11 +23,14 @@ _MIDDLE = 0.4  # of a cell: where points lie in it, as a kink in its very middle
 _MOST = 4_000_000  # nodes of a period that are looked at, about
 
 
-def aimed(numerics: Discretisation, value: Value, looked: Sample) -> tuple[Sample, int]:
+def aimed(
+    numerics: Discretisation, value: Value, looked: Sample, infinite: bool = False
+) -> tuple[Sample, int]:
     """A sample of which the last points of each period are moved to where V is hardest to interpolate.
 
     Args:
         value: V of the regime, along periods if the horizon is finite.
+        infinite: whether up to half of them go where V turns infinite.
     Returns:
         The sample, and how many points of each period are as they were.
     """
@@ -41,7 +44,7 @@ def aimed(numerics: Discretisation, value: Value, looked: Sample) -> tuple[Sampl
     codes, drawn = ({n: np.array(own) for n, own in looked.codes.items()}, np.array(looked.shares))
     order = 4 if numerics.interpolant.needs_slopes else 2
     for t in range(periods):
-        places = hardest(levels[t], lines, order, count)
+        places = hardest(levels[t], lines, order, count, infinite)
         last = slice(each - places.shape[1], each)
         axes = places.shape[0] - len(lines)
         for name, place in zip(codes, places[:axes], strict=True):
@@ -61,13 +64,16 @@ def shares(numerics: Discretisation) -> list[np.ndarray]:
     return found
 
 
-def hardest(levels: np.ndarray, lines: Sequence[np.ndarray], order: int, count: int) -> np.ndarray:
+def hardest(
+    levels: np.ndarray, lines: Sequence[np.ndarray], order: int, count: int, infinite: bool = False
+) -> np.ndarray:
     """The cells in which an interpolant of that order is off most, one column a cell: codes of discrete axes, then the
     left node along each line. Fewer than `count` where V is a polynomial everywhere else, or minus infinity.
 
     Args:
         levels: V at the nodes, discrete axes first.
         lines: the nodes, one array a line.
+        infinite: whether up to half of them are cells that are infinite at some corners alone.
     """
     dimensions = len(lines)
     lead, inner = levels.shape[: levels.ndim - dimensions], levels.shape[levels.ndim - dimensions :]
@@ -81,9 +87,23 @@ def hardest(levels: np.ndarray, lines: Sequence[np.ndarray], order: int, count: 
     few = min(count, len(flat))
     best = np.argpartition(-flat, few - 1)[:few]
     best = best[flat[best] > _rounding(rows)]
+    if infinite:
+        mixed = np.flatnonzero(_mixed(rows[kept], dimensions))
+        mixed = mixed[np.linspace(0, len(mixed) - 1, min(few // 2, len(mixed))).round().astype(int)]
+        best = np.unique(np.concatenate([mixed, best[: max(few - len(mixed), 0)]]))
     row, *cells = np.unravel_index(best, np.shape(size))
     codes = np.unravel_index(kept[row], lead) if lead else ()
     return np.array([*codes, *cells]).reshape(levels.ndim, -1)
+
+
+def _mixed(rows: np.ndarray, dimensions: int) -> np.ndarray:
+    """Whether a cell is infinite at some corners and not at others."""
+    some, every = np.isinf(rows), np.isinf(rows)
+    for axis in range(1, dimensions + 1):
+        ends = np.arange(some.shape[axis] - 1)
+        low, high = (lambda a, k=axis, e=ends: np.take(a, e, k)), (lambda a, k=axis, e=ends: np.take(a, e + 1, k))
+        some, every = low(some) | high(some), low(every) & high(every)
+    return some & ~every
 
 
 def _rounding(rows: np.ndarray) -> float:

@@ -145,7 +145,8 @@ def certify(
     if not refine:
         return certificate
     leaving, discount = _leaving(certificate.escape), certificate.discount
-    return estimated(certificate, refined(solution, looked, leaving, discount, refine == BY_SOURCE), certificate.missed)
+    found = refined(solution, looked, leaving, discount, refine == BY_SOURCE)
+    return estimated(certificate, solution, found, certificate.missed)
 
 
 def _leaving(escape: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

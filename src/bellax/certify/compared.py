@@ -43,12 +43,13 @@ def owner(regime: str, label: str) -> tuple[str, str]:
     return (other, line) if other else (regime, label)
 
 
-def sampled(solution: Solution, points: int) -> Sample:
-    """States of one regime, over the periods in which it decides; those at which V bends most among them."""
+def sampled(solution: Solution, points: int, seed: int = 0) -> Sample:
+    """States of one regime, over the periods in which it decides; those at which V bends most among them, as the last
+    quarter of each period."""
     setting, numerics = solution.setting, solution.setting.numerics
     shape = tuple(work_of(setting, solution.arguments).states.values())
     axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], shape, strict=False))
-    looked, _ = aimed(numerics, solution.own, sample(setting.problem, axes, points, 0, _active(setting)))
+    looked, _ = aimed(numerics, solution.own, sample(setting.problem, axes, points, seed, active_of(setting)), True)
     return looked
 
 
@@ -84,7 +85,7 @@ def _value(solution: Solution, place: Place) -> np.ndarray:
     return np.asarray(solution.value(**when, **place.states)).reshape(-1)
 
 
-def _active(setting: Setting) -> np.ndarray | None:
+def active_of(setting: Setting) -> np.ndarray | None:
     """Periods in which a regime decides; None without a horizon, or where it always does."""
     active = setting.model.active_periods.get(setting.problem.regime)
     return None if active is None else np.flatnonzero(active[: setting.problem.clock.count])

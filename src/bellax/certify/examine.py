@@ -31,6 +31,9 @@ MOST_PERIODS = 20
 _EULER_QUERIES = 10_000  # states of tomorrow at which the policy is asked, for all Euler errors together
 
 
+States = dict[str, Array]
+
+
 class Sample(NamedTuple):
     """Where a certificate looks.
 
@@ -131,25 +134,30 @@ def looking(numerics: Discretisation) -> Callable[[Arguments, Values, Sample, Op
     return run
 
 
-def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Sample], tuple[Array, Array, Array, Array]]:
-    """A program for what a denser scan of actions gains at every point of a sample, the residual of Bellman's equation,
-    V and the discount there, shape (t, n)."""
+def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Array, States, Array], tuple[Array, ...]]:
+    """A program for what a denser scan of actions gains at states, on the grid or beyond, the residual of Bellman's
+    equation, V and the discount there, shape (t, n); NaN is V where the residual is not finite.
 
-    def run(arguments: Arguments, values: Values, looked: Sample) -> tuple[Array, Array, Array, Array]:
-        def at_period(entry: Sample) -> tuple[Array, Array, Array, Array]:
-            asked, points = asked_in(numerics, arguments, values, entry)
+    Its last three arguments are the periods, the states by name along periods and points, and the shifts of the scan.
+    """
+
+    def run(arguments: Arguments, values: Values, periods: Array, states: States, shifts: Array) -> tuple[Array, ...]:
+        def at_period(entry: tuple[Array, States, Array]) -> tuple[Array, ...]:
+            period, here, shift = entry
+            asked = stage(numerics, arguments, values, period, finer(numerics, numerics.shock_nodes(arguments)))
+            points = jax.vmap(lambda one: asked.mesh.locate(one, remember=True))(here)
             optima, _ = _optima(asked, points, 0, 0)
 
-            def look(given: tuple[Point, Optimum, Array]) -> tuple[Array, Array, Array, Array]:
+            def look(given: tuple[Point, Optimum, Array]) -> tuple[Array, ...]:
                 point, optimum, shift = given
                 found = residual(asked, point, optimum, shift)
                 actions, _ = asked.objective.actions(point, optimum.decision)
                 weights, outcome = asked.objective.outcomes(point, actions)
                 return found.missed, found.error, found.value, jnp.sum(weights * outcome.discount)
 
-            return _over(asked, look, (points, optima, entry.shifts), _scanned(numerics))
+            return _over(asked, look, (points, optima, shift), _scanned(numerics))
 
-        return jax.lax.map(at_period, looked)
+        return jax.lax.map(at_period, (periods, states, shifts))
 
     return run
 

@@ -19,6 +19,7 @@ from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
 from bellax.certify.compared import Place, owner, parts, places, values
 from bellax.certify.examine import Sample, points_of
+from bellax.certify.scanned import scanned
 from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
 from bellax.certify.stretch import BySides, Sides, stretch
 from bellax.errors import ModelError, ParameterError
@@ -170,17 +171,23 @@ def plenty(solution: Any) -> set[str]:
     return found
 
 
-def estimated(certificate: Any, found: Refined, missed: float) -> Any:
-    """A certificate with the estimate; what a maximiser misses on one grid it may miss on another.
+def estimated(certificate: Any, solution: Any, found: Refined, missed: float) -> Any:
+    """A certificate with the estimate. What a maximiser misses on one grid it may miss on another, and what both grids
+    overlook Bellman's equation sees: V is off by half of its residual at least, and by what it is where paths go.
 
     Args:
         missed: by the maximiser, in units of the reward.
     """
-    error = found.error if math.isnan(found.error) else max(found.error, missed)
+    error, words = found.error, found.words
+    if not math.isnan(error):
+        scan = scanned(solution, {}, relative=False)
+        error = max(error, missed, scan.first / (1 + min(certificate.discount, 1.0)), scan.end) + scan.beyond
+        if scan.beyond > 0.5 * error:
+            words = "; ".join([*filter(None, [words]), "most of it where paths go that leave the grid"])
     return replace(
         certificate,
         estimate=error,
-        estimate_words=found.words,
+        estimate_words=words,
         estimate_at=dict(found.where),
         sources=dict(found.sources),
     )

@@ -172,7 +172,8 @@ def certify_regimes(
     if not refine:
         return found
     missed = max(own.missed for own in found.regimes.values())
-    return estimated(found, refined_regimes(solution, points, found.discount, refine == BY_SOURCE), missed)
+    estimate = refined_regimes(solution, points, found.discount, refine == BY_SOURCE)
+    return estimated(found, solution, estimate, missed)
 
 
 def _certified(

@@ -1,31 +1,42 @@
-"""What Bellman's equation says of a solution at sampled states: what its maximiser misses, and by how much V is off."""
+"""What Bellman's equation says of a solution: what its maximiser misses, and by how much V is off between its nodes, at
+the end, and where paths go that leave the grid."""
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from bellax.bellman.checks import work_of
 from bellax.certify.compared import parts, sampled
-from bellax.certify.examine import Sample, scanning
+from bellax.certify.examine import scanning
 from bellax.certify.stretch import BySides, Sides
+from bellax.certify.wandering import Paths, paid_at_the_end, paid_beyond, paths, picked, states_of, within
 from bellax.numerics.programs import quickly
 from bellax.solution.solution import Solution
 
-_POINTS = 200
+_FEWEST, _MOST = 1000, 2000  # states of a regime at which the equation is asked
+_OF_NODES = 4  # one for so many nodes
 
 
 class Scanned(NamedTuple):
-    """What Bellman's equation at sampled states says of a solution, over max(1, |V|).
+    """What Bellman's equation at sampled states says of a solution, over max(1, |V|) unless it was asked otherwise.
 
     Attributes:
         missed: what a scan of more candidates finds, in all periods together.
-        residual: by how much V is not the maximum.
+        residual: by how much V is not the maximum; infinite where one of both is.
+        first: the same in the first period.
+        mean: the mean of that with its sign, in all periods together: what V is off by where errors add up.
+        end: by how much what is paid after the last decision is off between its nodes.
+        beyond: by how much V is off on account of where paths go that leave the grid.
     """
 
     missed: float = math.nan
     residual: float = math.nan
+    first: float = math.nan
+    mean: float = math.nan
+    end: float = math.nan
+    beyond: float = math.nan
 
     @property
     def known(self) -> bool:
@@ -33,51 +44,100 @@ class Scanned(NamedTuple):
 
     def agrees(self, accuracy: float) -> bool:
         """Whether V may be as accurate: errors of today and of tomorrow are at least half of the residual."""
-        return self.missed <= accuracy and self.residual <= 2 * accuracy
+        return self.excess(accuracy) <= 1
+
+    def excess(self, accuracy: float) -> float:
+        """The most that speaks against an accuracy, over what it allows; NaN where nothing is known."""
+        return max(self.missed, 0.5 * self.residual, self.mean, self.end, self.beyond) / accuracy
 
     def words(self, accuracy: float) -> str:
         """What speaks against an accuracy; empty where nothing does, or is known."""
         if self.missed > accuracy:
             return f" A scan of more candidates still gains {self.missed:.2g}."
+        if self.beyond > accuracy:
+            return f" Where paths go that leave the bounds, V is another, by {self.beyond:.2g} where they start."
+        if self.end > accuracy:
+            return f" What is paid after the last decision is off by {self.end:.2g} between the nodes."
+        if math.isinf(self.residual):
+            return (
+                " V is infinite between nodes where Bellman's equation gives a number: leave the states out at which it "
+                "is infinite by other bounds, or give an action that is always possible."
+            )
         if self.residual > 2 * accuracy:
             return f" Bellman's equation is off by {self.residual:.2g} between the nodes."
+        if self.mean > accuracy:
+            return f" What Bellman's equation is off by between the nodes adds up to {self.mean:.2g} over the periods."
         return ""
 
 
-def scanned(solution: Any, sides: BySides) -> Scanned:
+def scanned(solution: Any, sides: BySides, relative: bool = True) -> Scanned:
     """The worst of what is found in any regime.
 
     Args:
         sides: by how much lines are longer than those on which V is asked for.
+        relative: whether over max(1, |V|); else in units of the reward.
     """
-    found = [_of_one(own, sides.get(regime, {})) for regime, own in parts(solution).items()]
-    return Scanned(*(max(each) for each in zip(*found, strict=True))) if found else Scanned(0.0, 0.0)
+    walked = paths(solution, sides, relative)
+    owns = parts(solution).items()
+    found = [_of_one(own, sides.get(name, {}), walked.get(name), relative) for name, own in owns]
+    return Scanned(*(max(each) for each in zip(*found, strict=True))) if found else Scanned(*np.zeros(6))
 
 
-def _of_one(solution: Solution, sides: Sides) -> Scanned:
-    """What a denser scan of actions gains over the maximiser, at most and in every period, and by how much V is not
-    what it finds."""
+def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bool) -> Scanned:
     setting = solution.setting
-    if not setting.plan.actions or setting.follows:
-        return Scanned(0.0, 0.0)
-    looked = _within(sampled(solution, _POINTS), [sides.get(label, {}) for label in setting.plan.labels])
-    run = setting.program(("scanning", looked.shifts.shape), lambda: quickly(scanning(setting.numerics), True))
-    found = (np.asarray(each) for each in run(solution.arguments, solution.values, looked))
-    lost, residual, value, discount = found
-    clock = setting.problem.clock
-    periods = clock.count if clock.finite else 1 / max(1 - float(np.nanmax(discount)), 1e-6)
-    return Scanned(_most(lost, value) * periods, _most(residual, value))
+    looked = within(sampled(solution, _count(solution), seed=1), setting.plan, sides)
+    states = states_of(solution, looked)
+    beyond = None if walked is None else picked(solution, walked, np.asarray(looked.periods))
+    shifts, (rows, inner) = looked.shifts, looked.shifts.shape
+    if beyond is not None:
+        states = {n: jnp.concatenate([each, jnp.asarray(beyond.states[n])], axis=1) for n, each in states.items()}
+        shifts = jnp.concatenate([shifts, jnp.full(beyond.weights.shape, 0.5, shifts.dtype)], axis=1)
+    run = setting.program(("scanning", shifts.shape), lambda: quickly(scanning(setting.numerics), True))
+    found = run(solution.arguments, solution.values, looked.periods, states, shifts)
+    lost, residual, value, discount = map(np.asarray, found)
+    residual = np.where(np.isnan(residual), np.inf, residual)
+    size = np.maximum(1.0, np.abs(np.where(np.isfinite(value) & relative, value, 1.0)))
+    periods = _periods(solution, float(np.nanmax(discount[:, :inner])))
+    lost = np.zeros(1) if setting.follows or not setting.plan.actions else np.nan_to_num(lost / size, posinf=0.0)
+    off = 0.0
+    if beyond is not None:
+        each = beyond.weights * np.where(beyond.weights > 0, np.abs(residual[:, inner:]), 0.0)
+        many = _decided(solution) if setting.problem.finite else 1
+        off = float(each.sum()) * many / rows
+    if walked is not None and setting.plan.evaluate_terminal is not None:
+        off += paid_beyond(solution, walked.final, walked.final_weights)
+    residual = residual[:, :inner] / size[:, :inner]
+    bulk = residual[:, : inner - inner // 4]
+    return Scanned(
+        missed=float(lost[..., :inner].max()) * periods,
+        residual=float(np.abs(residual).max(initial=0.0)),
+        first=float(np.abs(residual[0]).max(initial=0.0)),
+        mean=abs(float(bulk.mean())) * periods if bulk.size else 0.0,
+        end=paid_at_the_end(solution, sides, relative),
+        beyond=off,
+    )
 
 
-def _most(off: np.ndarray, value: np.ndarray) -> float:
-    """The largest number of all that are finite, over max(1, |V|)."""
-    relative = np.abs(off) / np.maximum(1.0, np.abs(value))
-    return float(np.where(np.isfinite(relative), relative, 0.0).max(initial=0.0))
+def _count(solution: Solution) -> int:
+    """At how many states the equation is asked: as the grid has nodes, so that it costs a part of the solve."""
+    nodes = math.prod(work_of(solution.setting, solution.arguments).states.values())
+    periods = min(_decided(solution), 20)
+    return int(np.clip(nodes * periods // _OF_NODES, _FEWEST, _MOST))
 
 
-def _within(looked: Sample, sides: Sequence[Mapping[str, float]]) -> Sample:
-    """The same shares of lines before they became longer."""
-    below = np.array([own.get("below", 0.0) for own in sides])
-    above = np.array([own.get("above", 0.0) for own in sides])
-    within = (below + np.asarray(looked.shares)) / (1 + below + above)
-    return looked._replace(shares=jnp.asarray(within, looked.shares.dtype))
+def _decided(solution: Solution) -> int:
+    """In how many periods something is decided; one where they have no end."""
+    setting = solution.setting
+    if not setting.problem.finite:
+        return 1
+    active = setting.model.active_periods.get(setting.problem.regime)
+    count = setting.problem.clock.count
+    return count if active is None else max(1, sum(active[:count]))
+
+
+def _periods(solution: Solution, discount: float) -> float:
+    """What one in every period is worth at the first."""
+    if solution.setting.problem.finite:
+        count = _decided(solution)
+        return float(np.sum(min(discount, 1.0) ** np.arange(count)))
+    return 1 / max(1 - discount, 1e-6)

@@ -19,6 +19,7 @@ from bellax.bellman.implicit import derivatives, guard_inputs
 from bellax.bellman.maximisers.active import on_edges
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
+from bellax.bellman.sides import unknown
 from bellax.numerics import elimination
 
 _NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
@@ -69,8 +70,8 @@ def _shadow_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         return jnp.sum(jnp.where(prices != 0, prices * (numbers - lax.stop_gradient(numbers)), 0.0))
 
     # The primal can be differentiated as it stands, see `implicit.moving`; where nothing is, nothing is worked out.
-    # `envelope` lets no decision move where it may be at a kink: there V moves as Q and l'g do with u held fixed
-    moves = jax.tree.map(lambda _: None, decision) if objective.sided else tangents[3]
+    # as in `envelope`, V moves as Q and l'g do with u held fixed
+    moves = jax.tree.map(lambda _: None, decision)
     total, moved = eqx.filter_jvp(worth, (objective, point, decision), (*tangents[1:3], moves))
     return total, jnp.zeros_like(total) if moved is None else moved
 
@@ -101,7 +102,8 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     prices = _multipliers(gradients, held, free)
     fixed = lax.stop_gradient(u)
     away = jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), conditions(fixed, prices, *inputs))
-    u = moving(fixed + _moves(away[:2], gradients, hessians, prices, held, free, sound), *inputs, combination)
+    step, flat = _moves(away[:2], gradients, hessians, prices, held, free, sound)
+    u = moving(fixed + step, *inputs, combination)
     prices = multipliers(u, objective, point, combination, sound)
     _, moved = eqx.filter_jvp(lambda *given: conditions(u, prices, *given), inputs, t_inputs)
     if all(leaf is None for leaf in moved):
@@ -110,11 +112,12 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         jnp.zeros_like(of) if leaf is None else leaf for leaf, of in zip(moved, away, strict=True)
     )
     _, gradients, hessians = derivatives(lambda at: _together(at, inputs, combination), u)
-    found = _moves((gradient, number), gradients, hessians, prices, held, free, sound)
+    found, _ = _moves((gradient, number), gradients, hessians, prices, held, free, sound)
+    found = found + unknown(flat, seen)
     if objective.sided:
         kink = _at_kink(here, u, hessians, prices, held, free)
         # in reverse mode no number is one for all that Q sees
-        found = jnp.where(kink, 0.0, found) + seen * jnp.where(kink, jnp.nan, 0.0)
+        found = jnp.where(kink, 0.0, found) + unknown(kink, seen)
     return u, jnp.where(sound, found, 0.0)
 
 
@@ -145,7 +148,7 @@ def drift(
 
     def moves(values: Array, mixed: Array) -> Array:
         moved = (mixed[:, 0] + mixed[:, 1:] @ prices, values[1:])
-        return _moves(moved, gradients, hessians, prices, held, free, jnp.ones((), bool))
+        return _moves(moved, gradients, hessians, prices, held, free, jnp.ones((), bool))[0]
 
     found = jax.vmap(moves, out_axes=1)(slopes[actions:], along[actions:])
     if objective.sided:
@@ -194,15 +197,34 @@ def _multipliers(gradients: Array, held: Array, free: Array) -> Float[Array, "j"
 
 def _moves(
     moved: tuple[Array, Array], gradients: Array, hessians: Array, prices: Array, held: Array, free: Array, sound: Array
-) -> Float[Array, "m"]:
-    """du from the derivatives of L_u and g along dp."""
+) -> tuple[Float[Array, "m"], Bool[Array, "m"]]:
+    """du from the derivatives of L_u and g along dp, and of which coordinates nobody knows it."""
     along, numbers = (jnp.where(sound, leaf, 0.0) for leaf in moved)
     gradients, hessians, prices = (jnp.where(sound, leaf, 0.0) for leaf in (gradients, hessians, prices))
     hessian = hessians[..., 0] + hessians[..., 1:] @ prices
     # where nothing curves Q along a coordinate, and no edge turns with it, any u is optimal and stays
     loose = free & (jnp.any(hessian != 0, axis=1) | jnp.any(held[None, :] & (gradients[:, 1:] != 0), axis=1))
     right = jnp.where(loose, along, 0.0)
-    return on_edges(-hessian, right, gradients[:, 1:].T, numbers, loose, held)[0]
+    flat = _flat(*lax.stop_gradient((hessian, gradients)), held, loose)
+    hessian, right = jnp.where(flat, -jnp.eye(len(right)), hessian), jnp.where(flat, 0.0, right)
+    return on_edges(-hessian, right, gradients[:, 1:].T, numbers, loose, held)[0], flat & loose
+
+
+def _flat(hessian: Array, gradients: Array, held: Array, loose: Array) -> Bool[Array, ""]:
+    """Whether the Lagrangian is flat along the edges, to rounding: then any of many u is optimal."""
+    ways = _ways(gradients, held, loose)
+    scale = jnp.max(jnp.where(loose, jnp.abs(jnp.diagonal(hessian)), 0.0))
+    curved = ways.T @ hessian @ ways / jnp.where(scale > 0, scale, 1.0)
+    across = jnp.eye(len(loose)) - ways
+    return jnp.isfinite(scale) & elimination.singular(curved - across, relative=False)
+
+
+def _ways(gradients: Array, held: Array, free: Array) -> Float[Array, "m m"]:
+    """The projection on what is along the edges."""
+    normals = jnp.where(held[:, None] & free[None, :], gradients[:, 1:].T, 0.0)
+    matrix = normals @ normals.T + jnp.diag(jnp.where(held, 0.0, 1.0))
+    basis = jnp.diag(jnp.where(free, 1.0, 0.0))
+    return basis - normals.T @ elimination.solve(matrix, normals @ basis)
 
 
 def _at_kink(
@@ -215,10 +237,7 @@ def _at_kink(
     aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
     value = lambda x: together(x)[0] + together(x)[1:] @ prices  # noqa: E731
     _, gradients = jax.vmap(lambda d: jax.jvp(together, (u,), (d,)))(jnp.eye(size))
-    normals = jnp.where(held[:, None] & free[None, :], gradients[:, 1:].T, 0.0)
-    matrix = normals @ normals.T + jnp.diag(jnp.where(held, 0.0, 1.0))
-    basis = jnp.diag(jnp.where(free, 1.0, 0.0))
-    ways = basis - normals.T @ elimination.solve(matrix, normals @ basis)  # along the edges, one a column
+    ways = _ways(gradients, held, free)  # one a column
     hessian = hessians[..., 0] + hessians[..., 1:] @ prices
 
     def kink(way: Array) -> Array:

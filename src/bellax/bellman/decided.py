@@ -167,7 +167,7 @@ def envelope(value: Array, objective: Objective, point: Point, decision: Decisio
 @envelope.def_jvp
 def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     value, objective, point, decision = primals
-    _, t_objective, t_point, t_decision = tangents
+    _, t_objective, t_point, _ = tangents
 
     sound = jnp.isfinite(value) & ~is_barrier(value)
     at_kinks = sides(Partial(_q, decision.combination), (objective, point), decision.u) if objective.sided else None
@@ -179,8 +179,8 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
             return Objective.judged(objective, point, decision)[0]
         return mean(at_kinks, Partial(_q, decision.combination), (objective, point), decision.u)
 
-    # where an optimum is at a kink Q has slopes in u, and V moves as if it stayed
-    moves = jax.tree.map(lambda _: None, decision) if objective.sided else t_decision
+    # V moves as if the optimum stayed, also where nobody knows how that moves
+    moves = jax.tree.map(lambda _: None, decision)
     reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, moves))
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.

@@ -57,16 +57,19 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
     here = along(still, at_kinks, *inputs)
     away = jnp.where(sound, here - lax.stop_gradient(here), 0.0)
-    step = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
+    step, flat = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
     u = moving(still + step, objective, point, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
         at_kinks = sides(q, inputs, u)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
     if moved is not None:
-        found = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
+        found, _ = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
+    if u.shape[0] > 1:
+        free = (u > 0) & (u < 1)
+        found = found + spoiled(flat & free, t_objective, t_point)
     return u, jnp.where(sound, found, 0.0)
 
 
@@ -123,14 +126,17 @@ def drift(
     basis = jnp.eye(actions + lines)
     slopes, along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
     hessian, moved = along[:actions], along[actions:].T
-    found = jax.vmap(lambda column: _interior((u, hessian), column, at_kinks), in_axes=1, out_axes=1)(moved)
+    found = jax.vmap(lambda column: _interior((u, hessian), column, at_kinks)[0], in_axes=1, out_axes=1)(moved)
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
     return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
 
 
-def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None) -> Float[Array, "m"]:
-    """The move -H^-1 g on the coordinates that are not at a bound; `at` is u and the Hessian H there."""
+def _interior(
+    at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None
+) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
+    """The move -H^-1 g on the coordinates that are not at a bound, and whether nobody knows it, where it is zero; `at`
+    is u and the Hessian H there."""
     u, hessian = at
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     if at_kinks is None:
@@ -139,7 +145,12 @@ def _interior(at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Si
         free = at_kinks.kinks | (at_kinks.free & (jnp.abs(jnp.diagonal(hessian)) > at_kinks.least))
     both = free[:, None] & free[None, :]
     matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
-    return elimination.solve(matrix, right)
+    if u.shape[0] == 1:
+        return elimination.solve(matrix, right), jnp.zeros((), bool)
+    # where Q is flat along several coordinates together, rounding would say where the optimum goes
+    flat = elimination.singular(lax.stop_gradient(matrix))
+    matrix, right = jnp.where(flat, -jnp.eye(u.shape[0]), matrix), jnp.where(flat, 0.0, right)
+    return elimination.solve(matrix, right), flat
 
 
 _SMALL = 256

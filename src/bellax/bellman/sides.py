@@ -151,7 +151,18 @@ def spoiled(bad: Bool[Array, "*m"], objective: Any, point: Any) -> Float[Array, 
     moved = [
         jnp.sum(t) for t in jax.tree.leaves((objective.period.environment, point.values)) if eqx.is_inexact_array(t)
     ]
-    return where(bad, jnp.nan, 0.0) * sum(moved, jnp.zeros(()))
+    return unknown(bad, sum(moved, jnp.zeros(())))
+
+
+def unknown(bad: Bool[Array, "*m"], move: Float[Array, ""]) -> Float[Array, "*m"]:
+    """NaN where it is bad and something moves, else zero; linear in the move, and zero of what is not asked for.
+
+    NaN times zero would be NaN: in reverse mode what is asked of one answer alone would be none for all.
+    """
+    big = 1e200 if move.dtype == jnp.float64 else 1e20
+    more, less = (where(bad, jnp.asarray(size, move.dtype), 0.0) for size in (big, 0.5 * big))
+    # infinite less infinite; a product of three, since the last one and the difference may be rounded together
+    return more * (more * (more * move)) - less * (less * (less * move))
 
 
 class _Pattern(NamedTuple):

@@ -7,7 +7,7 @@ written out; a division is all that is left of one.
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 FEW = 4  # unknowns up to which steps are written out: of eight they take longer to compile than LAPACK to solve
 
@@ -36,6 +36,26 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
             own = own - left[j] * found[j]
         found[i] = own / left[i]
     return jnp.stack(found).reshape(right.shape)
+
+
+_LEFT = {8: 1e-11, 4: 1e-4}
+"""Of a number on the diagonal, what is no more than rounding: by bytes of a number."""
+
+
+def singular(matrix: Float[Array, "n n"], relative: bool = True) -> Bool[Array, ""]:
+    """Whether a symmetric matrix is singular to rounding: elimination leaves nothing of a number on its diagonal.
+
+    Args:
+        relative: whether that is compared with what it was before, else with one.
+    """
+    sizes = jnp.abs(jnp.diagonal(matrix)) if relative else jnp.ones(matrix.shape[0], matrix.dtype)
+    least, found = _LEFT[matrix.dtype.itemsize], jnp.zeros((), bool)
+    for k in range(matrix.shape[0]):
+        found = found | ~(jnp.abs(matrix[k, k]) > least * sizes[k])
+        if k + 1 < matrix.shape[0]:
+            times = matrix[:, k] / matrix[k, k]
+            matrix = matrix - times[:, None] * matrix[k][None]
+    return found
 
 
 def _largest_first(rows: list[tuple[Array, Array]], k: int) -> list[tuple[Array, Array]]:

@@ -93,10 +93,10 @@ def _step(together: Callable[[Array], Array], margins: Margins, state: Walk, tol
     hessian = hessians[..., 0] + hessians[..., 1:] @ state.multipliers
     scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
     matrix = -hessian + damping * jnp.diag(scale)
-    definite = _definite(_on(free, matrix))
+    definite = definite(on_free(free, matrix))
     program = Program(matrix, gradients[:, 0], gradients[:, 1:].T, values[1:], -u, 1 - u, free)
     answer = solve(program)
-    trial = _put_back(margins, u, answer, scale, free)
+    trial = put_back(margins, u, answer, scale, free)
     usable = definite & jnp.all(jnp.isfinite(trial)) & jnp.all(jnp.isfinite(answer.multipliers))
     multipliers = jnp.where(usable, answer.multipliers, state.multipliers)
     same = jnp.all(free == (_free(u, gradients, multipliers) & _moves(gradients, hessians)))
@@ -141,11 +141,11 @@ def _norm(u: Array, gradients: Array, multipliers: Array) -> Array:
     return jnp.max(jnp.where(_free(u, gradients, multipliers), jnp.abs(gradient), 0.0))
 
 
-def _on(free: Array, matrix: Array) -> Array:
+def on_free(free: Array, matrix: Array) -> Array:
     return jnp.where(free[:, None] & free[None, :], matrix, jnp.eye(free.shape[0]))
 
 
-def _definite(matrix: Array) -> Bool[Array, ""]:
+def definite(matrix: Array) -> Bool[Array, ""]:
     """Whether a matrix is positive definite: its pivots are. Without LAPACK, see `elimination`."""
     positive = jnp.ones((), bool)
     for k in range(matrix.shape[0]):
@@ -155,7 +155,7 @@ def _definite(matrix: Array) -> Bool[Array, ""]:
     return positive
 
 
-def _put_back(margins: Margins, u: Array, answer: Answer, scale: Array, free: Array) -> Float[Array, "m"]:
+def put_back(margins: Margins, u: Array, answer: Answer, scale: Array, free: Array) -> Float[Array, "m"]:
     """The end of a step, on the edges that it follows and none beyond another, where Newton's method leads there."""
     end = jnp.clip(u + answer.step, 0.0, 1.0)
     end = jnp.where(answer.at_low, 0.0, jnp.where(answer.at_high, 1.0, end))

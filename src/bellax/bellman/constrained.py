@@ -19,8 +19,9 @@ from bellax.bellman.implicit import derivatives, guard_inputs
 from bellax.bellman.maximisers.active import on_edges
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import unknown
+from bellax.bellman.sides import spoiled, unknown
 from bellax.numerics import elimination
+from bellax.numerics.scalar import where
 
 _NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
 _ASIDE, _NOISE = 1e-7, 1024  # in u, and times the rounding of Q, as in `implicit`
@@ -67,13 +68,15 @@ def _shadow_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def worth(*inputs: Any) -> Array:
         numbers, _ = Objective.margins(*guard_inputs(jnp.any(prices != 0), inputs))
-        return jnp.sum(jnp.where(prices != 0, prices * (numbers - lax.stop_gradient(numbers)), 0.0))
+        asked = where((prices != 0) & ~jnp.isnan(prices), prices, 0.0)
+        return jnp.sum(asked * (numbers - lax.stop_gradient(numbers)))
 
     # The primal can be differentiated as it stands, see `implicit.moving`; where nothing is, nothing is worked out.
     # as in `envelope`, V moves as Q and l'g do with u held fixed
     moves = jax.tree.map(lambda _: None, decision)
     total, moved = eqx.filter_jvp(worth, (objective, point, decision), (*tangents[1:3], moves))
-    return total, jnp.zeros_like(total) if moved is None else moved
+    moved = jnp.zeros_like(total) if moved is None else moved
+    return total, moved + spoiled(jnp.any(jnp.isnan(prices)), *tangents[1:3])
 
 
 @eqx.filter_custom_jvp

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.maximisers.candidates import candidates, peaks, resized, scan
 from bellax.bellman.maximisers.climb import better_of, in_box
 from bellax.bellman.maximisers.maximum import Best, Maximiser, Nearby, check_bounded, check_comparisons, highest
+from bellax.bellman.maximisers.ridge import along
 from bellax.bellman.maximisers.walk import within
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -129,7 +130,10 @@ class Newton(Maximiser):
     ) -> Best:
         value = lambda u: objective(point, Decision(combination, u))  # noqa: E731
         margins = margins_of(objective, point, combination)
-        return better_of(start, within(value, margins, start, nudged, self.steps, self.tolerance))
+        found = better_of(start, within(value, margins, start, nudged, self.steps, self.tolerance))
+        if not objective.sided:
+            return found
+        return better_of(found, along(value, margins, found, self.steps, self.tolerance))
 
     def starts_near(self, plan: Plan) -> bool:
         single = len(plan.coordinates) == 1 and len(combinations(plan)) == 1
@@ -179,9 +183,9 @@ class Newton(Maximiser):
             found = on_line(value, start, widths[0], self.steps, self.tolerance)
         else:
             found = in_box(value, start, self.steps, self.tolerance)
-            if objective.sided:  # a step in all actions cannot cross a kink of one
+            if objective.sided:  # a step in all actions cannot follow a kink
                 start = better_of(start, found)
-                found = along_each(value, start, max(widths), self.steps, self.tolerance)
+                found = along(value, None, start, self.steps, self.tolerance)
         return better_of(start, found)
 
 
@@ -244,28 +248,3 @@ def on_line(value: Callable[[Array], Array], start: Best, width: float, most: in
     return Best(
         last.value, where(last.done & close, last.u, last.seen)[None], 3.0 * last.steps.astype(last.value.dtype)
     )
-
-
-_ROUNDS = 40  # over all actions, at most: what is left shrinks by the share that one action has of another one's slope
-
-
-def along_each(value: Callable[[Array], Array], start: Best, width: float, most: int, tolerance: float) -> Best:
-    """The maximum near `start.u` along one action after another, until none moves.
-
-    It is the optimum where Q is smooth, or has kinks that lie across the actions. At an oblique kink it may stop short.
-    """
-    count = start.u.shape[0]
-    places = jnp.arange(count, dtype=jnp.int32)
-
-    def step(state: tuple[Best, Array, Array]) -> tuple[Best, Array, Array]:
-        best, number, still = state
-        own = places == number % count
-        here = Best(best.value, jnp.sum(where(own, best.u, 0.0))[None], jnp.zeros_like(best.evaluations))
-        found = better_of(here, on_line(lambda x: value(where(own, x, best.u)), here, width, most, tolerance))
-        moved = jnp.abs(found.u - here.u)[0] > 1e2 * tolerance * jnp.abs(found.u[0])
-        new = Best(found.value, where(own, found.u, best.u), best.evaluations + found.evaluations)
-        return new, number + 1, where(moved, jnp.zeros_like(still), still + 1)
-
-    none = jnp.zeros((), jnp.int32)
-    done = lambda state: (state[2] >= count) | (state[1] >= _ROUNDS * count)  # noqa: E731
-    return loops.until(done, step, (start._replace(evaluations=jnp.zeros_like(start.evaluations)), none, none))[0]

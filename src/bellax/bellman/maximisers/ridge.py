@@ -25,7 +25,9 @@ from bellax.bellman.room import Margins
 from bellax.numerics import loops
 
 _ALIKE = 1e-2  # two pieces whose slopes differ by less than this share of them are one
+_SAID = 0.3  # of what one piece says wrongly of another's place, what a third one may say wrongly that is alike
 _CURVES = 0.1  # of the height, which is a straight line, that a program may be one of a parabola
+_NEAR, _CLOSER = 1e-3, 1e-2  # from u: farther pieces are looked at again, that share of the way to them
 _LEAST = 1e-9  # damping
 _FAR = 1e30
 
@@ -51,6 +53,7 @@ class Ridge(NamedTuple):
         trial: where it goes next.
         usable: whether that is a number.
         size: of the step there.
+        asked: the place of a piece that is looked at again there, closer; none of them else.
         damping, done, steps: as of a `Climb`.
     """
 
@@ -62,6 +65,7 @@ class Ridge(NamedTuple):
     trial: Float[Array, "m"]
     usable: Bool[Array, ""]
     size: Float[Array, ""]
+    asked: Bool[Array, "b"]
     damping: Float[Array, ""]
     done: Bool[Array, ""]
     steps: Int[Array, ""]
@@ -93,7 +97,7 @@ def along(
     none = jnp.zeros(size)
     first = Ridge(
         here, others, none > 0, none, jnp.zeros(count), start.u, jnp.ones((), bool), jnp.asarray(jnp.inf),
-        jnp.asarray(1e-6), ~worth_something(start), jnp.zeros((), jnp.int32),
+        none > 0, jnp.asarray(1e-6), ~worth_something(start), jnp.zeros((), jnp.int32),
     )  # fmt: skip
     step = lambda state: _step(together, margins, state, tolerance)  # noqa: E731
     last = loops.until(lambda s: s.done | (s.steps > most), step, first)
@@ -112,6 +116,7 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     here = _pick(accept, tried, state.here)
     others, known, fresh = _kept(state, _pick(accept, state.here, tried), here, sound & (state.steps > 0))
     damping = jnp.where(accept, jnp.maximum(0.1 * state.damping, _LEAST), state.damping)
+    fresh |= jnp.any(state.asked)
     damping = jnp.where(accept | fresh, damping, jnp.maximum(16 * state.damping, 1e-4))
     answer, gain, weights, prices, usable = _program(state, here, others, known, damping)
     small = (moved <= tolerance) & state.usable
@@ -120,13 +125,21 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     trial = jnp.where(answer.at_low, 0.0, jnp.where(answer.at_high, 1.0, trial))
     if margins is not None:
         scale = jnp.maximum(jnp.abs(jnp.diagonal(here.hessians[..., 0])), 1e-12)
-        trial = put_back(margins, here.u, answer, scale, _moves(here))
+        trial = put_back(margins, here.u, answer, scale, _moves(here, others, known))
     usable &= jnp.all(jnp.isfinite(trial))
     trial = jnp.where(usable, trial, here.u)
     weights, prices = jnp.where(usable, weights, state.weights), jnp.where(usable, prices, state.prices)
     over |= usable & (gain <= 0.01 * noise) & ~fresh & (state.steps > 0)
+    over |= ~sound & (state.steps == 0)  # as where a derivative is infinite
     size = jnp.where(accept, jnp.minimum(moved, 1.0), state.size)
-    return Ridge(here, others, known, weights, prices, trial, usable, size, damping, over, state.steps + 1)
+    # what was seen from afar and is in the way is looked at from nearby before the search is over
+    away = jnp.max(jnp.abs(others.u - here.u[None]), axis=1)
+    doubtful = known & (weights > 1e-9) & (away > _NEAR)
+    again = over & jnp.any(doubtful)
+    asked = again & (jnp.arange(len(away)) == jnp.argmax(jnp.where(doubtful, away, 0.0)))
+    closer = here.u + _CLOSER * jnp.sum(jnp.where(asked[:, None], others.u - here.u[None], 0.0), axis=0)
+    trial, usable, over = jnp.where(again, closer, trial), usable | again, over & ~again
+    return Ridge(here, others, known, weights, prices, trial, usable, size, asked, damping, over, state.steps + 1)
 
 
 def _pick(yes: Array, new: Piece, old: Piece) -> Piece:
@@ -147,14 +160,19 @@ def _kept(state: Ridge, found: Piece, here: Piece, sound: Array) -> tuple[Piece,
     _, slopes = jax.vmap(_at, in_axes=(0, None))(state.others, here.u)
     # those that are, seen from where the search is now, on its own side are none
     known = state.known & ~jax.vmap(lambda other: _alike(other, own))(slopes)
-    alike = known & jax.vmap(lambda other: _alike(other, slope))(slopes)
-    rank = jnp.where(alike, -2.0, jnp.where(known, jnp.abs(state.weights), -1.0))
+    # of one side, too, is what the parabola from elsewhere on it explains and the one from here does not
+    heights, _ = jax.vmap(_at, in_axes=(0, None))(state.others, found.u)
+    jump = jnp.abs(_at(here, found.u)[0] - found.values[0])
+    alike = jax.vmap(lambda other: _alike(other, slope))(slopes) | (jnp.abs(heights - found.values[0]) < _SAID * jump)
+    alike = known & alike
+    rank = jnp.where(state.asked, -3.0, jnp.where(alike, -2.0, jnp.where(known, jnp.abs(state.weights), -1.0)))
+    known = known & ~state.asked
     other = sound & ~_alike(slope, own)
     place = (jnp.arange(rank.shape[0]) == jnp.argmin(rank)) & other
     others = jax.tree.map(
         lambda leaf, one: jnp.where(place.reshape(-1, *[1] * one.ndim), one[None], leaf), state.others, found
     )
-    return others, known | place, other & ~jnp.any(alike)
+    return others, (known & ~(alike & other)) | place, other & ~jnp.any(alike)
 
 
 def _alike(one: Array, other: Array) -> Bool[Array, ""]:
@@ -162,9 +180,13 @@ def _alike(one: Array, other: Array) -> Bool[Array, ""]:
     return ~(jnp.max(jnp.abs(one - other)) > _ALIKE * size)
 
 
-def _moves(here: Piece) -> Bool[Array, "m"]:
+def _moves(here: Piece, others: Piece, known: Array) -> Bool[Array, "m"]:
     """The coordinates that change something: an action whose bounds are equal does not."""
-    return jnp.any(here.gradients != 0, axis=1) | jnp.any(here.hessians != 0, axis=(1, 2))
+
+    def bends(piece: Piece) -> Array:
+        return jnp.any(piece.gradients != 0, axis=1) | jnp.any(piece.hessians != 0, axis=(1, 2))
+
+    return bends(here) | jnp.any(known[:, None] & jax.vmap(bends)(others), axis=0)
 
 
 def _program(
@@ -184,7 +206,7 @@ def _program(
     scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), unit)
     matrix = (damping * jnp.diag(scale) - hessian) / unit
     whole = jnp.zeros((size + 1, size + 1)).at[:size, :size].set(matrix).at[size, size].set(_CURVES)
-    free = jnp.append(_moves(here), True)
+    free = jnp.append(_moves(here, others, known), True)
     # the height is no more than any piece: here, elsewhere, and what is not known is far above
     heights = -jnp.ones((1 + count, 1))
     rows = jnp.concatenate([jnp.stack([own, *slopes]) / unit, heights], axis=1)

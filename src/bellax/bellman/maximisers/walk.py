@@ -93,11 +93,11 @@ def _step(together: Callable[[Array], Array], margins: Margins, state: Walk, tol
     hessian = hessians[..., 0] + hessians[..., 1:] @ state.multipliers
     scale = jnp.maximum(jnp.abs(jnp.diagonal(hessian)), 1e-12)
     matrix = -hessian + damping * jnp.diag(scale)
-    definite = definite(on_free(free, matrix))
+    concave = definite(on_free(free, matrix))
     program = Program(matrix, gradients[:, 0], gradients[:, 1:].T, values[1:], -u, 1 - u, free)
     answer = solve(program)
     trial = put_back(margins, u, answer, scale, free)
-    usable = definite & jnp.all(jnp.isfinite(trial)) & jnp.all(jnp.isfinite(answer.multipliers))
+    usable = concave & jnp.all(jnp.isfinite(trial)) & jnp.all(jnp.isfinite(answer.multipliers))
     multipliers = jnp.where(usable, answer.multipliers, state.multipliers)
     same = jnp.all(free == (_free(u, gradients, multipliers) & _moves(gradients, hessians)))
     done = (accept & small & same) | stuck | ~jnp.any(free)

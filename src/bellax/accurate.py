@@ -278,7 +278,7 @@ class _Rounds:
         """A solve, or why there is none."""
         if time.perf_counter() - self.started > self.seconds:
             self.spent = True
-            return f"seconds={self.seconds:g} are over"
+            return f"seconds={self.seconds:g} are over; more of them would go on"
         if not level.sides and not self.stationary and all(math.isclose(each, 1.0) for each in level.ratio.values()):
             return _Tried(level, self.first, values(self.first, self.places))
         options = _options(self.first, level, _TOLERANCE * self.accuracy)
@@ -289,7 +289,10 @@ class _Rounds:
             left = self.seconds - (time.perf_counter() - self.started)
             if work > left:
                 self.spent = True
-                return f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left"
+                return (
+                    f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left; "
+                    "more of them would go on"
+                )
             solution = run(prepared, arguments, self.terminal, throw=False, progress=self.progress)
         except (ModelError, ParameterError) as error:
             return str(error)
@@ -336,7 +339,7 @@ class _Rounds:
             nodes=by_name(lambda row: row.nodes),
             change=column([row.change for row in self.rounds]),
             sources=by_name(lambda row: row.sources),
-            missed=column([row.scan.missed for row in self.rounds]),
+            overlooked=column([row.scan.excess(1.0) for row in self.rounds]),
             seconds=column([row.seconds for row in self.rounds]),
         )
 

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from bellax.accurate import Given, refined_to
 from bellax.bellman.options import GridSolver
-from bellax.errors import ModelError, check_left_out, check_positive, named_arguments
+from bellax.errors import ModelError, ParameterError, check_left_out, check_positive, named_arguments
 from bellax.model.diffusion import DiffusionModel
 from bellax.model.model import Model
 from bellax.numerics.programs import all_concrete
@@ -63,6 +65,12 @@ def solve(
         return solve_once(model, params, solver, horizon=horizon, terminal=terminal, throw=throw, progress=progress)
     budget = _SECONDS if seconds is None else seconds
     check_positive(accuracy, "solve: accuracy", "1e-5")
+    rounding = float(jnp.finfo(jnp.result_type(float)).eps)
+    if accuracy < 8 * rounding:
+        raise ParameterError(
+            f"solve: accuracy={accuracy:g} is less than rounding leaves, {rounding:.2g} of V: give {8 * rounding:.1g} "
+            "or more."
+        )
     check_positive(budget, "solve: seconds", "600")
     _check_refinable(model, params, solver)
     started = time.perf_counter()

@@ -23,9 +23,7 @@ _MIDDLE = 0.4  # of a cell: where points lie in it, as a kink in its very middle
 _MOST = 4_000_000  # nodes of a period that are looked at, about
 
 
-def aimed(
-    numerics: Discretisation, value: Value, looked: Sample, infinite: bool = False
-) -> tuple[Sample, int]:
+def aimed(numerics: Discretisation, value: Value, looked: Sample, infinite: bool = False) -> tuple[Sample, int]:
     """A sample of which the last points of each period are moved to where V is hardest to interpolate.
 
     Args:

@@ -60,8 +60,8 @@ class Scanned(NamedTuple):
             return f" What is paid after the last decision is off by {self.end:.2g} between the nodes."
         if math.isinf(self.residual):
             return (
-                " V is infinite between nodes where Bellman's equation gives a number: leave the states out at which it "
-                "is infinite by other bounds, or give an action that is always possible."
+                " V is infinite between nodes where Bellman's equation gives a number: leave the states out at which "
+                "it is infinite by other bounds, or give an action that is always possible."
             )
         if self.residual > 2 * accuracy:
             return f" Bellman's equation is off by {self.residual:.2g} between the nodes."

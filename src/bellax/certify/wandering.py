@@ -15,7 +15,6 @@ from jax import Array
 from bellax.bellman.checks import work_of
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.leaving import coordinates
-from bellax.bellman.setting import Setting
 from bellax.certify.compared import active_of, parts
 from bellax.certify.examine import Sample, points_of, sample
 from bellax.certify.stretch import BySides, Sides

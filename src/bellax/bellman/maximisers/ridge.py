@@ -71,9 +71,7 @@ class Ridge(NamedTuple):
     steps: Int[Array, ""]
 
 
-def along(
-    value: Callable[[Array], Array], margins: Margins | None, start: Best, most: int, tolerance: float
-) -> Best:
+def along(value: Callable[[Array], Array], margins: Margins | None, start: Best, most: int, tolerance: float) -> Best:
     """A local maximum on the unit box where the constraints hold.
 
     Args:

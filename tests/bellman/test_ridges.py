@@ -1,0 +1,105 @@
+"""Optima of several actions on kinks that run across them, which a search in one action after another does not find."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bellax as bx
+from bellax.bellman.maximisers.maximum import Best
+from bellax.bellman.maximisers.ridge import along
+
+AWAY = lambda x: -((x[0] - 0.3) ** 2) - 2 * (x[1] - 0.6) ** 2  # noqa: E731
+
+
+def curve() -> list[float]:
+    """The optimum of `AWAY` on u1 = .5 - u0^2, by bisection."""
+    low, high = 0.0, 0.5
+    for _ in range(80):
+        u = 0.5 * (low + high)
+        rises = -2 * (u - 0.3) + 8 * u * (0.5 - u * u - 0.6) > 0
+        low, high = (u, high) if rises else (low, u)
+    return [low, 0.5 - low * low]
+
+
+CASES: dict[str, tuple[Callable, list[float]]] = {
+    "oblique": (lambda x: AWAY(x) - 3 * jnp.abs(x[0] + x[1] - 0.7), [1 / 6, 0.7 - 1 / 6]),
+    "curved": (lambda x: AWAY(x) - 3 * jnp.abs(x[0] ** 2 + x[1] - 0.5), curve()),
+    "three planes": (
+        lambda x: jnp.minimum(jnp.minimum(x[0] - 0.2 * x[1], 1 - x[0] - 0.3 * x[1]), x[1]),
+        [0.48, 0.4],
+    ),
+    "a bound": (lambda x: jnp.minimum(x[0] + x[1], 1.0) - 0.1 * x[0] - 0.2 * x[1], [1.0, 0.0]),
+    "smooth": (lambda x: AWAY(x) + 0.5 * x[0] * x[1], [0.46451612903, 0.65806451613]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_from_anywhere_the_optimum_is_found(case: str) -> None:
+    q, optimum = CASES[case]
+    starts = jnp.asarray(np.random.default_rng(0).random((20, 2)))
+    run = lambda u: along(q, None, Best(q(u), u, jnp.zeros(())), 60, 1e-11)  # noqa: E731
+    found = jax.jit(jax.vmap(run))(starts)
+    assert np.all(np.abs(np.asarray(found.value) - float(q(jnp.asarray(optimum)))) < 1e-11)
+    assert np.all(np.abs(np.asarray(found.u) - np.asarray(optimum)) < 1e-5)
+
+
+PARAMS = {"bond": 1.0, "store": 1.15, "cap": 0.4, "discount": 0.95}
+
+
+def saver(oblique: bool, budget: bool, horizon: int) -> bx.Model:
+    """Wealth that is not eaten goes into bonds, and into a store that pays more, up to a cap."""
+
+    def wealth(wealth: object, food: object, stored: object, bond: object, store: object, cap: object) -> object:
+        kept = jnp.minimum(stored, cap + 0.3 * food if oblique else cap)
+        return bond * (wealth - food - stored) + store * kept + 0.5
+
+    if budget:
+        actions = {"food": bx.Continuous(1e-3, 5.0), "stored": bx.Continuous(0.0, 5.0)}
+        more = {"constraints": {"budget": bx.nonnegative(lambda wealth, food, stored: wealth - food - stored)}}
+    else:
+        actions = {
+            "food": bx.Continuous(1e-3, lambda wealth: 0.6 * wealth),
+            "stored": bx.Continuous(0.0, lambda wealth: 0.4 * wealth),
+        }
+        more = {}
+    return bx.Model(
+        states={"wealth": bx.Continuous(0.2, 5.0)},
+        actions=actions,
+        transitions={"wealth": wealth},
+        reward=lambda food: jnp.log(food),
+        horizon=horizon,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(("oblique", "budget"), [(False, True), (True, True), (True, False)])
+def test_a_store_that_is_full(oblique: bool, budget: bool) -> None:
+    """The search stopped on the ridge: 6e-3 were missed by default, and it said `successful`."""
+    solution = bx.solve(saver(oblique, budget, 3), PARAMS)
+    assert bx.certify(solution, points=300, agents=50).missed < 1e-6
+
+
+def test_two_periods_in_closed_form() -> None:
+    """Beyond the cap: c = (w - cap + store cap + .5) / 1.95 of log c + .95 log w', and every derivative of V."""
+
+    def value(wealth: object, cap: object, bond: object) -> jax.Array:
+        solution = bx.solve(saver(False, False, 2), PARAMS | {"cap": cap, "bond": bond})
+        return solution.value(period=0, wealth=wealth)
+
+    def exact(wealth: float, cap: float, bond: float) -> tuple[float, np.ndarray]:
+        """V of the last period is log(.6 w), as 60 % may be eaten at most."""
+        total = wealth - cap + (1.15 * cap + 0.5) / bond
+        food = total / 1.95
+        after = bond * (total - food)
+        moved = [bond, -bond + 1.15, wealth - cap - food]
+        return np.log(food) + 0.95 * np.log(0.6 * after), 0.95 / after * np.asarray(moved)
+
+    at = (4.0, 0.4, 1.0)
+    level, slopes = exact(*at)
+    assert abs(float(value(*at)) - level) < 1e-6
+    for jacobian in (jax.jacfwd, jax.jacrev):
+        found = np.asarray(jacobian(value, argnums=(0, 1, 2))(*at))
+        assert np.all(np.abs(found - slopes) < 1e-4)

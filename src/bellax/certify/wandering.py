@@ -85,6 +85,8 @@ def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
     asked = solution if any(own.setting.follows for own in owns.values()) else solution.tabulate()
     for regime, own in owns.items():
         first, start = _starts(own, sides.get(regime, {}), _AGENTS // len(owns))
+        if not len(next(iter(start.values()))):
+            continue
         if not isinstance(solution, RegimeSolution):
             panel = simulate(asked, start=start, periods=periods)
             weights = _weights(panel, np.asarray(panel.active), np.asarray(panel.value)[:, 0], relative)
@@ -110,7 +112,12 @@ def _starts(own: Solution, sides: Sides, count: int) -> tuple[int, dict[str, np.
     looked = sample(setting.problem, discrete_axes(own), count, 2, np.array([first]))
     near = looked._replace(shares=jnp.sin(0.5 * jnp.pi * looked.shares) ** 2)
     at = states_of(own, within(near, setting.plan, sides))
-    return first, {name: np.asarray(each)[0] for name, each in at.items()}
+    states = {name: np.asarray(each)[0] for name, each in at.items()}
+    if np.any(np.isinf(np.asarray(own.own.levels))):  # nobody starts where nothing can be done
+        when = {"period": first} if setting.problem.finite else {}
+        known = np.isfinite(np.asarray(own.value(**when, **states)))
+        states = {name: each[known] for name, each in states.items()}
+    return first, states
 
 
 def discrete_axes(own: Solution) -> dict[str, int]:

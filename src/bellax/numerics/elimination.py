@@ -6,10 +6,12 @@ written out; a division is all that is left of one.
 """
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float
 
 FEW = 4  # unknowns up to which steps are written out: of eight they take longer to compile than LAPACK to solve
+
+SOME = 16  # unknowns up to which they are those of a loop, and not LAPACK's
 
 
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -19,9 +21,11 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
         right: one column, shape (n,), or several, shape (n, k).
     """
     count = matrix.shape[0]
-    if count > FEW:
+    if count > SOME:
         return jnp.linalg.solve(matrix, right)
     columns = right.reshape(count, -1)
+    if count > FEW:
+        return _in_a_loop(matrix, columns).reshape(right.shape)
     rows = [(matrix[i], columns[i]) for i in range(count)]
     for k in range(count - 1):
         rows = _largest_first(rows, k)
@@ -36,6 +40,23 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
             own = own - left[j] * found[j]
         found[i] = own / left[i]
     return jnp.stack(found).reshape(right.shape)
+
+
+def _in_a_loop(matrix: Float[Array, "n n"], columns: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """The same, of which a step stands in the program once."""
+    count = matrix.shape[0]
+    rows = jnp.arange(count, dtype=jnp.int32)
+
+    def step(k: Array, whole: Array) -> Array:
+        here = (rows == k)[:, None]
+        first = jnp.argmax(jnp.where(rows >= k, jnp.abs(jnp.take(whole, k, axis=1)), -1.0))
+        pivot, own = jnp.take(whole, first, axis=0), jnp.take(whole, k, axis=0)
+        whole = jnp.where(here, pivot[None], jnp.where((rows == first)[:, None], own[None], whole))
+        times = jnp.where(rows == k, 0.0, jnp.take(whole, k, axis=1) / jnp.take(pivot, k))
+        return whole - times[:, None] * pivot[None]
+
+    whole = lax.fori_loop(0, count, step, jnp.concatenate([matrix, columns], axis=1))
+    return whole[:, count:] / jnp.diagonal(whole)[:, None]
 
 
 _LEFT = {8: 1e-11, 4: 1e-4}

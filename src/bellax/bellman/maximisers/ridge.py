@@ -24,8 +24,10 @@ from bellax.bellman.maximisers.walk import definite, on_free, put_back
 from bellax.bellman.room import Margins
 from bellax.numerics import loops
 
+_PIECES = 2  # that are kept, of every action
 _ALIKE = 1e-2  # two pieces whose slopes differ by less than this share of them are one
 _SAID = 0.3  # of what one piece says wrongly of another's place, what a third one may say wrongly that is alike
+_LACKS = 0.1  # of the same, what a parabola may be below Q
 _CURVES = 0.1  # of the height, which is a straight line, that a program may be one of a parabola
 _NEAR, _CLOSER = 1e-3, 1e-2  # from u: farther pieces are looked at again, that share of the way to them
 _LEAST = 1e-9  # damping
@@ -54,6 +56,7 @@ class Ridge(NamedTuple):
         usable: whether that is a number.
         size: of the step there.
         asked: the place of a piece that is looked at again there, closer; none of them else.
+        failed: how many trials in a row were no better.
         damping, done, steps: as of a `Climb`.
     """
 
@@ -66,6 +69,7 @@ class Ridge(NamedTuple):
     usable: Bool[Array, ""]
     size: Float[Array, ""]
     asked: Bool[Array, "b"]
+    failed: Int[Array, ""]
     damping: Float[Array, ""]
     done: Bool[Array, ""]
     steps: Int[Array, ""]
@@ -91,11 +95,11 @@ def along(value: Callable[[Array], Array], margins: Margins | None, start: Best,
         jnp.zeros((size, 1 + count)),
         jnp.zeros((size, size, 1 + count)),
     )
-    others = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), here)
-    none = jnp.zeros(size)
+    others = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (_PIECES * size, *leaf.shape)), here)
+    none = jnp.zeros(_PIECES * size)
     first = Ridge(
         here, others, none > 0, none, jnp.zeros(count), start.u, jnp.ones((), bool), jnp.asarray(jnp.inf),
-        none > 0, jnp.asarray(1e-6), ~worth_something(start), jnp.zeros((), jnp.int32),
+        none > 0, jnp.zeros((), jnp.int32), jnp.asarray(1e-6), ~worth_something(start), jnp.zeros((), jnp.int32),
     )  # fmt: skip
     step = lambda state: _step(together, margins, state, tolerance)  # noqa: E731
     last = loops.until(lambda s: s.done | (s.steps > most), step, first)
@@ -115,7 +119,9 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     others, known, fresh = _kept(state, _pick(accept, state.here, tried), here, sound & (state.steps > 0))
     damping = jnp.where(accept, jnp.maximum(0.1 * state.damping, _LEAST), state.damping)
     fresh |= jnp.any(state.asked)
-    damping = jnp.where(accept | fresh, damping, jnp.maximum(16 * state.damping, 1e-4))
+    failed = jnp.where(accept, 0, state.failed + 1)
+    # more pieces than are kept may take turns
+    damping = jnp.where(accept | (fresh & (failed <= 2 * known.shape[0])), damping, jnp.maximum(16 * state.damping, 1e-4))
     answer, gain, weights, prices, usable = _program(state, here, others, known, damping)
     small = (moved <= tolerance) & state.usable
     over = (state.steps > 0) & ((accept & small) | (~accept & ~fresh & (small | (damping > 1e8))))
@@ -137,7 +143,7 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     asked = again & (jnp.arange(len(away)) == jnp.argmax(jnp.where(doubtful, away, 0.0)))
     closer = here.u + _CLOSER * jnp.sum(jnp.where(asked[:, None], others.u - here.u[None], 0.0), axis=0)
     trial, usable, over = jnp.where(again, closer, trial), usable | again, over & ~again
-    return Ridge(here, others, known, weights, prices, trial, usable, size, asked, damping, over, state.steps + 1)
+    return Ridge(here, others, known, weights, prices, trial, usable, size, asked, failed, damping, over, state.steps + 1)
 
 
 def _pick(yes: Array, new: Piece, old: Piece) -> Piece:
@@ -152,25 +158,33 @@ def _at(piece: Piece, u: Array) -> tuple[Array, Array]:
 
 def _kept(state: Ridge, found: Piece, here: Piece, sound: Array) -> tuple[Piece, Array, Array]:
     """The pieces elsewhere with one more, in the place of one that is alike or else counts least, and whether that is
-    one that nobody knew of; none where it is like the one here."""
+    one that nobody knew of; none where it is like the one here, or says of Q here what it is not."""
     _, own = _at(here, here.u)
     _, slope = _at(found, here.u)
     _, slopes = jax.vmap(_at, in_axes=(0, None))(state.others, here.u)
     # those that are, seen from where the search is now, on its own side are none
-    known = state.known & ~jax.vmap(lambda other: _alike(other, own))(slopes)
+    known = state.known & jax.vmap(lambda one: _holds(one, here))(state.others) & ~state.asked
+    known &= ~jax.vmap(lambda other: _alike(other, own))(slopes)
     # of one side, too, is what the parabola from elsewhere on it explains and the one from here does not
     heights, _ = jax.vmap(_at, in_axes=(0, None))(state.others, found.u)
     jump = jnp.abs(_at(here, found.u)[0] - found.values[0])
     alike = jax.vmap(lambda other: _alike(other, slope))(slopes) | (jnp.abs(heights - found.values[0]) < _SAID * jump)
     alike = known & alike
     rank = jnp.where(state.asked, -3.0, jnp.where(alike, -2.0, jnp.where(known, jnp.abs(state.weights), -1.0)))
-    known = known & ~state.asked
-    other = sound & ~_alike(slope, own)
+    other = sound & ~_alike(slope, own) & _holds(found, here)
     place = (jnp.arange(rank.shape[0]) == jnp.argmin(rank)) & other
     others = jax.tree.map(
         lambda leaf, one: jnp.where(place.reshape(-1, *[1] * one.ndim), one[None], leaf), state.others, found
     )
     return others, (known & ~(alike & other)) | place, other & ~jnp.any(alike)
+
+
+def _holds(piece: Piece, here: Piece) -> Bool[Array, ""]:
+    """Whether the parabola of a piece is not below Q here: that of the least of several pieces is above, unless it was
+    seen from too far away. What is lacking is compared with what the parabola from here says wrongly there."""
+    lacks = here.values[0] - _at(piece, here.u)[0]
+    jump = jnp.abs(_at(here, piece.u)[0] - piece.values[0])
+    return lacks <= _LACKS * jump
 
 
 def _alike(one: Array, other: Array) -> Bool[Array, ""]:

@@ -45,11 +45,12 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
 def _in_a_loop(matrix: Float[Array, "n n"], columns: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """The same, of which a step stands in the program once."""
     count = matrix.shape[0]
-    rows = jnp.arange(count, dtype=jnp.int32)
+    rows = jnp.arange(count)
 
-    def step(k: Array, whole: Array) -> Array:
+    def step(number: Array, whole: Array) -> Array:
+        k = jnp.asarray(number, rows.dtype)
         here = (rows == k)[:, None]
-        first = jnp.argmax(jnp.where(rows >= k, jnp.abs(jnp.take(whole, k, axis=1)), -1.0))
+        first = jnp.argmax(jnp.where(rows >= k, jnp.abs(jnp.take(whole, k, axis=1)), -1.0)).astype(rows.dtype)
         pivot, own = jnp.take(whole, first, axis=0), jnp.take(whole, k, axis=0)
         whole = jnp.where(here, pivot[None], jnp.where((rows == first)[:, None], own[None], whole))
         times = jnp.where(rows == k, 0.0, jnp.take(whole, k, axis=1) / jnp.take(pivot, k))

@@ -29,7 +29,7 @@ _ALIKE = 1e-2  # two pieces whose slopes differ by less than this share of them 
 _SAID = 0.3  # of what one piece says wrongly of another's place, what a third one may say wrongly that is alike
 _LACKS = 0.1  # of the same, what a parabola may be below Q
 _CURVES = 0.1  # of the height, which is a straight line, that a program may be one of a parabola
-_NEAR, _CLOSER = 1e-3, 1e-2  # from u: farther pieces are looked at again, that share of the way to them
+_NEAR, _CLOSER = 1e-3, 0.1  # from u: farther pieces are looked at again, that share of the way to them
 _LEAST = 1e-9  # damping
 _FAR = 1e30
 
@@ -121,7 +121,9 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     fresh |= jnp.any(state.asked)
     failed = jnp.where(accept, 0, state.failed + 1)
     # more pieces than are kept may take turns
-    damping = jnp.where(accept | (fresh & (failed <= 2 * known.shape[0])), damping, jnp.maximum(16 * state.damping, 1e-4))
+    damping = jnp.where(
+        accept | (fresh & (failed <= 2 * known.shape[0])), damping, jnp.maximum(16 * state.damping, 1e-4)
+    )
     answer, gain, weights, prices, usable = _program(state, here, others, known, damping)
     small = (moved <= tolerance) & state.usable
     over = (state.steps > 0) & ((accept & small) | (~accept & ~fresh & (small | (damping > 1e8))))
@@ -138,12 +140,14 @@ def _step(together: Callable[[Array], Array], margins: Margins | None, state: Ri
     size = jnp.where(accept, jnp.minimum(moved, 1.0), state.size)
     # what was seen from afar and is in the way is looked at from nearby before the search is over
     away = jnp.max(jnp.abs(others.u - here.u[None]), axis=1)
-    doubtful = known & (weights > 1e-9) & (away > _NEAR)
+    doubtful = known & (weights > 0) & (away > _NEAR)
     again = over & jnp.any(doubtful)
     asked = again & (jnp.arange(len(away)) == jnp.argmax(jnp.where(doubtful, away, 0.0)))
     closer = here.u + _CLOSER * jnp.sum(jnp.where(asked[:, None], others.u - here.u[None], 0.0), axis=0)
     trial, usable, over = jnp.where(again, closer, trial), usable | again, over & ~again
-    return Ridge(here, others, known, weights, prices, trial, usable, size, asked, failed, damping, over, state.steps + 1)
+    return Ridge(
+        here, others, known, weights, prices, trial, usable, size, asked, failed, damping, over, state.steps + 1
+    )
 
 
 def _pick(yes: Array, new: Piece, old: Piece) -> Piece:
@@ -156,35 +160,39 @@ def _at(piece: Piece, u: Array) -> tuple[Array, Array]:
     return piece.values[0] + slope @ away + 0.5 * away @ bend @ away, slope + bend @ away
 
 
+def _model(piece: Piece, here: Piece) -> tuple[Array, Array, Array]:
+    """What a piece says of Q here, its slope here, and whether it is a parabola that says so.
+
+    One that was seen from too far away may say less than Q is, which the least of several pieces is not. Then its
+    tangent says more, as that of what is concave.
+    """
+    level, slope = _at(piece, here.u)
+    jump = jnp.abs(_at(here, piece.u)[0] - piece.values[0])
+    holds = here.values[0] - level <= _LACKS * jump
+    tangent = piece.values[0] + piece.gradients[..., 0] @ (here.u - piece.u)
+    return jnp.where(holds, level, tangent), jnp.where(holds, slope, piece.gradients[..., 0]), holds
+
+
 def _kept(state: Ridge, found: Piece, here: Piece, sound: Array) -> tuple[Piece, Array, Array]:
     """The pieces elsewhere with one more, in the place of one that is alike or else counts least, and whether that is
-    one that nobody knew of; none where it is like the one here, or says of Q here what it is not."""
-    _, own = _at(here, here.u)
-    _, slope = _at(found, here.u)
-    _, slopes = jax.vmap(_at, in_axes=(0, None))(state.others, here.u)
+    one that nobody knew of; none where it is like the one here."""
+    own = here.gradients[:, 0]
+    _, slope, _ = _model(found, here)
+    _, slopes, _ = jax.vmap(_model, in_axes=(0, None))(state.others, here)
     # those that are, seen from where the search is now, on its own side are none
-    known = state.known & jax.vmap(lambda one: _holds(one, here))(state.others) & ~state.asked
-    known &= ~jax.vmap(lambda other: _alike(other, own))(slopes)
+    known = state.known & ~state.asked & ~jax.vmap(lambda other: _alike(other, own))(slopes)
     # of one side, too, is what the parabola from elsewhere on it explains and the one from here does not
     heights, _ = jax.vmap(_at, in_axes=(0, None))(state.others, found.u)
     jump = jnp.abs(_at(here, found.u)[0] - found.values[0])
     alike = jax.vmap(lambda other: _alike(other, slope))(slopes) | (jnp.abs(heights - found.values[0]) < _SAID * jump)
     alike = known & alike
     rank = jnp.where(state.asked, -3.0, jnp.where(alike, -2.0, jnp.where(known, jnp.abs(state.weights), -1.0)))
-    other = sound & ~_alike(slope, own) & _holds(found, here)
+    other = sound & ~_alike(slope, own)
     place = (jnp.arange(rank.shape[0]) == jnp.argmin(rank)) & other
     others = jax.tree.map(
         lambda leaf, one: jnp.where(place.reshape(-1, *[1] * one.ndim), one[None], leaf), state.others, found
     )
     return others, (known & ~(alike & other)) | place, other & ~jnp.any(alike)
-
-
-def _holds(piece: Piece, here: Piece) -> Bool[Array, ""]:
-    """Whether the parabola of a piece is not below Q here: that of the least of several pieces is above, unless it was
-    seen from too far away. What is lacking is compared with what the parabola from here says wrongly there."""
-    lacks = here.values[0] - _at(piece, here.u)[0]
-    jump = jnp.abs(_at(here, piece.u)[0] - piece.values[0])
-    return lacks <= _LACKS * jump
 
 
 def _alike(one: Array, other: Array) -> Bool[Array, ""]:
@@ -207,11 +215,11 @@ def _program(
     """The step of the actions, what it is to gain, the weights of the pieces elsewhere and the prices of constraints in
     its program, and whether it is of use."""
     size, count = here.u.shape[0], known.shape[0]
-    levels, slopes = jax.vmap(_at, in_axes=(0, None))(others, here.u)
-    own = here.gradients[:, 0]
-    unit = jnp.maximum(jnp.max(jnp.abs(own)), jnp.max(jnp.where(known[:, None], jnp.abs(slopes), 0.0), initial=0.0))
+    levels, slopes, curved = jax.vmap(_model, in_axes=(0, None))(others, here)
+    own, near = here.gradients[:, 0], known & curved
+    unit = jnp.maximum(jnp.max(jnp.abs(own)), jnp.max(jnp.where(near[:, None], jnp.abs(slopes), 0.0), initial=0.0))
     unit = jnp.where(unit > 0, unit, 1.0)
-    weights = jnp.where(known, jnp.clip(state.weights, 0.0, 1.0), 0.0)
+    weights = jnp.where(near, jnp.clip(state.weights, 0.0, 1.0), 0.0)
     weights = weights / jnp.maximum(1.0, jnp.sum(weights))
     bends = others.hessians[..., 0] - here.hessians[None, ..., 0]
     hessian = here.hessians[..., 0] + jnp.tensordot(weights, bends, 1) + here.hessians[..., 1:] @ state.prices

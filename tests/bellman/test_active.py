@@ -76,7 +76,7 @@ def disc(u):
 @pytest.mark.parametrize("margins", [corner, thin, disc])
 def test_a_room_is_found_and_filled(margins):
     """Whatever little the constraints leave is found, and candidates lie in it, up to its edge."""
-    inside = Room(margins, jax.jit(lambda: anchor(margins, 2))())
+    inside = Room(margins, jax.jit(lambda: anchor(margins, 2))(), jnp.ones(()))
     assert (np.asarray(margins(inside.anchor)[0]) > 0).all()
     side = jnp.linspace(0.0, 1.0, 9)
     box = jnp.stack([axis.ravel() for axis in jnp.meshgrid(side, side)], axis=1)

@@ -109,10 +109,13 @@ class Room(NamedTuple):
     Attributes:
         margins: of u.
         anchor: a point inside.
+        inset: how far inside points are, in units of the rounding of constraints; zero where one is zero all over the
+            room, which then has no inside.
     """
 
     margins: Margins
     anchor: Float[Array, "m"]
+    inset: Float[Array, ""]
 
     def filled(self, u: Float[Array, "m"], whole: Array | bool = True) -> Float[Array, "m"]:
         """The point of the room that corresponds to one of the box, in the same direction from the anchor.
@@ -170,8 +173,7 @@ class Room(NamedTuple):
             side = where(holds, 1.0, -1.0)
             return _Ray(low, high, inside, outside, side, there, state.steps + 1)
 
-        # where a constraint is no more than zero, as if two are an equality, there is no inside
-        inset = where(self._number(self.anchor) >= 0.5, 1.0, 0.0)
+        inset = self.inset
         last, first = self._number(self.anchor + end * ray), jnp.maximum(self._number(self.anchor) - inset, 0.0)
         big = jnp.asarray(1e300 if first.dtype == jnp.float64 else 1e30, first.dtype)
         start = _Ray(
@@ -195,4 +197,7 @@ class _Ray(NamedTuple):
 def room(objective: Objective, point: Point, combination: Combination) -> Room:
     """The room of one combination of discrete actions at a state."""
     margins = margins_of(objective, point, combination)
-    return Room(margins, anchor(margins, len(objective.plan.coordinates)))
+    u = anchor(margins, len(objective.plan.coordinates))
+    numbers, normals = slopes_of(margins, u)
+    level = (jnp.abs(numbers) <= 0.5 * margins(u)[1]) & jnp.all(normals == 0, axis=1)
+    return Room(margins, u, where(jnp.any(level), 0.0, jnp.ones((), u.dtype)))

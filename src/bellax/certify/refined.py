@@ -181,8 +181,10 @@ def estimated(certificate: Any, solution: Any, found: Refined, missed: float) ->
     error, words = found.error, found.words
     if not math.isnan(error):
         scan = scanned(solution, {}, relative=False)
-        error = max(error, missed, scan.first / (1 + min(certificate.discount, 1.0)), scan.end) + scan.beyond
-        if scan.beyond > 0.5 * error:
+        # states at which V is infinite are told by the words
+        first, end, beyond = (x if math.isfinite(x) else 0.0 for x in (scan.first, scan.end, scan.beyond))
+        error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end) + beyond
+        if beyond > 0.5 * error:
             words = "; ".join([*filter(None, [words]), "most of it where paths go that leave the grid"])
     return replace(
         certificate,

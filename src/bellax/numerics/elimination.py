@@ -11,8 +11,6 @@ from jaxtyping import Bool, Float
 
 FEW = 4  # unknowns up to which steps are written out: of eight they take longer to compile than LAPACK to solve
 
-SOME = 16  # unknowns up to which they are those of a loop, and not LAPACK's
-
 
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """x with matrix x = right; no number, or infinite, where the matrix is singular.
@@ -21,11 +19,9 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
         right: one column, shape (n,), or several, shape (n, k).
     """
     count = matrix.shape[0]
-    if count > SOME:
+    if count > FEW:
         return jnp.linalg.solve(matrix, right)
     columns = right.reshape(count, -1)
-    if count > FEW:
-        return _in_a_loop(matrix, columns).reshape(right.shape)
     rows = [(matrix[i], columns[i]) for i in range(count)]
     for k in range(count - 1):
         rows = _largest_first(rows, k)
@@ -42,8 +38,8 @@ def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Ar
     return jnp.stack(found).reshape(right.shape)
 
 
-def _in_a_loop(matrix: Float[Array, "n n"], columns: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """The same, of which a step stands in the program once."""
+def in_a_loop(matrix: Float[Array, "n n"], right: Float[Array, "n"]) -> Float[Array, "n"]:
+    """The same for one column, of which a step stands in the program once, and never LAPACK."""
     count = matrix.shape[0]
     rows = jnp.arange(count)
 
@@ -56,8 +52,8 @@ def _in_a_loop(matrix: Float[Array, "n n"], columns: Float[Array, "n k"]) -> Flo
         times = jnp.where(rows == k, 0.0, jnp.take(whole, k, axis=1) / jnp.take(pivot, k))
         return whole - times[:, None] * pivot[None]
 
-    whole = lax.fori_loop(0, count, step, jnp.concatenate([matrix, columns], axis=1))
-    return whole[:, count:] / jnp.diagonal(whole)[:, None]
+    whole = lax.fori_loop(0, count, step, jnp.concatenate([matrix, right[:, None]], axis=1))
+    return whole[:, count] / jnp.diagonal(whole)
 
 
 _LEFT = {8: 1e-11, 4: 1e-4}

@@ -5,6 +5,7 @@ its way, which is held from then on. Where none is, the one whose multiplier is 
 Source: Nocedal & Wright (2006), algorithm 16.3.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -55,7 +56,11 @@ class _Search(NamedTuple):
     steps: Array
 
 
-def solve(program: Program) -> Answer:
+Linear = Callable[[Array, Array], Array]
+"""What solves a linear system of one right side."""
+
+
+def solve(program: Program, linear: Linear = elimination.solve) -> Answer:
     """The solution, or after many steps a point on the way to it, which is better than zero and allowed."""
     sizes = jnp.where(program.free, jnp.abs(jnp.diagonal(program.matrix)), 1.0)
     scale = 1 / jnp.sqrt(jnp.where(sizes > 0, sizes, 1.0))  # of the numbers, so that M has ones on its diagonal
@@ -81,7 +86,7 @@ def solve(program: Program) -> Answer:
         jnp.zeros((), bool), jnp.zeros((), jnp.int32),
     )  # fmt: skip
     most = 4 * (count + own) + 2
-    found = loops.until(lambda s: s.done | (s.steps >= most), lambda s: _moved(scaled, s), start)
+    found = loops.until(lambda s: s.done | (s.steps >= most), lambda s: _moved(scaled, s, linear), start)
     step = jnp.clip(found.step * scale, program.low, program.high)
     step = jnp.where(found.at_low, program.low, jnp.where(found.at_high, program.high, step))
     return Answer(step, found.multipliers / length, found.held, found.at_low, found.at_high)
@@ -89,7 +94,7 @@ def solve(program: Program) -> Answer:
 
 def on_edges(
     matrix: Float[Array, "m m"], right: Float[Array, "m"], normals: Float[Array, "j m"], room: Float[Array, "j"],
-    free: Bool[Array, "m"], held: Bool[Array, "j"],
+    free: Bool[Array, "m"], held: Bool[Array, "j"], linear: Linear = elimination.solve,
 ) -> tuple[Float[Array, "m"], Float[Array, "j"]]:  # fmt: skip
     """p and the multipliers l with Mp - N'l = g on the free numbers and Np = -r on the held constraints.
 
@@ -104,16 +109,16 @@ def on_edges(
     top = jnp.where(both, matrix, jnp.eye(size))
     whole = jnp.block([[top, -across.T], [across, jnp.diag(jnp.where(held, 0.0, 1.0))]])
     left = jnp.where(free, right - matrix @ fixed, right)
-    found = elimination.solve(whole, jnp.concatenate([left, jnp.where(held, -room - normals @ fixed, 0.0)]))
+    found = linear(whole, jnp.concatenate([left, jnp.where(held, -room - normals @ fixed, 0.0)]))
     return found[:size], found[size:]
 
 
-def _moved(program: Program, state: _Search) -> _Search:
+def _moved(program: Program, state: _Search, linear: Linear) -> _Search:
     """One step, to a constraint that is in the way, or to where one is let go."""
     still = ~program.free | state.at_low | state.at_high
     fixed = jnp.where(state.at_low, program.low, jnp.where(state.at_high, program.high, 0.0))
     right = jnp.where(still, fixed, program.gradient)
-    target, multipliers = on_edges(program.matrix, right, program.normals, program.room, ~still, state.held)
+    target, multipliers = on_edges(program.matrix, right, program.normals, program.room, ~still, state.held, linear)
     way = target - state.step
     # where bounds and edges leave no way to go, rounding does: numbers are scaled, so that steps are as large as slopes
     tiny = 1e-13 * jnp.max(jnp.abs(way)) + 1e-14 * jnp.max(jnp.abs(program.gradient))

@@ -22,7 +22,7 @@ from bellax.bellman.maximisers.climb import worth_something
 from bellax.bellman.maximisers.maximum import Best
 from bellax.bellman.maximisers.walk import definite, on_free, put_back
 from bellax.bellman.room import Margins
-from bellax.numerics import loops
+from bellax.numerics import elimination, loops
 
 _PIECES = 2  # that are kept, of every action
 _ALIKE = 1e-2  # two pieces whose slopes differ by less than this share of them are one
@@ -237,7 +237,8 @@ def _program(
     low, high = jnp.append(-here.u, -_FAR), jnp.append(1 - here.u, _FAR)
     height = jnp.asarray(np.eye(size + 1)[size])
     answer = solve(
-        Program(whole, height, jnp.concatenate([rows, edges]), jnp.append(room, here.values[1:]), low, high, free)
+        Program(whole, height, jnp.concatenate([rows, edges]), jnp.append(room, here.values[1:]), low, high, free),
+        elimination.in_a_loop,
     )
     usable = definite(on_free(free, whole)) & jnp.all(jnp.isfinite(answer.multipliers))
     step = Answer(

@@ -59,6 +59,40 @@ def test_from_anywhere_the_optimum_is_found(case: str) -> None:
     assert np.all(np.abs(np.asarray(found.u) - np.asarray(optimum)) < 1e-5)
 
 
+def zoomed(q: Callable, start: np.ndarray) -> float:
+    """The maximum of a concave function on the unit square, by lattices that shrink around their best point."""
+    shape = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 33)]), axis=-1).reshape(-1, 2)
+    best, width, level = start, 1.0, -np.inf
+    for _ in range(60):
+        places = np.clip(best + width * shape, 0, 1)
+        levels = np.asarray(q(places.T))
+        best, level, width = places[levels.argmax()], max(level, levels.max()), 0.7 * width
+    return float(level)
+
+
+def test_random_logarithms_with_two_absolute_values() -> None:
+    """With poles close to the bounds: what is seen there says nothing of elsewhere."""
+    draws = np.random.default_rng(3).uniform(-1, 1, (100, 8))
+
+    def q(x: object, k: object) -> jax.Array:
+        smooth = (0.1 + abs(k[0])) * jnp.log(x[0] + 1e-9) + (0.1 + abs(k[1])) * jnp.log(x[1] + 1e-9)
+        folds = [abs(k[2 + 3 * j]) * 3 * jnp.abs(x[0] + 2 * k[3 + 3 * j] * x[1] - k[4 + 3 * j]) for j in range(2)]
+        return smooth - folds[0] - folds[1]
+
+    lattice = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 15)]), axis=-1).reshape(-1, 2)
+
+    def found(k: jax.Array) -> tuple[jax.Array, jax.Array]:
+        levels = jax.vmap(lambda u: q(u, k))(jnp.asarray(lattice))
+        u = jnp.asarray(lattice)[jnp.argmax(levels)]
+        best = along(lambda u: q(u, k), None, Best(q(u, k), u, jnp.zeros(())), 60, 1e-11)
+        return best.value, best.u
+
+    values, u = map(np.asarray, jax.jit(jax.vmap(found))(jnp.asarray(draws)))
+    for k, value, at in zip(draws, values, u, strict=True):
+        truth = max(zoomed(lambda x, k=k: q(x, k), at), zoomed(lambda x, k=k: q(x, k), np.array([0.5, 0.5])))
+        assert value > truth - 1e-6
+
+
 PARAMS = {"bond": 1.0, "store": 1.15, "cap": 0.4, "discount": 0.95}
 
 

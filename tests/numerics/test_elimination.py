@@ -52,3 +52,26 @@ def test_a_program_of_few_unknowns_calls_no_library():
     shaped = jax.ShapeDtypeStruct((5, 3, 3), float), jax.ShapeDtypeStruct((5, 3), float)
     text = jax.jit(jax.vmap(elimination.solve)).lower(*shaped).as_text()
     assert "custom_call" not in text
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 9])
+def test_in_a_loop_as_numpy_does(count):
+    draws = np.random.default_rng(count)
+    matrix, right = draws.normal(size=(20, count, count)), draws.normal(size=(20, count))
+    found = jax.jit(jax.vmap(elimination.in_a_loop))(matrix, right)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right[..., None])[..., 0], rtol=1e-9, atol=1e-11)
+    nothing = np.roll(np.diag(np.arange(1.0, count + 1)), 1, axis=0)
+    np.testing.assert_allclose(
+        elimination.in_a_loop(jnp.asarray(nothing), jnp.ones(count)), np.linalg.solve(nothing, np.ones(count))
+    )
+
+
+def test_what_is_singular_to_rounding():
+    """-(a - b)^2 and nothing else; the same with some curvature; in units that differ by a million."""
+    flat = jnp.asarray([[-2.0, 2.0], [2.0, -2.0]])
+    units = jnp.asarray([1e6, 1.0])
+    assert bool(elimination.singular(flat)) and bool(elimination.singular(flat + 1e-14))
+    curved = flat - 1e-6 * jnp.eye(2)
+    assert not bool(elimination.singular(curved))
+    assert not bool(elimination.singular(curved * units[:, None] * units[None]))
+    assert not bool(elimination.singular(-jnp.eye(3), relative=False))

@@ -163,18 +163,17 @@ class Room(NamedTuple):
             t = state.low + (state.high - state.low) * state.inside / (state.inside - state.outside)
             t = where((t > state.low) & (t < state.high), t, 0.5 * (state.low + state.high))
             # a little inside: what cheats by rounding would beat what is found on the edge itself
-            number = self._number(self.anchor + t * ray) - inset
+            number = self._number(self.anchor + t * ray) - self.inset
             holds = number >= -0.5
             bounded = jnp.maximum(number, -1e300 if number.dtype == jnp.float64 else -1e30)
             inside = where(holds, jnp.maximum(number, 0.0), where(state.last < 0, 0.5 * state.inside, state.inside))
             outside = where(holds, where(state.last > 0, 0.5 * state.outside, state.outside), bounded)
             low, high = where(holds, t, state.low), where(holds, state.high, t)
-            there = ((jnp.abs(number) <= 0.5) & (inset > 0)) | (high - low <= 1e-15 * high)
+            there = ((jnp.abs(number) <= 0.5) & (self.inset > 0)) | (high - low <= 1e-15 * high)
             side = where(holds, 1.0, -1.0)
             return _Ray(low, high, inside, outside, side, there, state.steps + 1)
 
-        inset = self.inset
-        last, first = self._number(self.anchor + end * ray), jnp.maximum(self._number(self.anchor) - inset, 0.0)
+        last, first = self._number(self.anchor + end * ray), jnp.maximum(self._number(self.anchor) - self.inset, 0.0)
         big = jnp.asarray(1e300 if first.dtype == jnp.float64 else 1e30, first.dtype)
         start = _Ray(
             jnp.zeros(()), end, jnp.minimum(first, big), jnp.clip(last, -big, -0.5), jnp.zeros(()), last >= -0.5,

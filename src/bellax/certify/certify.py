@@ -92,7 +92,8 @@ def certify(
             500: fewer make the bracket wider, and no less valid.
         refine: of a solution on a grid in discrete time, whether to solve again with twice the nodes,
             draws and candidates, and on a wider grid where paths leave it: what that changes says how wrong V is, also
-            where residuals say nothing or far too much. It takes some four to ten times as long as the solve.
+            where residuals say nothing or far too much. What Bellman's equation is off by where paths go beyond the
+            grid, which two grids may guess alike, is added. It takes some four to ten times as long as the solve.
     Returns:
         A `Certificate`, of several regimes a `RegimeCertificate`, in continuous time a `FlowCertificate`, of a solution
         without a grid a `GridlessCertificate`: print it, or take `.table()` or `.as_dict()`.

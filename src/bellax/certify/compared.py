@@ -1,7 +1,6 @@
 """Two solutions of one model by different grids, compared at the same states."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -46,11 +45,22 @@ def owner(regime: str, label: str) -> tuple[str, str]:
 def sampled(solution: Solution, points: int, seed: int = 0) -> Sample:
     """States of one regime, over the periods in which it decides; those at which V bends most among them, as the last
     quarter of each period."""
-    setting, numerics = solution.setting, solution.setting.numerics
-    shape = tuple(work_of(setting, solution.arguments).states.values())
-    axes = dict(zip([*setting.plan.processes, *setting.plan.discrete], shape, strict=False))
-    looked, _ = aimed(numerics, solution.own, sample(setting.problem, axes, points, seed, active_of(setting)), True)
-    return looked
+    setting = solution.setting
+    spread = sample(setting.problem, discrete_axes(solution), points, seed, active_of(setting))
+    return aimed(setting.numerics, solution.own, spread, True)[0]
+
+
+def discrete_axes(solution: Solution) -> dict[str, int]:
+    """Lengths of the discrete axes of the mesh of one regime."""
+    plan, shape = solution.setting.plan, work_of(solution.setting, solution.arguments).states.values()
+    return dict(zip([*plan.processes, *plan.discrete], shape, strict=False))
+
+
+def states_of(solution: Solution, looked: Sample) -> dict[str, np.ndarray]:
+    """The states of a sample, by name along periods and points."""
+    numerics = solution.setting.numerics
+    run = solution.setting.program(("points of", looked.shifts.shape), lambda: quickly(points_of(numerics), True))
+    return {name: np.asarray(each) for name, each in run(solution.arguments, looked).items()}
 
 
 def places(solution: Any, points: int, later: bool) -> list[Place]:
@@ -65,12 +75,10 @@ def places(solution: Any, points: int, later: bool) -> list[Place]:
         setting, looked = own.setting, sampled(own, points)
         count = len(looked.periods)
         some = {0, count // 2, count - 1} if later and setting.problem.finite else {0}
-        run = setting.program(("points of", looked.shifts.shape), partial(quickly, points_of(setting.numerics), True))
         for place in sorted(some):
             period = int(looked.periods[place])
             today = looked._replace(periods=jnp.full_like(looked.periods, period))
-            at = run(own.arguments, today)
-            states = {name: np.asarray(each).reshape(-1, *each.shape[2:]) for name, each in at.items()}
+            states = {name: each.reshape(-1, *each.shape[2:]) for name, each in states_of(own, today).items()}
             found.append(Place(regime, period, states))
     return found
 

@@ -30,7 +30,6 @@ MOST_PERIODS = 20
 
 _EULER_QUERIES = 10_000  # states of tomorrow at which the policy is asked, for all Euler errors together
 
-
 States = dict[str, Array]
 
 
@@ -136,7 +135,7 @@ def looking(numerics: Discretisation) -> Callable[[Arguments, Values, Sample, Op
 
 def scanning(numerics: Discretisation) -> Callable[[Arguments, Values, Array, States, Array], tuple[Array, ...]]:
     """A program for what a denser scan of actions gains at states, on the grid or beyond, the residual of Bellman's
-    equation, V and the discount there, shape (t, n); NaN is V where the residual is not finite.
+    equation, NaN where one side alone is infinite, V and the discount there, shape (t, n).
 
     Its last three arguments are the periods, the states by name along periods and points, and the shifts of the scan.
     """

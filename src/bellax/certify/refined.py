@@ -17,8 +17,8 @@ import numpy as np
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.options import GridSolver
 from bellax.bellman.setting import Setting
-from bellax.certify.compared import Place, owner, parts, places, values
-from bellax.certify.examine import Sample, points_of
+from bellax.certify.compared import Place, owner, parts, places, states_of, values
+from bellax.certify.examine import Sample
 from bellax.certify.scanned import scanned
 from bellax.certify.sources import BOUNDS, CANDIDATES, DRAWS
 from bellax.certify.stretch import BySides, Sides, stretch
@@ -26,7 +26,6 @@ from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics import grids
-from bellax.numerics.programs import quickly
 from bellax.numerics.rules import RULES
 from bellax.problem.problem import Arguments
 from bellax.solution.regimes import RegimeSolution
@@ -325,8 +324,5 @@ def _solved(solution: Any, options: Any) -> Any:
 
 def _states(solution: Solution, looked: Sample) -> dict[str, np.ndarray]:
     """The states of a sample, all of them taken for ones of period 0."""
-    setting = solution.setting
     today = looked._replace(periods=jnp.zeros_like(looked.periods))
-    run = setting.program(("points of", looked.shifts.shape), lambda: quickly(points_of(setting.numerics), True))
-    found = run(solution.arguments, today)
-    return {name: np.asarray(own).reshape(-1, *own.shape[2:]) for name, own in found.items()}
+    return {name: own.reshape(-1, *own.shape[2:]) for name, own in states_of(solution, today).items()}

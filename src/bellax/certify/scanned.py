@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bellax.bellman.checks import work_of
-from bellax.certify.compared import parts, sampled
+from bellax.certify.compared import parts, sampled, states_of
 from bellax.certify.examine import scanning
 from bellax.certify.stretch import BySides, Sides
-from bellax.certify.wandering import Paths, paid_at_the_end, paid_beyond, paths, picked, states_of, within
+from bellax.certify.wandering import Paths, paid_at_the_end, paid_beyond, paths, picked, within
 from bellax.numerics.programs import quickly
 from bellax.solution.solution import Solution
 
@@ -86,11 +86,11 @@ def scanned(solution: Any, sides: BySides, relative: bool = True) -> Scanned:
 def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bool) -> Scanned:
     setting = solution.setting
     looked = within(sampled(solution, _count(solution), seed=1), setting.plan, sides)
-    states = states_of(solution, looked)
+    states: dict[str, Any] = dict(states_of(solution, looked))
     beyond = None if walked is None else picked(solution, walked, np.asarray(looked.periods))
     shifts, (rows, inner) = looked.shifts, looked.shifts.shape
     if beyond is not None:
-        states = {n: jnp.concatenate([each, jnp.asarray(beyond.states[n])], axis=1) for n, each in states.items()}
+        states = {n: np.concatenate([each, beyond.states[n]], axis=1) for n, each in states.items()}
         shifts = jnp.concatenate([shifts, jnp.full(beyond.weights.shape, 0.5, shifts.dtype)], axis=1)
     run = setting.program(("scanning", shifts.shape), lambda: quickly(scanning(setting.numerics), True))
     found = run(solution.arguments, solution.values, looked.periods, states, shifts)

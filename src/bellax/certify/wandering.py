@@ -12,20 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.checks import work_of
 from bellax.bellman.discretisation import Discretisation, Values
 from bellax.bellman.leaving import coordinates
-from bellax.certify.compared import active_of, parts
-from bellax.certify.examine import Sample, points_of, sample
+from bellax.certify.compared import active_of, discrete_axes, parts, states_of
+from bellax.certify.examine import Sample, sample
 from bellax.certify.stretch import BySides, Sides
-from bellax.numerics.programs import quickly
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 
 _AGENTS = 2000
-_PERIODS = 50  # of an infinite horizon
+_PERIODS = 200  # of an infinite horizon
 _PICKED = 16  # states beyond the bounds, of every period that is looked at
 _ENDS = 4000  # states at which what is paid at the end is compared
 
@@ -60,12 +58,6 @@ def within(looked: Sample, plan: Any, sides: Sides) -> Sample:
     below, above = (np.array([each.get(side, 0.0) for each in own]) for side in ("below", "above"))
     shares = (below + np.asarray(looked.shares)) / (1 + below + above)
     return looked._replace(shares=jnp.asarray(shares, looked.shares.dtype))
-
-
-def states_of(own: Solution, looked: Sample) -> dict[str, Array]:
-    """The states of a sample, by name along periods and points."""
-    build = lambda: quickly(points_of(own.setting.numerics), True)  # noqa: E731
-    return dict(own.setting.program(("points of", looked.shifts.shape), build)(own.arguments, looked))
 
 
 def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
@@ -112,17 +104,12 @@ def _starts(own: Solution, sides: Sides, count: int) -> tuple[int, dict[str, np.
     looked = sample(setting.problem, discrete_axes(own), count, 2, np.array([first]))
     near = looked._replace(shares=jnp.sin(0.5 * jnp.pi * looked.shares) ** 2)
     at = states_of(own, within(near, setting.plan, sides))
-    states = {name: np.asarray(each)[0] for name, each in at.items()}
+    states = {name: each[0] for name, each in at.items()}
     if np.any(np.isinf(np.asarray(own.own.levels))):  # nobody starts where nothing can be done
         when = {"period": first} if setting.problem.finite else {}
         known = np.isfinite(np.asarray(own.value(**when, **states)))
         states = {name: each[known] for name, each in states.items()}
     return first, states
-
-
-def discrete_axes(own: Solution) -> dict[str, int]:
-    shape = tuple(work_of(own.setting, own.arguments).states.values())
-    return dict(zip([*own.setting.plan.processes, *own.setting.plan.discrete], shape, strict=False))
 
 
 def _weights(panel: Any, there: np.ndarray, start: np.ndarray, relative: bool) -> np.ndarray:

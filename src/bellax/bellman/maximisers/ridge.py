@@ -4,7 +4,7 @@ Near an optimum at kinks Q is the least of smooth pieces. Parabolas of Q where i
 whose side that was; a step maximises the least of them, by a quadratic program with the height as one more number,
 and where it ends there is one more parabola. With one on each side of a kink that is Newton's method on the conditions
 of an optimum on it, wherever it goes. Every iterate is allowed, and none is worse than the one before.
-Source: bundle methods as in Lemarechal & Mifflin (1982), Mathematical Programming 24, of order two, as pieces are few.
+The idea is that of Mifflin & Sagastizabal (2005), Mathematical Programming 104, with parabolas, as pieces are few.
 """
 
 from collections.abc import Callable

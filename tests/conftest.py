@@ -3,6 +3,7 @@
 This file must not import bellax: jaxtyping's hook instruments the package when it is first imported.
 """
 
+import ast
 import atexit
 import ctypes
 import gc
@@ -21,6 +22,7 @@ if version("jaxlib").startswith("0.10."):
 os.environ.setdefault("XLA_FLAGS", " ".join(_HASTE))
 
 import jax  # noqa: E402
+import jaxtyping._import_hook as hook  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
@@ -51,6 +53,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # tracing makes so many small objects that looking for cycles among them takes a tenth of the time
 gc.set_threshold(50_000, 20, 50)
+
+
+def _not_within_functions(transformer: ast.NodeVisitor, node: ast.AST) -> None:
+    """Types are checked of all but functions within functions: for these code would be written and compiled whenever
+    the outer one is called, which is a seventh of the time of all tests."""
+    if not isinstance(node, ast.FunctionDef):
+        ast.NodeVisitor.generic_visit(transformer, node)
+
+
+hook.JaxtypingTransformer.generic_visit = _not_within_functions
 
 _LONG = {"solvers", "lives", "gallery", "test_memory.py", "test_readme.py"}
 

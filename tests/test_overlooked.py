@@ -72,7 +72,7 @@ def test_paths_that_leave_for_what_v_is_there_are_no_error() -> None:
     assert found.beyond < 1e-10 and found.agrees(1e-9)
 
 
-@pytest.mark.parametrize("width", [1.5e-3, 6e-4])
+@pytest.mark.parametrize("width", [6e-4, pytest.param(1.5e-3, marks=pytest.mark.long)])
 def test_a_peak_of_what_is_paid_at_the_end_between_all_nodes(width: float) -> None:
     model = bx.Model(
         states={"x": bx.Continuous(0.0, 1.0)},

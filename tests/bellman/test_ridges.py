@@ -122,7 +122,14 @@ def saver(oblique: bool, budget: bool, horizon: int) -> bx.Model:
     )
 
 
-@pytest.mark.parametrize(("oblique", "budget"), [(False, True), (True, True), (True, False)])
+@pytest.mark.parametrize(
+    ("oblique", "budget"),
+    [
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.long),
+        pytest.param(True, False, marks=pytest.mark.long),
+    ],
+)
 def test_a_store_that_is_full(oblique: bool, budget: bool) -> None:
     """The search stopped on the ridge: 6e-3 were missed by default, and it said `successful`."""
     solution = bx.solve(saver(oblique, budget, 3), PARAMS)

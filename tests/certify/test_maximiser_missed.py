@@ -95,6 +95,7 @@ def test_a_worker_with_few_candidates_is_found_out():
     assert bx.certify(solution, points=400, agents=20).value_error > error
 
 
+@pytest.mark.long
 def test_an_action_that_moves_nothing():
     """Stock and a fixed cost: without an order its size moves nothing, Q is flat, and its rounding makes peaks."""
     stock = bx.Model(

@@ -106,10 +106,13 @@ def closed():
 @pytest.mark.parametrize(
     ("space", "maximiser", "error"),
     [
-        (bx.Continuous(1e-6), None, 1e-9),
-        (bx.Continuous(0.01, 1.0), bx.maximise.Golden(grid={"consumption": 40}), 1e-6),
+        pytest.param(bx.Continuous(1e-6), None, 1e-9, id="first-order condition"),
+        pytest.param(
+            *(bx.Continuous(0.01, 1.0), bx.maximise.Golden(grid={"consumption": 40}), 1e-6),
+            id="golden",
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["first-order condition", "golden"],
 )
 def test_actions_without_a_closed_form(closed, space, maximiser, error):
     model = bx.DiffusionModel(actions={"consumption": space}, **SAVER)

@@ -95,6 +95,7 @@ def test_savings_that_are_no_straight_line_of_consumption_only_between_the_bound
         solved(saving(lambda savings: savings + 5.0, left=left))
 
 
+@pytest.mark.long
 def test_a_limit_that_moves_only_in_the_middle():
     with pytest.raises(bx.SolveError, match="the same limit"):
         solved(
@@ -115,10 +116,9 @@ def test_nothing_to_consume_is_worth_minus_infinity():
 @pytest.mark.parametrize(
     "reward",
     [
-        lambda consumption: 1.0 * consumption,
-        lambda consumption: jnp.log(consumption) + 2 * jnp.tanh(consumption - 10.0),
+        pytest.param(lambda consumption: 1.0 * consumption, id="linear", marks=pytest.mark.long),
+        pytest.param(lambda consumption: jnp.log(consumption) + 2 * jnp.tanh(consumption - 10.0), id="two bends"),
     ],
-    ids=["linear", "two bends"],
 )
 def test_a_reward_that_is_not_strictly_concave_is_refused(reward):
     """Of the first everything would be consumed, of the second V be off by 1.9: the first-order condition says less."""
@@ -126,6 +126,7 @@ def test_a_reward_that_is_not_strictly_concave_is_refused(reward):
         solved(dataclasses.replace(saving(lambda savings: 1.5 * savings + 1.0), reward=reward))
 
 
+@pytest.mark.long
 def test_savings_that_are_worth_more_than_any_consumption_are_refused():
     model = dataclasses.replace(
         saving(lambda savings: 3.0 * savings), reward=lambda consumption: jnp.log1p(consumption)

@@ -20,6 +20,7 @@ import numpy as np
 
 from bellax.bellman.checks import work_of
 from bellax.certify.compared import owner, parts, places, values
+from bellax.certify.otherwise import lengthened
 from bellax.certify.refined import plenty, resized
 from bellax.certify.scanned import Scanned, scanned
 from bellax.certify.sources import BOUNDS, CANDIDATES, remedy
@@ -222,6 +223,8 @@ class _Rounds:
             self.settled, walled = False, self._walled(then)
             if walled or then.level.sides != now.level.sides:
                 return walled or self._attempt(now.level._replace(sides=then.level.sides))
+        if scan.gained > self.accuracy and scan.sides:
+            return self._attempt(now.level._replace(sides=lengthened(then.level.sides, scan.sides)))
         if math.isinf(scan.residual):
             return "no number of nodes mends that"
         if scan.known:  # both grids overlook something

@@ -182,9 +182,11 @@ def estimated(certificate: Any, solution: Any, found: Refined, missed: float) ->
         scan = scanned(solution, {}, relative=False)
         # states at which V is infinite are told by the words
         first, end, beyond = (x if math.isfinite(x) else 0.0 for x in (scan.first, scan.end, scan.beyond))
-        error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end) + beyond
+        error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end, scan.gained) + beyond
         if beyond > 0.5 * error:
             words = "; ".join([*filter(None, [words]), "most of it where paths go that leave the grid"])
+        elif scan.gained > 0.5 * error:
+            words = "; ".join([*filter(None, [words]), "which is what decisions pay that the search does not find"])
     return replace(
         certificate,
         estimate=error,

@@ -10,6 +10,7 @@ import numpy as np
 from bellax.bellman.checks import work_of
 from bellax.certify.compared import parts, sampled, states_of
 from bellax.certify.examine import scanning
+from bellax.certify.otherwise import otherwise
 from bellax.certify.stretch import BySides, Sides
 from bellax.certify.wandering import Paths, paid_at_the_end, paid_beyond, paths, picked, within
 from bellax.numerics.programs import quickly
@@ -29,6 +30,8 @@ class Scanned(NamedTuple):
         mean: the mean of that with its sign, in all periods together: what V is off by where errors add up.
         end: by how much what is paid after the last decision is off between its nodes.
         beyond: by how much V is off on account of where paths go that leave the grid.
+        gained: by how much simple rules that do not know V pay more than it.
+        sides: by how much lines would have to be longer for the paths on which that is paid.
     """
 
     missed: float = math.nan
@@ -37,6 +40,8 @@ class Scanned(NamedTuple):
     mean: float = math.nan
     end: float = math.nan
     beyond: float = math.nan
+    gained: float = math.nan
+    sides: BySides = {}
 
     @property
     def known(self) -> bool:
@@ -48,12 +53,14 @@ class Scanned(NamedTuple):
 
     def excess(self, accuracy: float) -> float:
         """The most that speaks against an accuracy, over what it allows; NaN where nothing is known."""
-        return max(self.missed, 0.5 * self.residual, self.mean, self.end, self.beyond) / accuracy
+        return max(self.missed, 0.5 * self.residual, self.mean, self.end, self.beyond, self.gained) / accuracy
 
     def words(self, accuracy: float) -> str:
         """What speaks against an accuracy; empty where nothing does, or is known."""
         if self.missed > accuracy:
             return f" A scan of more candidates still gains {self.missed:.2g}."
+        if self.gained > accuracy:
+            return f" Decisions that the search does not find, and that are held on to, pay {self.gained:.2g} more than V."
         if self.beyond > accuracy:
             return f" Where paths go that leave the bounds, V is another, by {self.beyond:.2g} where they start."
         if self.end > accuracy:
@@ -80,10 +87,15 @@ def scanned(solution: Any, sides: BySides, relative: bool = True) -> Scanned:
     walked = paths(solution, sides, relative)
     owns = parts(solution).items()
     found = [_of_one(own, sides.get(name, {}), walked.get(name), relative) for name, own in owns]
-    return Scanned(*(max(each) for each in zip(*found, strict=True))) if found else Scanned(*np.zeros(6))
+    if not found:
+        return Scanned(*np.zeros(7))
+    *worst, discount = (max(each) for each in zip(*found, strict=True))
+    other = otherwise(solution, sides, relative, discount)
+    return Scanned(*worst, other.gained, other.sides)
 
 
-def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bool) -> Scanned:
+def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bool) -> tuple[float, ...]:
+    """Of one regime, in the order of `Scanned`, and the largest discount of a period."""
     setting = solution.setting
     looked = within(sampled(solution, _count(solution), seed=1), setting.plan, sides)
     states: dict[str, Any] = dict(states_of(solution, looked))
@@ -97,7 +109,8 @@ def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bo
     lost, residual, value, discount = map(np.asarray, found)
     residual = np.where(np.isnan(residual), np.inf, residual)
     size = np.maximum(1.0, np.abs(np.where(np.isfinite(value) & relative, value, 1.0)))
-    periods = _periods(solution, float(np.nanmax(discount[:, :inner])))
+    most = float(np.nanmax(discount[:, :inner]))
+    periods = _periods(solution, most)
     lost = np.zeros(1) if setting.follows or not setting.plan.actions else np.nan_to_num(lost / size, posinf=0.0)
     off = 0.0
     if beyond is not None:
@@ -108,13 +121,14 @@ def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bo
         off += paid_beyond(solution, walked.final, walked.final_weights)
     residual = residual[:, :inner] / size[:, :inner]
     bulk = residual[:, : inner - inner // 4]
-    return Scanned(
-        missed=float(lost[..., :inner].max()) * periods,
-        residual=float(np.abs(residual).max(initial=0.0)),
-        first=float(np.abs(residual[0]).max(initial=0.0)),
-        mean=abs(float(bulk.mean())) * periods if bulk.size else 0.0,
-        end=paid_at_the_end(solution, sides, relative),
-        beyond=off,
+    return (
+        float(lost[..., :inner].max()) * periods,
+        float(np.abs(residual).max(initial=0.0)),
+        float(np.abs(residual[0]).max(initial=0.0)),
+        abs(float(bulk.mean())) * periods if bulk.size else 0.0,
+        paid_at_the_end(solution, sides, relative),
+        off,
+        most,
     )
 
 

@@ -76,7 +76,7 @@ def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
     found: dict[str, list[Paths]] = {}
     asked = solution if any(own.setting.follows for own in owns.values()) else solution.tabulate()
     for regime, own in owns.items():
-        first, start = _starts(own, sides.get(regime, {}), _AGENTS // len(owns))
+        first, start = starts(own, sides.get(regime, {}), _AGENTS // len(owns))
         if not len(next(iter(start.values()))):
             continue
         if not isinstance(solution, RegimeSolution):
@@ -96,7 +96,7 @@ def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
     return {name: _together(each) for name, each in found.items()}
 
 
-def _starts(own: Solution, sides: Sides, count: int) -> tuple[int, dict[str, np.ndarray]]:
+def starts(own: Solution, sides: Sides, count: int) -> tuple[int, dict[str, np.ndarray]]:
     """The first period, and states in it between the bounds, half of them close to one."""
     setting = own.setting
     active = active_of(setting)
@@ -140,14 +140,20 @@ def picked(own: Solution, walked: Paths, periods: np.ndarray) -> Picked | None:
     else:
         rows = [({n: each.reshape(-1, *each.shape[2:]) for n, each in states.items()}, weights.ravel())]
     by_row = [states for states, _ in rows]
-    laid = {name: jnp.asarray(np.stack([each[name] for each in by_row])) for name in by_row[0]}
-    run = setting.program("shares of", lambda: jax.jit(_shares(setting.numerics)))
-    shares = np.asarray(run(own.arguments, jnp.asarray(periods, jnp.int32), laid))
+    shares = shares_of(own, periods, {name: np.stack([each[name] for each in by_row]) for name in by_row[0]})
     places, masses = zip(*(_chosen(s, w) for s, (_, w) in zip(shares, rows, strict=True)), strict=True)
     if not np.any(masses):
         return None
     chosen = {n: np.stack([each[n][place] for each, place in zip(by_row, places, strict=True)]) for n in by_row[0]}
     return Picked(chosen, np.stack(masses))
+
+
+def shares_of(own: Solution, periods: np.ndarray, states: States) -> np.ndarray:
+    """How far along the lines of its period each state lies, shape (t, n, d); states are laid along periods first."""
+    setting = own.setting
+    laid = {name: jnp.asarray(each) for name, each in states.items()}
+    run = setting.program("shares of", lambda: jax.jit(_shares(setting.numerics)))
+    return np.asarray(run(own.arguments, jnp.asarray(periods, jnp.int32), laid))
 
 
 def _shares(numerics: Discretisation) -> Callable[[Arguments, Array, dict[str, Array]], Array]:

@@ -1,0 +1,400 @@
+"""What is paid to those who decide otherwise: V is the most that anybody may get, and no less than a simple rule pays.
+
+A search that has found nothing beyond the bounds stays within them, and then V is right for all that it knows. Rules do
+not know V: they hold on to one share of the way between the bounds of each action and one choice, and may change to
+another ones once. What is paid by the model's own functions on such paths, wherever they lead, or by stopping on the
+way, is a lower bound of V where they begin.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from bellax.bellman.continuation import Value
+from bellax.bellman.discretisation import Discretisation, Values
+from bellax.bellman.setting import Setting, Settings
+from bellax.certify.compared import parts
+from bellax.certify.stretch import BySides
+from bellax.certify.wandering import shares_of, starts
+from bellax.problem.period import by_action, combinations
+from bellax.problem.problem import Arguments
+from bellax.simulate import simulate
+from bellax.solution.policy import Chosen, Policy, Queried
+from bellax.solution.regimes import QueriedRegimes, RegimeSolution
+from bellax.solution.solution import Solution
+
+_RULES = 16
+_PATHS = 256  # of each rule, about: several from each start where something is random
+_DRAWS = 16  # from each start, at first, then
+_SURE = 1024  # from one start, of a rule that seems to be worth more than V
+_AGAIN = 2  # rules that seem to be worth most are looked at again
+_ERRORS = 4.0  # standard errors by which it has to be
+_SUSPECT = 2.0  # the same, to be looked at again
+_LEFT = 1e-6  # of what is paid, after the last period without a horizon that is looked at
+_PERIODS = 1000  # of an infinite horizon, at most
+
+
+class Otherwise(NamedTuple):
+    """What rules that do not know V say of it.
+
+    Attributes:
+        gained: by how much the best of them pays more than V, at most over starts.
+        sides: by how much lines would have to be longer than they are for the paths on which more is paid.
+    """
+
+    gained: float = 0.0
+    sides: BySides = {}
+
+
+class Held(Policy):
+    """A rule that holds on to a share of the way between the bounds of every action, and to a choice.
+
+    Attributes:
+        shares: before and after it changes, shape (2, m); NaN are drawn anew in every period.
+        choice: the combination of discrete actions, shape (2,); -1 is drawn anew.
+        turn: the period in which it changes.
+        final: V after the last decision, on its mesh; None for an infinite horizon.
+    """
+
+    arguments: Arguments
+    shares: Array
+    choice: Array
+    turn: Array
+    final: Value | None
+    numerics: Discretisation = eqx.field(static=True)
+
+    @property
+    def smooth(self) -> bool:
+        """The actions move with their bounds."""
+        return True
+
+    @property
+    def last(self) -> Value | None:
+        """V after the last decision."""
+        return self.final
+
+    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
+        """What is done in a period; the value is NaN where that is not feasible."""
+        plan, today = self.numerics.plan, self.numerics.problem.period(self.arguments, period)
+        many = len(combinations(plan))
+        drawn = jax.random.uniform(jax.random.fold_in(jax.random.key(0), period), (1 + self.shares.shape[1],))
+        now = jnp.where(period >= self.turn, 1, 0)
+        own = self.shares[now]
+        own = by_action(plan, jnp.where(jnp.isnan(own), drawn[1:], own))
+        choice = jnp.where(self.choice[now] < 0, (drawn[0] * many).astype(jnp.int32), self.choice[now])
+
+        def act(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
+            # of an action without a bound what is close to the other one, or to zero
+            low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - 1.0, -1.0))
+            high = jnp.where(jnp.isfinite(upper), upper, low + jnp.where(jnp.isfinite(lower), 1.0, 2.0))
+            return (1 - own[name]) * low + own[name] * high, jnp.all(lower <= upper)
+
+        def decide(states: Mapping[str, Array]) -> Chosen:
+            actions, allowed = today.resolved(states, choice, act)
+            fits = today.feasible(states, actions)
+            for each in allowed.values():
+                fits = fits & each
+            none = jnp.zeros(many)
+            return Chosen(jnp.where(fits, 0.0, jnp.nan), actions, jnp.zeros((), bool), none, none)
+
+        return decide
+
+
+class Follower(Queried):
+    """Who holds on to a rule, in a model of one regime or in one of several."""
+
+    rule: Held
+    setting: Setting = eqx.field(static=True)
+
+    @property
+    def pointwise(self) -> Policy:
+        """The rule."""
+        return self.rule
+
+    def check_one(self) -> None:
+        """There is one."""
+
+
+class Followers(QueriedRegimes):
+    """The same in a model of several regimes.
+
+    Attributes:
+        rules: of each regime in which something is decided.
+    """
+
+    arguments: dict[str, Arguments]
+    rules: dict[str, Held]
+    settings: Settings = eqx.field(static=True)
+
+    def of(self, regime: str) -> Follower:
+        """The rule of one regime."""
+        return Follower(self.rules[regime], self.settings.regimes[regime])
+
+    def check_one(self) -> None:
+        """There is one."""
+
+
+class _Begin(NamedTuple):
+    """Where paths begin: the regime, its first period, states by name, and V there."""
+
+    regime: str
+    period: int
+    states: dict[str, np.ndarray]
+    value: np.ndarray
+
+
+def otherwise(solution: Any, sides: BySides, relative: bool, discount: float) -> Otherwise:
+    """The most that simple rules pay beyond V.
+
+    Args:
+        sides: by how much lines are longer than the bounds.
+        relative: whether gains are over max(1, |V|).
+        discount: the largest, of a period.
+    """
+    if any(own.setting.follows for own in parts(solution).values()):
+        return Otherwise()
+    found = [_from(solution, begin, relative, discount) for begin in _begins(solution, sides)]
+    best = max((each.gained for each in found), default=0.0)
+    return Otherwise(best, _joined([each.sides for each in found if each.gained > 0.1 * best]))
+
+
+def _begins(solution: Any, sides: BySides) -> list[_Begin]:
+    found = []
+    owns = parts(solution)
+    draws = _DRAWS if _random(solution) else 1
+    for regime, own in owns.items():
+        count = max(2, min(_PATHS // draws // len(owns), 32))
+        period, states = starts(own, sides.get(regime, {}), count)
+        value = _stored(own, period, states)
+        known = np.isfinite(value)
+        if known.any():
+            found.append(_Begin(regime, period, {n: x[known] for n, x in states.items()}, value[known]))
+    return found
+
+
+def _random(solution: Any) -> bool:
+    plans = [own.setting.plan for own in parts(solution).values()]
+    return any(p.shocks or p.processes or p.drawn or p.markov or p.moves_on or p.taste_shocks for p in plans)
+
+
+def _stored(own: Solution, period: int, states: Mapping[str, np.ndarray]) -> np.ndarray:
+    """V at states of a period, between its nodes."""
+    numerics = own.setting.numerics
+
+    def run(arguments: Arguments, values: Values, period: Array, states: dict[str, Array]) -> Array:
+        mesh = numerics.mesh(arguments, period)
+        level = jax.tree.map(lambda leaf: leaf[period], values) if numerics.problem.finite else values
+        stored = numerics.stored(level, numerics.problem.environment(arguments, period), mesh)
+        return jax.vmap(lambda one: stored(mesh.locate(one, remember=True)))(states)
+
+    laid = {name: jnp.asarray(each) for name, each in states.items()}
+    compiled = own.setting.program("stored at", lambda: jax.jit(run))
+    return np.asarray(compiled(own.arguments, own.own, jnp.asarray(period, jnp.int32), laid))
+
+
+# -- rules ---------------------------------------------------------------------------------------------------------------
+
+
+def _rules(solution: Any, periods: int) -> list[Any]:
+    """Some rules: the ends of all actions first, then mixtures of these and of what is drawn."""
+    owns = parts(solution)
+    drawn = np.random.default_rng(0)
+    found = []
+    for k in range(_RULES):
+        turn = periods if k < _RULES // 2 else int(periods * (0.25, 0.5, 0.75)[k % 3])
+        rules = {}
+        for name, own in owns.items():
+            numbers, many = len(own.setting.plan.coordinates), len(combinations(own.setting.plan))
+            shares = drawn.choice([0.0, 0.5, 1.0, math.nan], (2, numbers), p=(0.35, 0.15, 0.35, 0.15))
+            choice = drawn.integers(0, many, 2)
+            if k < 4:  # all of one kind
+                shares, choice = np.full((2, numbers), (1.0, 0.0, 0.5, math.nan)[k]), np.full(2, (many - 1, 0, 0, -1)[k])
+            final = jax.tree.map(lambda leaf: leaf[-1], own.own) if own.setting.problem.finite else None
+            rules[name] = Held(
+                own.arguments,
+                jnp.asarray(shares, float),
+                jnp.asarray(choice, jnp.int32),
+                jnp.asarray(turn, jnp.int32),
+                final,
+                own.setting.numerics,
+            )
+        if isinstance(solution, RegimeSolution):
+            found.append(Followers(solution.arguments, rules, solution.settings))
+        else:
+            found.append(Follower(rules[""], solution.setting))
+    return found
+
+
+# -- paths ---------------------------------------------------------------------------------------------------------------
+
+
+class _Panel(NamedTuple):
+    """Paths of some agents.
+
+    Attributes:
+        states: by regime and name, along agents and periods.
+        there: by regime, which of them are in it, shape (n, t).
+        got: what is paid in all to who goes no farther than to a period, or to the end, shape (n, t + 1).
+    """
+
+    states: dict[str, dict[str, np.ndarray]]
+    there: dict[str, np.ndarray]
+    got: np.ndarray
+
+
+def _from(solution: Any, begin: _Begin, relative: bool, discount: float) -> Otherwise:
+    """The most that rules pay beyond V, from one regime on."""
+    finite, many = solution.model.clock.finite, len(begin.value)
+    periods = solution.model.clock.count if finite else _until(discount)
+    draws = _DRAWS if _random(solution) else 1
+    size = np.maximum(1.0, np.abs(begin.value) * relative)
+    found: list[tuple[float, Any, int]] = []
+    for rule in _rules(solution, periods):
+        panel = _paths(solution, rule, begin, np.repeat(np.arange(many), draws), periods)
+        gain = _gains(panel.got.reshape(many, draws, -1), begin.value, _SUSPECT) / size
+        place = int(gain.argmax())
+        found.append((float(gain[place]), rule, place))
+    found = sorted((each for each in found if each[0] > 0), key=lambda each: -each[0])[:_AGAIN]
+    gains, sides = [], []
+    for gain, rule, place in found:
+        again = np.full(_SURE if draws > 1 else 1, place)
+        panel = _paths(solution, rule, begin, again, periods, seed=1)
+        if draws > 1:
+            gain = float(_gains(panel.got[None], begin.value[place : place + 1], _ERRORS)[0] / size[place])
+        if gain > 0:
+            gains.append(gain)
+            sides.append(_left(solution, panel))
+    best = max(gains, default=0.0)
+    return Otherwise(best, _joined([own for own, gain in zip(sides, gains, strict=True) if gain > 0.1 * best]))
+
+
+def _until(discount: float) -> int:
+    """Periods after which nothing counts any more."""
+    return _PERIODS if discount >= 1 else int(min(_PERIODS, math.ceil(math.log(_LEFT) / math.log(max(discount, 1e-3)))))
+
+
+def _gains(got: np.ndarray, value: np.ndarray, errors: float) -> np.ndarray:
+    """By how much what was got is more than V, less so many standard errors; the best time to go no farther.
+
+    Args:
+        got: shape (starts, draws, times).
+        value: shape (starts,).
+    """
+    draws = got.shape[1]
+    with np.errstate(invalid="ignore"):
+        mean, spread = got.mean(axis=1), got.std(axis=1, ddof=1) if draws > 1 else 0.0
+    least = mean - errors * spread / math.sqrt(draws) - value[:, None]
+    return np.where(np.isfinite(least), least, -np.inf).max(axis=1)
+
+
+def _paths(solution: Any, rule: Any, begin: _Begin, agents: np.ndarray, periods: int, seed: int = 0) -> _Panel:
+    """Paths of a rule, of agents who begin at these places."""
+    start: dict[str, Any] = {name: each[agents] for name, each in begin.states.items()}
+    several = isinstance(solution, RegimeSolution)
+    if several:
+        start |= {"regime": begin.regime, "period": begin.period}
+    panel = simulate(rule, start=start, periods=periods, seed=seed)
+    owns = parts(solution)
+    if several:
+        regime = np.asarray(panel.regime)
+        there = {name: regime == panel.regimes.index(name) for name in owns}
+        states = {name: {n: np.asarray(x) for n, x in panel.states[name].items()} for name in owns}
+        active = regime >= 0
+    else:
+        active = np.asarray(panel.active)
+        there, states = {"": active}, {"": {n: np.asarray(x) for n, x in panel.states.items()}}
+    reward, factor, fits = (np.asarray(x) for x in (panel.reward, panel.discount, panel.value))
+    reward = np.where(active & (np.isnan(fits) | ~np.isfinite(reward)), -np.inf, np.where(active, reward, 0.0))
+    entered = active.cumsum(axis=1) > 0
+    factor = np.where(active, factor, np.where(entered, 0.0, 1.0))
+    before = np.concatenate([np.ones((len(factor), 1)), np.cumprod(factor, axis=1)], axis=1)
+    paid = np.where(before[:, :-1] > 0, before[:, :-1] * reward, 0.0)
+    so_far = np.concatenate([np.zeros((len(paid), 1)), np.cumsum(paid, axis=1)], axis=1)
+    got = np.full(so_far.shape, -np.inf)
+    for name, own in owns.items():
+        if own.setting.plan.evaluate_stop is not None:
+            payoff = _payoffs(own, states[name])
+            stopped = so_far[:, :-1] + before[:, :-1] * payoff
+            got[:, :-1] = np.where(there[name] & ~np.isnan(stopped), stopped, got[:, :-1])
+    left = before[:, -1]
+    if solution.model.clock.finite:
+        last = np.asarray(panel.final_value)
+    else:  # what follows is worth no less than the least that V is anywhere, or so it is hoped
+        last = np.full(len(left), -max(float(_largest(own)) for own in owns.values()))
+    got[:, -1] = so_far[:, -1] + np.where(left > 0, left * np.where(left > 0, last, 0.0), 0.0)
+    return _Panel(states, there, np.where(np.isnan(got), -np.inf, got))
+
+
+def _largest(own: Solution) -> float:
+    levels = np.asarray(own.own.levels)
+    return float(np.abs(levels[np.isfinite(levels)]).max(initial=0.0))
+
+
+def _payoffs(own: Solution, states: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What stopping pays along paths, shape (n, t)."""
+    problem = own.setting.problem
+
+    def run(arguments: Arguments, states: dict[str, Array]) -> Array:
+        def at_period(entry: tuple[Array, dict[str, Array]]) -> Array:
+            period, here = entry
+            return jax.vmap(problem.period(arguments, period).payoff)(here)
+
+        count = next(iter(states.values())).shape[0]
+        return jax.lax.map(at_period, (jnp.arange(count, dtype=jnp.int32), states))
+
+    laid = {name: jnp.asarray(np.swapaxes(each, 0, 1)) for name, each in states.items()}
+    compiled = own.setting.program("payoffs along", lambda: jax.jit(run))
+    return np.asarray(compiled(own.arguments, laid)).T
+
+
+# -- how far they go ---------------------------------------------------------------------------------------------------
+
+
+def _left(solution: Any, panel: _Panel) -> BySides:
+    """By how much of its length each line is left on paths."""
+    found: BySides = {}
+    for name, own in parts(solution).items():
+        setting = own.setting
+        if not setting.plan.lines or not panel.there[name].any():
+            continue
+        count = panel.there[name].shape[1]
+        laid = {n: np.swapaxes(each, 0, 1) for n, each in panel.states[name].items()}
+        shares = shares_of(own, np.arange(count), laid)
+        shares = np.where(panel.there[name].T[..., None] & np.isfinite(shares), shares, 0.5)
+        for k, label in enumerate(setting.plan.labels):
+            beyond = {"below": float(-shares[..., k].min()), "above": float(shares[..., k].max() - 1)}
+            far = {side: by for side, by in beyond.items() if by > 1e-9}
+            if far:
+                found.setdefault(name, {})[label] = far
+    return found
+
+
+def _joined(several: list[BySides]) -> BySides:
+    """The longer of each."""
+    found: BySides = {}
+    for each in several:
+        for regime, lines in each.items():
+            for label, own in lines.items():
+                line: Any = found.setdefault(regime, {}).setdefault(label, {})
+                for side, by in own.items():
+                    line[side] = max(by, line.get(side, 0.0))
+    return found
+
+
+def lengthened(sides: BySides, more: BySides) -> BySides:
+    """By how much lines are longer than the bounds that are, beyond `sides`, longer by shares of their length then."""
+    found: BySides = {regime: {label: dict(own) for label, own in lines.items()} for regime, lines in sides.items()}
+    for regime, lines in more.items():
+        for label, own in lines.items():
+            line: Any = found.setdefault(regime, {}).setdefault(label, {})
+            length = 1 + sum(line.values())
+            for side, by in own.items():
+                line[side] = line.get(side, 0.0) + by * length
+    return found
+

@@ -1,35 +1,29 @@
 """What is paid to those who decide otherwise: V is the most that anybody may get, and no less than a simple rule pays.
 
 A search that has found nothing beyond the bounds stays within them, and then V is right for all that it knows. Rules do
-not know V: they hold on to one share of the way between the bounds of each action and one choice, and may change to
-another ones once. What is paid by the model's own functions on such paths, wherever they lead, or by stopping on the
-way, is a lower bound of V where they begin.
+not know V. What the model's own functions pay on their paths, wherever these lead, or where one stops on the way, is a
+lower bound of V where they begin.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bellax.bellman.continuation import Value
-from bellax.bellman.discretisation import Discretisation, Values
-from bellax.bellman.setting import Setting, Settings
+from bellax.bellman.discretisation import Values
 from bellax.certify.compared import parts
+from bellax.certify.simple import rules
 from bellax.certify.stretch import BySides
 from bellax.certify.wandering import shares_of, starts
-from bellax.problem.period import by_action, combinations
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
-from bellax.solution.policy import Chosen, Policy, Queried
-from bellax.solution.regimes import QueriedRegimes, RegimeSolution
+from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Solution
 
-_RULES = 16
 _PATHS = 256  # of each rule, about: several from each start where something is random
 _DRAWS = 16  # from each start, at first, then
 _SURE = 1024  # from one start, of a rule that seems to be worth more than V
@@ -52,94 +46,6 @@ class Otherwise(NamedTuple):
     sides: BySides = {}
 
 
-class Held(Policy):
-    """A rule that holds on to a share of the way between the bounds of every action, and to a choice.
-
-    Attributes:
-        shares: before and after it changes, shape (2, m); NaN are drawn anew in every period.
-        choice: the combination of discrete actions, shape (2,); -1 is drawn anew.
-        turn: the period in which it changes.
-        final: V after the last decision, on its mesh; None for an infinite horizon.
-    """
-
-    arguments: Arguments
-    shares: Array
-    choice: Array
-    turn: Array
-    final: Value | None
-    numerics: Discretisation = eqx.field(static=True)
-
-    @property
-    def smooth(self) -> bool:
-        """The actions move with their bounds."""
-        return True
-
-    @property
-    def last(self) -> Value | None:
-        """V after the last decision."""
-        return self.final
-
-    def at(self, period: Any) -> Callable[[Mapping[str, Array]], Chosen]:
-        """What is done in a period; the value is NaN where that is not feasible."""
-        plan, today = self.numerics.plan, self.numerics.problem.period(self.arguments, period)
-        many = len(combinations(plan))
-        drawn = jax.random.uniform(jax.random.fold_in(jax.random.key(0), period), (1 + self.shares.shape[1],))
-        now = jnp.where(period >= self.turn, 1, 0)
-        own = self.shares[now]
-        own = by_action(plan, jnp.where(jnp.isnan(own), drawn[1:], own))
-        choice = jnp.where(self.choice[now] < 0, (drawn[0] * many).astype(jnp.int32), self.choice[now])
-
-        def act(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
-            # of an action without a bound what is close to the other one, or to zero
-            low = jnp.where(jnp.isfinite(lower), lower, jnp.where(jnp.isfinite(upper), upper - 1.0, -1.0))
-            high = jnp.where(jnp.isfinite(upper), upper, low + jnp.where(jnp.isfinite(lower), 1.0, 2.0))
-            return (1 - own[name]) * low + own[name] * high, jnp.all(lower <= upper)
-
-        def decide(states: Mapping[str, Array]) -> Chosen:
-            actions, allowed = today.resolved(states, choice, act)
-            fits = today.feasible(states, actions)
-            for each in allowed.values():
-                fits = fits & each
-            none = jnp.zeros(many)
-            return Chosen(jnp.where(fits, 0.0, jnp.nan), actions, jnp.zeros((), bool), none, none)
-
-        return decide
-
-
-class Follower(Queried):
-    """Who holds on to a rule, in a model of one regime or in one of several."""
-
-    rule: Held
-    setting: Setting = eqx.field(static=True)
-
-    @property
-    def pointwise(self) -> Policy:
-        """The rule."""
-        return self.rule
-
-    def check_one(self) -> None:
-        """There is one."""
-
-
-class Followers(QueriedRegimes):
-    """The same in a model of several regimes.
-
-    Attributes:
-        rules: of each regime in which something is decided.
-    """
-
-    arguments: dict[str, Arguments]
-    rules: dict[str, Held]
-    settings: Settings = eqx.field(static=True)
-
-    def of(self, regime: str) -> Follower:
-        """The rule of one regime."""
-        return Follower(self.rules[regime], self.settings.regimes[regime])
-
-    def check_one(self) -> None:
-        """There is one."""
-
-
 class _Begin(NamedTuple):
     """Where paths begin: the regime, its first period, states by name, and V there."""
 
@@ -150,14 +56,15 @@ class _Begin(NamedTuple):
 
 
 def otherwise(solution: Any, sides: BySides, relative: bool, discount: float) -> Otherwise:
-    """The most that simple rules pay beyond V.
+    """The most that simple rules pay beyond V; nothing is asked where all states are categories: V at each is known.
 
     Args:
         sides: by how much lines are longer than the bounds.
         relative: whether gains are over max(1, |V|).
         discount: the largest, of a period.
     """
-    if any(own.setting.follows for own in parts(solution).values()):
+    settings = [own.setting for own in parts(solution).values()]
+    if any(each.follows for each in settings) or not any(each.plan.lines for each in settings):
         return Otherwise()
     found = [_from(solution, begin, relative, discount) for begin in _begins(solution, sides)]
     best = max((each.gained for each in found), default=0.0)
@@ -198,40 +105,7 @@ def _stored(own: Solution, period: int, states: Mapping[str, np.ndarray]) -> np.
     return np.asarray(compiled(own.arguments, own.own, jnp.asarray(period, jnp.int32), laid))
 
 
-# -- rules ---------------------------------------------------------------------------------------------------------------
-
-
-def _rules(solution: Any, periods: int) -> list[Any]:
-    """Some rules: the ends of all actions first, then mixtures of these and of what is drawn."""
-    owns = parts(solution)
-    drawn = np.random.default_rng(0)
-    found = []
-    for k in range(_RULES):
-        turn = periods if k < _RULES // 2 else int(periods * (0.25, 0.5, 0.75)[k % 3])
-        rules = {}
-        for name, own in owns.items():
-            numbers, many = len(own.setting.plan.coordinates), len(combinations(own.setting.plan))
-            shares = drawn.choice([0.0, 0.5, 1.0, math.nan], (2, numbers), p=(0.35, 0.15, 0.35, 0.15))
-            choice = drawn.integers(0, many, 2)
-            if k < 4:  # all of one kind
-                shares, choice = np.full((2, numbers), (1.0, 0.0, 0.5, math.nan)[k]), np.full(2, (many - 1, 0, 0, -1)[k])
-            final = jax.tree.map(lambda leaf: leaf[-1], own.own) if own.setting.problem.finite else None
-            rules[name] = Held(
-                own.arguments,
-                jnp.asarray(shares, float),
-                jnp.asarray(choice, jnp.int32),
-                jnp.asarray(turn, jnp.int32),
-                final,
-                own.setting.numerics,
-            )
-        if isinstance(solution, RegimeSolution):
-            found.append(Followers(solution.arguments, rules, solution.settings))
-        else:
-            found.append(Follower(rules[""], solution.setting))
-    return found
-
-
-# -- paths ---------------------------------------------------------------------------------------------------------------
+# -- paths ------------------------------------------------------------------------------------------------------------
 
 
 class _Panel(NamedTuple):
@@ -255,7 +129,7 @@ def _from(solution: Any, begin: _Begin, relative: bool, discount: float) -> Othe
     draws = _DRAWS if _random(solution) else 1
     size = np.maximum(1.0, np.abs(begin.value) * relative)
     found: list[tuple[float, Any, int]] = []
-    for rule in _rules(solution, periods):
+    for rule in rules(solution, periods):
         panel = _paths(solution, rule, begin, np.repeat(np.arange(many), draws), periods)
         gain = _gains(panel.got.reshape(many, draws, -1), begin.value, _SUSPECT) / size
         place = int(gain.argmax())
@@ -397,4 +271,3 @@ def lengthened(sides: BySides, more: BySides) -> BySides:
             for side, by in own.items():
                 line[side] = line.get(side, 0.0) + by * length
     return found
-

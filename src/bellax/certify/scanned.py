@@ -60,7 +60,9 @@ class Scanned(NamedTuple):
         if self.missed > accuracy:
             return f" A scan of more candidates still gains {self.missed:.2g}."
         if self.gained > accuracy:
-            return f" Decisions that the search does not find, and that are held on to, pay {self.gained:.2g} more than V."
+            return (
+                f" Decisions that the search does not find, and that are held on to, pay {self.gained:.2g} more than V."
+            )
         if self.beyond > accuracy:
             return f" Where paths go that leave the bounds, V is another, by {self.beyond:.2g} where they start."
         if self.end > accuracy:
@@ -91,7 +93,7 @@ def scanned(solution: Any, sides: BySides, relative: bool = True) -> Scanned:
         return Scanned(*np.zeros(7))
     *worst, discount = (max(each) for each in zip(*found, strict=True))
     other = otherwise(solution, sides, relative, discount)
-    return Scanned(*worst, other.gained, other.sides)
+    return Scanned(*worst)._replace(gained=other.gained, sides=other.sides)
 
 
 def _of_one(solution: Solution, sides: Sides, walked: Paths | None, relative: bool) -> tuple[float, ...]:

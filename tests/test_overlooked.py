@@ -53,7 +53,7 @@ def test_what_paths_reach_beyond_the_bounds_alone_is_found() -> None:
 def test_a_certificate_counts_where_paths_go() -> None:
     """Both of its grids say zero, where the first is off by 1.5 and the second by some 30."""
     found = bx.certify(bx.solve(DRIFT, ONE), refine=True)
-    assert 0.5 < found.estimate < 2 and "where paths go" in found.estimate_words
+    assert 0.5 < found.estimate < 2 and "simple rules" in found.estimate_words
     found = bx.certify(bx.solve(CALL, ONE), refine=True, agents=100)
     truth = black_scholes(150.0, 350.0, 0.3 * np.sqrt(20))
     assert truth / 5 < found.estimate < 5 * truth

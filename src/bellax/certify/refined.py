@@ -182,11 +182,14 @@ def estimated(certificate: Any, solution: Any, found: Refined, missed: float) ->
         scan = scanned(solution, {}, relative=False)
         # states at which V is infinite are told by the words
         first, end, beyond = (x if math.isfinite(x) else 0.0 for x in (scan.first, scan.end, scan.beyond))
-        error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end, scan.gained) + beyond
-        if beyond > 0.5 * error:
-            words = "; ".join([*filter(None, [words]), "most of it where paths go that leave the grid"])
-        elif scan.gained > 0.5 * error:
-            words = "; ".join([*filter(None, [words]), "which is what decisions pay that the search does not find"])
+        error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end) + beyond
+        if scan.gained > error:
+            error, words = (
+                scan.gained,
+                f"{words}; simple rules that are held on to pay so much more than V".removeprefix("; "),
+            )
+        elif beyond > 0.5 * error:
+            words = f"{words}; most of it where paths go that leave the grid".removeprefix("; ")
     return replace(
         certificate,
         estimate=error,

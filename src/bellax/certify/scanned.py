@@ -60,9 +60,7 @@ class Scanned(NamedTuple):
         if self.missed > accuracy:
             return f" A scan of more candidates still gains {self.missed:.2g}."
         if self.gained > accuracy:
-            return (
-                f" Decisions that the search does not find, and that are held on to, pay {self.gained:.2g} more than V."
-            )
+            return f" Simple rules that are held on to pay {self.gained:.2g} more than V."
         if self.beyond > accuracy:
             return f" Where paths go that leave the bounds, V is another, by {self.beyond:.2g} where they start."
         if self.end > accuracy:

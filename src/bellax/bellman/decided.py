@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.tree_util import Partial
 from jaxtyping import Float
 
 from bellax.bellman import constrained
+from bellax.bellman.edges import fenced
 from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
@@ -51,7 +51,7 @@ def differentiable(maximiser: Maximiser, objective: Objective, point: Point, opt
     """What was found at a state, whose u moves by the implicit function theorem where `maximiser.smooth`."""
     if not maximiser.smooth:
         return optimum
-    if objective.plan.limiting:
+    if objective.plan.limiting and not objective.sided:
         return _on_edges(objective, point, optimum)
     combination, u = optimum.decision
     if objective.plan.taste_shocks is None:
@@ -170,14 +170,16 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, t_objective, t_point, _ = tangents
 
     sound = jnp.isfinite(value) & ~is_barrier(value)
-    at_kinks = sides(Partial(_q, decision.combination), (objective, point), decision.u) if objective.sided else None
+    near = fenced(objective, point, decision) if objective.sided else None
+    edges = bool(objective.plan.limiting)
+    at_kinks = None if near is None else sides(near, (objective, point), decision.u, edges=edges)
 
     def q(*inputs: Any) -> Array:
         # chosen already: a constraint must not judge rounding
         objective, point, decision = guard_inputs(sound, inputs)
-        if at_kinks is None:
+        if at_kinks is None or near is None:
             return Objective.judged(objective, point, decision)[0]
-        return mean(at_kinks, Partial(_q, decision.combination), (objective, point), decision.u)
+        return mean(at_kinks, near, (objective, point), decision.u)
 
     # V moves as if the optimum stayed, also where nobody knows how that moves
     moves = jax.tree.map(lambda _: None, decision)
@@ -189,11 +191,6 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
         moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
     return envelope(differentiable, objective, point, decision), moved
-
-
-def _q(combination: Array, inputs: tuple, u: Array) -> Array:
-    objective, point = inputs
-    return Objective.judged(objective, point, Decision(combination, u))[0]
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

@@ -14,6 +14,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
+from bellax.bellman.edges import fenced
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sides import Sides, Value, conditions, sides, spoiled
@@ -45,8 +46,9 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
     inputs, still = (objective, point), lax.stop_gradient(u)
-    q = Partial(_value, combination)
-    at_kinks = sides(q, inputs, still) if objective.sided else None
+    q = fenced(objective, point, Decision(combination, u)) if objective.sided else Partial(_value, combination)
+    edges = bool(objective.plan.limiting)
+    at_kinks = sides(q, inputs, still, edges=edges) if objective.sided else None
     curved = _hessian(at_kinks, q, inputs, u)
     sound = jnp.all(jnp.isfinite(curved))
 
@@ -60,7 +62,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     step, flat = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
     u = moving(still + step, objective, point, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
-        at_kinks = sides(q, inputs, u)
+        at_kinks = sides(q, inputs, u, edges=edges)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
     if moved is not None:
@@ -111,10 +113,16 @@ def drift(
 
     actions, lines = u.shape[0], coordinates.shape[0]
 
+    near = fenced(objective, point(coordinates), Decision(combination, u)) if objective.sided else None
+
     def value(coordinates: Array, u: Array) -> Array:
+        if near is not None:
+            return near((objective, point(coordinates)), u)
         return objective(point(coordinates), Decision(combination, u))
 
-    at_kinks = sides(value, coordinates, u, moves=False) if objective.sided else None
+    at_kinks = (
+        sides(value, coordinates, u, moves=False, edges=bool(objective.plan.limiting)) if objective.sided else None
+    )
 
     def gradient(u: Array, coordinates: Array) -> tuple[Array, Array]:
         if at_kinks is not None:

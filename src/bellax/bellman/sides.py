@@ -70,12 +70,13 @@ class Sides(NamedTuple):
     pull: Float[Array, "m m"]
 
 
-def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -> Sides:
+def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
     """The sides of Q at an optimum u.
 
     Args:
         value: Q, a pytree.
         moves: whether the weights are to move with what Q sees and with u; all else stays.
+        edges: whether kinks may be edges: beyond one Q may be no number, and then nobody can tell what it is worth.
     """
     pattern = _pattern(u.shape[0])
     still = lambda leaf: lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
@@ -106,7 +107,7 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -
         uphill = jnp.abs(weights @ looked[:, 1:])
         off = inside & (uphill > 1e-5 * bent / h + noise + 1e-6 * steep)
         doubtful = jnp.broadcast_to(jnp.any(doubtful | off), kinks.shape)
-    broken = jnp.any(inside & ~whole & jnp.isfinite(gap))
+    broken = jnp.any(inside & ~whole & (edges | jnp.isfinite(gap)))
     pull = _pulled(kinks, normals, (bent + rounding) / h)
     # where there is no kink all places are u: what is beyond a bound, or not smooth, is not looked at
     offsets = where(jnp.broadcast_to(jnp.any(active), offsets.shape), offsets, 0.0)

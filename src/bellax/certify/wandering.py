@@ -134,6 +134,8 @@ def picked(own: Solution, walked: Paths, periods: np.ndarray) -> Picked | None:
     Without a horizon those of all periods are taken together.
     """
     setting = own.setting
+    if not setting.plan.lines:
+        return None
     states, weights = walked.states, walked.weights
     if setting.problem.finite:
         rows = [({n: each[:, t] for n, each in states.items()}, weights[:, t]) for t in periods]
@@ -151,6 +153,8 @@ def picked(own: Solution, walked: Paths, periods: np.ndarray) -> Picked | None:
 def shares_of(own: Solution, periods: np.ndarray, states: States) -> np.ndarray:
     """How far along the lines of its period each state lies, shape (t, n, d); states are laid along periods first."""
     setting = own.setting
+    if not setting.plan.lines:
+        return np.zeros((*next(iter(states.values())).shape[:2], 0))
     laid = {name: jnp.asarray(each) for name, each in states.items()}
     run = setting.program("shares of", lambda: jax.jit(_shares(setting.numerics)))
     return np.asarray(run(own.arguments, jnp.asarray(periods, jnp.int32), laid))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.edges import fenced
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import Sides, Value, conditions, sides, spoiled
+from bellax.bellman.sides import Conditions, Sides, Value, conditions, sides, spoiled
 from bellax.numerics import elimination
 
 
@@ -49,24 +49,31 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     q = fenced(objective, point, Decision(combination, u)) if objective.sided else Partial(_value, combination)
     edges = bool(objective.plan.limiting)
     at_kinks = sides(q, inputs, still, edges=edges) if objective.sided else None
-    curved = _hessian(at_kinks, q, inputs, u)
-    sound = jnp.all(jnp.isfinite(curved))
+    curved = _turned(at_kinks, q, inputs, u)
+    sound = jnp.all(jnp.isfinite(curved.gradient)) & jnp.all(jnp.isfinite(curved.gap))
+    masked = lambda found: jax.tree.map(lambda leaf: jnp.where(sound, leaf, 0.0), found)  # noqa: E731
 
-    def along(at: Array, at_kinks: Sides | None, *inputs: Any) -> Array:
-        return _gradient(at_kinks, q, guard_inputs(sound, inputs), at)
+    def along(at: Array, at_kinks: Sides | None, *inputs: Any) -> Conditions:
+        return _conditions(at_kinks, q, guard_inputs(sound, inputs), at)
 
     # The primal through `moving` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
     here = along(still, at_kinks, *inputs)
-    away = jnp.where(sound, here - lax.stop_gradient(here), 0.0)
-    step, flat = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
+    away = masked(jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), here))
+    step, flat = _interior(*lax.stop_gradient((u, curved)), away, at_kinks)
     u = moving(still + step, objective, point, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
         at_kinks = sides(q, inputs, u, edges=edges)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
-    if moved is not None:
-        found, _ = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
+    if any(leaf is not None for leaf in moved):
+        moved = jax.tree.map(
+            lambda leaf, of: jnp.zeros_like(of) if leaf is None else leaf,
+            moved,
+            here,
+            is_leaf=lambda leaf: leaf is None,
+        )
+        found, _ = _interior(u, _turned(at_kinks, q, inputs, u), masked(moved), at_kinks)
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
     if u.shape[0] > 1:
@@ -80,19 +87,21 @@ def _value(combination: Array, inputs: tuple, u: Array) -> Array:
     return objective(point, Decision(combination, u))
 
 
-def _gradient(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m"]:
-    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `conditions`."""
+def _conditions(at_kinks: Sides | None, q: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
+    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `sides`."""
     if at_kinks is not None:
-        return conditions(at_kinks, q, inputs, u)[1]
-    return jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,))[1])(jnp.eye(u.shape[0]))
+        return conditions(at_kinks, q, inputs, u)
+    value, slopes = jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,)))(jnp.eye(u.shape[0]))
+    return Conditions(value[0], slopes, jnp.zeros_like(slopes))
 
 
-def _hessian(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m m"]:
-    """The derivative of `_gradient` by u."""
+def _turned(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Conditions:
+    """How `_conditions` move with u, along a last axis."""
     if at_kinks is None:
-        return derivatives(lambda x: q(inputs, x), u)[2]
+        value, slopes, hessian = derivatives(lambda x: q(inputs, x), u)
+        return Conditions(slopes, hessian, jnp.zeros_like(hessian))
     known = at_kinks
-    return jax.jacfwd(lambda x: conditions(known, q, inputs, x)[1])(u)
+    return jax.jacfwd(lambda x: conditions(known, q, inputs, x))(u)
 
 
 def drift(
@@ -124,41 +133,60 @@ def drift(
         sides(value, coordinates, u, moves=False, edges=bool(objective.plan.limiting)) if objective.sided else None
     )
 
-    def gradient(u: Array, coordinates: Array) -> tuple[Array, Array]:
-        if at_kinks is not None:
-            return conditions(at_kinks, value, coordinates, u)
-        q, g = jax.vmap(lambda d: jax.jvp(lambda x: value(coordinates, x), (u,), (d,)))(jnp.eye(actions))
-        return q[0], g
-
     # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
     basis = jnp.eye(actions + lines)
-    slopes, along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
-    hessian, moved = along[:actions], along[actions:].T
-    found = jax.vmap(lambda column: _interior((u, hessian), column, at_kinks)[0], in_axes=1, out_axes=1)(moved)
+    obeyed = lambda u, coordinates: _conditions(at_kinks, value, coordinates, u)  # noqa: E731
+    turned = jax.vmap(lambda d: jax.jvp(obeyed, (u, coordinates), (d[:actions], d[actions:]))[1], out_axes=-1)(basis)
+    own = jax.tree.map(lambda leaf: leaf[..., :actions], turned)
+    along = jax.tree.map(lambda leaf: leaf[..., actions:], turned)
+    move = lambda moved: _interior(u, own, moved, at_kinks)[0]  # noqa: E731
+    found = jax.vmap(move, in_axes=-1, out_axes=1)(along)
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
-    return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
+    return jnp.where(jnp.isfinite(found), found, 0.0), along.value
 
 
 def _interior(
-    at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None
+    u: Float[Array, "m"], turned: Conditions, moved: Conditions, at_kinks: Sides | None = None
 ) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
-    """The move -H^-1 g on the coordinates that are not at a bound, and whether nobody knows it, where it is zero; `at`
-    is u and the Hessian H there."""
-    u, hessian = at
+    """The move of u that keeps the conditions on the coordinates that are not at a bound, and whether nobody knows it,
+    where it is zero.
+
+    Args:
+        turned: how the conditions move with u, along a last axis.
+        moved: how they move with what Q sees.
+    """
+    hessian, right = turned.gradient, moved.gradient
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     if at_kinks is None:
         free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     else:  # where it is piecewise linear a Hessian is rounding
         free = at_kinks.kinks | (at_kinks.free & (jnp.abs(jnp.diagonal(hessian)) > at_kinks.least))
     both = free[:, None] & free[None, :]
-    matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
+    one = jnp.eye(u.shape[0])
     if u.shape[0] == 1:
+        if at_kinks is not None:
+            hessian, right = jnp.where(at_kinks.kinks, turned.gap, hessian), jnp.where(at_kinks.kinks, moved.gap, right)
+        matrix, right = jnp.where(both, hessian, -one), jnp.where(free, -right, 0.0)
         return elimination.solve(matrix, right), jnp.zeros((), bool)
+    # in units in which Q is curved alike along all coordinates
+    own = lax.stop_gradient(jnp.where(free, jnp.abs(jnp.diagonal(hessian)), 0.0))
+    unit = jnp.where((own > 0) & jnp.isfinite(own), 1 / jnp.sqrt(jnp.where(own > 0, own, 1.0)), 1.0)
+    hessian = jnp.where(both, unit[:, None] * hessian * unit[None, :], 0.0)
+    right = jnp.where(free, unit * right, 0.0)
+    across, ways = jnp.zeros_like(u), jnp.where(both, one, 0.0)
+    if at_kinks is not None:  # first back to where the kinks are, then along them
+        normals = jnp.where(at_kinks.kinks[:, None] & free[None, :], turned.gap * unit[None, :], 0.0)
+        steep = jnp.sqrt(jnp.where(at_kinks.kinks, jnp.sum(normals**2, axis=1), 1.0))
+        normals = normals / steep[:, None]
+        gram = normals @ normals.T + jnp.diag(jnp.where(at_kinks.kinks, 1e-10, 1.0))
+        inverse = normals.T @ elimination.solve(gram, one)
+        across, ways = -inverse @ jnp.where(at_kinks.kinks, moved.gap / steep, 0.0), ways - inverse @ normals
+    curved = ways @ hessian @ ways - (one - ways)
     # where Q is flat along several coordinates together, rounding would say where the optimum goes
-    flat = elimination.singular(lax.stop_gradient(matrix))
-    matrix, right = jnp.where(flat, -jnp.eye(u.shape[0]), matrix), jnp.where(flat, 0.0, right)
-    return elimination.solve(matrix, right), flat
+    flat = elimination.singular(lax.stop_gradient(curved), relative=False)
+    right = jnp.where(flat, 0.0, -(ways @ (right + hessian @ across)))
+    return unit * (across + elimination.solve(jnp.where(flat, -one, curved), right)), flat
 
 
 _SMALL = 256

@@ -40,8 +40,6 @@ _NOISE, _FLAT = 1024, 32
 
 _BENT = 0.1  # a kink turns the slope by more than this share of what curvature does between h and 2 h
 
-_STIFF = 1e8  # how much steeper than Q a kink is made at which an optimum of several actions has to stay
-
 Value = Callable[[Any, Array], Array]
 """Q, of what it sees and of u."""
 
@@ -57,7 +55,7 @@ class Sides(NamedTuple):
         broken: whether Q jumps at the optimum, so that nobody can tell where V goes.
         free: the actions that no bound holds.
         least: a curvature below which Q is flat along an action, which then stays where it is.
-        pull: of each kink, the direction in which the condition on it acts, zero where there is none.
+        steep: how steep the pieces beside each kink are apart, one where there is none.
     """
 
     offsets: Float[Array, "p m"]
@@ -67,7 +65,7 @@ class Sides(NamedTuple):
     broken: Bool[Array, ""]
     free: Bool[Array, "m"]
     least: Float[Array, "m"]
-    pull: Float[Array, "m m"]
+    steep: Float[Array, "m"]
 
 
 def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
@@ -101,25 +99,17 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     kinks = active & (drop > _BENT * bent + noise)
     doubtful = active & ~kinks
     crossing = Crossing(active, inside | active)
-    weights, normals = crossing.weights(pieces, base)
+    weights, long = crossing.weights(pieces, base)
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         uphill = jnp.abs(weights @ looked[:, 1:])
         off = inside & (uphill > 1e-5 * bent / h + noise + 1e-6 * steep)
         doubtful = jnp.broadcast_to(jnp.any(doubtful | off), kinks.shape)
     broken = jnp.any(inside & ~whole & (edges | jnp.isfinite(gap)))
-    pull = _pulled(kinks, normals, (bent + rounding) / h)
     # where there is no kink all places are u: what is beyond a bound, or not smooth, is not looked at
     offsets = where(jnp.broadcast_to(jnp.any(active), offsets.shape), offsets, 0.0)
     weights = _moving(weights, value, inputs, u, offsets, crossing) if moves else weights
-    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, pull)
-
-
-def _pulled(
-    kinks: Bool[Array, "m"], normals: Float[Array, "m m"], curvatures: Float[Array, "m"]
-) -> Float[Array, "m m"]:
-    """The directions across kinks, as long as it takes to hold an optimum there."""
-    return where(kinks, 1.0, 0.0)[:, None] * normals * (_STIFF * jnp.max(curvatures))
+    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, where(kinks, long, 1.0))
 
 
 def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float[Array, ""]:
@@ -128,17 +118,21 @@ def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float
     return sides.weights @ q
 
 
-def conditions(
-    sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]
-) -> tuple[Float[Array, ""], Float[Array, "m"]]:
-    """L, and what is zero at the optimum: its gradient, and that the optimum is where the kinks are."""
+class Conditions(NamedTuple):
+    """What is zero at an optimum, or how that moves: the gradient of L, and how far the pieces beside each kink are
+    apart; and L."""
+
+    value: Float[Array, "*n"]
+    gradient: Float[Array, "m *n"]
+    gap: Float[Array, "m *n"]
+
+
+def conditions(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
+    """What is zero at the optimum: the gradient of L, and that the optimum is where the kinks are."""
     looked = _seen(value, inputs, u[None] + sides.offsets)
     total = sides.weights @ looked
     pieces, _ = _pattern(u.shape[0]).pieces(looked)
-    gap = pieces[0, :, 0] - pieces[1, :, 0]
-    if u.shape[0] == 1:
-        return total[0], where(sides.kinks, gap, total[1:])
-    return total[0], total[1:] - gap @ sides.pull
+    return Conditions(total[0], total[1:], pieces[0, :, 0] - pieces[1, :, 0])
 
 
 def spoiled(bad: Bool[Array, "*m"], objective: Any, point: Any) -> Float[Array, "*m"]:
@@ -263,13 +257,13 @@ class Crossing(NamedTuple):
 
     def weights(
         self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]
-    ) -> tuple[Float[Array, "p"], Float[Array, "m m"]]:
-        """The weights at which L has no slope along the actions that move, and the directions across the kinks."""
+    ) -> tuple[Float[Array, "p"], Float[Array, "m"]]:
+        """The weights at which L has no slope along the actions that move, and how steep the pieces are apart."""
         actions = self.active.shape[0]
         across = pieces[0, :, 1:] - pieces[1, :, 1:]
         if actions == 1:
             drop = where(self.active, across[0], 1.0)
-            unit, multipliers = across, where(self.active, -base[1:] / drop, 0.0)
+            long, multipliers = jnp.abs(drop), where(self.active, -base[1:] / drop, 0.0)
         else:  # several actions may meet one kink: of all multipliers that do, the least
             across = where(self.active[:, None] & self.moves[None], across, 0.0)
             slope = where(self.moves & jnp.any(self.active), base[1:], 0.0)
@@ -281,7 +275,7 @@ class Crossing(NamedTuple):
         least = 0.0 if actions == 1 else -float(actions)
         weights = _pattern(actions).weights(jnp.clip(multipliers, least, float(actions)))
         alone = jnp.broadcast_to(~jnp.any(self.active), weights.shape)
-        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), unit
+        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), long
 
 
 @eqx.filter_custom_jvp

@@ -30,7 +30,7 @@ def test_an_edge_that_bends():
     np.testing.assert_allclose(chosen["c"], W / 5**0.5, rtol=1e-8)
     np.testing.assert_allclose(found.value(period=0, w=W), 5**0.5 * W, rtol=1e-12)
     steep = jax.vmap(jax.grad(lambda w: found.value(period=0, w=w) + found.policy(period=0, w=w)["h"]))(W)
-    np.testing.assert_allclose(steep, 5**0.5 + 2 / 5**0.5, rtol=1e-6)
+    np.testing.assert_allclose(steep, 5**0.5 + 2 / 5**0.5, rtol=1e-8)
 
 
 def test_where_edges_meet_and_where_they_say_the_same():
@@ -45,7 +45,7 @@ def test_where_edges_meet_and_where_they_say_the_same():
     found = solved(lambda c, h: c + 2 * h, goods(), {"disc": disc, **others})
     np.testing.assert_allclose(found.policy(period=0, w=W)["h"], W / 2**0.5, rtol=1e-10)
     steep = jax.vmap(jax.grad(lambda w: found.value(period=0, w=w) + found.policy(period=0, w=w)["c"]))(W)
-    np.testing.assert_allclose(steep, 3 / 2**0.5 + 1 / 2**0.5, rtol=1e-8)
+    np.testing.assert_allclose(steep, 3 / 2**0.5 + 1 / 2**0.5, rtol=1e-10)
 
 
 def test_a_constraint_that_the_bound_of_one_action_says_already():

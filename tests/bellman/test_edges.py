@@ -80,12 +80,35 @@ def test_derivatives_are_those_of_the_closed_form(case: str, mode: object, jitte
     np.testing.assert_allclose(steep, jax.vmap(jax.jacfwd(exact))(at), atol=1e-6)
 
 
-def test_slopes_at_nodes_are_those_of_v() -> None:
-    """V = 2 + log((w - 1) / p), where the budget holds h and the kink c."""
-    model, _ = CASES["a kink along one action"]
-    found = bx.solve(model, {"p": 1.2, "k": 1.0, "discount": 0.9}, bx.solvers.BackwardInduction(grid={"w": 5}))
-    nodes = np.linspace(1.0, 6.0, 5)[1:]
-    np.testing.assert_allclose(np.asarray(found.values.slopes[0][0])[1:], 1 / (nodes - 1.0), rtol=1e-6)
+def test_where_two_edges_meet_each_has_its_worth() -> None:
+    """max c + 1.5 h, c + 2 h <= w, 2 c + h <= 2.2: prices 2/3 and 1/6. Along each action both are met at once, so that
+    no kink between them shows; a kink of Q may be anywhere, as V between nodes is a straight line."""
+    model = bx.Model(
+        states={"w": bx.Continuous(1.5, 3.0)},
+        actions={"c": bx.Continuous(0.0, 3.0), "h": bx.Continuous(0.0, 3.0)},
+        transitions={"w": bx.fixed},
+        constraints={
+            "one": bx.nonnegative(lambda w, c, h: w - c - 2 * h),
+            "other": bx.nonnegative(lambda c, h: 2.2 - 2 * c - h),
+        },
+        reward=lambda c, h: c + 1.5 * h,
+        horizon=1,
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 4}, interpolant=bx.interpolants.Linear())
+    found = bx.solve(model, {"discount": 0.9}, solver)
+    asked = lambda w: jnp.stack([found.value(0, w=w), found.policy(0, w=w)["c"], found.policy(0, w=w)["h"]])  # noqa: E731
+    np.testing.assert_allclose(jax.jacrev(asked)(2.0), [2 / 3, -1 / 3, 2 / 3], atol=1e-9)
+
+
+def test_two_edges_and_a_kink_are_not_known() -> None:
+    """c = k h, and on both edges: nobody tells the three apart."""
+    model = spent(
+        lambda c, h, k: jnp.log(c + 0.1) + jnp.log(h) - 1.5 * jnp.abs(c - k * h),
+        cap=bx.nonnegative(lambda w, c, h, p: w - 0.5 * (1 + p) * c - 0.5 * (1 + p) * h),
+    )
+    solver = bx.solvers.BackwardInduction(grid={"w": 5})
+    steep = jax.grad(lambda p: bx.solve(model, {"p": p, "k": 1.0, "discount": 0.9}, solver).value(0, w=2.3))(1.2)
+    assert np.isnan(steep)
 
 
 def test_where_q_is_no_number_beyond_an_edge_nobody_knows_what_it_is_worth() -> None:

@@ -107,3 +107,60 @@ def test_rules_lead_from_regime_to_regime() -> None:
 def test_shares_of_longer_lines_are_of_their_length() -> None:
     longer = lengthened({"": {"x": {"below": 1.0}}}, {"": {"x": {"above": 0.5}, "y": {"below": 0.25}}})
     assert longer == {"": {"x": {"below": 1.0, "above": 1.0}, "y": {"below": 0.25}}}
+
+
+# -- what is no gain
+
+
+def test_a_disaster_that_no_path_meets() -> None:
+    """One in a hundred thousand, which costs twice of what going on pays: to stop is right."""
+    model = bx.Model(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        transitions={"w": bx.fixed},
+        shocks={"d": bx.shocks.Categorical(probabilities=[1 - 1e-5, 1e-5])},
+        reward=lambda w, d: 0.1 * w - 2e4 * w * d,
+        stop=lambda w: 0.0 * w,
+        horizon=20,
+    )
+    assert scanned(bx.solve(model, ONE), {}, relative=False).gained < 1e-12
+
+
+def test_what_grows_faster_than_its_discount_is_not_done_with() -> None:
+    """To stop costs d, and to wait costs without end: after the last period that is looked at most of it follows."""
+    model = bx.Model(
+        states={"d": bx.Continuous(0.1, 2.0)},
+        transitions={"d": lambda d: 1.06 * d},
+        reward=lambda d: -1e-4 * d,
+        stop=lambda d: -d,
+    )
+    assert scanned(bx.solve(model, {"discount": 0.95}), {}, relative=False).gained < 1e-12
+
+
+def test_regimes_without_end_and_regimes_without_lines() -> None:
+    going = bx.Regime(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        actions={"c": bx.Continuous(0.0, 1.0)},
+        transitions={"w": lambda w: 0.9 * w + 0.1},
+        reward=lambda c, w: w - (c - 0.5) ** 2,
+        next_regime=lambda p: {"going": 1 - p, "over": p},
+    )
+    model = bx.Model(regimes={"going": going, "over": bx.Terminal(lambda w: -3.0 * w)})
+    assert scanned(bx.solve(model, {"discount": 0.9, "p": 0.1}), {}).gained < 1e-6
+    young = bx.Regime(
+        states={"k": bx.Discrete(3)},
+        actions={"e": bx.Discrete(2)},
+        transitions={"k": lambda k, e: jnp.minimum(k + e, 2)},
+        reward=lambda k, e: k - 0.3 * e,
+        exit={"w": {"old": lambda k: 0.5 + 0.5 * k}},
+        next_regime=lambda: {"young": 0.7, "old": 0.3},
+    )
+    old = bx.Regime(
+        states={"w": bx.Continuous(0.5, 2.0)},
+        actions={"u": bx.Continuous(0.0, 0.5)},
+        transitions={"w": lambda w, u: 0.8 * w + u},
+        reward=lambda w, u: w - u,
+        next_regime=lambda: {"old": 1.0},
+    )
+    model = bx.Model(regimes={"young": young, "old": old}, horizon=6)
+    found = scanned(bx.solve(model, {"discount": 0.9}), {})
+    assert found.agrees(1e-9)

@@ -1,4 +1,4 @@
-"""How an optimum on the edge of smooth constraints moves, and what the edge is worth; see `edges` for Q with kinks.
+"""How an optimum on the edge of smooth constraints moves, and what the edge is worth; see `edges` for one beside kinks.
 
 At an optimum Q_u + N'l = 0 on the free coordinates, with N = g_u and l the multipliers of the constraints g = 0 that
 hold it. So (H N'; N 0)(du; dl) = -(L_up; g_p) dp with H the Hessian of the Lagrangian L = Q + l'g, and V_p = Q_p +
@@ -15,14 +15,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
+from bellax.bellman.edges import NEAR
 from bellax.bellman.implicit import derivatives, guard_inputs
 from bellax.bellman.maximisers.active import on_edges
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import unknown
+from bellax.bellman.sides import spoiled, unknown
 from bellax.numerics import elimination
+from bellax.numerics.scalar import where
 
-_NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
+_ASIDE, _NOISE = 1e-7, 1024  # in u, and times the rounding of Q, as in `implicit`
 
 
 def multipliers(
@@ -31,7 +33,7 @@ def multipliers(
     """The multipliers of the smooth constraints at an optimum, by Q_u + N'l = 0; differentiable.
 
     Args:
-        sound: whether there is an optimum; else they are zero.
+        sound: whether there is an optimum; else they are zero. At a kink of Q they are NaN.
     """
 
     def together(at: Array) -> Array:
@@ -40,7 +42,14 @@ def multipliers(
     values, gradients = jax.vmap(lambda d: jax.jvp(together, (u,), (d,)))(jnp.eye(u.shape[0]))
     held, free = _edges(u, values[0], gradients, objective, point, combination)
     found = _multipliers(gradients, held, free)
-    return jnp.where(sound & jnp.isfinite(found), found, 0.0)
+    found = jnp.where(sound & jnp.isfinite(found), found, 0.0)
+    if not objective.sided:
+        return found
+    # at a kink of Q the gradient is that of one side, and nobody knows what an edge is worth
+    here = lambda at: _together(at, lax.stop_gradient((objective, point)), combination)  # noqa: E731
+    _, _, hessians = lax.stop_gradient(derivatives(here, u))
+    kink = jnp.any(held) & _at_kink(here, u, hessians, found, held, free)
+    return jnp.where(kink, jnp.nan, found)
 
 
 @eqx.filter_custom_jvp
@@ -59,18 +68,20 @@ def _shadow_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def worth(*inputs: Any) -> Array:
         numbers, _ = Objective.margins(*guard_inputs(jnp.any(prices != 0), inputs))
-        return jnp.sum(prices * (numbers - lax.stop_gradient(numbers)))
+        asked = where((prices != 0) & ~jnp.isnan(prices), prices, 0.0)
+        return jnp.sum(asked * (numbers - lax.stop_gradient(numbers)))
 
     # The primal can be differentiated as it stands, see `implicit.moving`; where nothing is, nothing is worked out.
     # as in `envelope`, V moves as Q and l'g do with u held fixed
     moves = jax.tree.map(lambda _: None, decision)
     total, moved = eqx.filter_jvp(worth, (objective, point, decision), (*tangents[1:3], moves))
-    return total, jnp.zeros_like(total) if moved is None else moved
+    moved = jnp.zeros_like(total) if moved is None else moved
+    return total, moved + spoiled(jnp.any(jnp.isnan(prices)), *tangents[1:3])
 
 
 @eqx.filter_custom_jvp
 def moving(u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]) -> Float[Array, "m"]:
-    """u itself, with the derivative of an optimum within bounds and smooth constraints."""
+    """u itself, with the derivative of an optimum within bounds and smooth constraints; NaN at a kink of Q."""
     return u
 
 
@@ -106,6 +117,10 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, gradients, hessians = derivatives(lambda at: _together(at, inputs, combination), u)
     found, _ = _moves((gradient, number), gradients, hessians, prices, held, free, sound)
     found = found + unknown(flat, seen)
+    if objective.sided:
+        kink = _at_kink(here, u, hessians, prices, held, free)
+        # in reverse mode no number is one for all that Q sees
+        found = jnp.where(kink, 0.0, found) + unknown(kink, seen)
     return u, jnp.where(sound, found, 0.0)
 
 
@@ -139,6 +154,10 @@ def drift(
         return _moves(moved, gradients, hessians, prices, held, free, jnp.ones((), bool))[0]
 
     found = jax.vmap(moves, out_axes=1)(slopes[actions:], along[actions:])
+    if objective.sided:
+        kink = _at_kink(lambda x: _together(x, (objective, here), combination), u, hessians, prices, held, free)
+        found = jnp.where(kink, 0.0, found)
+        prices = jnp.where(kink & jnp.any(held), jnp.nan, prices)
     total = slopes[actions:, 0] + slopes[actions:, 1:] @ prices
     return jnp.where(jnp.isfinite(found), found, 0.0), total
 
@@ -165,7 +184,7 @@ def _edges(
         for other in known:
             rest = rest - (other @ rest) * other
         size = jnp.sqrt(rest @ rest)
-        own = (number <= _NEAR * least) & (size > 1e-6 * jnp.sqrt(across @ across))
+        own = (number <= NEAR * least) & (size > 1e-6 * jnp.sqrt(across @ across))
         held.append(own)
         known.append(jnp.where(own, rest / jnp.where(size > 0, size, 1.0), 0.0))
     return jnp.stack(held), free
@@ -209,3 +228,29 @@ def _ways(gradients: Array, held: Array, free: Array) -> Float[Array, "m m"]:
     matrix = normals @ normals.T + jnp.diag(jnp.where(held, 0.0, 1.0))
     basis = jnp.diag(jnp.where(free, 1.0, 0.0))
     return basis - normals.T @ elimination.solve(matrix, normals @ basis)
+
+
+def _at_kink(
+    together: Callable[[Array], Array], u: Array, hessians: Array, prices: Array, held: Array, free: Array
+) -> Bool[Array, ""]:
+    """Whether the Lagrangian has a kink at u along the edges, or is not flat there: then the optimum does not move as
+    its Hessian says."""
+    u, prices = lax.stop_gradient((u, prices))
+    size = u.shape[0]
+    aside = _ASIDE if u.dtype == jnp.float64 else 1e-3
+    value = lambda x: together(x)[0] + together(x)[1:] @ prices  # noqa: E731
+    _, gradients = jax.vmap(lambda d: jax.jvp(together, (u,), (d,)))(jnp.eye(size))
+    ways = _ways(gradients, held, free)  # one a column
+    hessian = hessians[..., 0] + hessians[..., 1:] @ prices
+
+    def kink(way: Array) -> Array:
+        (low, left), (high, right) = (jax.jvp(value, (u + sign * aside * way,), (way,)) for sign in (-1.0, 1.0))
+        scale = jnp.maximum(jnp.abs(low), jnp.abs(high)) + jnp.maximum(jnp.abs(left), jnp.abs(right))
+        rounding = _NOISE * float(jnp.finfo(u.dtype).eps) * (scale + jnp.max(jnp.abs(gradients[:, 0])))
+        drop, bent = left - right, jnp.abs(way @ hessian @ way)
+        kink = (left > 0) & (right < 0) & (drop > 6 * aside * bent + rounding)
+        # a search may end before a kink: no derivative is known there
+        steep = 1e-6 * jnp.maximum(jnp.abs(left), jnp.abs(right))
+        return kink | (jnp.abs(0.5 * (left + right)) > 1e-5 * bent + steep + rounding)
+
+    return jnp.any(jax.vmap(kink, in_axes=1)(ways))

@@ -1,19 +1,21 @@
-"""An edge of smooth constraints as a kink of Q, where Q has kinks of its own.
+"""An edge of smooth constraints as one more kink, where kinks of Q and an edge hold an optimum together.
 
-With prices that are higher than what an edge is worth, Q + sum_j price_j min(g_j, 0) has its maximum where Q has it
-within g >= 0, and a kink at every edge that holds it. So one system (`sides`) says how an optimum moves that edges and
-kinks hold together, and what both are worth (an exact penalty; Nocedal & Wright 2006, section 17.2).
+With a price that is higher than what the edge is worth, Q + price min(g, 0) has a local maximum where Q has one within
+g >= 0, and a kink at the edge. So one system (`sides`) says how the optimum moves, and what both are worth (an exact
+penalty; Nocedal & Wright 2006, section 17.2). An edge alone, and several, are those of `constrained`.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.tree_util import Partial
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.problem.period import Combination
+
+NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
 
 _HIGH = 8.0  # times the steepest that Q is found, over how steep a constraint is
 
@@ -30,6 +32,12 @@ def fenced(objective: Objective, point: Point, decision: Decision) -> Partial:
     return Partial(_fenced, decision.combination, prices)
 
 
+def alone(objective: Objective, point: Point, decision: Decision) -> Bool[Array, ""]:
+    """Whether a single constraint holds a decision, or is next to it."""
+    numbers, slack = lax.stop_gradient(objective.margins(point, decision))
+    return jnp.sum(numbers <= NEAR * slack) == 1
+
+
 def _fenced(combination: Array, prices: Array, inputs: tuple, u: Array) -> Array:
     objective, point = inputs
     decision = Decision(combination, u)
@@ -40,13 +48,13 @@ def _fenced(combination: Array, prices: Array, inputs: tuple, u: Array) -> Array
 
 
 def _prices(u: Float[Array, "m"], objective: Objective, point: Point, combination: Combination) -> Float[Array, "j"]:
-    """Higher than what an edge may be worth: how steep Q is on both sides of what may be kinks."""
+    """Higher than what a single edge may be worth: how steep Q is on both sides of what may be kinks."""
 
     def together(at: Array) -> Array:
         decision = Decision(combination, at)
         return jnp.concatenate([objective.judged(point, decision)[0][None], objective.margins(point, decision)[0]])
 
-    aside = (_ASIDE if u.dtype == jnp.float64 else _NARROW) * jnp.minimum(1.0, 4 * u * (1 - u))
+    aside = (_ASIDE if u.dtype == jnp.float64 else _NARROW) * 4 * u * (1 - u)
     places = jnp.stack([u - aside, u, u + aside])
     basis = jnp.eye(u.shape[0])
     along = jax.vmap(lambda at, d: jax.jvp(together, (at,), (d,))[1], in_axes=(None, 0))

@@ -64,7 +64,7 @@ def improve(
         if given is not None:
             moves = given[None]
         elif slopes and moves.size and maximiser.smooth:
-            rule = constrained.drift if objective.plan.limiting and not objective.sided else drift
+            rule = constrained.drift if objective.plan.limiting else drift
             drifting = lambda one: rule(one.u, objective, point, one.combination, node.coordinates)  # noqa: E731
             moves, along = each(drifting, decisions)
             # the slopes of V, in the same pass, unless it may be worth what stopping pays

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from bellax.bellman.edges import fenced
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import Conditions, Sides, Value, conditions, sides, spoiled
+from bellax.bellman.sides import Conditions, Sides, Value, conditions, ridge, sides, spoiled
 from bellax.numerics import elimination
 
 
@@ -46,8 +46,8 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
     inputs, still = (objective, point), lax.stop_gradient(u)
-    q = fenced(objective, point, Decision(combination, u)) if objective.sided else Partial(_value, combination)
-    edges = bool(objective.plan.limiting)
+    edges = bool(objective.plan.limiting)  # then it is asked only where they hold an optimum beside kinks
+    q = fenced(objective, point, Decision(combination, u)) if edges else Partial(_value, combination)
     at_kinks = sides(q, inputs, still, edges=edges) if objective.sided else None
     curved = _turned(at_kinks, q, inputs, u)
     sound = jnp.all(jnp.isfinite(curved.gradient)) & jnp.all(jnp.isfinite(curved.gap))
@@ -122,16 +122,10 @@ def drift(
 
     actions, lines = u.shape[0], coordinates.shape[0]
 
-    near = fenced(objective, point(coordinates), Decision(combination, u)) if objective.sided else None
-
     def value(coordinates: Array, u: Array) -> Array:
-        if near is not None:
-            return near((objective, point(coordinates)), u)
         return objective(point(coordinates), Decision(combination, u))
 
-    at_kinks = (
-        sides(value, coordinates, u, moves=False, edges=bool(objective.plan.limiting)) if objective.sided else None
-    )
+    at_kinks = sides(value, coordinates, u, moves=False) if objective.sided else None
 
     # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
     basis = jnp.eye(actions + lines)
@@ -179,7 +173,7 @@ def _interior(
         normals = jnp.where(at_kinks.kinks[:, None] & free[None, :], turned.gap * unit[None, :], 0.0)
         steep = jnp.sqrt(jnp.where(at_kinks.kinks, jnp.sum(normals**2, axis=1), 1.0))
         normals = normals / steep[:, None]
-        gram = normals @ normals.T + jnp.diag(jnp.where(at_kinks.kinks, 1e-10, 1.0))
+        gram = normals @ normals.T + jnp.diag(jnp.where(at_kinks.kinks, ridge(u.dtype), 1.0))
         inverse = normals.T @ elimination.solve(gram, one)
         across, ways = -inverse @ jnp.where(at_kinks.kinks, moved.gap / steep, 0.0), ways - inverse @ normals
     curved = ways @ hessian @ ways - (one - ways)

@@ -40,6 +40,12 @@ _NOISE, _FLAT = 1024, 32
 
 _BENT = 0.1  # a kink turns the slope by more than this share of what curvature does between h and 2 h
 
+
+def ridge(dtype: Any) -> float:
+    """What is added to the Gram matrix of directions of length one, of which several may be the same."""
+    return 1e-10 if dtype == jnp.float64 else 1e-5
+
+
 Value = Callable[[Any, Array], Array]
 """Q, of what it sees and of u."""
 
@@ -55,7 +61,6 @@ class Sides(NamedTuple):
         broken: whether Q jumps at the optimum, so that nobody can tell where V goes.
         free: the actions that no bound holds.
         least: a curvature below which Q is flat along an action, which then stays where it is.
-        steep: how steep the pieces beside each kink are apart, one where there is none.
     """
 
     offsets: Float[Array, "p m"]
@@ -65,7 +70,6 @@ class Sides(NamedTuple):
     broken: Bool[Array, ""]
     free: Bool[Array, "m"]
     least: Float[Array, "m"]
-    steep: Float[Array, "m"]
 
 
 def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
@@ -99,7 +103,7 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     kinks = active & (drop > _BENT * bent + noise)
     doubtful = active & ~kinks
     crossing = Crossing(active, inside | active)
-    weights, long = crossing.weights(pieces, base)
+    weights = crossing.weights(pieces, base)
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         uphill = jnp.abs(weights @ looked[:, 1:])
@@ -109,7 +113,7 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     # where there is no kink all places are u: what is beyond a bound, or not smooth, is not looked at
     offsets = where(jnp.broadcast_to(jnp.any(active), offsets.shape), offsets, 0.0)
     weights = _moving(weights, value, inputs, u, offsets, crossing) if moves else weights
-    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, where(kinks, long, 1.0))
+    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack)
 
 
 def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float[Array, ""]:
@@ -119,8 +123,8 @@ def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float
 
 
 class Conditions(NamedTuple):
-    """What is zero at an optimum, or how that moves: the gradient of L, and how far the pieces beside each kink are
-    apart; and L."""
+    """L, and what is zero at an optimum: its gradient, and how far the pieces beside each kink are apart; or how these
+    move."""
 
     value: Float[Array, "*n"]
     gradient: Float[Array, "m *n"]
@@ -255,27 +259,25 @@ class Crossing(NamedTuple):
     active: Bool[Array, "m"]
     moves: Bool[Array, "m"]
 
-    def weights(
-        self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]
-    ) -> tuple[Float[Array, "p"], Float[Array, "m"]]:
-        """The weights at which L has no slope along the actions that move, and how steep the pieces are apart."""
+    def weights(self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]) -> Float[Array, "p"]:
+        """The weights at which L has no slope along the actions that move."""
         actions = self.active.shape[0]
         across = pieces[0, :, 1:] - pieces[1, :, 1:]
         if actions == 1:
             drop = where(self.active, across[0], 1.0)
-            long, multipliers = jnp.abs(drop), where(self.active, -base[1:] / drop, 0.0)
+            multipliers = where(self.active, -base[1:] / drop, 0.0)
         else:  # several actions may meet one kink: of all multipliers that do, the least
             across = where(self.active[:, None] & self.moves[None], across, 0.0)
             slope = where(self.moves & jnp.any(self.active), base[1:], 0.0)
             long = jnp.sqrt(where(self.active, jnp.sum(across**2, axis=1), 1.0))
             unit = across / long[:, None]
-            gram = unit @ unit.T + jnp.diag(where(self.active, 1e-10, 1.0))
+            gram = unit @ unit.T + jnp.diag(where(self.active, ridge(across.dtype), 1.0))
             multipliers = elimination.solve(gram, -unit @ slope) / long
         # between zero and one of a kink that one action alone meets, and sums of those that several meet
         least = 0.0 if actions == 1 else -float(actions)
         weights = _pattern(actions).weights(jnp.clip(multipliers, least, float(actions)))
         alone = jnp.broadcast_to(~jnp.any(self.active), weights.shape)
-        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), long
+        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights)
 
 
 @eqx.filter_custom_jvp
@@ -291,7 +293,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def again(value: Value, inputs: Any, u: Array) -> Array:
         pieces, base = _pattern(u.shape[0]).pieces(_seen(value, inputs, u[None] + offsets))
-        return crossing.weights(pieces, base)[0]
+        return crossing.weights(pieces, base)
 
     found, moved = eqx.filter_jvp(again, (value, inputs, u), (t_value, t_inputs, t_u))
     # as in `implicit.moving`: jax may lose the rule

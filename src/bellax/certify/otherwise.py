@@ -1,8 +1,8 @@
 """What is paid to those who decide otherwise: V is the most that anybody may get, and no less than a simple rule pays.
 
 A search that has found nothing beyond the bounds stays within them, and then V is right for all that it knows. Rules do
-not know V. What the model's own functions pay on their paths, wherever these lead, or where one stops on the way, is a
-lower bound of V where they begin.
+not know V. What the model's own functions pay on their paths, wherever these lead, or where one stops on the way, is no
+more than V where they begin, but for draws and for what the solver's own means over them are off by.
 """
 
 import math
@@ -57,7 +57,8 @@ class _Begin(NamedTuple):
 
 
 def otherwise(solution: Any, sides: BySides, relative: bool, discount: float) -> Otherwise:
-    """The most that simple rules pay beyond V; nothing is asked where all states are categories: V at each is known.
+    """The most that simple rules pay beyond V. Nothing is asked of a rule that is followed, which is no optimum, nor
+    where all states are categories: V at each is known.
 
     Args:
         sides: by how much lines are longer than the bounds.
@@ -218,8 +219,8 @@ def _following(
     left: np.ndarray,
     paid: np.ndarray,
 ) -> np.ndarray:
-    """What follows the last period that is looked at, at least, without a horizon: V, on the grid; beyond it what was
-    paid goes on to fall as it did, or nobody knows.
+    """What follows the last period that is looked at, without a horizon: V, on the grid; beyond it, as a guess, no less
+    than V is anywhere on it, and what was paid goes on to fall as it did, or nobody knows.
 
     Args:
         final, ended: as of `_Paths`.
@@ -279,7 +280,8 @@ def _advantages(solution: Any, paths: _Paths) -> np.ndarray:
     """What is paid before a period, less V of where the path began and with the mean of every draw in place of what was
     drawn: sums of r + b E V - V, less V where the path is then, shape (n, t + 1).
 
-    The two have the same mean. But disasters that are too rare to be drawn are in this one.
+    The two have the same mean, where the solver's nodes have that of the draws. But disasters that are too rare to be
+    drawn are in this one.
     """
     total = np.zeros(paths.before[:, :-1].shape)
     here = np.zeros(paths.before.shape)
@@ -292,7 +294,7 @@ def _advantages(solution: Any, paths: _Paths) -> np.ndarray:
         here[:, -1] = np.where(paths.ended[name], _stored(own, final, paths.final[name]), here[:, -1])
     with np.errstate(invalid="ignore"):
         each = np.where(paths.before[:, :-1] > 0, paths.before[:, :-1] * total, 0.0)
-        each = np.where(np.isneginf(np.diff(paths.paid, axis=1)) | np.isneginf(paths.paid[:, 1:]), -np.inf, each)
+        each = np.where(np.isneginf(paths.paid[:, 1:]), -np.inf, each)
         so_far = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         return so_far - np.where(paths.before > 0, paths.before * here, 0.0)
 

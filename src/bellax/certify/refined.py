@@ -183,13 +183,10 @@ def estimated(certificate: Any, solution: Any, found: Refined, missed: float) ->
         # states at which V is infinite are told by the words
         first, end, beyond = (x if math.isfinite(x) else 0.0 for x in (scan.first, scan.end, scan.beyond))
         error = max(error, missed, first / (1 + min(certificate.discount, 1.0)), end) + beyond
+        more = "most of it where paths go that leave the grid" if beyond > 0.5 * error else ""
         if scan.gained > error:
-            error, words = (
-                scan.gained,
-                f"{words}; simple rules that are held on to pay so much more than V".removeprefix("; "),
-            )
-        elif beyond > 0.5 * error:
-            words = f"{words}; most of it where paths go that leave the grid".removeprefix("; ")
+            error, more = scan.gained, "simple rules that are held on to pay so much more than V"
+        words = "; ".join(filter(None, [words, more]))
     return replace(
         certificate,
         estimate=error,

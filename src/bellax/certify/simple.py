@@ -29,7 +29,7 @@ class Held(Policy):
     """A rule that holds on to a share of the way between the bounds of every action, and to a choice.
 
     Attributes:
-        shares: before and after it changes, shape (2, m); NaN are drawn anew in every period.
+        shares: before and after it changes, shape (2, m); NaN are drawn anew in every period, the same for all.
         choice: the combination of discrete actions, shape (2,); -1 is drawn anew.
         turn: the period in which it changes.
         final: V after the last decision, on its mesh; None for an infinite horizon.

@@ -1,4 +1,4 @@
-"""How an optimum on the edge of smooth constraints moves, and what the edge is worth; see `edges` for one beside kinks.
+"""How an optimum on the edge of smooth constraints moves, and what the edge is worth.
 
 At an optimum Q_u + N'l = 0 on the free coordinates, with N = g_u and l the multipliers of the constraints g = 0 that
 hold it. So (H N'; N 0)(du; dl) = -(L_up; g_p) dp with H the Hessian of the Lagrangian L = Q + l'g, and V_p = Q_p +
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.edges import NEAR
 from bellax.bellman.implicit import derivatives, guard_inputs
 from bellax.bellman.maximisers.active import on_edges
 from bellax.bellman.mesh import Point
@@ -24,6 +23,7 @@ from bellax.bellman.sides import spoiled, unknown
 from bellax.numerics import elimination
 from bellax.numerics.scalar import where
 
+_NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
 _ASIDE, _NOISE = 1e-7, 1024  # in u, and times the rounding of Q, as in `implicit`
 
 
@@ -184,7 +184,7 @@ def _edges(
         for other in known:
             rest = rest - (other @ rest) * other
         size = jnp.sqrt(rest @ rest)
-        own = (number <= NEAR * least) & (size > 1e-6 * jnp.sqrt(across @ across))
+        own = (number <= _NEAR * least) & (size > 1e-6 * jnp.sqrt(across @ across))
         held.append(own)
         known.append(jnp.where(own, rest / jnp.where(size > 0, size, 1.0), 0.0))
     return jnp.stack(held), free

@@ -15,7 +15,6 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from bellax.bellman import constrained
-from bellax.bellman.edges import alone, fenced
 from bellax.bellman.implicit import guard_inputs, moving
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
@@ -70,11 +69,7 @@ def _on_edges(objective: Objective, point: Point, optimum: Optimum) -> Optimum:
     def at(one: Decision, value: Array) -> tuple[Array, Array]:
         place = objective.period.place(one.combination)
         u = constrained.moving(one.u, objective, point, place)
-        prices = constrained.multipliers(u, objective, point, place, _sound(value))
-        if objective.sided:
-            beside = _beside(prices, objective, point, one)
-            u = where(jnp.broadcast_to(beside, u.shape), moving(one.u, objective, point, one.combination), u)
-        return u, prices
+        return u, constrained.multipliers(u, objective, point, place, _sound(value))
 
     combination = optimum.decision.combination
     if objective.plan.taste_shocks is None:
@@ -84,12 +79,6 @@ def _on_edges(objective: Objective, point: Point, optimum: Optimum) -> Optimum:
     shares, prices = jax.vmap(at)(combinations_of(optimum), optimum.choice_values)
     u = take(shares, objective.period.place(combination))
     return optimum._replace(decision=Decision(combination, u), shares=shares, multipliers=prices)
-
-
-def _beside(prices: Array, objective: Objective, point: Point, decision: Decision) -> Array:
-    """Whether a kink and a single edge hold a decision: no multipliers are known there."""
-    unknown = jnp.any(jnp.isnan(lax.stop_gradient(prices)))
-    return unknown & alone(objective, point, decision)
 
 
 def _sound(value: Array) -> Array:
@@ -103,14 +92,16 @@ def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     elif objective.plan.taste_shocks is not None:
         value = chosen(objective.period, worth(objective, point, optimum)).value
     else:
-        value = _known(optimum.value, objective, point, optimum.decision, optimum.multipliers)
+        value = envelope(optimum.value, objective, point, optimum.decision)
+        if optimum.multipliers is not None:
+            value = value + constrained.shadow(optimum.multipliers, objective, point, optimum.decision)
     return or_stopped(value, objective, point, optimum)
 
 
 def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, "k"]:
     """Q of every combination of discrete actions that was sought, each with its own best continuous actions."""
+    known = lambda value, one: envelope(value, objective, point, one)  # noqa: E731
     if optimum.multipliers is None:
-        known = lambda value, one: _known(value, objective, point, one, None)  # noqa: E731
         return jax.vmap(known)(optimum.choice_values, combinations_of(optimum))
 
     def priced(value: Array, one: Decision, prices: Array | None = None) -> Array:
@@ -118,25 +109,10 @@ def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, 
             prices = constrained.multipliers(
                 one.u, objective, point, objective.period.place(one.combination), _sound(value)
             )
-        return _known(value, objective, point, one, prices)
+        return known(value, one) + constrained.shadow(prices, objective, point, one)
 
     given = () if optimum.multipliers.ndim == 1 else (optimum.multipliers,)
     return jax.vmap(priced)(optimum.choice_values, combinations_of(optimum), *given)
-
-
-def _known(value: Array, objective: Objective, point: Point, decision: Decision, prices: Array | None) -> Array:
-    """Q of an optimum, which moves as V does.
-
-    Args:
-        prices: the multipliers of smooth constraints, where there are any.
-    """
-    if prices is None:
-        return envelope(value, objective, point, decision)
-    found = envelope(value, objective, point, decision) + constrained.shadow(prices, objective, point, decision)
-    if not objective.sided:
-        return found
-    beside = _beside(prices, objective, point, decision)
-    return where(beside, envelope(value, objective, point, decision, True), found)
 
 
 def combinations_of(optimum: Optimum) -> Decision:
@@ -183,30 +159,25 @@ def or_stopped(value: Array, objective: Objective, point: Point, optimum: Optimu
 
 
 @eqx.filter_custom_jvp
-def envelope(value: Array, objective: Objective, point: Point, decision: Decision, edges: bool = False) -> Array:
-    """Q of a decision, known as `value`; its derivative is that of the objective at the decision.
-
-    Args:
-        edges: whether what holds the decision may be an edge of smooth constraints beside kinks.
-    """
+def envelope(value: Array, objective: Objective, point: Point, decision: Decision) -> Array:
+    """Q of a decision, known as `value`; its derivative is that of the objective at the decision."""
     return value
 
 
 @envelope.def_jvp
 def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    value, objective, point, decision, edges = primals
-    _, t_objective, t_point, *_ = tangents
+    value, objective, point, decision = primals
+    _, t_objective, t_point, _ = tangents
 
     sound = jnp.isfinite(value) & ~is_barrier(value)
-    near = fenced(objective, point, decision) if edges else Partial(_q, decision.combination)
-    at_kinks = sides(near, (objective, point), decision.u, edges=edges) if objective.sided else None
+    at_kinks = sides(Partial(_q, decision.combination), (objective, point), decision.u) if objective.sided else None
 
     def q(*inputs: Any) -> Array:
         # chosen already: a constraint must not judge rounding
         objective, point, decision = guard_inputs(sound, inputs)
         if at_kinks is None:
             return Objective.judged(objective, point, decision)[0]
-        return mean(at_kinks, near, (objective, point), decision.u)
+        return mean(at_kinks, Partial(_q, decision.combination), (objective, point), decision.u)
 
     # V moves as if the optimum stayed, also where nobody knows how that moves
     moves = jax.tree.map(lambda _: None, decision)
@@ -216,9 +187,8 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
-        bad = at_kinks.broken | (edges & jnp.any(at_kinks.unknown))
-        moved = moved + spoiled(bad, t_objective, t_point)
-    return envelope(differentiable, objective, point, decision, edges), moved
+        moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
+    return envelope(differentiable, objective, point, decision), moved
 
 
 def _q(combination: Array, inputs: tuple, u: Array) -> Array:

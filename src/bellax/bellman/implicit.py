@@ -14,10 +14,9 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.edges import fenced
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import Conditions, Sides, Value, conditions, ridge, sides, spoiled
+from bellax.bellman.sides import Sides, Value, conditions, sides, spoiled
 from bellax.numerics import elimination
 
 
@@ -46,34 +45,26 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
     inputs, still = (objective, point), lax.stop_gradient(u)
-    edges = bool(objective.plan.limiting)  # then it is asked only where they hold an optimum beside kinks
-    q = fenced(objective, point, Decision(combination, u)) if edges else Partial(_value, combination)
-    at_kinks = sides(q, inputs, still, edges=edges) if objective.sided else None
-    curved = _turned(at_kinks, q, inputs, u)
-    sound = jnp.all(jnp.isfinite(curved.gradient)) & jnp.all(jnp.isfinite(curved.gap))
-    masked = lambda found: jax.tree.map(lambda leaf: jnp.where(sound, leaf, 0.0), found)  # noqa: E731
+    q = Partial(_value, combination)
+    at_kinks = sides(q, inputs, still) if objective.sided else None
+    curved = _hessian(at_kinks, q, inputs, u)
+    sound = jnp.all(jnp.isfinite(curved))
 
-    def along(at: Array, at_kinks: Sides | None, *inputs: Any) -> Conditions:
-        return _conditions(at_kinks, q, guard_inputs(sound, inputs), at)
+    def along(at: Array, at_kinks: Sides | None, *inputs: Any) -> Array:
+        return _gradient(at_kinks, q, guard_inputs(sound, inputs), at)
 
     # The primal through `moving` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
     here = along(still, at_kinks, *inputs)
-    away = masked(jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), here))
-    step, flat = _interior(*lax.stop_gradient((u, curved)), away, at_kinks)
+    away = jnp.where(sound, here - lax.stop_gradient(here), 0.0)
+    step, flat = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
     u = moving(still + step, objective, point, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
-        at_kinks = sides(q, inputs, u, edges=edges)
+        at_kinks = sides(q, inputs, u)
     _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
-    if any(leaf is not None for leaf in moved):
-        moved = jax.tree.map(
-            lambda leaf, of: jnp.zeros_like(of) if leaf is None else leaf,
-            moved,
-            here,
-            is_leaf=lambda leaf: leaf is None,
-        )
-        found, _ = _interior(u, _turned(at_kinks, q, inputs, u), masked(moved), at_kinks)
+    if moved is not None:
+        found, _ = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
     if u.shape[0] > 1:
@@ -87,21 +78,19 @@ def _value(combination: Array, inputs: tuple, u: Array) -> Array:
     return objective(point, Decision(combination, u))
 
 
-def _conditions(at_kinks: Sides | None, q: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
-    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `sides`."""
+def _gradient(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m"]:
+    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `conditions`."""
     if at_kinks is not None:
-        return conditions(at_kinks, q, inputs, u)
-    value, slopes = jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,)))(jnp.eye(u.shape[0]))
-    return Conditions(value[0], slopes, jnp.zeros_like(slopes))
+        return conditions(at_kinks, q, inputs, u)[1]
+    return jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,))[1])(jnp.eye(u.shape[0]))
 
 
-def _turned(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Conditions:
-    """How `_conditions` move with u, along a last axis."""
+def _hessian(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m m"]:
+    """The derivative of `_gradient` by u."""
     if at_kinks is None:
-        value, slopes, hessian = derivatives(lambda x: q(inputs, x), u)
-        return Conditions(slopes, hessian, jnp.zeros_like(hessian))
+        return derivatives(lambda x: q(inputs, x), u)[2]
     known = at_kinks
-    return jax.jacfwd(lambda x: conditions(known, q, inputs, x))(u)
+    return jax.jacfwd(lambda x: conditions(known, q, inputs, x)[1])(u)
 
 
 def drift(
@@ -127,60 +116,41 @@ def drift(
 
     at_kinks = sides(value, coordinates, u, moves=False) if objective.sided else None
 
+    def gradient(u: Array, coordinates: Array) -> tuple[Array, Array]:
+        if at_kinks is not None:
+            return conditions(at_kinks, value, coordinates, u)
+        q, g = jax.vmap(lambda d: jax.jvp(lambda x: value(coordinates, x), (u,), (d,)))(jnp.eye(actions))
+        return q[0], g
+
     # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
     basis = jnp.eye(actions + lines)
-    obeyed = lambda u, coordinates: _conditions(at_kinks, value, coordinates, u)  # noqa: E731
-    turned = jax.vmap(lambda d: jax.jvp(obeyed, (u, coordinates), (d[:actions], d[actions:]))[1], out_axes=-1)(basis)
-    own = jax.tree.map(lambda leaf: leaf[..., :actions], turned)
-    along = jax.tree.map(lambda leaf: leaf[..., actions:], turned)
-    move = lambda moved: _interior(u, own, moved, at_kinks)[0]  # noqa: E731
-    found = jax.vmap(move, in_axes=-1, out_axes=1)(along)
+    slopes, along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
+    hessian, moved = along[:actions], along[actions:].T
+    found = jax.vmap(lambda column: _interior((u, hessian), column, at_kinks)[0], in_axes=1, out_axes=1)(moved)
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
-    return jnp.where(jnp.isfinite(found), found, 0.0), along.value
+    return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
 
 
 def _interior(
-    u: Float[Array, "m"], turned: Conditions, moved: Conditions, at_kinks: Sides | None = None
+    at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None
 ) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
-    """The move of u that keeps the conditions on the coordinates that are not at a bound, and whether nobody knows it,
-    where it is zero.
-
-    Args:
-        turned: how the conditions move with u, along a last axis.
-        moved: how they move with what Q sees.
-    """
-    hessian, right = turned.gradient, moved.gradient
+    """The move -H^-1 g on the coordinates that are not at a bound, and whether nobody knows it, where it is zero; `at`
+    is u and the Hessian H there."""
+    u, hessian = at
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     if at_kinks is None:
         free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     else:  # where it is piecewise linear a Hessian is rounding
         free = at_kinks.kinks | (at_kinks.free & (jnp.abs(jnp.diagonal(hessian)) > at_kinks.least))
     both = free[:, None] & free[None, :]
-    one = jnp.eye(u.shape[0])
+    matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
     if u.shape[0] == 1:
-        if at_kinks is not None:
-            hessian, right = jnp.where(at_kinks.kinks, turned.gap, hessian), jnp.where(at_kinks.kinks, moved.gap, right)
-        matrix, right = jnp.where(both, hessian, -one), jnp.where(free, -right, 0.0)
         return elimination.solve(matrix, right), jnp.zeros((), bool)
-    # in units in which Q is curved alike along all coordinates
-    own = lax.stop_gradient(jnp.where(free, jnp.abs(jnp.diagonal(hessian)), 0.0))
-    unit = jnp.where((own > 0) & jnp.isfinite(own), 1 / jnp.sqrt(jnp.where(own > 0, own, 1.0)), 1.0)
-    hessian = jnp.where(both, unit[:, None] * hessian * unit[None, :], 0.0)
-    right = jnp.where(free, unit * right, 0.0)
-    across, ways = jnp.zeros_like(u), jnp.where(both, one, 0.0)
-    if at_kinks is not None:  # first back to where the kinks are, then along them
-        normals = jnp.where(at_kinks.kinks[:, None] & free[None, :], turned.gap * unit[None, :], 0.0)
-        steep = jnp.sqrt(jnp.where(at_kinks.kinks, jnp.sum(normals**2, axis=1), 1.0))
-        normals = normals / steep[:, None]
-        gram = normals @ normals.T + jnp.diag(jnp.where(at_kinks.kinks, ridge(u.dtype), 1.0))
-        inverse = normals.T @ elimination.solve(gram, one)
-        across, ways = -inverse @ jnp.where(at_kinks.kinks, moved.gap / steep, 0.0), ways - inverse @ normals
-    curved = ways @ hessian @ ways - (one - ways)
     # where Q is flat along several coordinates together, rounding would say where the optimum goes
-    flat = elimination.singular(lax.stop_gradient(curved), relative=False)
-    right = jnp.where(flat, 0.0, -(ways @ (right + hessian @ across)))
-    return unit * (across + elimination.solve(jnp.where(flat, -one, curved), right)), flat
+    flat = elimination.singular(lax.stop_gradient(matrix))
+    matrix, right = jnp.where(flat, -jnp.eye(u.shape[0]), matrix), jnp.where(flat, 0.0, right)
+    return elimination.solve(matrix, right), flat
 
 
 _SMALL = 256

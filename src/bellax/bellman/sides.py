@@ -40,11 +40,7 @@ _NOISE, _FLAT = 1024, 32
 
 _BENT = 0.1  # a kink turns the slope by more than this share of what curvature does between h and 2 h
 
-
-def ridge(dtype: Any) -> float:
-    """What is added to the Gram matrix of directions of length one, of which several may be the same."""
-    return 1e-10 if dtype == jnp.float64 else 1e-5
-
+_STIFF = 1e8  # how much steeper than Q a kink is made at which an optimum of several actions has to stay
 
 Value = Callable[[Any, Array], Array]
 """Q, of what it sees and of u."""
@@ -61,6 +57,7 @@ class Sides(NamedTuple):
         broken: whether Q jumps at the optimum, so that nobody can tell where V goes.
         free: the actions that no bound holds.
         least: a curvature below which Q is flat along an action, which then stays where it is.
+        pull: of each kink, the direction in which the condition on it acts, zero where there is none.
     """
 
     offsets: Float[Array, "p m"]
@@ -70,15 +67,15 @@ class Sides(NamedTuple):
     broken: Bool[Array, ""]
     free: Bool[Array, "m"]
     least: Float[Array, "m"]
+    pull: Float[Array, "m m"]
 
 
-def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
+def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -> Sides:
     """The sides of Q at an optimum u.
 
     Args:
         value: Q, a pytree.
         moves: whether the weights are to move with what Q sees and with u; all else stays.
-        edges: whether kinks may be edges: beyond one Q may be no number, and then nobody can tell what it is worth.
     """
     pattern = _pattern(u.shape[0])
     still = lambda leaf: lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
@@ -103,17 +100,25 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     kinks = active & (drop > _BENT * bent + noise)
     doubtful = active & ~kinks
     crossing = Crossing(active, inside | active)
-    weights = crossing.weights(pieces, base)
+    weights, normals = crossing.weights(pieces, base)
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         uphill = jnp.abs(weights @ looked[:, 1:])
         off = inside & (uphill > 1e-5 * bent / h + noise + 1e-6 * steep)
         doubtful = jnp.broadcast_to(jnp.any(doubtful | off), kinks.shape)
-    broken = jnp.any(inside & ~whole & (edges | jnp.isfinite(gap)))
+    broken = jnp.any(inside & ~whole & jnp.isfinite(gap))
+    pull = _pulled(kinks, normals, (bent + rounding) / h)
     # where there is no kink all places are u: what is beyond a bound, or not smooth, is not looked at
     offsets = where(jnp.broadcast_to(jnp.any(active), offsets.shape), offsets, 0.0)
     weights = _moving(weights, value, inputs, u, offsets, crossing) if moves else weights
-    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack)
+    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, pull)
+
+
+def _pulled(
+    kinks: Bool[Array, "m"], normals: Float[Array, "m m"], curvatures: Float[Array, "m"]
+) -> Float[Array, "m m"]:
+    """The directions across kinks, as long as it takes to hold an optimum there."""
+    return where(kinks, 1.0, 0.0)[:, None] * normals * (_STIFF * jnp.max(curvatures))
 
 
 def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float[Array, ""]:
@@ -122,21 +127,17 @@ def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float
     return sides.weights @ q
 
 
-class Conditions(NamedTuple):
-    """L, and what is zero at an optimum: its gradient, and how far the pieces beside each kink are apart; or how these
-    move."""
-
-    value: Float[Array, "*n"]
-    gradient: Float[Array, "m *n"]
-    gap: Float[Array, "m *n"]
-
-
-def conditions(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
-    """What is zero at the optimum: the gradient of L, and that the optimum is where the kinks are."""
+def conditions(
+    sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]
+) -> tuple[Float[Array, ""], Float[Array, "m"]]:
+    """L, and what is zero at the optimum: its gradient, and that the optimum is where the kinks are."""
     looked = _seen(value, inputs, u[None] + sides.offsets)
     total = sides.weights @ looked
     pieces, _ = _pattern(u.shape[0]).pieces(looked)
-    return Conditions(total[0], total[1:], pieces[0, :, 0] - pieces[1, :, 0])
+    gap = pieces[0, :, 0] - pieces[1, :, 0]
+    if u.shape[0] == 1:
+        return total[0], where(sides.kinks, gap, total[1:])
+    return total[0], total[1:] - gap @ sides.pull
 
 
 def spoiled(bad: Bool[Array, "*m"], objective: Any, point: Any) -> Float[Array, "*m"]:
@@ -259,25 +260,27 @@ class Crossing(NamedTuple):
     active: Bool[Array, "m"]
     moves: Bool[Array, "m"]
 
-    def weights(self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]) -> Float[Array, "p"]:
-        """The weights at which L has no slope along the actions that move."""
+    def weights(
+        self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]
+    ) -> tuple[Float[Array, "p"], Float[Array, "m m"]]:
+        """The weights at which L has no slope along the actions that move, and the directions across the kinks."""
         actions = self.active.shape[0]
         across = pieces[0, :, 1:] - pieces[1, :, 1:]
         if actions == 1:
             drop = where(self.active, across[0], 1.0)
-            multipliers = where(self.active, -base[1:] / drop, 0.0)
+            unit, multipliers = across, where(self.active, -base[1:] / drop, 0.0)
         else:  # several actions may meet one kink: of all multipliers that do, the least
             across = where(self.active[:, None] & self.moves[None], across, 0.0)
             slope = where(self.moves & jnp.any(self.active), base[1:], 0.0)
             long = jnp.sqrt(where(self.active, jnp.sum(across**2, axis=1), 1.0))
             unit = across / long[:, None]
-            gram = unit @ unit.T + jnp.diag(where(self.active, ridge(across.dtype), 1.0))
+            gram = unit @ unit.T + jnp.diag(where(self.active, 1e-10, 1.0))
             multipliers = elimination.solve(gram, -unit @ slope) / long
         # between zero and one of a kink that one action alone meets, and sums of those that several meet
         least = 0.0 if actions == 1 else -float(actions)
         weights = _pattern(actions).weights(jnp.clip(multipliers, least, float(actions)))
         alone = jnp.broadcast_to(~jnp.any(self.active), weights.shape)
-        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights)
+        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), unit
 
 
 @eqx.filter_custom_jvp
@@ -293,7 +296,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def again(value: Value, inputs: Any, u: Array) -> Array:
         pieces, base = _pattern(u.shape[0]).pieces(_seen(value, inputs, u[None] + offsets))
-        return crossing.weights(pieces, base)
+        return crossing.weights(pieces, base)[0]
 
     found, moved = eqx.filter_jvp(again, (value, inputs, u), (t_value, t_inputs, t_u))
     # as in `implicit.moving`: jax may lose the rule

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,6 +23,7 @@ def test_the_page_of_the_firm(tmp_path):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_the_page_of_growth_by_nets(tmp_path):
     """Solvers by nets meet the closed form, and an agent that begins with the answer is nearer to it than one that
     does not: the page's own numpy says so."""

@@ -18,7 +18,7 @@ from bellax.bellman.discretisation import Values
 from bellax.certify.compared import parts
 from bellax.certify.simple import rules
 from bellax.certify.stretch import BySides
-from bellax.certify.wandering import shares_of, starts
+from bellax.certify.wandering import arrays, shares_of, starts
 from bellax.numerics.interpolate import is_barrier
 from bellax.problem.problem import Arguments
 from bellax.simulate import simulate
@@ -191,11 +191,11 @@ def _paths(solution: Any, rule: Any, begin: _Begin, agents: np.ndarray, periods:
     if several:
         regime = np.asarray(panel.regime)
         active, there = regime >= 0, {name: regime == panel.regimes.index(name) for name in owns}
-        leaves = [{name: _arrays(of[name]) for name in owns} for of in (panel.states, panel.actions, panel.final)]
+        leaves = [{name: arrays(of[name]) for name in owns} for of in (panel.states, panel.actions, panel.final)]
         ended = {name: np.asarray(panel.final_regime) == panel.regimes.index(name) for name in owns}
     else:
         active = np.asarray(panel.active)
-        there, leaves = {"": active}, [{"": _arrays(of)} for of in (panel.states, panel.actions, panel.final)]
+        there, leaves = {"": active}, [{"": arrays(of)} for of in (panel.states, panel.actions, panel.final)]
         ended = {"": np.isfinite(np.asarray(panel.final_value)) | (not finite)}
     states, actions, final = leaves
     reward, factor, fits = (np.asarray(x) for x in (panel.reward, panel.discount, panel.value))
@@ -206,10 +206,6 @@ def _paths(solution: Any, rule: Any, begin: _Begin, agents: np.ndarray, periods:
     paid = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
     last = np.asarray(panel.final_value) if finite else _following(solution, final, ended, before[:, -1], each)
     return _Paths(states, actions, there, before, paid, np.where(before[:, -1] > 0, last, 0.0), final, ended)
-
-
-def _arrays(leaves: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(each) for name, each in leaves.items()}
 
 
 def _following(

@@ -83,7 +83,7 @@ def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
             panel = simulate(asked, start=start, periods=periods)
             weights = _weights(panel, np.asarray(panel.active), np.asarray(panel.value)[:, 0], relative)
             last = weights[:, -1] * np.nan_to_num(np.asarray(panel.discount)[:, -1])
-            return {regime: Paths(_arrays(panel.states), weights, _arrays(panel.final), last)}
+            return {regime: Paths(arrays(panel.states), weights, arrays(panel.final), last)}
         panel = simulate(asked, start={"regime": regime, "period": first, **start}, periods=periods)
         there, entry = np.asarray(panel.regime), np.asarray(panel.entry)
         weights = _weights(panel, there >= 0, np.asarray(panel.value)[np.arange(len(entry)), entry], relative)
@@ -91,7 +91,7 @@ def paths(solution: Any, sides: BySides, relative: bool) -> dict[str, Paths]:
             if name in owns:
                 here = np.where(there == place, weights, 0.0)
                 nobody = np.zeros(len(here))
-                walked = Paths(_arrays(panel.states[name]), here, _arrays(panel.final[name]), nobody)
+                walked = Paths(arrays(panel.states[name]), here, arrays(panel.final[name]), nobody)
                 found.setdefault(name, []).append(walked)
     return {name: _together(each) for name, each in found.items()}
 
@@ -119,7 +119,8 @@ def _weights(panel: Any, there: np.ndarray, start: np.ndarray, relative: bool) -
     return np.where(there, before / (len(size) * size[:, None]), 0.0)
 
 
-def _arrays(leaves: Mapping[str, Any]) -> States:
+def arrays(leaves: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Leaves by name, as numpy has them."""
     return {name: np.asarray(each) for name, each in leaves.items()}
 
 

@@ -266,6 +266,7 @@ def pushed(states: np.ndarray) -> np.ndarray:
     return -np.einsum("ni,ij,nj->n", states, p, states)
 
 
+@pytest.mark.long
 def test_several_lines_go_on_by_themselves(caplog: pytest.LogCaptureFixture) -> None:
     corners = np.array([[1.0, 1.0], [-1.0, -1.0], [0.97, 0.93], [0.2, -0.4]])
     with caplog.at_level("INFO", logger="bellax"):

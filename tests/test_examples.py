@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.long
 def test_the_page_of_the_firm(tmp_path):
     """The wrong branch that a residual does not tell from the right one is refused, and V by nets is that of
     polynomials."""

@@ -86,6 +86,7 @@ def test_a_peak_of_what_is_paid_at_the_end_between_all_nodes(width: float) -> No
     assert bx.certify(bx.solve(model, {"discount": 0.9}), refine=True).estimate > 0.5
 
 
+@pytest.mark.long
 def test_a_peak_of_the_reward_between_all_nodes() -> None:
     model = bx.Model(
         states={"x": bx.Continuous(0.0, 1.0)},

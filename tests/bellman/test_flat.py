@@ -22,8 +22,15 @@ def answers(reward: object, more: dict, p: object) -> jax.Array:
     return jnp.stack([solution.value(period=0, x=0.5), policy["a"], policy["b"]])
 
 
-@pytest.mark.parametrize("more", [{}, BUDGET], ids=["bounds", "an edge elsewhere"])
-@pytest.mark.parametrize("jacobian", [jax.jacfwd, jax.jacrev])
+@pytest.mark.parametrize(
+    ("more", "jacobian"),
+    [
+        pytest.param({}, jax.jacfwd, id="bounds, forward"),
+        pytest.param({}, jax.jacrev, id="bounds, reverse", marks=pytest.mark.long),
+        pytest.param(BUDGET, jax.jacfwd, id="an edge elsewhere, forward", marks=pytest.mark.long),
+        pytest.param(BUDGET, jax.jacrev, id="an edge elsewhere, reverse"),
+    ],
+)
 def test_a_sum_that_counts_alone(more: dict, jacobian: object) -> None:
     """a + b = p, and V = 1.9 p^2: under a transformation V was none, and its derivative zero."""
     at = lambda p: answers(lambda a, b, p: p * p - (a + b - p) ** 2, more, p)  # noqa: E731
@@ -42,6 +49,7 @@ def test_a_hessian_that_is_singular_at_the_optimum(jacobian: object) -> None:
     assert abs(moved[0]) < 1e-12 and np.all(np.isnan(moved[1:]))
 
 
+@pytest.mark.long
 def test_second_derivatives_of_an_edge() -> None:
     """q a + b - (a^2 + b^2) / 2 on a + b = p: V = L at a = (p + q - 1) / 2, V_pp = -1 / 2, V_qq = 1 / 2."""
     edge = {"constraints": {"edge": bx.nonnegative(lambda a, b, p: p - a - b)}}

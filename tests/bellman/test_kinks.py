@@ -165,7 +165,7 @@ def _pair(reward):
     ("case", "mode"),
     [
         (swing, jax.jacrev),
-        (two, jax.jacfwd),
+        pytest.param(two, jax.jacfwd, marks=pytest.mark.long),
         pytest.param(swing, jax.jacfwd, marks=pytest.mark.long),
         pytest.param(inventory, jax.jacrev, marks=pytest.mark.long),
         pytest.param(inventory, jax.jacfwd, marks=pytest.mark.long),
@@ -313,6 +313,7 @@ def test_second_derivatives_through_kinks_of_several_periods_are_refused():
         jax.jacfwd(jax.jacrev(bent(2)))(jnp.array([0.4, 1.1]))
 
 
+@pytest.mark.long
 def test_second_derivatives_through_kinks_of_regimes_are_refused():
     own = {"states": {"w": bx.Continuous(0.5, 2.0)}, "transitions": {"w": lambda w: w}}
     first = bx.Regime(

@@ -136,6 +136,7 @@ def test_a_store_that_is_full(oblique: bool, budget: bool) -> None:
     assert bx.certify(solution, points=300, agents=50).missed < 1e-6
 
 
+@pytest.mark.long
 def test_two_periods_in_closed_form() -> None:
     """Beyond the cap: c = (w - cap + store cap + .5) / 1.95 of log c + .95 log w', and every derivative of V."""
 

@@ -136,6 +136,7 @@ def test_what_grows_faster_than_its_discount_is_not_done_with() -> None:
     assert scanned(bx.solve(model, {"discount": 0.95}), {}, relative=False).gained < 1e-12
 
 
+@pytest.mark.long
 def test_regimes_without_end_and_regimes_without_lines() -> None:
     going = bx.Regime(
         states={"w": bx.Continuous(0.5, 2.0)},

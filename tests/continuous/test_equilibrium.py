@@ -159,6 +159,7 @@ def test_the_constrained_consume_what_they_get(huggett):
     assert float(at) == pytest.approx(0.1 - 0.15 * float(huggett.unknowns["interest"]), abs=1e-12)
 
 
+@pytest.mark.long
 def test_derivatives_of_a_price():
     """d interest / d discount, beside central differences."""
     model = bx.DiffusionModel(

@@ -88,7 +88,7 @@ def asked(name, what):
     [
         pytest.param("newton", ("value", "policy"), (jax.jacrev, jax.jacfwd), marks=pytest.mark.long),
         ("golden", ("policy",), (jax.jacfwd,)),
-        ("policy iteration", ("value", "policy"), (jax.jacrev,)),
+        pytest.param("policy iteration", ("value", "policy"), (jax.jacrev,), marks=pytest.mark.long),
         # the rule of a fixed point is one for both
         pytest.param("value iteration", ("value",), (jax.jacfwd,), marks=pytest.mark.long),
     ],
@@ -388,6 +388,7 @@ def test_a_probability_of_zero_has_a_derivative(source, jitted):
     np.testing.assert_allclose(jitted(jax.grad(value))(0.0), 1.0, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_an_ar1_without_a_spread_does_not_move_with_it_to_one_side():
     m = bx.Model(
         states={"x": bx.Continuous(-3.0, 3.0), "z": bx.AR1(0.6, "sigma")},

@@ -104,6 +104,7 @@ def saving(law=lambda savings: savings + 5.0, **changes):
     return bx.Model(**(statement | changes))
 
 
+@pytest.mark.long
 def test_three_maximisers_agree():
     """Work costs, and income is taxed from 12 on: a kink in a law, and a choice."""
 
@@ -128,6 +129,7 @@ def test_three_maximisers_agree():
     )
 
 
+@pytest.mark.long
 def test_value_goes_on_where_shocks_smear_kinks():
     """Kinks upwards of what follows, as many as outcomes, are between nodes, where V once jumped by 2e-4: it rises as
     marginal utility says. Beside it, V of a search on more nodes."""
@@ -172,7 +174,12 @@ DISCOUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", [*LAWS, *DISCOUNTS])
+KEPT = {"concave kink", "steps upwards"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in KEPT else [pytest.mark.long]) for n in (*LAWS, *DISCOUNTS)]
+)
 def test_kinks_and_steps(name):
     """Against a search over savings, those at the kinks and next to the steps among them."""
     law = LAWS.get(name, lambda savings, xp: savings + 5.0)

@@ -87,6 +87,7 @@ def test_nothing_is_saved_that_is_worth_nothing():
     assert float(found.policy(0, wealth=95.0)["consumption"]) == pytest.approx(55.0, abs=1e-8)
 
 
+@pytest.mark.long
 def test_savings_that_are_no_straight_line_of_consumption_only_between_the_bounds():
     def left(wealth, consumption):
         return wealth - consumption - jnp.where((consumption > 2) & (consumption < 20), 0.5, 0.0)
@@ -143,6 +144,7 @@ def test_resources_that_are_none_are_refused():
     assert float(solved(model, bx.maximise.EGM(resources="wealth")).value(1, wealth=5.0)) == pytest.approx(np.log(5.0))
 
 
+@pytest.mark.long
 def test_rows_in_chunks_give_the_same():
     """With memory for one place of a chain at a time; and what would not fit is refused."""
     chain = bx.MarkovChain((0.5, 1.0, 1.5), [[0.8, 0.2, 0.0], [0.1, 0.8, 0.1], [0.0, 0.2, 0.8]])

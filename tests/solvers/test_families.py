@@ -74,7 +74,7 @@ def categories():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "Newton" else [pytest.mark.long]) for name in SOLVERS]
+    "name", [pytest.param(name, marks=[] if name == "candidates" else [pytest.mark.long]) for name in SOLVERS]
 )
 def test_regimes_of_one_kind_are_categories_of_one(kin, categories, name):
     together = bx.solve(kin, by_job(), solver(name))

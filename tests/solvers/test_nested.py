@@ -80,7 +80,9 @@ def solved(**changed):
 @pytest.mark.parametrize(
     "changed",
     [
-        pytest.param({}, id="a bound that moves with the stock, and stocks that nobody can pay"),
+        pytest.param(
+            {}, id="a bound that moves with the stock, and stocks that nobody can pay", marks=pytest.mark.long
+        ),
         pytest.param({"first": 0.8, "second": 0.75}, id="two humps, nearly equal"),
         pytest.param({"pledge": 0.3, "second": 1.5}, id="pledged for the far hump"),
         pytest.param({"duty": 0.5, "second": 0.8}, id="a kink between outer nodes, at which many stay"),

@@ -38,10 +38,10 @@ def riccati(growth, discount=0.95, sd=0.1):
     [
         (None, HERMITE(), 1e-3),
         (20, HERMITE(), 1e-3),
-        (None, HERMITE("linear"), 1e-3),
+        pytest.param(None, HERMITE("linear"), 1e-3, marks=pytest.mark.long),
         (20, HERMITE("extend"), 1e-9),
         (None, LINEAR(), 0.02),
-        (20, LINEAR("linear"), 0.02),
+        pytest.param(20, LINEAR("linear"), 0.02, marks=pytest.mark.long),
     ],
 )
 def test_policies_that_leave_the_grid(regulator, steps, interpolant, error):

@@ -11,11 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.tree_util import Partial
 from jaxtyping import Float
 
-from bellax.bellman import constrained
-from bellax.bellman.implicit import guard_inputs, moving
+from bellax.bellman.constrained import Edges
+from bellax.bellman.implicit import guard_inputs, held_by, moving, value_of
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -51,34 +50,21 @@ def differentiable(maximiser: Maximiser, objective: Objective, point: Point, opt
     """What was found at a state, whose u moves by the implicit function theorem where `maximiser.smooth`."""
     if not maximiser.smooth:
         return optimum
-    if objective.plan.limiting:
-        return _on_edges(objective, point, optimum)
-    combination, u = optimum.decision
-    if objective.plan.taste_shocks is None:
-        return optimum._replace(decision=Decision(combination, moving(u, objective, point, combination)))
-    every = combinations_of(optimum)
-    shares = jax.vmap(lambda one: moving(one.u, objective, point, one.combination))(every)
-    return optimum._replace(
-        decision=Decision(combination, take(shares, objective.period.place(combination))), shares=shares
-    )
 
-
-def _on_edges(objective: Objective, point: Point, optimum: Optimum) -> Optimum:
-    """As `differentiable`, where smooth constraints may hold the optimum; with the multipliers of these."""
-
-    def at(one: Decision, value: Array) -> tuple[Array, Array]:
+    def at(one: Decision, value: Array) -> tuple[Array, Edges | None]:
         place = objective.period.place(one.combination)
-        u = constrained.moving(one.u, objective, point, place)
-        return u, constrained.multipliers(u, objective, point, place, _sound(value))
+        u = moving(one.u, objective, point, place)
+        known, here = guard_inputs(_sound(value), (objective, point))
+        return u, held_by(u, known, here, place)
 
     combination = optimum.decision.combination
     if objective.plan.taste_shocks is None:
         assert optimum.value is not None
-        u, prices = at(optimum.decision, optimum.value)
-        return optimum._replace(decision=Decision(combination, u), multipliers=prices)
-    shares, prices = jax.vmap(at)(combinations_of(optimum), optimum.choice_values)
+        u, held = at(optimum.decision, optimum.value)
+        return optimum._replace(decision=Decision(combination, u), edges=held)
+    shares, held = jax.vmap(at)(combinations_of(optimum), optimum.choice_values)
     u = take(shares, objective.period.place(combination))
-    return optimum._replace(decision=Decision(combination, u), shares=shares, multipliers=prices)
+    return optimum._replace(decision=Decision(combination, u), shares=shares, edges=held)
 
 
 def _sound(value: Array) -> Array:
@@ -92,27 +78,21 @@ def decided(objective: Objective, point: Point, optimum: Optimum) -> Array:
     elif objective.plan.taste_shocks is not None:
         value = chosen(objective.period, worth(objective, point, optimum)).value
     else:
-        value = envelope(optimum.value, objective, point, optimum.decision)
-        if optimum.multipliers is not None:
-            value = value + constrained.shadow(optimum.multipliers, objective, point, optimum.decision)
+        value = envelope(optimum.value, objective, point, optimum.decision, optimum.edges)
     return or_stopped(value, objective, point, optimum)
 
 
 def worth(objective: Objective, point: Point, optimum: Optimum) -> Float[Array, "k"]:
     """Q of every combination of discrete actions that was sought, each with its own best continuous actions."""
-    known = lambda value, one: envelope(value, objective, point, one)  # noqa: E731
-    if optimum.multipliers is None:
-        return jax.vmap(known)(optimum.choice_values, combinations_of(optimum))
+    limited, several = optimum.edges is not None, objective.plan.taste_shocks is not None
 
-    def priced(value: Array, one: Decision, prices: Array | None = None) -> Array:
-        if prices is None:
-            prices = constrained.multipliers(
-                one.u, objective, point, objective.period.place(one.combination), _sound(value)
-            )
-        return known(value, one) + constrained.shadow(prices, objective, point, one)
+    def known(value: Array, one: Decision, held: Edges | None) -> Array:
+        if limited and not several:  # those of the decision alone are known
+            whole, here = guard_inputs(_sound(value), (objective, point))
+            held = held_by(one.u, whole, here, objective.period.place(one.combination))
+        return envelope(value, objective, point, one, held)
 
-    given = () if optimum.multipliers.ndim == 1 else (optimum.multipliers,)
-    return jax.vmap(priced)(optimum.choice_values, combinations_of(optimum), *given)
+    return jax.vmap(known)(optimum.choice_values, combinations_of(optimum), optimum.edges if several else None)
 
 
 def combinations_of(optimum: Optimum) -> Decision:
@@ -159,41 +139,34 @@ def or_stopped(value: Array, objective: Objective, point: Point, optimum: Optimu
 
 
 @eqx.filter_custom_jvp
-def envelope(value: Array, objective: Objective, point: Point, decision: Decision) -> Array:
-    """Q of a decision, known as `value`; its derivative is that of the objective at the decision."""
+def envelope(value: Array, objective: Objective, point: Point, decision: Decision, held: Edges | None) -> Array:
+    """Q of a decision, known as `value`; its derivative is that of the objective at the decision, or along the edges
+    that hold it."""
     return value
 
 
 @envelope.def_jvp
 def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    value, objective, point, decision = primals
-    _, t_objective, t_point, _ = tangents
+    value, objective, point, decision, held = primals
+    t_objective, t_point = tangents[1:3]
 
-    sound = jnp.isfinite(value) & ~is_barrier(value)
-    at_kinks = sides(Partial(_q, decision.combination), (objective, point), decision.u) if objective.sided else None
+    sound = _sound(value)
+    known = value_of(held, decision.combination, judged=True)
+    at_kinks = sides(known, (objective, point), decision.u, edges=held is not None) if objective.sided else None
 
     def q(*inputs: Any) -> Array:
-        # chosen already: a constraint must not judge rounding
-        objective, point, decision = guard_inputs(sound, inputs)
-        if at_kinks is None:
-            return Objective.judged(objective, point, decision)[0]
-        return mean(at_kinks, Partial(_q, decision.combination), (objective, point), decision.u)
+        objective, point, u = guard_inputs(sound, inputs)
+        return known((objective, point), u) if at_kinks is None else mean(at_kinks, known, (objective, point), u)
 
     # V moves as if the optimum stayed, also where nobody knows how that moves
-    moves = jax.tree.map(lambda _: None, decision)
-    reached, moved = eqx.filter_jvp(q, (objective, point, decision), (t_objective, t_point, moves))
+    reached, moved = eqx.filter_jvp(q, (objective, point, decision.u), (t_objective, t_point, None))
     # The primal through `envelope` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, which moves as Q does.
     differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
         moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
-    return envelope(differentiable, objective, point, decision), moved
-
-
-def _q(combination: Array, inputs: tuple, u: Array) -> Array:
-    objective, point = inputs
-    return Objective.judged(objective, point, Decision(combination, u))[0]
+    return envelope(differentiable, objective, point, decision, held), moved
 
 
 def stopping(objective: Objective, point: Point, optimum: Optimum, level: Array | None = None) -> Array:

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bellax.bellman import constrained
 from bellax.bellman.chunks import Node, nodes_of, over_batch
 from bellax.bellman.continuation import Value
 from bellax.bellman.decided import each, followed, value_and_slopes
@@ -64,8 +63,7 @@ def improve(
         if given is not None:
             moves = given[None]
         elif slopes and moves.size and maximiser.smooth:
-            rule = constrained.drift if objective.plan.limiting else drift
-            drifting = lambda one: rule(one.u, objective, point, one.combination, node.coordinates)  # noqa: E731
+            drifting = lambda one: drift(one.u, objective, point, one.combination, node.coordinates)  # noqa: E731
             moves, along = each(drifting, decisions)
             # the slopes of V, in the same pass, unless it may be worth what stopping pays
             if objective.plan.evaluate_stop is None:

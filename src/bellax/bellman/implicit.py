@@ -1,7 +1,7 @@
 """How an optimum moves: derivatives of u by the implicit function theorem, Q_uu du = -Q_up dp on the free coordinates.
 
 They are those of the optimum, however it was found: nothing differentiates through a search. At a kink of Q the optimum
-follows the kink (`sides`).
+follows the kink (`sides`), and on the edge of a constraint it moves along it (`constrained`).
 """
 
 from collections.abc import Callable
@@ -14,10 +14,12 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
+from bellax.bellman.constrained import Edges, edges, on_edges
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
-from bellax.bellman.sides import Sides, Value, conditions, sides, spoiled
+from bellax.bellman.sides import Conditions, Sides, Value, apart, conditions, sides, spoiled
 from bellax.numerics import elimination
+from bellax.problem.period import Combination
 
 
 def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[Array, Array, Array]:
@@ -45,26 +47,41 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if u.shape[0] == 0:
         return u, jnp.zeros_like(u)
     inputs, still = (objective, point), lax.stop_gradient(u)
-    q = Partial(_value, combination)
-    at_kinks = sides(q, inputs, still) if objective.sided else None
-    curved = _hessian(at_kinks, q, inputs, u)
-    sound = jnp.all(jnp.isfinite(curved))
+    held = lax.stop_gradient(held_by(still, objective, point, combination))
+    q = value_of(held, combination)
+    at_kinks = sides(q, inputs, still, edges=held is not None) if objective.sided else None
+    curved = _turned(at_kinks, q, inputs, still)
+    sound = jnp.all(jnp.isfinite(curved.gradient)) & jnp.all(jnp.isfinite(curved.gap))
+    masked = lambda found: jax.tree.map(lambda leaf: jnp.where(sound, leaf, 0.0), found)  # noqa: E731
 
-    def along(at: Array, at_kinks: Sides | None, *inputs: Any) -> Array:
-        return _gradient(at_kinks, q, guard_inputs(sound, inputs), at)
+    def obeyed(at: Array, at_kinks: Sides | None, held: Edges | None, *inputs: Any) -> tuple[Conditions, Array]:
+        inputs = guard_inputs(sound, inputs)
+        return _conditions(at_kinks, value_of(held, combination), inputs, at), _actions(held, inputs, at)
 
     # The primal through `moving` again, so that a second derivative passes here once more. jax may lose the rule on
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
-    here = along(still, at_kinks, *inputs)
-    away = jnp.where(sound, here - lax.stop_gradient(here), 0.0)
-    step, flat = _interior(lax.stop_gradient((u, curved)), away, at_kinks)
-    u = moving(still + step, objective, point, combination)
+    here = obeyed(still, at_kinks, held, *inputs)
+    away, aside = masked(jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), here))
+    step, flat = _interior(*lax.stop_gradient((u, curved)), away, at_kinks, held)
+    u = moving(still + _led(held, step) + aside, objective, point, combination)
+    if held is not None:
+        held = held_by(u, objective, point, combination)
+        q = value_of(held, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
-        at_kinks = sides(q, inputs, u)
-    _, moved = eqx.filter_jvp(lambda *inputs: along(u, at_kinks, *inputs), inputs, (t_objective, t_point))
+        at_kinks = sides(q, inputs, u, edges=held is not None)
+    _, moved = eqx.filter_jvp(lambda *inputs: obeyed(u, at_kinks, held, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
-    if moved is not None:
-        found, _ = _interior((u, _hessian(at_kinks, q, inputs, u)), jnp.where(sound, moved, 0.0), at_kinks)
+    if any(leaf is not None for leaf in jax.tree.leaves(moved, is_leaf=lambda leaf: leaf is None)):
+        moved, aside = masked(
+            jax.tree.map(
+                lambda leaf, of: jnp.zeros_like(of) if leaf is None else leaf,
+                moved,
+                here,
+                is_leaf=lambda leaf: leaf is None,
+            )
+        )
+        step, _ = _interior(u, _turned(at_kinks, q, inputs, u), moved, at_kinks, held)
+        found = _led(held, step) + aside
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
     if u.shape[0] > 1:
@@ -73,31 +90,64 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return u, jnp.where(sound, found, 0.0)
 
 
-def _value(combination: Array, inputs: tuple, u: Array) -> Array:
+def held_by(u: Float[Array, "m"], objective: Objective, point: Point, combination: Combination) -> Edges | None:
+    """The edges that hold an optimum; None where there are no smooth constraints on actions."""
+    return edges(u, objective, point, combination) if objective.plan.limiting else None
+
+
+def value_of(held: Edges | None, combination: Combination, judged: bool = False) -> Value:
+    """Q, with no edge to fall off.
+
+    Args:
+        judged: the same where no edge holds it: it was chosen already, and a constraint must not judge rounding.
+    """
+    if held is not None:
+        return Partial(on_edges, held)
+    return Partial(_judged if judged else _value, combination)
+
+
+def _value(combination: Combination, inputs: tuple, u: Array) -> Array:
     objective, point = inputs
     return objective(point, Decision(combination, u))
 
 
-def _gradient(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m"]:
-    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `conditions`."""
+def _judged(combination: Combination, inputs: tuple, u: Array) -> Array:
+    objective, point = inputs
+    return Objective.judged(objective, point, Decision(combination, u))[0]
+
+
+def _actions(held: Edges | None, inputs: tuple, u: Array) -> Array:
+    """By how much edges move an action that stays where it is along them."""
+    return jnp.zeros_like(u) if held is None else held.actions(inputs, u)
+
+
+def _led(held: Edges | None, step: Float[Array, "m *d"]) -> Float[Array, "m *d"]:
+    """A step along the edges, in actions."""
+    return step if held is None else held.along @ step
+
+
+def _conditions(at_kinks: Sides | None, q: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
+    """What is zero at an optimum between bounds: the gradient of Q; at kinks see `sides`."""
     if at_kinks is not None:
-        return conditions(at_kinks, q, inputs, u)[1]
-    return jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,))[1])(jnp.eye(u.shape[0]))
+        return conditions(at_kinks, q, inputs, u)
+    value, slopes = jax.vmap(lambda d: jax.jvp(lambda x: q(inputs, x), (u,), (d,)))(jnp.eye(u.shape[0]))
+    return Conditions(value[0], slopes, jnp.zeros_like(slopes))
 
 
-def _hessian(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Float[Array, "m m"]:
-    """The derivative of `_gradient` by u."""
+def _turned(at_kinks: Sides | None, q: Value, inputs: tuple, u: Float[Array, "m"]) -> Conditions:
+    """How `_conditions` move with u, along a last axis."""
     if at_kinks is None:
-        return derivatives(lambda x: q(inputs, x), u)[2]
+        _, slopes, hessian = derivatives(lambda x: q(inputs, x), u)
+        return Conditions(slopes, hessian, jnp.zeros_like(hessian))
     known = at_kinks
-    return jax.jacfwd(lambda x: conditions(known, q, inputs, x)[1])(u)
+    return jax.jacfwd(lambda x: conditions(known, q, inputs, x))(u)
 
 
 def drift(
     u: Float[Array, "m"],
     objective: Objective,
     point: Callable[[Array], Point],
-    combination: Int[Array, ""],
+    combination: Combination,
     coordinates: Float[Array, "d"],
 ) -> tuple[Float[Array, "m d"], Float[Array, "d"]]:
     """How an optimum moves with the coordinates of its state.
@@ -106,51 +156,77 @@ def drift(
         point: the state at coordinates y, shape (d,).
     Returns:
         du/dy, 0 where the theorem says nothing: the values of `jax.jacfwd` of `moving`, without what a second
-        derivative would need. And dQ/dy with u held fixed, which the same pass gives; NaN where dQ/du is infinite.
+        derivative would need. And dQ/dy with u held fixed, or along the edges that hold it, which the same pass gives;
+        NaN where dQ/du is infinite.
     """
-
     actions, lines = u.shape[0], coordinates.shape[0]
+    held = held_by(u, objective, point(coordinates), combination)
+    q = value_of(held, combination)
+    value = lambda coordinates, u: q((objective, point(coordinates)), u)  # noqa: E731
+    at_kinks = sides(value, coordinates, u, moves=False, edges=held is not None) if objective.sided else None
 
-    def value(coordinates: Array, u: Array) -> Array:
-        return objective(point(coordinates), Decision(combination, u))
-
-    at_kinks = sides(value, coordinates, u, moves=False) if objective.sided else None
-
-    def gradient(u: Array, coordinates: Array) -> tuple[Array, Array]:
-        if at_kinks is not None:
-            return conditions(at_kinks, value, coordinates, u)
-        q, g = jax.vmap(lambda d: jax.jvp(lambda x: value(coordinates, x), (u,), (d,)))(jnp.eye(actions))
-        return q[0], g
+    def obeyed(u: Array, coordinates: Array) -> tuple[Conditions, Array]:
+        inputs = (objective, point(coordinates))
+        return _conditions(at_kinks, value, coordinates, u), _actions(held, inputs, u)
 
     # the Hessian and the derivatives along the lines in one pass: the objective is written into the program once
     basis = jnp.eye(actions + lines)
-    slopes, along = jax.vmap(lambda d: jax.jvp(gradient, (u, coordinates), (d[:actions], d[actions:]))[1])(basis)
-    hessian, moved = along[:actions], along[actions:].T
-    found = jax.vmap(lambda column: _interior((u, hessian), column, at_kinks)[0], in_axes=1, out_axes=1)(moved)
+    turned, aside = jax.vmap(lambda d: jax.jvp(obeyed, (u, coordinates), (d[:actions], d[actions:]))[1], out_axes=-1)(
+        basis
+    )
+    own = jax.tree.map(lambda leaf: leaf[..., :actions], turned)
+    along = jax.tree.map(lambda leaf: leaf[..., actions:], turned)
+    move = lambda moved: _interior(u, own, moved, at_kinks, held)[0]  # noqa: E731
+    found = _led(held, jax.vmap(move, in_axes=-1, out_axes=1)(along)) + aside[:, actions:]
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
-    return jnp.where(jnp.isfinite(found), found, 0.0), slopes[actions:]
+    return jnp.where(jnp.isfinite(found), found, 0.0), along.value
 
 
 def _interior(
-    at: tuple[Array, Array], gradient: Float[Array, "m"], at_kinks: Sides | None = None
+    u: Float[Array, "m"],
+    turned: Conditions,
+    moved: Conditions,
+    at_kinks: Sides | None = None,
+    held: Edges | None = None,
 ) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
-    """The move -H^-1 g on the coordinates that are not at a bound, and whether nobody knows it, where it is zero; `at`
-    is u and the Hessian H there."""
-    u, hessian = at
+    """The move of u that keeps the conditions on the coordinates that are not at a bound, and whether nobody knows it,
+    where it is zero.
+
+    Args:
+        turned: how the conditions move with u, along a last axis.
+        moved: how they move with what Q sees.
+    """
+    hessian, right, one = turned.gradient, moved.gradient, jnp.eye(u.shape[0])
+    if held is not None:  # what would lead off the edges moves nothing: it stays where it is
+        hessian = hessian - jnp.max(jnp.abs(jnp.diagonal(hessian))) * (one - held.along)
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     if at_kinks is None:
         free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
     else:  # where it is piecewise linear a Hessian is rounding
         free = at_kinks.kinks | (at_kinks.free & (jnp.abs(jnp.diagonal(hessian)) > at_kinks.least))
     both = free[:, None] & free[None, :]
-    matrix, right = jnp.where(both, hessian, -jnp.eye(u.shape[0])), jnp.where(free, -gradient, 0.0)
     if u.shape[0] == 1:
+        if at_kinks is not None:
+            hessian, right = jnp.where(at_kinks.kinks, turned.gap, hessian), jnp.where(at_kinks.kinks, moved.gap, right)
+        matrix, right = jnp.where(both, hessian, -one), jnp.where(free, -right, 0.0)
         return elimination.solve(matrix, right), jnp.zeros((), bool)
+    # in units in which Q is curved alike along all coordinates
+    own = lax.stop_gradient(jnp.where(free, jnp.abs(jnp.diagonal(hessian)), 0.0))
+    unit = jnp.where((own > 0) & jnp.isfinite(own), 1 / jnp.sqrt(jnp.where(own > 0, own, 1.0)), 1.0)
+    hessian = jnp.where(both, unit[:, None] * hessian * unit[None, :], 0.0)
+    right = jnp.where(free, unit * right, 0.0)
+    across, ways = jnp.zeros_like(u), jnp.where(both, one, 0.0)
+    if at_kinks is not None:  # first back to where the kinks are, then along them
+        normals = jnp.where(at_kinks.kinks[:, None] & free[None, :], turned.gap * unit[None, :], 0.0)
+        basis, inverse = apart(normals, at_kinks.kinks)
+        across = -basis.T @ (inverse @ jnp.where(at_kinks.kinks, moved.gap, 0.0))
+        ways = ways - basis.T @ basis
+    curved = ways @ hessian @ ways - (one - ways)
     # where Q is flat along several coordinates together, rounding would say where the optimum goes
-    flat = elimination.singular(lax.stop_gradient(matrix))
-    matrix, right = jnp.where(flat, -jnp.eye(u.shape[0]), matrix), jnp.where(flat, 0.0, right)
-    return elimination.solve(matrix, right), flat
+    flat = elimination.singular(lax.stop_gradient(curved), relative=False)
+    right = jnp.where(flat, 0.0, -(ways @ (right + hessian @ across)))
+    return unit * (across + elimination.solve(jnp.where(flat, -one, curved), right)), flat
 
 
 _SMALL = 256

@@ -13,7 +13,8 @@ which is the envelope theorem of a saddle point (Milgrom & Segal 2002, Econometr
 
 A piece is known by Q a little way off the kink, at h and 2 h, continued to u: f = 2 f(h) - f(2 h), an error of h^2.
 Beside the k-th action all others are moved off as well, by less, so that no place is on another kink, and a kink that
-is oblique to all of them is met along the one that crosses it best.
+is oblique to all of them is met along the one that crosses it best. Places at which several kinks are met along every
+action look like one kink that does not hold the optimum: nobody knows what moves there.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,11 @@ _NOISE, _FLAT = 1024, 32
 
 _BENT = 0.1  # a kink turns the slope by more than this share of what curvature does between h and 2 h
 
-_STIFF = 1e8  # how much steeper than Q a kink is made at which an optimum of several actions has to stay
+_LOST = 1e-3  # of how steep Q is: a slope of L above this is no optimum's, and nobody knows how V moves
+
+
+_ALIKE = {8: 1e-4, 4: 3e-2}
+"""Of the turn of slopes at a kink, what has to be left of it beside others: less, and several actions meet one kink."""
 
 Value = Callable[[Any, Array], Array]
 """Q, of what it sees and of u."""
@@ -54,10 +59,9 @@ class Sides(NamedTuple):
         weights: of Q at these places, of which L is the sum.
         kinks: the actions along which there is a kink at which the optimum stays.
         unknown: those of which nobody can tell where they go.
-        broken: whether Q jumps at the optimum, so that nobody can tell where V goes.
+        broken: whether nobody can tell where V goes: Q jumps at the optimum, or kinks were seen that do not hold it.
         free: the actions that no bound holds.
         least: a curvature below which Q is flat along an action, which then stays where it is.
-        pull: of each kink, the direction in which the condition on it acts, zero where there is none.
     """
 
     offsets: Float[Array, "p m"]
@@ -67,15 +71,15 @@ class Sides(NamedTuple):
     broken: Bool[Array, ""]
     free: Bool[Array, "m"]
     least: Float[Array, "m"]
-    pull: Float[Array, "m m"]
 
 
-def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -> Sides:
+def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
     """The sides of Q at an optimum u.
 
     Args:
         value: Q, a pytree.
         moves: whether the weights are to move with what Q sees and with u; all else stays.
+        edges: whether u may be on an edge, beside which Q that is no number is not just beyond a bound.
     """
     pattern = _pattern(u.shape[0])
     still = lambda leaf: lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
@@ -100,25 +104,18 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True) -
     kinks = active & (drop > _BENT * bent + noise)
     doubtful = active & ~kinks
     crossing = Crossing(active, inside | active)
-    weights, normals = crossing.weights(pieces, base)
+    weights = crossing.weights(pieces, base)
+    broken = jnp.any(inside & ~whole & (edges | jnp.isfinite(gap)))
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         uphill = jnp.abs(weights @ looked[:, 1:])
         off = inside & (uphill > 1e-5 * bent / h + noise + 1e-6 * steep)
         doubtful = jnp.broadcast_to(jnp.any(doubtful | off), kinks.shape)
-    broken = jnp.any(inside & ~whole & jnp.isfinite(gap))
-    pull = _pulled(kinks, normals, (bent + rounding) / h)
+        broken |= jnp.any(kinks) & jnp.any(off & (uphill > _LOST * steep))
     # where there is no kink all places are u: what is beyond a bound, or not smooth, is not looked at
     offsets = where(jnp.broadcast_to(jnp.any(active), offsets.shape), offsets, 0.0)
     weights = _moving(weights, value, inputs, u, offsets, crossing) if moves else weights
-    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack, pull)
-
-
-def _pulled(
-    kinks: Bool[Array, "m"], normals: Float[Array, "m m"], curvatures: Float[Array, "m"]
-) -> Float[Array, "m m"]:
-    """The directions across kinks, as long as it takes to hold an optimum there."""
-    return where(kinks, 1.0, 0.0)[:, None] * normals * (_STIFF * jnp.max(curvatures))
+    return Sides(offsets, weights, kinks, doubtful, broken, inside, slack)
 
 
 def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float[Array, ""]:
@@ -127,17 +124,21 @@ def mean(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Float
     return sides.weights @ q
 
 
-def conditions(
-    sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]
-) -> tuple[Float[Array, ""], Float[Array, "m"]]:
-    """L, and what is zero at the optimum: its gradient, and that the optimum is where the kinks are."""
+class Conditions(NamedTuple):
+    """L, and what is zero at an optimum: its gradient, and how far the pieces beside each kink are apart; or how these
+    move."""
+
+    value: Float[Array, "*n"]
+    gradient: Float[Array, "m *n"]
+    gap: Float[Array, "m *n"]
+
+
+def conditions(sides: Sides, value: Value, inputs: Any, u: Float[Array, "m"]) -> Conditions:
+    """What is zero at the optimum: the gradient of L, and that the optimum is where the kinks are."""
     looked = _seen(value, inputs, u[None] + sides.offsets)
     total = sides.weights @ looked
     pieces, _ = _pattern(u.shape[0]).pieces(looked)
-    gap = pieces[0, :, 0] - pieces[1, :, 0]
-    if u.shape[0] == 1:
-        return total[0], where(sides.kinks, gap, total[1:])
-    return total[0], total[1:] - gap @ sides.pull
+    return Conditions(total[0], total[1:], pieces[0, :, 0] - pieces[1, :, 0])
 
 
 def spoiled(bad: Bool[Array, "*m"], objective: Any, point: Any) -> Float[Array, "*m"]:
@@ -254,33 +255,34 @@ def _looked(
     return found[:count], jnp.max(mask * (sizes[:, :1] + sizes[:, 1:]), axis=0)
 
 
+def apart(across: Float[Array, "m m"], kinks: Bool[Array, "m"]) -> tuple[Float[Array, "m m"], Float[Array, "m m"]]:
+    """`elimination.apart` of the directions across kinks, of which several actions may meet one."""
+    return elimination.apart(across, kinks, _ALIKE[across.dtype.itemsize])
+
+
 class Crossing(NamedTuple):
     """Along which actions there are kinks, and which actions move."""
 
     active: Bool[Array, "m"]
     moves: Bool[Array, "m"]
 
-    def weights(
-        self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]
-    ) -> tuple[Float[Array, "p"], Float[Array, "m m"]]:
-        """The weights at which L has no slope along the actions that move, and the directions across the kinks."""
+    def weights(self, pieces: Float[Array, "2 m n"], base: Float[Array, "n"]) -> Float[Array, "p"]:
+        """The weights at which L has no slope along the actions that move."""
         actions = self.active.shape[0]
         across = pieces[0, :, 1:] - pieces[1, :, 1:]
         if actions == 1:
             drop = where(self.active, across[0], 1.0)
-            unit, multipliers = across, where(self.active, -base[1:] / drop, 0.0)
-        else:  # several actions may meet one kink: of all multipliers that do, the least
+            multipliers = where(self.active, -base[1:] / drop, 0.0)
+        else:
             across = where(self.active[:, None] & self.moves[None], across, 0.0)
             slope = where(self.moves & jnp.any(self.active), base[1:], 0.0)
-            long = jnp.sqrt(where(self.active, jnp.sum(across**2, axis=1), 1.0))
-            unit = across / long[:, None]
-            gram = unit @ unit.T + jnp.diag(where(self.active, 1e-10, 1.0))
-            multipliers = elimination.solve(gram, -unit @ slope) / long
+            basis, inverse = apart(across, self.active)
+            multipliers = -inverse.T @ (basis @ slope)
         # between zero and one of a kink that one action alone meets, and sums of those that several meet
         least = 0.0 if actions == 1 else -float(actions)
         weights = _pattern(actions).weights(jnp.clip(multipliers, least, float(actions)))
         alone = jnp.broadcast_to(~jnp.any(self.active), weights.shape)
-        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights), unit
+        return where(alone, jnp.asarray(np.eye(weights.shape[0])[0], weights.dtype), weights)
 
 
 @eqx.filter_custom_jvp
@@ -296,7 +298,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     def again(value: Value, inputs: Any, u: Array) -> Array:
         pieces, base = _pattern(u.shape[0]).pieces(_seen(value, inputs, u[None] + offsets))
-        return crossing.weights(pieces, base)[0]
+        return crossing.weights(pieces, base)
 
     found, moved = eqx.filter_jvp(again, (value, inputs, u), (t_value, t_inputs, t_u))
     # as in `implicit.moving`: jax may lose the rule

@@ -56,6 +56,33 @@ def in_a_loop(matrix: Float[Array, "n n"], right: Float[Array, "n"]) -> Float[Ar
     return whole[:, count] / jnp.diagonal(whole)
 
 
+def apart(
+    rows: Float[Array, "j m"], counts: Bool[Array, "j"], least: float
+) -> tuple[Float[Array, "j m"], Float[Array, "j j"]]:
+    """Directions at right angles to each other that span rows, and how far along them numbers lead; differentiable.
+
+    With `basis, inverse` of it x = basis.T @ inverse @ g is the shortest x with rows @ x = g, but for the rows that do
+    not count and those that follow from others: zero rows stand for these in both.
+
+    Args:
+        counts: which rows do.
+        least: of the length of a row, what has to be left of it beside those before it.
+    """
+    basis: list[Array] = []
+    inverse: list[Array] = []
+    for rest, own, counted in zip(rows, jnp.eye(rows.shape[0], dtype=rows.dtype), counts, strict=True):
+        whole = rest @ rest
+        for other, known in zip(basis, inverse, strict=True):
+            length = other @ rest
+            rest, own = rest - length * other, own - length * known
+        left = rest @ rest
+        holds = counted & lax.stop_gradient(left > least**2 * whole)
+        size = jnp.sqrt(jnp.where(holds, left, 1.0))
+        basis.append(jnp.where(holds, rest / size, 0.0))
+        inverse.append(jnp.where(holds, own / size, 0.0))
+    return jnp.stack(basis), jnp.stack(inverse)
+
+
 _LEFT = {8: 1e-11, 4: 1e-4}
 """Of a number on the diagonal, what is no more than rounding: by bytes of a number."""
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from bellax.bellman.constrained import Edges
 from bellax.bellman.continuation import Value
 from bellax.bellman.mesh import Mesh, Point
 from bellax.bellman.objective import Decision, Objective
@@ -66,8 +67,8 @@ class Optimum(NamedTuple):
         feasible: False where bounds and constraints leave no action at all; an action that pays NaN is one.
         evaluations: how many Q were evaluated.
         stop: whether a rule says to stop; None where stopping is weighed against going on.
-        multipliers: of the smooth constraints on continuous actions, shape (j,), or under taste shocks of every
-            combination, shape (k, j); None where there are none, or nobody asked for derivatives yet.
+        edges: of smooth constraints on continuous actions, which hold the decision, or under taste shocks that of every
+            combination; None where there are none, or nobody asked for derivatives yet.
     """
 
     value: Float[Array, ""] | None
@@ -77,7 +78,7 @@ class Optimum(NamedTuple):
     feasible: Bool[Array, ""]
     evaluations: Float[Array, ""]
     stop: Bool[Array, ""] | None = None
-    multipliers: Float[Array, "..."] | None = None
+    edges: Edges | None = None
 
 
 class Maximiser(abc.ABC):

@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 
 from bellax.errors import ModelError
-from bellax.numerics import quadrature
+from bellax.numerics import quadrature, rules
 
 NORMAL = NormalDist()
 DENSITY_AT_ZERO = 1.0 / math.sqrt(2.0 * math.pi)
@@ -81,6 +81,13 @@ def test_equispaced_normal_has_the_moments_of_a_normal_to_degree_three(count, wi
     assert np.all(weights > 0)
     for degree in range(4):
         assert weights @ nodes**degree == pytest.approx(normal_moment(degree), abs=1e-14)
+
+
+@pytest.mark.parametrize(("count", "found"), [(1, 3), (8, 9), (10, 11), (12, 12), (31, 31)])
+def test_fewer_nodes_have_positive_weights_or_are_one_or_two_more(count, found):
+    rule = rules.recounted(rules.Equispaced(31), count)
+    assert rule.count == found and np.all(np.asarray(rule.normal().weights) > 0)
+    assert rules.recounted(rules.GaussHermite(7), count) == rules.GaussHermite(count)
 
 
 @pytest.mark.parametrize("count", [21, 31, 401])

@@ -8,14 +8,13 @@ rule of degree five. Chains and categories have all of their values anyway.
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import IID
-from bellax.numerics.rules import RULES
+from bellax.numerics.rules import RULES, recounted
 from bellax.problem.averages import Averages, Rules, each_of
 from bellax.problem.problem import Arguments
 from bellax.solution.gridless import GridlessSetting
@@ -44,7 +43,7 @@ class _Drawn(NamedTuple):
     def with_more(self, step: Callable[[int], int]) -> Any:
         """The entry of `quadrature` with more nodes."""
         if isinstance(self.given, RULES):
-            return replace(self.given, count=max(step(self.given.count), self.usual))
+            return recounted(self.given, max(step(self.given.count), self.usual))
         return max(step(self.usual if self.given is None else self.given), self.usual)
 
 

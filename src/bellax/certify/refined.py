@@ -26,7 +26,7 @@ from bellax.errors import ModelError, ParameterError
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import AR1, IID, VAR
 from bellax.numerics import grids
-from bellax.numerics.rules import RULES
+from bellax.numerics.rules import RULES, recounted
 from bellax.problem.problem import Arguments
 from bellax.solution.regimes import RegimeSolution
 from bellax.solution.solution import Result, Solution
@@ -296,7 +296,7 @@ def _drawn(setting: Setting, arguments: Arguments, ratio: float) -> dict[str, An
     dimensions = sum(max(1, math.prod(distribution.shape)) for distribution, _, _ in found.values())
     each = ratio ** min(1.0, 2 / max(1, dimensions))
     return {
-        name: replace(given, count=_count(given.count, each))
+        name: recounted(given, _count(given.count, each))
         if isinstance(given, RULES)
         else _count(distribution.each_dimension(nodes), each)
         for name, (distribution, given, nodes) in found.items()

@@ -25,7 +25,7 @@ from bellax.bellman.taste import chosen
 from bellax.model.distribution import Distribution
 from bellax.model.shocks import Categorical
 from bellax.model.spaces import IID
-from bellax.numerics.rules import RULES, Nodes
+from bellax.numerics.rules import RULES, Nodes, recounted
 from bellax.problem.period import by_action, in_a_row
 from bellax.problem.problem import Arguments
 from bellax.solution.query import ending
@@ -210,7 +210,7 @@ def _count(numerics: Discretisation, name: str, nodes: Nodes) -> Any:
 def _more(distribution: Distribution, given: Any, nodes: int, times: int = 2) -> Any:
     """So many times the nodes a dimension, and three more: four times where a choice may make a kink."""
     if isinstance(given, RULES):
-        return replace(given, count=times * given.count + 3)
+        return recounted(given, times * given.count + 3)
     return times * distribution.each_dimension(nodes) + 3
 
 

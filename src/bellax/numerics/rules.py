@@ -5,7 +5,7 @@ on [0, 1]. Gauss-Hermite is exact for polynomials and misses kinks; equally spac
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -98,6 +98,20 @@ class Equiprobable:
 
 
 RULES = (GaussHermite, GaussLegendre, Equispaced, Equiprobable)
+
+
+def recounted(rule: Any, count: int) -> Any:
+    """A rule with another count, or the next one that has positive weights where few equally spaced nodes have none."""
+    found = replace(rule, count=count)
+    if isinstance(found, Equispaced):
+        for more in range(3):
+            try:
+                found = replace(rule, count=count + more)
+                found.normal()
+                break
+            except ModelError:
+                continue
+    return found
 
 
 def as_rule(given: Any, default: Any) -> Any:

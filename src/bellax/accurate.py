@@ -121,6 +121,7 @@ class _Rounds:
         self.walls: set[tuple[str, str, str]] = set()
         self.seldom = _SELDOM * accuracy
         self.spent = False
+        self.solved = [first]  # the last of those that were, and the first: a stationary solve begins with their V
         self.beyond = 0.0
         self.settled = False
 
@@ -296,11 +297,12 @@ class _Rounds:
                     f"the next solve takes about {work:.2g} s, and {left:.2g} of seconds={self.seconds:g} are left; "
                     "more of them would go on"
                 )
-            solution = run(prepared, arguments, self.terminal, throw=False, progress=self.progress)
+            solution = run(prepared, arguments, self.terminal, False, self.progress, self.solved)
         except (ModelError, ParameterError) as error:
             return str(error)
         if int(solution.code) != int(Result.successful):
             return prepared.explain(solution)
+        self.solved = [solution, *self.solved[-1:]]
         return _Tried(level, solution, values(solution, self.places))
 
     def _apart(self, now: _Tried, then: _Tried) -> float:

@@ -88,11 +88,18 @@ def run(
     terminal: Solution | None = None,
     throw: bool = True,
     progress: Callable[[int, float], None] | None = None,
+    like: Any = None,
 ) -> Any:
-    """Checks arguments, solves, and explains what failed; see `solve`."""
+    """Checks arguments, solves, and explains what failed; see `solve`.
+
+    Args:
+        like: solutions of the same model on other nodes, with one of which a stationary solve begins.
+    """
     if all_concrete(arguments):
         prepared.check(arguments)
     final = None if terminal is None else prepared.final(arguments, terminal)
+    if final is None:
+        final = next(filter(None, (prepared.begun(arguments, other) for other in like or ())), None)
     _check_progress(progress, all_concrete((arguments, final)))
     started = time.perf_counter()
     with listening(progress) as ticket:

@@ -13,10 +13,16 @@ GOODS = {"c": bx.Continuous(0.0, 5.0), "h": bx.Continuous(0.01, 5.0)}
 BUDGET = bx.nonnegative(lambda w, c, h, p: w - c - p * h)
 
 
-def spent(reward: object, budget: object = BUDGET, **slots: object) -> bx.Model:
+def spent(reward: object, budget: object = BUDGET, actions: dict = GOODS, **constraints: object) -> bx.Model:
     """c and h are bought with w at prices 1 and p; k says where the kink is."""
-    slots = {"transitions": {"w": bx.fixed}, "horizon": 1, "actions": GOODS} | slots
-    return bx.Model(states={"w": bx.Continuous(1.0, 6.0)}, constraints={"budget": budget}, reward=reward, **slots)
+    return bx.Model(
+        states={"w": bx.Continuous(1.0, 6.0)},
+        actions=actions,
+        transitions={"w": bx.fixed},
+        constraints={"budget": budget, **constraints},
+        reward=reward,
+        horizon=1,
+    )
 
 
 def stays_at_k(x: jax.Array) -> jax.Array:
@@ -176,3 +182,22 @@ def test_kinks_that_every_action_meets_at_once_have_no_derivative_or_the_right_o
     moved = jax.grad(lambda w: found.policy(0, w=w)["c"])(2.2)
     assert np.isnan(steep) or abs(steep - 1 / 3) < 1e-6
     assert np.isnan(moved) or abs(moved - 2 / 3) < 1e-6
+
+
+@pytest.mark.parametrize("mode", [jax.jacrev, LONG(jax.jacfwd)])
+def test_an_infinite_slope_of_another_constraint_does_no_harm(mode: object, jitted: object) -> None:
+    """c = 0 at its bound, where a root that never binds is infinitely steep; h = w / p and V = k log h. Without the
+    edge nothing would move."""
+    model = spent(lambda c, h, k: k * jnp.log(h) - c, slack=bx.nonnegative(lambda c, h: 9.0 - jnp.sqrt(c) - h))
+    found = jitted(mode(partial(answers, model)))(jnp.asarray([1.2, 1.0, 3.3]))
+    exact = jax.jacfwd(lambda x: jnp.stack([x[1] * jnp.log(x[2] / x[0]), 0.0 * x[0], x[2] / x[0]]))
+    np.testing.assert_allclose(found, exact(jnp.asarray([1.2, 1.0, 3.3])), atol=1e-9)
+
+
+def test_at_a_kink_of_a_constraint_there_is_no_derivative_and_beside_it_there_is(jitted: object) -> None:
+    """c costs three times as much beyond k: c = k for k = 1.1, and what log c + log h buys without it for k = 3."""
+    dearer = bx.nonnegative(lambda w, c, h, p, k: w - c - p * h - 2 * jnp.maximum(c - k, 0.0))
+    ask = jitted(jax.jacfwd(partial(answers, spent(lambda c, h: jnp.log(c + 0.1) + jnp.log(h), dearer))))
+    assert np.isnan(ask(jnp.asarray([0.9, 1.1, 3.1]))).all()
+    at = jnp.asarray([0.9, 3.0, 3.1])
+    np.testing.assert_allclose(ask(at), jax.jacfwd(spends)(at), atol=1e-8)

@@ -27,6 +27,8 @@ from bellax.problem.period import Combination
 
 _NEAR = 4.0  # times what rounding may take a constraint below zero: as near to it an edge holds
 _CLOSE = {8: 1e-10, 4: 1e-5}  # or by so little of u; by bytes of a number, since a constraint may have any unit
+_ASIDE = {8: 1e-6, 4: 1e-3}  # where kinks of constraints are looked for, of the way to a bound
+_TURNED = 1e-3  # of how steep a constraint is: by more than that only a kink turns it so near
 _APART = {8: 1e-6, 4: 1e-3}  # of a normal, what has to be left of it beside those of other edges
 
 
@@ -38,6 +40,7 @@ class Edges(eqx.Module):
         along: T.
         back: N^+ of the constraints that hold it, zero of the others.
         held: which ones these are.
+        lost: whether nobody knows where an edge leads, which has a kink at the optimum or an infinite slope.
         combination: the discrete actions.
     """
 
@@ -45,32 +48,73 @@ class Edges(eqx.Module):
     along: Float[Array, "m m"]
     back: Float[Array, "m j"]
     held: Bool[Array, "j"]
+    lost: Bool[Array, ""]
     combination: Combination
 
     def actions(self, inputs: tuple[Objective, Point], y: Float[Array, "m"]) -> Float[Array, "m"]:
         """u(y); the optimum itself is that of itself."""
-        objective, point = inputs
         u = self.centre + self.along @ (y - self.centre)
         for _ in range(2):
-            numbers = Objective.margins(objective, point, Decision(self.combination, u))[0]
-            u = u - self.back @ jnp.where(self.held, numbers, 0.0)
+            u = u - self.back @ self._numbers(inputs, u)
         return u
+
+    def _numbers(self, inputs: Any, u: Float[Array, "m"]) -> Float[Array, "j"]:
+        """The numbers of the constraints that hold, and zero; each by itself, as in `edges`."""
+
+        def own(k: int) -> Array:
+            objective, point, at = guard_inputs(self.held[k], (*inputs, u))
+            number = Objective.limit(objective, k, point, Decision(self.combination, at))
+            return jnp.where(self.held[k], number, 0.0)
+
+        return jnp.stack([own(k) for k in range(self.held.shape[0])])
 
 
 def edges(u: Float[Array, "m"], objective: Objective, point: Point, combination: Combination) -> Edges:
     """The edges that hold an optimum, without those that follow from others; differentiable."""
-    numbers = lambda at: objective.margins(point, Decision(combination, at))  # noqa: E731
-    (values, slack), (normals, _) = jax.vmap(
-        lambda d: jax.jvp(numbers, (u,), (d,)), out_axes=((None, None), (1, None))
-    )(jnp.eye(u.shape[0]))
-    steep = jnp.sqrt(jnp.sum(normals**2, axis=1))
-    close = jnp.maximum(_NEAR * slack, _CLOSE[u.dtype.itemsize] * steep)
-    near = lax.stop_gradient((values <= close) & jnp.all(jnp.isfinite(normals)))
+    values, slack, normals = lax.stop_gradient(_seen(u, objective, point, combination))
+    inside = (u > 0) & (u < 1)
     # what a bound holds does not move along an edge
-    normals = jnp.where(((u > 0) & (u < 1))[None, :], normals, 0.0)
-    across, inverse = elimination.apart(normals, near, _APART[u.dtype.itemsize])
+    normals = jnp.where(inside[None, :], normals, 0.0)
+    known = jnp.all(jnp.isfinite(normals), axis=1)
+    steep = jnp.sqrt(jnp.sum(jnp.where(known[:, None], normals, 0.0) ** 2, axis=1))
+    near = values <= jnp.maximum(_NEAR * slack, _CLOSE[u.dtype.itemsize] * steep)
+    lost = jnp.any(near & ~known)
+    if objective.plan.kinked_limits:
+        beside = lax.stop_gradient(_beside(u, inside, objective, point, combination))
+        turned = jnp.any(jnp.abs(beside - normals[None]) > _TURNED * steep[None, :, None], axis=(0, 2))
+        lost = lost | jnp.any(near & turned)
+    near = near & known
+
+    def moving(k: int) -> Array:  # infinite slopes of others must not be met in reverse mode either
+        own, here, at = guard_inputs(near[k], (objective, point, u))
+        number = lambda at: Objective.limit(own, k, here, Decision(combination, at))  # noqa: E731
+        normal = jax.vmap(lambda d: jax.jvp(number, (at,), (d,))[1])(jnp.eye(u.shape[0]))
+        return jnp.where(inside & near[k], normal, 0.0)
+
+    rows = jnp.stack([moving(k) for k in range(near.shape[0])])
+    across, inverse = elimination.apart(rows, near, _APART[u.dtype.itemsize])
     held = jnp.any(lax.stop_gradient(across) != 0, axis=1)
-    return Edges(u, jnp.eye(u.shape[0]) - across.T @ across, across.T @ inverse, held, combination)
+    return Edges(u, jnp.eye(u.shape[0]) - across.T @ across, across.T @ inverse, held, lost, combination)
+
+
+def _seen(
+    u: Float[Array, "m"], objective: Objective, point: Point, combination: Combination
+) -> tuple[Float[Array, "j"], Float[Array, "j"], Float[Array, "j m"]]:
+    """The numbers of the constraints, how far rounding may take them below zero, and how they move with u."""
+    numbers = lambda at: objective.margins(point, Decision(combination, at))  # noqa: E731
+    along = jax.vmap(lambda d: jax.jvp(numbers, (u,), (d,)), out_axes=((None, None), (1, None)))
+    (values, slack), (normals, _) = along(jnp.eye(u.shape[0]))
+    return values, slack, normals
+
+
+def _beside(
+    u: Float[Array, "m"], inside: Bool[Array, "m"], objective: Objective, point: Point, combination: Combination
+) -> Float[Array, "p j m"]:
+    """How constraints move with u a little way off along each action: elsewhere than at u where they have a kink."""
+    aside = _ASIDE[u.dtype.itemsize] * jnp.diag(jnp.where(inside, jnp.minimum(u, 1 - u), 0.0))
+    places = u[None] + jnp.concatenate([aside, -aside])
+    found = jax.vmap(lambda at: _seen(at, objective, point, combination)[2])(places)
+    return jnp.where(inside[None, None, :], found, 0.0)
 
 
 def on_edges(edges: Edges, inputs: Any, y: Float[Array, "m"]) -> Float[Array, ""]:
@@ -78,3 +122,21 @@ def on_edges(edges: Edges, inputs: Any, y: Float[Array, "m"]) -> Float[Array, ""
     objective, point = inputs
     u = edges.actions(inputs, y)
     return Objective.judged(objective, point, Decision(edges.combination, u))[0]
+
+
+_SMALL = 256
+
+
+def guard_inputs(moves: Bool[Array, ""], inputs: Any) -> Any:
+    """Inputs of a function, held fixed where they must not move.
+
+    An infinite derivative times zero is NaN, in reverse mode before anything can mask it. A select on the way in can.
+    Arrays of more than 256 numbers, such as V itself, are left alone: each point would hold a copy.
+    """
+
+    def hold(leaf: Any) -> Any:
+        if not eqx.is_inexact_array(leaf) or leaf.size > _SMALL:
+            return leaf
+        return jnp.where(moves, leaf, lax.stop_gradient(leaf))
+
+    return jax.tree.map(hold, inputs)

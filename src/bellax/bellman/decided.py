@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from bellax.bellman.constrained import Edges
-from bellax.bellman.implicit import guard_inputs, held_by, moving, value_of
+from bellax.bellman.constrained import Edges, guard_inputs
+from bellax.bellman.implicit import held_by, moving, value_of
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
@@ -166,6 +166,8 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
         moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
+    if held is not None:
+        moved = moved + spoiled(held.lost, t_objective, t_point)
     return envelope(differentiable, objective, point, decision, held), moved
 
 

@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.constrained import Edges, edges, on_edges
+from bellax.bellman.constrained import Edges, edges, guard_inputs, on_edges
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sides import Conditions, Sides, Value, apart, conditions, sides, spoiled
@@ -84,6 +84,8 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         found = _led(held, step) + aside
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
+    if held is not None:
+        found = found + spoiled(held.lost, t_objective, t_point)
     if u.shape[0] > 1:
         free = (u > 0) & (u < 1)
         found = found + spoiled(flat & free, t_objective, t_point)
@@ -180,7 +182,8 @@ def drift(
     found = _led(held, jax.vmap(move, in_axes=-1, out_axes=1)(along)) + aside[:, actions:]
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
-    return jnp.where(jnp.isfinite(found), found, 0.0), along.value
+    slopes = along.value if held is None else jnp.where(held.lost, jnp.nan, along.value)
+    return jnp.where(jnp.isfinite(found), found, 0.0), slopes
 
 
 def _interior(
@@ -227,21 +230,3 @@ def _interior(
     flat = elimination.singular(lax.stop_gradient(curved), relative=False)
     right = jnp.where(flat, 0.0, -(ways @ (right + hessian @ across)))
     return unit * (across + elimination.solve(jnp.where(flat, -one, curved), right)), flat
-
-
-_SMALL = 256
-
-
-def guard_inputs(moves: Bool[Array, ""], inputs: Any) -> Any:
-    """Inputs of a function, held fixed where they must not move.
-
-    An infinite derivative times zero is NaN, in reverse mode before anything can mask it. A select on the way in can.
-    Arrays of more than 256 numbers, such as V itself, are left alone: each point would hold a copy.
-    """
-
-    def hold(leaf: Any) -> Any:
-        if not eqx.is_inexact_array(leaf) or leaf.size > _SMALL:
-            return leaf
-        return jnp.where(moves, leaf, lax.stop_gradient(leaf))
-
-    return jax.tree.map(hold, inputs)

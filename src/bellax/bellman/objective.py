@@ -119,6 +119,10 @@ class Objective(eqx.Module):
         codes = self.period.codes(decision.combination)
         return self.plan.shared(margins)(self, point, Decision(codes, decision.u))
 
+    def limit(self, k: int, point: Point, decision: Decision) -> Float[Array, ""]:
+        """One of these numbers by itself: what others do to derivatives does not matter."""
+        return self.period.limits(point.values, self.actions(point, decision)[0])[k]
+
     def value(self, point: Point, actions: Mapping[str, Array]) -> Float[Array, ""]:
         """Q of allowed actions."""
         known = self.period.known(point.values, actions)

@@ -152,10 +152,14 @@ class Period(eqx.Module):
 
     def margins(self, states: Values, actions: Values) -> tuple[Float[Array, "j"], Float[Array, "j"]]:
         """Numbers of the smooth constraints on continuous actions, and how far below zero rounding may take them."""
-        leaves, nodes = {**states, **actions}, self.plan.limiting
-        values = self.plan.evaluate_limiting(**self.environment, **leaves)
-        slack = rounding() * jnp.stack([self._size(node, leaves) for node in nodes])
-        return jnp.stack([as_float(values[node]) for node in nodes]), lax.stop_gradient(slack)
+        leaves = {**states, **actions}
+        slack = rounding() * jnp.stack([self._size(node, leaves) for node in self.plan.limiting])
+        return jnp.stack(self.limits(states, actions)), lax.stop_gradient(slack)
+
+    def limits(self, states: Values, actions: Values) -> list[Float[Array, ""]]:
+        """The same numbers, one by one."""
+        values = self.plan.evaluate_limiting(**self.environment, **states, **actions)
+        return [as_float(values[node]) for node in self.plan.limiting]
 
     def _size(self, node: str, leaves: Values) -> Float[Array, ""]:
         """The largest of the states and actions that a node reads, and at least one."""

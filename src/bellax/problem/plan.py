@@ -123,13 +123,21 @@ class Plan:
         last = [] if self.evaluate_terminal is None else ["slot:terminal"]
         return self.kinked_in([*self.controls, *self.continuous], last)
 
+    @cached_property
+    def kinked_limits(self) -> bool:
+        """Whether smooth constraints have kinks in the continuous actions all the same."""
+        return self._kinked(self.controls, self.limiting)
+
     def kinked_in(self, names: Iterable[str], more: Iterable[str] = ()) -> bool:
         """Whether rewards, laws, bounds of actions, or `more` nodes have kinks or steps in these leaves."""
+        bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
+        return self._kinked(names, (*self.targets, *bounds, *more))
+
+    def _kinked(self, names: Iterable[str], nodes: Iterable[str]) -> bool:
         leaves = shapes.environment(self.graph, None)
         moving = {name: leaves.pop(name) for name in names}
-        bounds = [f"{side}:{name}" for name in self.controls for side in ("lower", "upper")]
         # others have none, and may read tables, of which nobody knows the shape before there are parameters
-        nodes = [node for node in (*self.targets, *bounds, *more) if {*moving} & (self.graph.reach(node) | {node})]
+        nodes = [node for node in nodes if {*moving} & (self.graph.reach(node) | {node})]
         if not nodes:
             return False
         evaluate = self.graph.compose(nodes)

@@ -63,6 +63,12 @@ class BellmanSolver(GridSolver, Solver):
             "bx.solvers.BackwardInduction, or bx.solvers.ValueIteration where there is no end."
         )
 
+    @property
+    def begins(self) -> bool:
+        """Whether a stationary solve may begin with V of another one: where steps of a contraction end as soon as V
+        changes little, what is wrong with that V would remain."""
+        return False
+
     @abc.abstractmethod
     def check(self, problem: Problem) -> None:
         """Raises ModelError where the model is not of the solver's kind."""
@@ -74,7 +80,8 @@ class BellmanSolver(GridSolver, Solver):
         """One run, inside a compiled program.
 
         Args:
-            final: V after the last decision where it is given and not the model's own.
+            final: V after the last decision where it is given and not the model's own; of a stationary model V to
+                begin with, where it is given.
             sane: whether the arguments make a model; nothing is worth a step where they do not.
         """
 

@@ -81,6 +81,10 @@ class PolicyIteration(BellmanSolver):
         if self.evaluation_steps is not None:
             check_count(self.evaluation_steps, "PolicyIteration: evaluation_steps")
 
+    @property
+    def begins(self) -> bool:
+        return self.evaluation_steps is None
+
     def check(self, problem: Problem) -> None:
         check_stationary(problem, "PolicyIteration")
 
@@ -92,7 +96,7 @@ class PolicyIteration(BellmanSolver):
                 f"PolicyIteration evaluates policies that are known at nodes, and {type(numerics.maximiser).__name__} "
                 "knows its own between them. Use bx.solvers.ValueIteration, or maximiser=bx.maximise.Newton()."
             )
-        return _Improvements(self, numerics, arguments, sane)
+        return _Improvements(self, numerics, arguments, sane, final)
 
 
 class _State(NamedTuple):
@@ -124,9 +128,21 @@ def _same(new: _Policy, old: _Policy) -> Array:
 
 
 class _Improvements(Stationary[_State]):
+    """The run.
+
+    Args:
+        begun: V to begin with; None begins with zero.
+    """
+
+    def __init__(
+        self, solver: Any, numerics: Discretisation, arguments: Arguments, sane: Array, begun: Value | None = None
+    ) -> None:
+        super().__init__(solver, numerics, arguments, sane)
+        self.begun = begun
+
     def init(self) -> _State:
-        first = self.numerics.zero(self.fixed)
-        if self.plane is not None:
+        first = self.begun or self.numerics.zero(self.fixed)
+        if self.plane is not None and self.begun is None:
             first = self.plane.first(first)
         none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         tally = untallied(self.numerics.plan)
@@ -174,9 +190,13 @@ class _Improvements(Stationary[_State]):
         return self.solver.evaluation_steps is not None
 
     def converged(self, state: _State) -> Array:
-        """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink."""
+        """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink.
+
+        V that was given may be one that changes little and for long: the policy that it leads to is evaluated first.
+        """
         rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & state.same & ~state.stalled
-        return (state.change <= self.tolerance) | rounding | state.rest.pace.lost
+        known = jnp.ones((), bool) if self.begun is None else state.steps >= 2
+        return known & ((state.change <= self.tolerance) | rounding | state.rest.pace.lost)
 
     def done(self, state: _State) -> Array:
         most = jnp.where(state.stalled, self.solver.max_steps + _CONTRACTIONS, self.solver.max_steps)

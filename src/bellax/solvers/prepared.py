@@ -21,6 +21,7 @@ from bellax.bellman.diagnosis import first_failure
 from bellax.bellman.discretisation import Discretisation
 from bellax.bellman.masked import warn_of_masks
 from bellax.bellman.maximisers.maximum import cells
+from bellax.bellman.regridded import regridded
 from bellax.bellman.setting import Setting
 from bellax.bellman.workload import mesh_shape
 from bellax.errors import ModelError, check_names
@@ -73,7 +74,7 @@ class Prepared(Setting):
         """Solves.
 
         Args:
-            final: V after the last decision, where it is given.
+            final: V after the last decision, or of a stationary model V to begin with, where it is given.
             ticket: of who is told of progress; None for nobody.
             well: whether quick code will not do even the first time.
         """
@@ -131,6 +132,14 @@ class Prepared(Setting):
         if all_concrete(found):
             warn_of_reading(terminal, "terminal", found)
         return value
+
+    def begun(self, arguments: Arguments, other: Solution) -> Value | None:
+        """V to begin a stationary solve with, from a solution of the same model on other nodes; None where there is
+        none."""
+        solver: Any = self.options
+        if self.problem.finite or not solver.begins:
+            return None
+        return regridded(other.values, jax.eval_shape(self.numerics.zero, arguments))
 
     def explain(self, solution: Solution) -> str:
         """Why a solve failed, or how it ended where it is worth nothing; empty where nothing is wrong."""

@@ -271,6 +271,10 @@ class PreparedRegimes:
         """Refused: what follows the last decision is said by each regime."""
         raise ModelError("terminal= is for a model of one regime; say what follows by the terminal= of each regime.")
 
+    def begun(self, arguments: Any, other: Any) -> None:
+        """Nothing: several regimes begin with V = 0."""
+        return None
+
     def explain(self, solution: RegimeSolution) -> str:
         """Why a solve failed, or nothing."""
         failed = [name for name, code in solution.codes.items() if int(code) != int(Result.successful)]

@@ -98,8 +98,9 @@ def run(
     if all_concrete(arguments):
         prepared.check(arguments)
     final = None if terminal is None else prepared.final(arguments, terminal)
-    if final is None:
-        final = next(filter(None, (prepared.begun(arguments, other) for other in like or ())), None)
+    if final is None and like:
+        begun = (prepared.begun(arguments, other) for other in like)
+        final = next((value for value in begun if value is not None), None)
     _check_progress(progress, all_concrete((arguments, final)))
     started = time.perf_counter()
     with listening(progress) as ticket:

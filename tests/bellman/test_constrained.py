@@ -79,7 +79,7 @@ def test_choices_and_chains_move_the_edge():
     # what other choices are worth moves with the state as their own edges do
     steep = jax.vmap(jax.jacfwd(lambda w, z: found.choice_values(period=0, w=w, z=z)))(w, z)
     expected = z[:, None] / np.sqrt(np.maximum(rest, 0) / 2 + 1)
-    np.testing.assert_allclose(np.where(rest > 0, steep, 0.0), np.where(rest > 0, expected, 0.0), rtol=1e-9)
+    np.testing.assert_allclose(steep, np.where(rest > 0, expected, 0.0), rtol=1e-9)
 
 
 def test_little_room_that_no_candidate_hits():
@@ -100,6 +100,8 @@ def test_an_equation_by_two_constraints():
     found = solved(lambda c, h: -((c - 1) ** 2) - (h - 1) ** 2, goods(), both)
     np.testing.assert_allclose(found.policy(period=0, w=W)["c"], 1 + (W - 3) / 5, atol=1e-9)
     np.testing.assert_allclose(found.policy(period=0, w=W)["h"], 1 + 2 * (W - 3) / 5, atol=1e-9)
+    steep = jax.jacrev(lambda w: jnp.stack([found.value(0, w=w), found.policy(0, w=w)["c"]]))(1.7)
+    np.testing.assert_allclose(steep, [2 * (3 - 1.7) / 5, 1 / 5], rtol=1e-9)
 
 
 def test_a_state_in_which_nothing_is_allowed_is_named():

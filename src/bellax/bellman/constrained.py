@@ -7,8 +7,8 @@ Where constraints g = 0 hold an optimum u*, numbers y beside it stand for the ac
 T the projection on what is along the edges, N = g_u, and N^+ its pseudoinverse. Q(u(y)) knows no edge. With l the
 multipliers, Q_u + N'l = 0, it moves with parameters as V does, by Q_p + Q_u u_p = Q_p + l'g_p, what a wider edge is
 worth; along the edges its Hessian is that of the Lagrangian Q + l'g; and its kinks are those that an optimum meets on
-its way along them. So nothing else about derivatives has to know of edges. Two steps of Newton's method say c as
-exactly as second derivatives need it.
+its way along them. So no multipliers are worked out. Two steps of Newton's method say c as exactly as second
+derivatives need it.
 Source: Fiacco (1983), sections 2.4 and 3.2; Gabay (1982), Journal of Optimization Theory and Applications 37.
 """
 
@@ -77,12 +77,13 @@ def edges(u: Float[Array, "m"], objective: Objective, point: Point, combination:
     normals = jnp.where(inside[None, :], normals, 0.0)
     known = jnp.all(jnp.isfinite(normals), axis=1)
     steep = jnp.sqrt(jnp.sum(jnp.where(known[:, None], normals, 0.0) ** 2, axis=1))
-    near = values <= jnp.maximum(_NEAR * slack, _CLOSE[u.dtype.itemsize] * steep)
+    near = jnp.abs(values) <= jnp.maximum(_NEAR * slack, _CLOSE[u.dtype.itemsize] * steep)
     lost = jnp.any(near & ~known)
     if objective.plan.kinked_limits:
-        beside = lax.stop_gradient(_beside(u, inside, objective, point, combination))
-        turned = jnp.any(jnp.abs(beside - normals[None]) > _TURNED * steep[None, :, None], axis=(0, 2))
-        lost = lost | jnp.any(near & turned)
+        once, twice = lax.stop_gradient([_turned(u, inside, objective, point, combination, by) for by in (1, 2)])
+        # as far again curvature turns it as much again, and a kink does not
+        kinks = jnp.abs(once) > 3 * jnp.abs(twice - once) + _TURNED * steep[None, :, None]
+        lost = lost | jnp.any(near & jnp.any(kinks, axis=(0, 2)))
     near = near & known
 
     def moving(k: int) -> Array:  # infinite slopes of others must not be met in reverse mode either
@@ -94,7 +95,10 @@ def edges(u: Float[Array, "m"], objective: Objective, point: Point, combination:
     rows = jnp.stack([moving(k) for k in range(near.shape[0])])
     across, inverse = elimination.apart(rows, near, _APART[u.dtype.itemsize])
     held = jnp.any(lax.stop_gradient(across) != 0, axis=1)
-    return Edges(u, jnp.eye(u.shape[0]) - across.T @ across, across.T @ inverse, held, lost, combination)
+    # at a vertex nothing is along the edges, and rounding must not say that something is
+    vertex = jnp.sum(held) >= jnp.sum(inside)
+    along = jnp.where(vertex, jnp.diag(jnp.where(inside, 0.0, 1.0)), jnp.eye(u.shape[0]) - across.T @ across)
+    return Edges(u, along, across.T @ inverse, held, lost, combination)
 
 
 def _seen(
@@ -107,21 +111,35 @@ def _seen(
     return values, slack, normals
 
 
-def _beside(
-    u: Float[Array, "m"], inside: Bool[Array, "m"], objective: Objective, point: Point, combination: Combination
-) -> Float[Array, "p j m"]:
-    """How constraints move with u a little way off along each action: elsewhere than at u where they have a kink."""
-    aside = _ASIDE[u.dtype.itemsize] * jnp.diag(jnp.where(inside, jnp.minimum(u, 1 - u), 0.0))
-    places = u[None] + jnp.concatenate([aside, -aside])
-    found = jax.vmap(lambda at: _seen(at, objective, point, combination)[2])(places)
+def _turned(
+    u: Float[Array, "m"],
+    inside: Bool[Array, "m"],
+    objective: Objective,
+    point: Point,
+    combination: Combination,
+    by: int,
+) -> Float[Array, "m j m"]:
+    """How much constraints turn from one side of u to the other along each action."""
+    aside = by * _ASIDE[u.dtype.itemsize] * jnp.diag(jnp.where(inside, jnp.minimum(u, 1 - u), 0.0))
+    slopes = jax.vmap(lambda at: _seen(at, objective, point, combination)[2])
+    found = slopes(u[None] + aside) - slopes(u[None] - aside)
     return jnp.where(inside[None, None, :], found, 0.0)
 
 
-def on_edges(edges: Edges, inputs: Any, y: Float[Array, "m"]) -> Float[Array, ""]:
+def along_edges(held: Edges, inputs: Any, y: Float[Array, "m"]) -> Float[Array, ""]:
     """Q(u(y)), whether or not it is allowed: chosen already, a constraint must not judge rounding."""
     objective, point = inputs
-    u = edges.actions(inputs, y)
-    return Objective.judged(objective, point, Decision(edges.combination, u))[0]
+    u = held.actions(inputs, y)
+    return Objective.judged(objective, point, Decision(held.combination, u))[0]
+
+
+def size_of(held: Edges, objective: Objective, point: Point) -> Float[Array, ""]:
+    """The size of Q and its slopes without edges, of which rounding is of what is left along these."""
+    fixed, here, u = lax.stop_gradient((objective, point, held.centre))
+    value = lambda at: Objective.judged(fixed, here, Decision(held.combination, at))[0]  # noqa: E731
+    q, slopes = jax.vmap(lambda d: jax.jvp(value, (u,), (d,)), out_axes=(None, 0))(jnp.eye(u.shape[0]))
+    found = jnp.abs(q) + jnp.max(jnp.where(jnp.isfinite(slopes), jnp.abs(slopes), 0.0))
+    return jnp.where(jnp.isfinite(found), found, 0.0)
 
 
 _SMALL = 256

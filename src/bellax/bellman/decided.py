@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from bellax.bellman.constrained import Edges, guard_inputs
+from bellax.bellman.constrained import Edges, guard_inputs, size_of
 from bellax.bellman.implicit import held_by, moving, value_of
 from bellax.bellman.maximisers.maximum import Maximiser, Optimum, guarded, maximum
 from bellax.bellman.mesh import Point
@@ -152,7 +152,8 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
     sound = _sound(value)
     known = value_of(held, decision.combination, judged=True)
-    at_kinks = sides(known, (objective, point), decision.u, edges=held is not None) if objective.sided else None
+    size = None if held is None else size_of(held, objective, point)
+    at_kinks = sides(known, (objective, point), decision.u, size=size) if objective.sided else None
 
     def q(*inputs: Any) -> Array:
         objective, point, u = guard_inputs(sound, inputs)
@@ -165,9 +166,9 @@ def _envelope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     differentiable = lax.stop_gradient(value) + where(sound, reached - lax.stop_gradient(reached), 0.0)
     moved = jnp.zeros_like(value) if moved is None else where(sound, moved, 0.0)
     if at_kinks is not None:  # where an optimum moves with a jump nobody knows by how much
-        moved = moved + spoiled(at_kinks.broken, t_objective, t_point)
+        moved = moved + spoiled(sound & at_kinks.broken, t_objective, t_point)
     if held is not None:
-        moved = moved + spoiled(held.lost, t_objective, t_point)
+        moved = moved + spoiled(sound & held.lost, t_objective, t_point)
     return envelope(differentiable, objective, point, decision, held), moved
 
 

@@ -14,12 +14,14 @@ from jax import Array, lax
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Int
 
-from bellax.bellman.constrained import Edges, edges, guard_inputs, on_edges
+from bellax.bellman.constrained import Edges, along_edges, edges, guard_inputs, size_of
 from bellax.bellman.mesh import Point
 from bellax.bellman.objective import Decision, Objective
 from bellax.bellman.sides import Conditions, Sides, Value, apart, conditions, sides, spoiled
 from bellax.numerics import elimination
 from bellax.problem.period import Combination
+
+_NOISE = 32  # times the rounding of Q: a curvature below that is none
 
 
 def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[Array, Array, Array]:
@@ -36,7 +38,7 @@ def derivatives(value: Callable[[Array], Array], u: Float[Array, "m"]) -> tuple[
 
 @eqx.filter_custom_jvp
 def moving(u: Float[Array, "m"], objective: Objective, point: Point, combination: Int[Array, ""]) -> Float[Array, "m"]:
-    """u itself, with the derivative that the implicit function theorem gives an interior maximum, and 0 at a bound."""
+    """u itself, with the derivative that the implicit function theorem gives a maximum, and 0 at a bound."""
     return u
 
 
@@ -49,7 +51,8 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     inputs, still = (objective, point), lax.stop_gradient(u)
     held = lax.stop_gradient(held_by(still, objective, point, combination))
     q = value_of(held, combination)
-    at_kinks = sides(q, inputs, still, edges=held is not None) if objective.sided else None
+    size = None if held is None else size_of(held, objective, point)
+    at_kinks = sides(q, inputs, still, size=size) if objective.sided else None
     curved = _turned(at_kinks, q, inputs, still)
     sound = jnp.all(jnp.isfinite(curved.gradient)) & jnp.all(jnp.isfinite(curved.gap))
     masked = lambda found: jax.tree.map(lambda leaf: jnp.where(sound, leaf, 0.0), found)  # noqa: E731
@@ -62,13 +65,13 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # the way (forward over reverse, inside a scan): then it differentiates what goes in, a step of Newton's method.
     here = obeyed(still, at_kinks, held, *inputs)
     away, aside = masked(jax.tree.map(lambda leaf: leaf - lax.stop_gradient(leaf), here))
-    step, flat = _interior(*lax.stop_gradient((u, curved)), away, at_kinks, held)
+    step, flat = _interior(*lax.stop_gradient((u, curved)), away, at_kinks, held, size)
     u = moving(still + _led(held, step) + aside, objective, point, combination)
     if held is not None:
         held = held_by(u, objective, point, combination)
         q = value_of(held, combination)
     if at_kinks is not None and u.shape[0] > 1:  # multipliers move, too
-        at_kinks = sides(q, inputs, u, edges=held is not None)
+        at_kinks = sides(q, inputs, u, size=size)
     _, moved = eqx.filter_jvp(lambda *inputs: obeyed(u, at_kinks, held, *inputs), inputs, (t_objective, t_point))
     found = jnp.zeros_like(u)
     if any(leaf is not None for leaf in jax.tree.leaves(moved, is_leaf=lambda leaf: leaf is None)):
@@ -80,7 +83,7 @@ def _moving_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
                 is_leaf=lambda leaf: leaf is None,
             )
         )
-        step, _ = _interior(u, _turned(at_kinks, q, inputs, u), moved, at_kinks, held)
+        step, _ = _interior(u, _turned(at_kinks, q, inputs, u), moved, at_kinks, held, size)
         found = _led(held, step) + aside
     if at_kinks is not None:
         found = found + spoiled(at_kinks.unknown | at_kinks.broken, t_objective, t_point)
@@ -104,7 +107,7 @@ def value_of(held: Edges | None, combination: Combination, judged: bool = False)
         judged: the same where no edge holds it: it was chosen already, and a constraint must not judge rounding.
     """
     if held is not None:
-        return Partial(on_edges, held)
+        return Partial(along_edges, held)
     return Partial(_judged if judged else _value, combination)
 
 
@@ -165,7 +168,8 @@ def drift(
     held = held_by(u, objective, point(coordinates), combination)
     q = value_of(held, combination)
     value = lambda coordinates, u: q((objective, point(coordinates)), u)  # noqa: E731
-    at_kinks = sides(value, coordinates, u, moves=False, edges=held is not None) if objective.sided else None
+    size = None if held is None else size_of(held, objective, point(coordinates))
+    at_kinks = sides(value, coordinates, u, moves=False, size=size) if objective.sided else None
 
     def obeyed(u: Array, coordinates: Array) -> tuple[Conditions, Array]:
         inputs = (objective, point(coordinates))
@@ -178,11 +182,13 @@ def drift(
     )
     own = jax.tree.map(lambda leaf: leaf[..., :actions], turned)
     along = jax.tree.map(lambda leaf: leaf[..., actions:], turned)
-    move = lambda moved: _interior(u, own, moved, at_kinks, held)[0]  # noqa: E731
+    move = lambda moved: _interior(u, own, moved, at_kinks, held, size)[0]  # noqa: E731
     found = _led(held, jax.vmap(move, in_axes=-1, out_axes=1)(along)) + aside[:, actions:]
     if at_kinks is not None:
         found = jnp.where((at_kinks.unknown | at_kinks.broken)[:, None], 0.0, found)
-    slopes = along.value if held is None else jnp.where(held.lost, jnp.nan, along.value)
+    slopes = along.value
+    if held is not None:
+        found, slopes = jnp.where(held.lost, 0.0, found), jnp.where(held.lost, jnp.nan, slopes)
     return jnp.where(jnp.isfinite(found), found, 0.0), slopes
 
 
@@ -190,8 +196,9 @@ def _interior(
     u: Float[Array, "m"],
     turned: Conditions,
     moved: Conditions,
-    at_kinks: Sides | None = None,
-    held: Edges | None = None,
+    at_kinks: Sides | None,
+    held: Edges | None,
+    size: Array | None,
 ) -> tuple[Float[Array, "m"], Bool[Array, ""]]:
     """The move of u that keeps the conditions on the coordinates that are not at a bound, and whether nobody knows it,
     where it is zero.
@@ -199,10 +206,19 @@ def _interior(
     Args:
         turned: how the conditions move with u, along a last axis.
         moved: how they move with what Q sees.
+        size: what Q and its slopes are sums of, where edges may hold u.
     """
     hessian, right, one = turned.gradient, moved.gradient, jnp.eye(u.shape[0])
-    if held is not None:  # what would lead off the edges moves nothing: it stays where it is
-        hessian = hessian - jnp.max(jnp.abs(jnp.diagonal(hessian))) * (one - held.along)
+    level = jnp.zeros((), bool)
+    if held is not None and size is not None:
+        own = jnp.abs(jnp.diagonal(hessian))
+        some = own > _NOISE * float(jnp.finfo(u.dtype).eps) * size
+        # where Q is level along an edge that several actions are on, nobody knows where the optimum goes
+        apart_from = jnp.sum(jnp.abs(held.along), axis=1) - jnp.abs(jnp.diagonal(held.along))
+        level = jnp.any((u > 0) & (u < 1) & ~some & (apart_from > 1e-6)) & ~jnp.any(some)
+        # what would lead off the edges moves nothing: it stays where it is
+        hessian = jnp.where(some[:, None] & some[None, :], hessian, 0.0) - jnp.max(own) * (one - held.along)
+        hessian = jnp.where(jnp.any(some), hessian, 0.0)
     # where Q is flat along a coordinate, as between equal bounds, any u is optimal and stays
     if at_kinks is None:
         free = (u > 0) & (u < 1) & (jnp.diagonal(hessian) != 0)
@@ -227,6 +243,6 @@ def _interior(
         ways = ways - basis.T @ basis
     curved = ways @ hessian @ ways - (one - ways)
     # where Q is flat along several coordinates together, rounding would say where the optimum goes
-    flat = elimination.singular(lax.stop_gradient(curved), relative=False)
+    flat = level | elimination.singular(lax.stop_gradient(curved))
     right = jnp.where(flat, 0.0, -(ways @ (right + hessian @ across)))
     return unit * (across + elimination.solve(jnp.where(flat, -one, curved), right)), flat

@@ -73,13 +73,14 @@ class Sides(NamedTuple):
     least: Float[Array, "m"]
 
 
-def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, edges: bool = False) -> Sides:
+def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, size: Array | None = None) -> Sides:
     """The sides of Q at an optimum u.
 
     Args:
         value: Q, a pytree.
         moves: whether the weights are to move with what Q sees and with u; all else stays.
-        edges: whether u may be on an edge, beside which Q that is no number is not just beyond a bound.
+        size: what Q and its slopes are sums of, where u may be on an edge: beside it Q that is no number is not just
+            beyond a bound. None where that is to be seen.
     """
     pattern = _pattern(u.shape[0])
     still = lambda leaf: lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
@@ -87,8 +88,8 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     inside, beside = (at > 0) & (at < 1), at * (1 - at)
     h = (_ASIDE if u.dtype == jnp.float64 else _NARROW) * jnp.clip(4 * beside, _NEAREST, 1.0)
     offsets = h[None] * pattern.towards(at, inside)
-    looked, size = _looked(q_held, held, at, offsets)
-    rounding = float(jnp.finfo(u.dtype).eps) * size
+    looked, sizes = _looked(q_held, held, at, offsets, size)
+    rounding = float(jnp.finfo(u.dtype).eps) * sizes
     noise, slack = _NOISE * rounding, _FLAT * rounding
     pieces, base = pattern.pieces(looked)
     slopes, turned = _own(pieces), jnp.abs(_own(pattern.turned(looked)))
@@ -105,7 +106,7 @@ def sides(value: Value, inputs: Any, u: Float[Array, "m"], moves: bool = True, e
     doubtful = active & ~kinks
     crossing = Crossing(active, inside | active)
     weights = crossing.weights(pieces, base)
-    broken = jnp.any(inside & ~whole & (edges | jnp.isfinite(gap)))
+    broken = jnp.any(inside & ~whole & ((size is not None) | jnp.isfinite(gap)))
     if u.shape[0] > 1:
         # between kinks of several actions a search may end before the optimum: no derivative is known there
         uphill = jnp.abs(weights @ looked[:, 1:])
@@ -237,14 +238,16 @@ def _seen(value: Value, inputs: Any, places: Float[Array, "p m"]) -> Float[Array
 
 
 def _looked(
-    value: Value, inputs: Any, u: Float[Array, "m"], offsets: Float[Array, "p m"]
+    value: Value, inputs: Any, u: Float[Array, "m"], offsets: Float[Array, "p m"], size: Array | None
 ) -> tuple[Float[Array, "p n"], Float[Array, "m"]]:
     """Q and its gradient at places, and along each action the size of what they are sums of.
 
     The slopes of an optimum are what is left of terms that cancel. How large these are shows elsewhere along the
-    action; a level that the reward has anyway is no measure of a kink.
+    action, unless it is known; a level that the reward has anyway is no measure of a kink.
     """
     count, actions = offsets.shape
+    if size is not None:
+        return _seen(value, inputs, u[None] + offsets), jnp.broadcast_to(size, (actions,))
     axes = np.eye(actions, dtype=u.dtype)
     far = [u[None] * (1 - axes) + share * axes for share in (0.25, 0.75)]
     found = _seen(value, inputs, jnp.concatenate([u[None] + offsets, *far]))

@@ -87,16 +87,12 @@ _LEFT = {8: 1e-11, 4: 1e-4}
 """Of a number on the diagonal, what is no more than rounding: by bytes of a number."""
 
 
-def singular(matrix: Float[Array, "n n"], relative: bool = True) -> Bool[Array, ""]:
-    """Whether a symmetric matrix is singular to rounding: elimination leaves nothing of a number on its diagonal.
-
-    Args:
-        relative: whether that is compared with what it was before, else with one.
-    """
-    sizes = jnp.abs(jnp.diagonal(matrix)) if relative else jnp.ones(matrix.shape[0], matrix.dtype)
+def singular(matrix: Float[Array, "n n"]) -> Bool[Array, ""]:
+    """Whether a symmetric matrix of numbers up to about one is singular to rounding: elimination leaves nothing of a
+    number on its diagonal."""
     least, found = _LEFT[matrix.dtype.itemsize], jnp.zeros((), bool)
     for k in range(matrix.shape[0]):
-        found = found | ~(jnp.abs(matrix[k, k]) > least * sizes[k])
+        found = found | ~(jnp.abs(matrix[k, k]) > least)
         if k + 1 < matrix.shape[0]:
             times = matrix[:, k] / matrix[k, k]
             matrix = matrix - times[:, None] * matrix[k][None]

@@ -128,28 +128,14 @@ def _same(new: _Policy, old: _Policy) -> Array:
 
 
 class _Improvements(Stationary[_State]):
-    """The run.
-
-    Args:
-        begun: V to begin with; None begins with zero.
-    """
-
-    def __init__(
-        self, solver: Any, numerics: Discretisation, arguments: Arguments, sane: Array, begun: Value | None = None
-    ) -> None:
-        super().__init__(solver, numerics, arguments, sane)
-        self.begun = begun
-
     def init(self) -> _State:
-        first = self.begun or self.numerics.zero(self.fixed)
+        first = self.numerics.zero(self.fixed) if self.begun is None else self.begun
         if self.plane is not None and self.begun is None:
             first = self.plane.first(first)
-        none, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-        tally = untallied(self.numerics.plan)
-        pace, shape, plan = off_the_mark(self._patience), self.mesh.shape, self.numerics.plan
+        none, no, shape, plan = jnp.zeros((), jnp.int32), jnp.zeros((), bool), self.mesh.shape, self.numerics.plan
         many = (*shape, 1 if self.numerics.follows or plan.taste_shocks is None else len(combinations(plan)))
-        unknown = jnp.full((*many, len(plan.coordinates)), jnp.nan)
-        decision = Decision(jnp.zeros(many, jnp.int32), unknown)
+        decision = Decision(jnp.zeros(many, jnp.int32), jnp.full((*many, len(plan.coordinates)), jnp.nan))
+        tally, pace = untallied(plan), off_the_mark(self._patience)
         policy = _Policy(decision, jnp.full(many, jnp.nan), jnp.zeros(shape, bool))
         return _State(first, first.levels, jnp.asarray(jnp.inf), none, no, tally, pace, at_rest(), policy, no)
 
@@ -190,12 +176,10 @@ class _Improvements(Stationary[_State]):
         return self.solver.evaluation_steps is not None
 
     def converged(self, state: _State) -> Array:
-        """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink.
-
-        V that was given may be one that changes little and for long: the policy that it leads to is evaluated first.
-        """
+        """Exact values of the same policy twice differ by rounding; else what is left must have stopped to shrink. A V
+        that was given may change little and for long: the policy that it leads to is evaluated first."""
         rounding = jnp.zeros((), bool) if self._partial else (state.rest.steps >= 2) & state.same & ~state.stalled
-        known = jnp.ones((), bool) if self.begun is None else state.steps >= 2
+        known = (self.begun is None) | (state.steps >= 2)
         return known & ((state.change <= self.tolerance) | rounding | state.rest.pace.lost)
 
     def done(self, state: _State) -> Array:

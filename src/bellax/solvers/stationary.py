@@ -29,13 +29,17 @@ class Stationary(Iteration[State]):
     Args:
         solver: has a `tolerance`.
         sane: whether the arguments make a model.
+        begun: V to begin with; None begins with zero.
     Attributes:
         problem, mesh: the problem that recurs, given V, and its nodes.
         plane: what the maximiser works out before the iteration.
     """
 
-    def __init__(self, solver: Any, numerics: Discretisation, arguments: Arguments, sane: Array) -> None:
+    def __init__(
+        self, solver: Any, numerics: Discretisation, arguments: Arguments, sane: Array, begun: Value | None = None
+    ) -> None:
         self.solver, self.numerics, self.arguments, self.sane = solver, numerics, arguments, sane
+        self.begun = begun
         self.fixed = jax.lax.stop_gradient(arguments)
         self.problem, self.mesh = numerics.recurring(self.fixed)
         self.plane = numerics.maximiser.plane(self.problem, self.mesh, numerics.memory)

@@ -33,6 +33,7 @@ def test_an_edge_that_bends():
     np.testing.assert_allclose(steep, 5**0.5 + 2 / 5**0.5, rtol=1e-8)
 
 
+@pytest.mark.long
 def test_where_edges_meet_and_where_they_say_the_same():
     """On the disc no more h than c: the corner of both edges. A copy of a constraint, and one that the bounds of the
     actions say already, change nothing."""
@@ -120,6 +121,7 @@ def test_a_kink_has_no_derivative_and_an_edge_has_one():
     np.testing.assert_allclose(chosen[1], [1.0, 0.0] if chosen[1][1] == 0 else [1.0, np.nan])
 
 
+@pytest.mark.long
 def test_what_an_edge_is_worth_at_a_kink():
     """2 min(c, 1) + .1 max(c - 1, 0) + log h, c + h = w: c = 1 for w in [1.5, 11]; V = 2 + log(w - 1)."""
     found = solved(

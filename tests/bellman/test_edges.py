@@ -109,7 +109,7 @@ LONG = partial(pytest.param, marks=pytest.mark.long)
     ("case", "mode"),
     [
         ("an edge that bends", jax.jacrev),
-        ("oblique", jax.jacfwd),
+        LONG("oblique", jax.jacfwd),
         LONG("along one action", jax.jacfwd),
         LONG("along one action", jax.jacrev),
         LONG("oblique", jax.jacrev),
@@ -128,6 +128,7 @@ def test_derivatives_are_those_of_the_closed_form(case: str, mode: object, jitte
     np.testing.assert_allclose(steep, jax.vmap(jax.jacfwd(exact))(at), atol=1e-6)
 
 
+@pytest.mark.long
 def test_second_derivatives_on_an_edge_that_bends(jitted: object) -> None:
     """max log c + log h on the quarter of a circle whose radius is w: V = 2 log w - log 2, c = w / sqrt 2."""
     model = bx.Model(

@@ -28,7 +28,7 @@ def answers(reward: object, more: dict, p: object) -> jax.Array:
         pytest.param({}, jax.jacfwd, id="bounds, forward"),
         pytest.param({}, jax.jacrev, id="bounds, reverse", marks=pytest.mark.long),
         pytest.param(BUDGET, jax.jacfwd, id="an edge elsewhere, forward", marks=pytest.mark.long),
-        pytest.param(BUDGET, jax.jacrev, id="an edge elsewhere, reverse"),
+        pytest.param(BUDGET, jax.jacrev, id="an edge elsewhere, reverse", marks=pytest.mark.long),
     ],
 )
 def test_a_sum_that_counts_alone(more: dict, jacobian: object) -> None:

@@ -52,6 +52,7 @@ def _first(w, y):
     return np.max(np.log(c) + BETA * _last(R * (w[:, None] - c) + y[:, None], 1 + 0.5 * y[:, None]), axis=1)
 
 
+@pytest.mark.long
 def test_few_points_see_where_a_borrowing_limit_begins_to_bind():
     model = bx.Model(
         states={"wealth": bx.Continuous(0.5, 8.0), "income": bx.Continuous(0.5, 3.0)},

@@ -233,6 +233,7 @@ def test_a_wrong_value_makes_no_upper_bound_below_the_truth(one_asset):
     assert upper.mean() >= exact - 3 * _error(upper)
 
 
+@pytest.mark.long
 def test_without_bounds_both_sides_are_the_riccati_value_on_every_path():
     given, begin = liquidation.calibration(3), {"inventory": np.array([0.6, 0.5, 0.4]), "signal": np.zeros(3)}
     solution = bx.solve(liquidation.liquidation(3), given, bx.solvers.ILQG(start=begin))

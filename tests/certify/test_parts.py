@@ -85,6 +85,7 @@ class TestFinerQuadrature:
         assert found == {"a": bx.quadrature.Equispaced(21), "b": 7, "c": None}
 
 
+@pytest.mark.long
 def test_two_actions_have_two_euler_errors():
     # Cobb-Douglas utility of two goods bought with wealth w': known shares, so both errors vanish.
     model = bx.Model(

@@ -138,6 +138,7 @@ def looked(solution, model=None, density=False, none=False, **changes):
     return stats, int(code) == int(bx.Result.successful), setting.explain(found)
 
 
+@pytest.mark.long
 def test_what_was_found_is_a_success(solved, firm):
     assert looked(firm)[1] and looked(solved[0], density=True)[1]
 

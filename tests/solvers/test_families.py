@@ -96,6 +96,7 @@ def families(model, solver, params=None):
     return prepared.programs["families", prepared.settings]
 
 
+@pytest.mark.long
 def test_what_leaves_the_grid_is_counted_by_regime_as_ever(kin):
     """A function of its own, which does the same, makes the last regime one that is solved by itself."""
     other = {"full": {"functions": {"pay": lambda wage, rest, z: wage * (1 - rest) * jnp.exp(z)}}}

@@ -230,3 +230,29 @@ def test_a_vertex_moves_with_its_edges(mode: object, jitted: object) -> None:
     steep, level = ask(at)
     np.testing.assert_allclose(level, jax.vmap(exact)(at), atol=1e-9)
     np.testing.assert_allclose(steep, jax.vmap(jax.jacfwd(exact))(at), atol=1e-8)
+
+
+@pytest.mark.long
+def test_choices_under_taste_shocks_have_edges_and_kinks_of_their_own(jitted: object) -> None:
+    """k = 1 costs .5 and pays .3: c = q at its kink either way, h is bought with what is left, V is the log-sum."""
+    model = bx.Model(
+        states={"w": bx.Continuous(1.0, 6.0)},
+        actions={"k": bx.Discrete(2), **GOODS},
+        transitions={"w": bx.fixed},
+        taste_shocks=bx.ExtremeValue("s", over=("k",)),
+        constraints={"budget": bx.nonnegative(lambda w, c, h, k, p: w - 0.5 * k - c - p * h)},
+        reward=lambda c, h, k, q: 2 * jnp.minimum(c, q) + 0.1 * jnp.maximum(c - q, 0.0) + jnp.log(h) + 0.3 * k,
+        horizon=1,
+    )
+
+    def value(x: jax.Array) -> jax.Array:
+        params = {"p": x[0], "q": x[1], "s": 0.2, "discount": 0.9}
+        return bx.solve(model, params, bx.solvers.BackwardInduction(grid={"w": 5})).value(0, w=x[2])
+
+    def exact(x: jax.Array) -> jax.Array:
+        p, q, w = x
+        worth = jnp.stack([2 * q + jnp.log((w - 0.5 * k - q) / p) + 0.3 * k for k in (0, 1)])
+        return 0.2 * jax.nn.logsumexp(worth / 0.2)
+
+    at = jnp.asarray([1.2, 1.0, 3.3])
+    np.testing.assert_allclose(jitted(jax.jacrev(value))(at), jax.jacfwd(exact)(at), atol=1e-7)
